@@ -1,0 +1,91 @@
+"""Box algebra, and the one coordinate convention of the project (docs/conventions.md).
+
+A box is xyxy in pixels of the original image: continuous, half-open, width = x2 - x1. The centre of the first pixel
+lies at (0.5, 0.5). Nothing here adds 1; old weights and the WIDER protocol do so in their own files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["areas", "clip", "decode_landmarks", "decode_offsets", "encode_landmarks", "encode_offsets", "ios", "iou", "square"]
+
+Array = NDArray[Any]
+
+
+def areas(boxes: Array) -> Array:
+    """Areas (N,) of boxes (N, 4), in square pixels; 0 for boxes turned inside out."""
+    return np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+
+
+@njit(cache=True, nogil=True)
+def _overlaps(a: Array, b: Array, by_smaller: bool) -> Array:
+    out = np.zeros((a.shape[0], b.shape[0]), np.float32)
+    for j in range(b.shape[0]):
+        area_b = max(b[j, 2] - b[j, 0], 0.0) * max(b[j, 3] - b[j, 1], 0.0)
+        for i in range(a.shape[0]):
+            width = min(a[i, 2], b[j, 2]) - max(a[i, 0], b[j, 0])
+            height = min(a[i, 3], b[j, 3]) - max(a[i, 1], b[j, 1])
+            if width <= 0.0 or height <= 0.0:
+                continue
+            area_a = (a[i, 2] - a[i, 0]) * (a[i, 3] - a[i, 1])
+            inter = width * height
+            out[i, j] = inter / (min(area_a, area_b) if by_smaller else area_a + area_b - inter)
+    return out
+
+
+def iou(a: Array, b: Array) -> NDArray[np.float32]:
+    """Intersection over union of boxes (N, 4) and (M, 4): float32 (N, M)."""
+    return np.asarray(_overlaps(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64), False))
+
+
+def ios(a: Array, b: Array) -> NDArray[np.float32]:
+    """Intersection over the smaller area, the "Min" overlap of the MTCNN paper: float32 (N, M)."""
+    return np.asarray(_overlaps(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64), True))
+
+
+def square(boxes: Array) -> Array:
+    """The smallest squares (N, 4) around boxes (N, 4) with the same centres.
+
+    Source: `rerec.m` of the MTCNN authors' code.
+    """
+    centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * 0.5
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def clip(boxes: Array, height: float, width: float) -> Array:
+    """Boxes (N, 4) cut to an image of `height` x `width` pixels."""
+    limit = np.array([width, height, width, height], boxes.dtype)
+    return np.clip(boxes, 0, limit)
+
+
+def _sizes(crops: Array) -> Array:
+    return crops[:, 2:] - crops[:, :2]
+
+
+def encode_offsets(crops: Array, truth: Array) -> Array:
+    """Regression targets (N, 4): (truth - crop) / (w, h, w, h) of the crop. Crops need positive sides.
+
+    Source: Zhang et al. 2016, section III-B, equation 2; the scaling is that of the authors' data.
+    """
+    return (truth - crops) / np.tile(_sizes(crops), 2)
+
+
+def decode_offsets(crops: Array, offsets: Array) -> Array:
+    """The inverse of `encode_offsets`: boxes (N, 4)."""
+    return crops + offsets * np.tile(_sizes(crops), 2)
+
+
+def encode_landmarks(crops: Array, landmarks: Array) -> Array:
+    """Landmark targets (N, 5, 2): (p - (x1, y1)) / (w, h) of the crop. NaN stays NaN."""
+    return (landmarks - crops[:, None, :2]) / _sizes(crops)[:, None, :]
+
+
+def decode_landmarks(crops: Array, targets: Array) -> Array:
+    """The inverse of `encode_landmarks`: points (N, 5, 2) in pixels."""
+    return crops[:, None, :2] + targets * _sizes(crops)[:, None, :]

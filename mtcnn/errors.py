@@ -1,0 +1,33 @@
+"""The errors this project raises on purpose.
+
+Every message is one line that names the value, what was expected and the fix. The command line prints it and exits
+with 1; anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CheckpointError", "DataError", "ImageError", "MtcnnError", "RecipeError", "TrainingError"]
+
+
+class MtcnnError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class ImageError(MtcnnError):
+    """An image that cannot be read or has an impossible shape."""
+
+
+class DataError(MtcnnError):
+    """Labels, crops or detections that do not follow their format."""
+
+
+class CheckpointError(MtcnnError):
+    """Weights that are missing, truncated or of another net or project."""
+
+
+class RecipeError(MtcnnError):
+    """A recipe with an unknown key or an impossible value."""
+
+
+class TrainingError(MtcnnError):
+    """Training that cannot go on, such as a loss that is not finite."""

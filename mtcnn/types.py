@@ -1,0 +1,126 @@
+"""What flows between the parts: faces, image sizes, net outputs, and the two roles of a cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Faces", "ImageSize", "NetOutput", "Proposer", "Refiner"]
+
+Array = NDArray[Any]
+
+
+class ImageSize(NamedTuple):
+    """Pixels, in the order of array axes."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Faces:
+    """Faces of one image.
+
+    boxes      float32 (N, 4), xyxy in pixels of the image, half-open: width = x2 - x1.
+    scores     float32 (N,), in [0, 1]. A detector returns them falling; slicing keeps the order it is given.
+    landmarks  float32 (N, 5, 2) x y, or None: left eye, right eye, nose, left and right mouth corner, as the viewer
+               sees them. NaN where unknown.
+
+    Raises ValueError when the lengths or shapes do not agree.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("boxes", "scores", "landmarks"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(value, dtype=np.float32))
+        count = len(self.scores)
+        if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
+            raise ValueError(
+                f"boxes {self.boxes.shape} and scores {self.scores.shape} do not agree; expected (N, 4) and (N,)"
+            )
+        if self.landmarks is not None and self.landmarks.shape != (count, 5, 2):
+            raise ValueError(f"landmarks have shape {self.landmarks.shape}; expected ({count}, 5, 2)")
+
+    @classmethod
+    def empty(cls, with_landmarks: bool = False) -> Faces:
+        """No face at all, in the right shapes."""
+        points = np.zeros((0, 5, 2), np.float32) if with_landmarks else None
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), points)
+
+    @classmethod
+    def concat(cls, parts: Sequence[Faces]) -> Faces:
+        """All faces of `parts`, in order. Landmarks survive only where every part has them."""
+        if not parts:
+            return cls.empty()
+        points = [part.landmarks for part in parts if part.landmarks is not None]
+        return cls(
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate(points) if len(points) == len(parts) else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Any) -> Faces:
+        """Faces at a mask, a slice, an array of ints, or one int (a Faces of length one)."""
+        if isinstance(index, int | np.integer):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"face {index} of {len(self)}")
+            index = slice(index, index + 1 or None)
+        points = None if self.landmarks is None else self.landmarks[index]
+        return Faces(self.boxes[index], self.scores[index], points)
+
+    def __iter__(self) -> Iterator[Faces]:
+        return (self[i] for i in range(len(self)))
+
+    def sorted(self) -> Faces:
+        """By falling score; ties keep their order."""
+        return self[np.argsort(-self.scores, kind="stable")]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain Python values: `box` [x1, y1, x2, y2], `score`, and `landmarks` [[x, y] x 5] where known."""
+        rows: list[dict[str, Any]] = []
+        for i in range(len(self)):
+            row: dict[str, Any] = {
+                "box": [round(float(v), 2) for v in self.boxes[i]],
+                "score": round(float(self.scores[i]), 5),
+            }
+            if self.landmarks is not None:
+                row["landmarks"] = [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks[i]]
+            rows.append(row)
+        return rows
+
+
+class NetOutput(NamedTuple):
+    """What PNet, RNet and ONet return: logits, never probabilities.
+
+    face_logits  torch float (N,) for crops, (N, H, W) for the fully convolutional PNet.
+    offsets      (N, 4) or (N, 4, H, W), in units of the crop: (truth - crop) / (width, height).
+    landmarks    (N, 5, 2), in units of the crop from its upper left corner, or None.
+    """
+
+    face_logits: Any
+    offsets: Any
+    landmarks: Any | None
+
+
+class Proposer(Protocol):
+    """Stage 1: finds candidate faces in an image, uint8 RGB (H, W, 3)."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> Faces: ...
+
+
+class Refiner(Protocol):
+    """A later stage: keeps, moves and scores the candidates it is given."""
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces: ...
