@@ -1,0 +1,21 @@
+"""Boxes to crops: what RNet and ONet are shown, and what all three nets are trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .resample import resample_many
+
+__all__ = ["cut"]
+
+
+def cut(image: NDArray[np.uint8], boxes: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    """Cut boxes (N, 4) xyxy pixels out of image (H, W, 3) uint8 and scale each to (size, size).
+
+    Returns uint8 (N, size, size, 3). What lies outside the image is 0 before normalisation, as in `pad.m` of the MTCNN
+    authors' code. Boxes of no size give black crops.
+    """
+    return resample_many(image, boxes, size)

@@ -1,0 +1,146 @@
+"""PNet, RNet and ONet, layer by layer as published.
+
+Source: Zhang et al. 2016, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
+figure 2; sizes and the rounding up of pooled maps from the authors' det1 to det3 definitions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .types import NetOutput
+
+__all__ = ["NETS", "SIZES", "ONet", "PNet", "RNet", "to_input"]
+
+SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
+
+
+def to_input(images: NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
+    """uint8 RGB (N, H, W, 3) to float32 (N, 3, H, W), (x - 127.5) / 128: the only place where pixels are scaled.
+
+    The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
+    """
+    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
+    return pixels.to(torch.float32).sub_(127.5).mul_(1 / 128)
+
+
+class PooledPReLU(nn.Module):
+    """PReLU, then max pooling that rounds its output size up.
+
+    Pooling first gives the same values, and is faster, as long as no slope is negative: then PReLU rises everywhere and
+    commutes with max. Published weights do have negative slopes, so the order is chosen by the slopes.
+    """
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.prelu = nn.PReLU(channels)
+        self.pool = nn.MaxPool2d(kernel, 2, ceil_mode=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((self.prelu.weight >= 0).all()):
+            return self.prelu(self.pool(x))  # type: ignore[no-any-return]
+        return self.pool(self.prelu(x))  # type: ignore[no-any-return]
+
+
+def _initialise(net: nn.Module) -> None:
+    """Kaiming initialisation for PReLU's starting slope of 0.25 (He et al. 2015, section 2.2)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, a=0.25)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+class PNet(nn.Module):
+    """Proposes: (N, 3, H, W) to a map of faces; cell (r, c) sees the 12 x 12 pixels from (2r, 2c). 6,632 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, 10, 3),
+            PooledPReLU(10, 2),
+            nn.Conv2d(10, 16, 3),
+            nn.PReLU(16),
+            nn.Conv2d(16, 32, 3),
+            nn.PReLU(32),
+        )
+        self.face = nn.Conv2d(32, 2, 1)
+        self.offsets = nn.Conv2d(32, 4, 1)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> NetOutput:
+        """face_logits (N, h, w), offsets (N, 4, h, w), with h = ceil((H - 2) / 2) - 4."""
+        features = self.trunk(x)
+        pair = self.face(features)
+        return NetOutput(pair[:, 1] - pair[:, 0], self.offsets(features), None)
+
+
+class RNet(nn.Module):
+    """Refines: (N, 3, 24, 24) to face_logits (N,) and offsets (N, 4). 100,178 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, 28, 3),
+            PooledPReLU(28, 3),
+            nn.Conv2d(28, 48, 3),
+            PooledPReLU(48, 3),
+            nn.Conv2d(48, 64, 2),
+            nn.PReLU(64),
+            nn.Flatten(),  # (N, 64, 3, 3) -> (N, 576)
+            nn.Linear(576, 128),
+            nn.PReLU(128),
+        )
+        self.face = nn.Linear(128, 2)
+        self.offsets = nn.Linear(128, 4)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> NetOutput:
+        features = self.trunk(x)
+        pair = self.face(features)
+        return NetOutput(pair[:, 1] - pair[:, 0], self.offsets(features), None)
+
+
+class ONet(nn.Module):
+    """Decides: (N, 3, 48, 48) to face_logits (N,), offsets (N, 4) and landmarks (N, 5, 2). 389,040 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, 32, 3),
+            PooledPReLU(32, 3),
+            nn.Conv2d(32, 64, 3),
+            PooledPReLU(64, 3),
+            nn.Conv2d(64, 64, 3),
+            PooledPReLU(64, 2),
+            nn.Conv2d(64, 128, 2),
+            nn.PReLU(128),
+            nn.Flatten(),  # (N, 128, 3, 3) -> (N, 1152)
+            nn.Linear(1152, 256),
+            nn.Dropout(0.25),
+            nn.PReLU(256),
+        )
+        self.face = nn.Linear(256, 2)
+        self.offsets = nn.Linear(256, 4)
+        self.landmarks = nn.Linear(256, 10)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> NetOutput:
+        features = self.trunk(x)
+        pair = self.face(features)
+        points = self.landmarks(features).unflatten(1, (5, 2))  # (N, 10) -> (N, 5, 2)
+        return NetOutput(pair[:, 1] - pair[:, 0], self.offsets(features), points)
+
+
+NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
+
+
+def parameter_count(net: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(weight.numel() for weight in net.parameters())
+
+

@@ -1,0 +1,49 @@
+"""The image pyramid that makes the 12-pixel PNet see faces of every size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .resample import resample
+from .types import ImageSize
+
+__all__ = ["CELL", "Level", "level_sizes", "levels"]
+
+CELL = 12  # PNet's receptive field, pixels
+
+
+class Level(NamedTuple):
+    """One pyramid level: uint8 (h, w, 3), and image pixels per level pixel in x and in y."""
+
+    image: NDArray[np.uint8]
+    step_x: float
+    step_y: float
+
+
+def level_sizes(size: ImageSize, min_face: float, scale_factor: float) -> list[ImageSize]:
+    """Level sizes from the largest: scale 12 / min_face times scale_factor^k, while the short side is 12 or more.
+
+    Sizes are rounded up, as in `detect_face.m` of the MTCNN authors' code. Empty for an image below `min_face`.
+    Raises ValueError for a min_face that is not positive or a scale_factor outside (0, 1).
+    """
+    if not (min_face > 0 and math.isfinite(min_face)):
+        raise ValueError(f"min_face is {min_face}; expected a size in pixels above 0, such as 20")
+    if not 0 < scale_factor < 1:
+        raise ValueError(f"scale_factor is {scale_factor}; expected a number between 0 and 1, such as 0.709")
+    sizes, scale = [], CELL / min_face
+    while min(size) * scale >= CELL:
+        sizes.append(ImageSize(math.ceil(size.height * scale), math.ceil(size.width * scale)))
+        scale *= scale_factor
+    return sizes
+
+
+def levels(image: NDArray[np.uint8], min_face: float, scale_factor: float) -> Iterator[Level]:
+    """The levels of image (H, W, 3) uint8, largest first, one at a time."""
+    height, width = image.shape[:2]
+    for size in level_sizes(ImageSize(height, width), min_face, scale_factor):
+        yield Level(resample(image, size.height, size.width), width / size.width, height / size.height)
