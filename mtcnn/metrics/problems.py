@@ -1,0 +1,80 @@
+"""What is wrong with evaluation files: collected by default, raised at once when strict.
+
+Every reader and evaluator here takes `problems`. One collector can go through a whole command:
+
+    problems = Problems(strict=False)
+    truth = GroundTruth.load_text("bbx_gt.txt", problems)
+    result = evaluate(truth, load_detections("found.zip", problems), problems=problems)
+    print(problems.summary())
+
+Without a collector each problem becomes a Python warning, so that nothing goes unseen.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtcnn.errors import DataError
+
+__all__ = ["Problem", "Problems", "read_lines"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that does not follow its format: where (file, and line where known), and what it means."""
+
+    where: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why}"
+
+
+class Problems:
+    """A collector of problems. With `strict` the first one raises DataError instead."""
+
+    def __init__(self, strict: bool = False, warn: bool = False) -> None:
+        self.strict = strict
+        self._warn = warn
+        self._found: list[Problem] = []
+
+    @classmethod
+    def default(cls, given: Problems | None) -> Problems:
+        """The collector that was given, or one that warns."""
+        return cls(warn=True) if given is None else given
+
+    def add(self, where: object, why: str, line: int | None = None) -> None:
+        """Takes note of a problem in the file `where`, lines counted from 1. Raises DataError when strict."""
+        problem = Problem(str(where) if line is None else f"{where}:{line}", why)
+        if self.strict:
+            raise DataError(str(problem))
+        if self._warn:
+            warnings.warn(str(problem), stacklevel=3)
+        self._found.append(problem)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self._found[index]
+
+    def summary(self, most: int = 10) -> str:
+        """One problem a line, the first `most` of them, then how many were left out; empty when there are none."""
+        lines = [str(problem) for problem in self._found[:most]]
+        if len(self) > most:
+            lines.append(f"... and {len(self) - most} more problems; --strict stops at the first")
+        return "\n".join(lines)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file without their ends. Raises DataError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None

@@ -1,0 +1,255 @@
+"""Average precision on WIDER FACE by the official protocol.
+
+Source: the Matlab code published with the data set (Yang et al. 2016): read_pred.m, norm_score.m, evaluation.m,
+boxoverlap.m, VOCap.m. What differs from most Python ports, and moves AP: 1 is added to widths and heights in overlaps,
+the best truth is sought among all faces and not only those that count, a second hit on a found face is wrong, scores
+are normalised over all images together, and AP is the whole area under the curve of 1000 thresholds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mtcnn.errors import DataError
+from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.tables import markdown_table
+from mtcnn.metrics.wider_detections import faces_to_rows, load_detections, sort_rows, write_detections
+from mtcnn.metrics.wider_truth import GroundTruth, image_key, load_image_list
+
+__all__ = [
+    "Curve",
+    "GroundTruth",
+    "WiderResult",
+    "evaluate",
+    "faces_to_rows",
+    "load_detections",
+    "load_image_list",
+    "table",
+    "write_detections",
+]
+
+Array = NDArray[Any]
+
+THRESHOLDS = 1000
+OVERLAP = 0.5
+# Where norm_score.m starts its search for the highest and lowest score: realmin and realmax of single precision.
+_LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision and recall, float64 (1000,) each, at falling thresholds; precision is NaN before the first detection.
+
+    faces  how many count; ap is NaN when there are none.
+    """
+
+    precision: Array
+    recall: Array
+    faces: int
+    ap: float
+
+
+@dataclass(frozen=True, eq=False)
+class WiderResult:
+    """Curves by setting: easy, medium, hard, or face heights for ground truth from a text file.
+
+    images      how many were evaluated.          detections  how many boxes were found in them.
+    restricted  only the images of a list count, so AP cannot be compared with published figures.
+    """
+
+    curves: dict[str, Curve]
+    images: int
+    detections: int
+    restricted: bool
+
+    @property
+    def ap(self) -> dict[str, float]:
+        return {name: curve.ap for name, curve in self.curves.items()}
+
+    @property
+    def label(self) -> str:
+        """What was evaluated, in words."""
+        kind = "by difficulty" if "hard" in self.curves else "by face height in pixels"
+        return f"{self.images} images{' of a list' if self.restricted else ''}, AP {kind}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values for JSON, without the curves' points. AP is None where no face counts."""
+        ap = {name: None if np.isnan(curve.ap) else round(curve.ap, 6) for name, curve in self.curves.items()}
+        faces = {name: curve.faces for name, curve in self.curves.items()}
+        return {
+            "protocol": "wider",
+            "images": self.images,
+            "restricted": self.restricted,
+            "detections": self.detections,
+            "faces": faces,
+            "ap": ap,
+        }
+
+
+def evaluate(
+    ground_truth: GroundTruth,
+    detections: Mapping[str, Array],
+    images: Iterable[str] | None = None,
+    problems: Problems | None = None,
+    progress: bool = False,
+) -> WiderResult:
+    """AP and curves of detections, over all images of the ground truth or over some of them.
+
+    detections  "<event>/<image>" -> (N, 5) x y w h score; an image without an entry has no detection (reported).
+    images      names "<event>/<image>" (a suffix is cut). Everything, the score normalisation included, is then done
+                over these images alone.
+    problems    collects what is odd: unknown images, missing detections. None: each becomes a warning.
+    Raises DataError for arrays of another shape, or when no image is left.
+    """
+    problems = Problems.default(problems)
+    names = _select(ground_truth, images, problems)
+    _report_strangers(ground_truth, detections, problems)
+    _report_all(problems, [name for name in names if name not in detections], "no detections; counted as none found")
+    found = {name: _rows_of(name, detections, problems) for name in names}
+    low, high = _score_range(found, problems)
+    points = np.zeros((len(ground_truth.settings), THRESHOLDS, 2), np.int64)
+    for name in tqdm(names, desc="matching", unit=" images", disable=not progress):
+        rows, truth = found[name], ground_truth.boxes[name]
+        if len(rows) and len(truth):
+            with np.errstate(invalid="ignore"):
+                scores = (rows[:, 4] - low) / np.float64(high - low)
+            best = _best_truths(rows, truth)
+            for k, setting in enumerate(ground_truth.settings):
+                _tally(scores, best, ground_truth.counted[setting][name], points[k])
+    curves = {}
+    for k, setting in enumerate(ground_truth.settings):
+        faces = sum(int(ground_truth.counted[setting][name].sum()) for name in names)
+        curves[setting] = _curve(points[k], faces)
+    return WiderResult(curves, len(names), sum(map(len, found.values())), images is not None)
+
+
+def _select(truth: GroundTruth, images: Iterable[str] | None, problems: Problems) -> list[str]:
+    """The images to evaluate, in the order of the ground truth."""
+    if images is None:
+        return list(truth.boxes)
+    wanted = {name if name in truth.boxes else image_key(name) for name in images}
+    strangers = sorted(wanted - truth.boxes.keys())
+    _report_all(problems, strangers, "in the list of images, but not in the ground truth; left out")
+    names = [name for name in truth.boxes if name in wanted]
+    if not names:
+        raise DataError("no image of the list is in the ground truth; expected names like '0--Parade/0_Parade_..._20'")
+    return names
+
+
+def _report_strangers(truth: GroundTruth, detections: Mapping[str, Array], problems: Problems) -> None:
+    events = {name.split("/")[0] for name in truth.boxes}
+    strangers = [name for name in detections if name not in truth.boxes]
+    for event in dict.fromkeys(name.split("/")[0] for name in strangers):
+        if event not in events:
+            problems.add(event, "is not an event of the ground truth; its detections are left out")
+    known = [name for name in strangers if name.split("/")[0] in events]
+    _report_all(problems, known, "detections, but not in the ground truth; left out")
+
+
+def _report_all(problems: Problems, names: Sequence[str], why: str) -> None:
+    """One problem for all images with the same fault: thousands of lines would hide the others."""
+    if names:
+        problems.add(names[0], f"{why} (1 image)" if len(names) == 1 else f"{why} (the first of {len(names)} images)")
+
+
+def _rows_of(name: str, detections: Mapping[str, Array], problems: Problems) -> NDArray[np.float64]:
+    """Sorted float64 (N, 5) of one image, empty where there is nothing."""
+    rows = np.asarray(detections.get(name, ()), np.float64)
+    if rows.size == 0:
+        return np.zeros((0, 5))
+    if rows.ndim != 2 or rows.shape[1] != 5:
+        raise DataError(f"{name}: detections have shape {rows.shape}; expected (N, 5) x y w h score")
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        problems.add(name, f"{np.count_nonzero(~finite)} detections with NaN or infinity; left out")
+    return sort_rows(rows[finite], name, problems)
+
+
+def _score_range(found: Mapping[str, Array], problems: Problems) -> tuple[float, float]:
+    """Lowest and highest score of all images (norm_score.m)."""
+    low, high = _MOST, _LEAST
+    for rows in found.values():
+        if len(rows):
+            low, high = min(low, float(rows[-1, 4])), max(high, float(rows[0, 4]))
+    if low == high:
+        problems.add("detections", f"all scores are {low:g}; the official normalisation divides by zero, AP is 0")
+    return low, high
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _best_truths(rows: Array, truth: Array) -> Array:
+    """int64 (N,): the first truth of highest overlap for each detection, -1 where that is below OVERLAP."""
+    best = np.full(rows.shape[0], -1, np.int64)
+    for h in range(rows.shape[0]):
+        x1, y1 = rows[h, 0], rows[h, 1]
+        x2, y2 = x1 + rows[h, 2], y1 + rows[h, 3]
+        area = (x2 - x1 + 1) * (y2 - y1 + 1)
+        most = -1.0
+        for g in range(truth.shape[0]):
+            gx2, gy2 = truth[g, 0] + truth[g, 2], truth[g, 1] + truth[g, 3]
+            width = min(x2, gx2) - max(x1, truth[g, 0]) + 1
+            height = min(y2, gy2) - max(y1, truth[g, 1]) + 1
+            overlap = 0.0
+            if width > 0 and height > 0:
+                inter = width * height
+                overlap = inter / ((gx2 - truth[g, 0] + 1) * (gy2 - truth[g, 1] + 1) + area - inter)
+            if overlap > most:
+                most = overlap
+                best[h] = g
+        if most < OVERLAP:
+            best[h] = -1
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _tally(scores: Array, best: Array, counted: Array, points: Array) -> None:
+    """Adds one image to points (1000, 2): detections that count, faces found, at thresholds 1 - t / 1000.
+
+    scores (N,) falling; best (N,) from `_best_truths`; counted bool (G,).
+    """
+    hit = np.zeros(counted.shape[0], np.bool_)
+    proposals, recalled, h = 0, 0, 0
+    for t in range(points.shape[0]):
+        threshold = 1 - (t + 1) / points.shape[0]
+        while h < scores.shape[0] and scores[h] >= threshold:
+            g = best[h]
+            if g < 0 or counted[g]:  # a hit on a face that does not count removes the detection
+                proposals += 1
+                if g >= 0 and not hit[g]:
+                    hit[g] = True
+                    recalled += 1
+            h += 1
+        points[t, 0] += proposals
+        points[t, 1] += recalled
+
+
+def _curve(points: Array, faces: int) -> Curve:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = points[:, 1] / points[:, 0]
+        recall = points[:, 1] / np.float64(faces)
+    return Curve(precision, recall, faces, average_precision(precision, recall))
+
+
+def average_precision(precision: Array, recall: Array) -> float:
+    """The area under the curve (N,), after precision is made to fall (VOCap.m). NaN precision is passed over,
+    as Matlab's max does."""
+    recall = np.concatenate([[0.0], recall, [1.0]])
+    envelope = np.fmax.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]
+    return float(np.sum(np.diff(recall) * envelope[1:]))
+
+
+def table(results: Mapping[str, WiderResult]) -> str:
+    """Detectors side by side: a markdown table with one row for each name, AP to four digits."""
+    settings = list(dict.fromkeys(name for result in results.values() for name in result.curves))
+    rows = []
+    for label, result in results.items():
+        values = [f"{result.ap[name]:.4f}" if name in result.ap else "" for name in settings]
+        rows.append([label, *values, str(result.images)])
+    return markdown_table(["detector", *settings, "images"], rows)

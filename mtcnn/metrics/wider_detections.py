@@ -1,0 +1,157 @@
+"""Detections in WIDER FACE's form: one text file an image, `<event>/<image>.txt`, in a folder or an archive.
+
+A file has the image's name (not used), the number of faces, then rows `x y w h score`. What the official reader does
+with odd files is kept, and reported: rows in any order are sorted, rows beyond the count are not read, a file with
+fewer rows than its count is read as empty, sizes below zero stay (such a box hits nothing). Only rows with NaN or
+infinity are left out, which the official code would carry into its sorting.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mtcnn.errors import DataError
+from mtcnn.metrics.problems import Problems
+from mtcnn.types import Faces
+
+__all__ = ["faces_to_rows", "load_detections", "parse_detections", "sort_rows", "write_detections"]
+
+Array = NDArray[Any]
+
+
+def load_detections(
+    path: str | Path, problems: Problems | None = None, progress: bool = False
+) -> dict[str, NDArray[np.float64]]:
+    """Detections of every image: "<event>/<image>" -> float64 (N, 5) x y w h score, by falling score.
+
+    path  a folder, .tar, .tar.xz, .tar.gz, .tgz or .zip; only the last two parts of each file's path matter.
+    Raises DataError when `path` cannot be read or holds no detection file.
+    """
+    problems = Problems.default(problems)
+    found: dict[str, NDArray[np.float64]] = {}
+    for name, content in tqdm(_members(Path(path)), desc="reading", unit=" images", disable=not progress):
+        parts = name.removesuffix(".txt").split("/")[-2:]
+        key, where = "/".join(parts), f"{path}/{name}"
+        if len(parts) < 2:
+            problems.add(where, "is not in an event's folder; expected <event>/<image>.txt; left out")
+        elif key in found:
+            problems.add(where, f"is a second file for {key}; the first one is taken")
+        else:
+            found[key] = parse_detections(content.decode("utf-8", "replace"), where, problems)
+    if not found:
+        raise DataError(f"{path}: no detection file in it; expected <event>/<image>.txt")
+    return found
+
+
+def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(path inside, content) of the .txt files of a folder or an archive, hidden ones left out."""
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; expected a folder or archive of <event>/<image>.txt")
+    if path.is_dir():
+        members: Iterator[tuple[str, bytes]] = (
+            (file.relative_to(path).as_posix(), file.read_bytes()) for file in sorted(path.rglob("*.txt"))
+        )
+    elif zipfile.is_zipfile(path):
+        members = _zip_members(path)
+    else:
+        members = _tar_members(path)
+    for name, content in members:
+        name = name.removeprefix("./")
+        # macOS archives hold a "._name" beside each file; published ones hold the checkpoints of notebooks.
+        if not any(part.startswith(".") for part in name.split("/")):
+            yield name, content
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".txt"):
+                yield name, archive.read(name)
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and member.name.endswith(".txt"):
+                    stream = archive.extractfile(member)
+                    assert stream is not None  # only links and folders have none
+                    yield member.name, stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected a folder, .tar.xz, .tar, .tgz or .zip") from None
+
+
+def parse_detections(text: str, where: str, problems: Problems) -> NDArray[np.float64]:
+    """The detections (N, 5) of one file's text, by falling score; `where` names the file in messages."""
+    lines = text.rstrip().splitlines()
+    count = lines[1].strip() if len(lines) > 1 else ""
+    if not count.isdecimal():
+        problems.add(where, f"second line is {count!r}, expected the number of faces; read as empty", 2)
+        return np.zeros((0, 5))
+    body = lines[2 : 2 + int(count)]
+    if len(lines) - 2 > len(body):
+        problems.add(where, f"count is {count}, but {len(lines) - 2} rows follow; the rest is not read", 2)
+    elif len(body) < int(count):
+        problems.add(where, f"count is {count}, but {len(body)} rows follow; read as empty", 2)
+        return np.zeros((0, 5))
+    rows = _parse_rows(body, where, problems)
+    return sort_rows(_check_rows(rows, where, problems), where, problems)
+
+
+def _parse_rows(body: list[str], where: str, problems: Problems) -> NDArray[np.float64]:
+    """Float64 (N, 5); rows that are not five numbers become NaN, for `_check_rows` to leave out."""
+    rows = np.full((len(body), 5), np.nan)
+    for i, line in enumerate(body):
+        try:
+            rows[i] = [float(word) for word in line.split()[:5]]
+        except ValueError:
+            problems.add(where, f"expected 'x y w h score', got {line.strip()!r}; row left out", i + 3)
+            rows[i, 4] = -np.inf  # reported here already
+    return rows
+
+
+def _check_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> NDArray[np.float64]:
+    finite = np.isfinite(rows).all(axis=1)
+    for i in np.flatnonzero(~finite & ~np.isneginf(rows[:, 4])):
+        problems.add(where, f"NaN or infinity in {rows[i].tolist()}; row left out", int(i) + 3)
+    for i in np.flatnonzero(finite & (rows[:, 2:4] < 0).any(axis=1)):
+        size = f"{rows[i, 2]:g} x {rows[i, 3]:g}"
+        problems.add(where, f"size {size} is negative; it counts as a false positive", int(i) + 3)
+    return rows if finite.all() else rows[finite]
+
+
+def sort_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> NDArray[np.float64]:
+    """Rows (N, 5) by falling score, ties in their order; reports when they were not."""
+    rising = np.flatnonzero(np.diff(rows[:, 4]) > 0)
+    if not len(rising):
+        return rows
+    problems.add(where, "scores are not falling; sorted, as the official reader does", int(rising[0]) + 4)
+    return rows[np.argsort(-rows[:, 4], kind="stable")]
+
+
+def faces_to_rows(faces: Faces) -> NDArray[np.float64]:
+    """Rows (N, 5) x y w h score of a detector's faces, with w = x2 - x1 as in most published detection files."""
+    boxes = faces.boxes.astype(np.float64)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], faces.scores[:, None]], axis=1)
+
+
+def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> None:
+    """Writes `<folder>/<event>/<image>.txt` for "<event>/<image>" -> (N, 5) x y w h score.
+
+    Two decimals for pixels: whole numbers cost up to two points of AP on small faces. Scores keep seven digits.
+    """
+    for name, rows in detections.items():
+        path = Path(folder) / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"{x:.2f} {y:.2f} {w:.2f} {h:.2f} {score:.7g}" for x, y, w, h, score in np.asarray(rows).reshape(-1, 5)
+        ]
+        path.write_text("\n".join([path.stem, str(len(lines)), *lines]) + "\n", encoding="utf-8")

@@ -1,0 +1,170 @@
+"""The faces to be found: WIDER FACE's official .mat files, or labels in its text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.errors import DataError, MtcnnError
+from mtcnn.metrics.problems import Problems, read_lines
+
+__all__ = ["DIFFICULTIES", "HEIGHT_BANDS", "GroundTruth", "image_key", "load_image_list"]
+
+Array = NDArray[Any]
+
+DIFFICULTIES = ("easy", "medium", "hard")
+
+# Face heights in pixels, from below to above (half-open). The limits are those of the WIDER FACE paper (Yang et al.
+# 2016, section 4.1: small 10-50, medium 50-300, large over 300); under 10 pixels the official lists count nothing.
+HEIGHT_BANDS = {"10+": (10.0, np.inf), "10-50": (10.0, 50.0), "50-300": (50.0, 300.0), "300+": (300.0, np.inf)}
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_INVALID = 7  # column of a text row: x y w h blur expression illumination invalid occlusion pose
+
+
+def image_key(path: str) -> str:
+    """ "<event>/<image>" from any path to an image: its last two parts without the image suffix.
+
+    Only a known suffix is cut, once: WIDER has names with dots, and stripping characters eats their last letters.
+    """
+    parts = path.strip().replace("\\", "/").split("/")[-2:]
+    for suffix in _SUFFIXES:
+        if parts[-1].lower().endswith(suffix):
+            parts[-1] = parts[-1][: -len(suffix)]
+            break
+    return "/".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Labelled faces of a set of images, named "<event>/<image>" without suffix.
+
+    boxes    image -> float64 (G, 4) x y w h in pixels, as labelled, boxes that do not count included.
+    counted  setting -> image -> bool (G,): the faces that count. A detection that hits another one is neither right
+             nor wrong. Settings are easy, medium, hard (official lists) or the face heights of HEIGHT_BANDS.
+    source   "mat" or "text".
+    """
+
+    boxes: dict[str, Array]
+    counted: dict[str, dict[str, Array]]
+    source: str
+
+    @classmethod
+    def load_mat(cls, folder: str | Path) -> GroundTruth:
+        """Reads wider_face_val.mat and wider_{easy,medium,hard}_val.mat. Raises DataError for a missing or odd file."""
+        files = {name: Path(folder) / f"wider_{name}_val.mat" for name in ("face", *DIFFICULTIES)}
+        boxes = dict(_mat_cells(files["face"], "face_bbx_list"))
+        boxes = {name: np.asarray(value, np.float64).reshape(-1, 4) for name, value in boxes.items()}
+        counted = {name: _keep_masks(files[name], boxes) for name in DIFFICULTIES}
+        return cls(boxes, counted, "mat")
+
+    @classmethod
+    def load_text(cls, path: str | Path, problems: Problems | None = None) -> GroundTruth:
+        """Reads the text format: image path, count, then rows `x y w h` and six attributes.
+
+        There is no official list of easy, medium and hard faces for it, so faces count by their height. Faces marked
+        invalid, and those without width or height, never count. An image without faces has one box of zeros, as in
+        the official files, so that what is found there is wrong. Raises DataError when the file cannot be read.
+        """
+        boxes: dict[str, Array] = {}
+        counted: dict[str, dict[str, Array]] = {band: {} for band in HEIGHT_BANDS}
+        for name, rows, valid in _text_images(Path(path), Problems.default(problems)):
+            boxes[name] = rows
+            for band, (low, high) in HEIGHT_BANDS.items():
+                counted[band][name] = valid & (rows[:, 3] >= low) & (rows[:, 3] < high)
+        if not boxes:
+            raise DataError(f"{path}: no image in it; expected image path, face count, then rows 'x y w h ...'")
+        return cls(boxes, counted, "text")
+
+    @classmethod
+    def load(cls, path: str | Path, problems: Problems | None = None) -> GroundTruth:
+        """From a folder with the .mat files, or from a text file."""
+        return cls.load_mat(path) if Path(path).is_dir() else cls.load_text(path, problems)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return tuple(self.counted)
+
+
+def _mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
+    """("<event>/<image>", value of the image's cell) of one .mat file, in its order."""
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise MtcnnError("reading .mat files needs scipy, which is not installed: pip install scipy") from None
+    names = ["event_list", "file_list", variable]
+    try:
+        content = loadmat(str(path), variable_names=names)
+        events, files, cells = (content[name] for name in names)
+    except (OSError, NotImplementedError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path}: cannot be read as official WIDER ground truth ({error}); expected a .mat file with {variable}"
+        ) from None
+    for i, event in enumerate(events[:, 0]):
+        for j, file in enumerate(files[i, 0][:, 0]):
+            yield f"{event.item()}/{file.item()}", cells[i, 0][j, 0]
+
+
+def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
+    """image -> bool (G,) from the 1-based lists of faces that count (stored as uint8 or uint16)."""
+    masks = {name: np.zeros(len(rows), bool) for name, rows in boxes.items()}
+    for name, keep in _mat_cells(path, "gt_list"):
+        index = np.asarray(keep, np.int64).ravel() - 1
+        if name not in masks or (index.size and not 0 <= index.min() <= index.max() < len(masks[name])):
+            raise DataError(
+                f"{path}: {name} does not agree with wider_face_val.mat; take all four files of one release"
+            )
+        masks[name][index] = True
+    return masks
+
+
+def _numbers(line: str) -> list[float] | None:
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError:
+        return None
+
+
+def _text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array, Array]]:
+    """(image, boxes (G, 4), valid (G,)) of a text file. A line that is not all numbers starts an image."""
+    lines = read_lines(path)
+    starts = [i for i, line in enumerate(lines) if line.strip() and _numbers(line) is None]
+    if any(line.strip() for line in lines[: starts[0] if starts else 0]):
+        problems.add(path, "numbers before the first image path; left out", 1)
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        body = [(i + 1, values) for i in range(start + 1, end) if (values := _numbers(lines[i]))]
+        rows = _text_rows(path, start + 1, body, problems)
+        box = rows[:, :4]
+        valid = (box[:, 2] > 0) & (box[:, 3] > 0) & (rows[:, 4] == 0)
+        yield image_key(lines[start]), box, valid
+
+
+def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], problems: Problems) -> Array:
+    """Float64 (G, 5) x y w h invalid of one image, whose path stands in line `start`."""
+    if not body or len(body[0][1]) != 1:
+        problems.add(path, "no face count after the image path; the rows that follow are taken", start + 1)
+    else:
+        count = body[0][1][0]
+        body = body[1:]
+        if count != len(body) and not (count == 0 and len(body) == 1):
+            problems.add(path, f"face count is {count:g}, but {len(body)} rows follow; the rows are taken", start + 1)
+    rows = []
+    for number, values in body:
+        if len(values) < 4 or not np.isfinite(values).all():
+            problems.add(path, "expected at least 'x y w h' as finite numbers; row left out", number)
+        else:
+            rows.append([*values[:4], values[_INVALID] if len(values) > _INVALID else 0.0])
+    return np.array(rows or [[0.0] * 5], np.float64)
+
+
+def load_image_list(path: str | Path) -> list[str]:
+    """ "<event>/<image>" of every image a text file names: a plain list, one a line, or labels in WIDER's text format."""
+    lines = [line for line in read_lines(Path(path)) if line.strip() and _numbers(line) is None]
+    if not lines:
+        raise DataError(f"{path}: names no image; expected lines like '0--Parade/0_Parade_marchingband_1_20.jpg'")
+    return [image_key(line) for line in lines]
