@@ -1,7 +1,9 @@
-"""What readers return and what crops are cut from."""
+"""What readers return, and what is cut from it."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ImageRecord", "Problem"]
+__all__ = ["CropBatch", "ImageRecord", "Problem"]
 
 Array = NDArray[Any]
 
@@ -27,17 +29,21 @@ class ImageRecord:
 
     path: Path
     boxes: Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
-    landmarks: Array | None = None
-    ignore: Array | None = None
+    landmarks: Array = field(default=None)  # type: ignore[assignment]  # None becomes all NaN
+    ignore: Array = field(default=None)  # type: ignore[assignment]  # None becomes all False
     complete: bool = True
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
-        object.__setattr__(self, "boxes", np.asarray(self.boxes, np.float32).reshape(count, 4))
-        points = np.full((count, 5, 2), np.nan, np.float32) if self.landmarks is None else self.landmarks
-        object.__setattr__(self, "landmarks", np.asarray(points, np.float32).reshape(count, 5, 2))
+        points = np.full((count, 5, 2), np.nan) if self.landmarks is None else self.landmarks
         ignore = np.zeros(count, bool) if self.ignore is None else self.ignore
+        object.__setattr__(self, "boxes", np.asarray(self.boxes, np.float32).reshape(count, 4))
+        object.__setattr__(self, "landmarks", np.asarray(points, np.float32).reshape(count, 5, 2))
         object.__setattr__(self, "ignore", np.asarray(ignore, bool).reshape(count))
+
+    def held(self, percent: float) -> bool:
+        """Whether the image belongs to the held part: by its name, so that adding data moves no image across."""
+        return zlib.crc32(self.path.name.encode()) % 10_000 < percent * 100
 
 
 @dataclass(frozen=True)
@@ -49,3 +55,37 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.why}"
+
+
+@dataclass(frozen=True, eq=False)
+class CropBatch:
+    """Crops with their targets, the rows of a crop store.
+
+    crops      uint8 (N, S, S, 3) RGB.
+    kinds      uint8 (N,), see labels.Kind.
+    offsets    float32 (N, 4) to the true box in units of the crop; 0 where the kind has none.
+    landmarks  float32 (N, 5, 2) in units of the crop; NaN where the kind has none.
+    """
+
+    crops: NDArray[np.uint8]
+    kinds: NDArray[np.uint8]
+    offsets: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    @classmethod
+    def empty(cls, size: int) -> CropBatch:
+        """No crop, in the right shapes."""
+        return cls(
+            np.zeros((0, size, size, 3), np.uint8),
+            np.zeros(0, np.uint8),
+            np.zeros((0, 4), np.float32),
+            np.zeros((0, 5, 2), np.float32),
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[CropBatch]) -> CropBatch:
+        """All crops of one or more batches, in order."""
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__dataclass_fields__))

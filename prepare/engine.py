@@ -1,0 +1,76 @@
+"""Work on many items in worker processes: items in, results out, in order.
+
+One function, so that a cluster engine can take its place: `run_ordered` promises only that results come in the order of
+the items and that few are in flight at a time. Nothing random may depend on which worker does what.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from mtcnn.errors import MtcnnError
+
+__all__ = ["run_ordered"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_work: Callable[[Any], Any] | None = None
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _start(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _call(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)
+
+
+def run_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Yield work(item) for each item, in order.
+
+    `work` must be picklable; each worker process gets one copy of it, so it may hold nets. With one worker or none it
+    runs here. At most four items a worker are in flight, which keeps memory flat however many items there are.
+    Raises MtcnnError when a worker process is killed.
+    """
+    if workers <= 1:
+        yield from map(work, items)
+        return
+    # spawn: a forked copy of a process that has used OpenMP or Numba threads may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work,)) as pool:
+        flying: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                flying.append(pool.submit(_call, item))
+                if len(flying) >= 4 * workers:
+                    yield flying.popleft().result()
+            while flying:
+                yield flying.popleft().result()
+        except BrokenProcessPool as error:
+            raise MtcnnError(
+                "a worker process died (killed, or out of memory); run the same command again to go on, "
+                "with fewer --workers if memory was short"
+            ) from error
+        finally:
+            for future in flying:
+                future.cancel()

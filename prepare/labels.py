@@ -1,0 +1,77 @@
+"""Which crop is what: the IoU bands of the cascade, and the targets that follow from them.
+
+Source: Zhang et al. 2016, section III-A, with bands 0.30, 0.40 and 0.65.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn import boxes as box
+
+from .records import ImageRecord
+
+__all__ = ["IouBands", "Kind", "Labels", "label"]
+
+Array = NDArray[Any]
+UNUSED = 255
+
+
+class Kind(IntEnum):
+    """Kinds of crops. Which losses each one feeds is one table, in stages/losses.py."""
+
+    NEG = 0
+    PART = 1
+    POS = 2
+    LANDMARK = 3
+
+
+@dataclass(frozen=True)
+class IouBands:
+    """NEG below `neg`, PART from `part` to `pos`, POS from `pos` on; between `neg` and `part` a crop is not used."""
+
+    neg: float = 0.30
+    part: float = 0.40
+    pos: float = 0.65
+
+    def __post_init__(self) -> None:
+        if not 0 < self.neg <= self.part < self.pos < 1:
+            raise ValueError(f"bands are {self.neg}, {self.part}, {self.pos}; expected 0 < neg <= part < pos < 1")
+
+
+class Labels(NamedTuple):
+    """kinds uint8 (N,), UNUSED where a crop is nothing; faces int (N,), the face that a POS or PART crop shows."""
+
+    kinds: NDArray[np.uint8]
+    faces: NDArray[np.int64]
+
+
+def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -> Labels:
+    """Label square crops (N, 4) of one image by their overlap with its faces.
+
+    A crop is square and a face is not, so POS and PART go by the IoU with the face's square: a crop centred on a narrow
+    face is a good crop. NEG has to stay below the band against the squares and the boxes themselves. Ignored faces,
+    and faces whose longer side is below `min_face`, are never POS or PART; what covers them is never NEG.
+    """
+    known = np.flatnonzero(np.isfinite(record.boxes).all(axis=1) & (box.areas(record.boxes) > 0))
+    if not len(known):
+        kinds = np.full(len(crops), Kind.NEG if record.complete else UNUSED, np.uint8)
+        return Labels(kinds, np.full(len(crops), -1))
+    truth = record.boxes[known].astype(np.float64)
+    by_square = box.iou(crops, box.square(truth))
+    face = by_square.argmax(axis=1)
+    best = by_square[np.arange(len(crops)), face]
+    usable = ~record.ignore[known] & ((truth[:, 2:] - truth[:, :2]).max(axis=1) >= min_face)
+    background = np.maximum(by_square, box.iou(crops, truth)).max(axis=1) < bands.neg
+    if record.ignore[known].any():
+        background &= box.ios(crops, truth[record.ignore[known]]).max(axis=1) < bands.neg
+    kinds = np.full(len(crops), UNUSED, np.uint8)
+    kinds[background & record.complete] = Kind.NEG
+    kinds[(best >= bands.part) & (best < bands.pos) & usable[face]] = Kind.PART
+    kinds[(best >= bands.pos) & usable[face]] = Kind.POS
+    return Labels(kinds, known[face])

@@ -1,0 +1,88 @@
+"""Label formats read into records: one file per format, and `read_source` for the command line.
+
+Every reader returns `(records, problems)`: what is wrong with a row is reported and passed over; only a label file or
+folder that is missing as a whole raises DataError. No reader opens an image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from mtcnn.errors import DataError
+from prepare import synthetic
+from prepare.readers import negatives, points, wider
+from prepare.records import ImageRecord, Problem
+
+__all__ = ["READERS", "read_source"]
+
+Reading = tuple[list[ImageRecord], list[Problem]]
+
+READERS: dict[str, Callable[..., Reading]] = {
+    "negatives": negatives.read,
+    "points": points.read,
+    "wider": wider.read,
+}
+
+# What a folder may hold to be given without a format; the same layout as `synthetic.write_folder` writes.
+FOLDER_LAYOUT = (
+    ("wider", "wider/wider_face_train_bbx_gt.txt"),
+    ("points", "landmarks/thumbs_train.csv"),
+    ("points", "landmarks/faces_train.csv"),
+    ("negatives", "negatives"),
+)
+
+# One letter and a colon before a slash is a drive, not a separator.
+PATH_AND_IMAGES = re.compile(r"(?P<path>(?:[A-Za-z]:[\\/])?[^:]*)(?::(?P<images>.+))?")
+
+
+def read_source(spec: str, seed: int = 0) -> Reading:
+    """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as FOLDER_LAYOUT.
+
+    FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
+    usual places. `synthetic:N` gives N drawn scenes, of which only `seed` decides.
+
+    Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.
+    """
+    name, colon, rest = spec.partition(":")
+    if not colon or Path(spec).is_dir():
+        records, problems = _read_folder(Path(spec).expanduser())
+    elif name == "synthetic":
+        records, problems = synthetic.records(_scene_count(spec, rest), seed), []
+    else:
+        records, problems = _read_format(spec, name, rest)
+    if not records:
+        why = f"; the first problem: {problems[0]}" if problems else ""
+        raise DataError(f"{spec}: no usable image in it{why}")
+    return records, problems
+
+
+def _read_format(spec: str, name: str, rest: str) -> Reading:
+    if name not in READERS:
+        known = ", ".join(sorted([*READERS, "synthetic"]))
+        raise DataError(f"{spec}: unknown format {name!r}; expected one of {known}, as FORMAT:PATH[:IMAGES]")
+    match = PATH_AND_IMAGES.fullmatch(rest)
+    if match is None or not match["path"]:
+        raise DataError(f"{spec}: no path after the format; expected FORMAT:PATH[:IMAGES]")
+    path = Path(match["path"]).expanduser()
+    if match["images"] is None:
+        return READERS[name](path)
+    if name == "negatives":
+        raise DataError(f"{spec}: negatives have no labels, so no image folder beside them; expected negatives:DIR")
+    return READERS[name](path, Path(match["images"]).expanduser())
+
+
+def _read_folder(folder: Path) -> Reading:
+    parts = [(name, folder / path) for name, path in FOLDER_LAYOUT if (folder / path).exists()]
+    if not parts:
+        expected = ", ".join(path for _, path in FOLDER_LAYOUT)
+        raise DataError(f"{folder}: no folder with any of {expected}; give such a folder or FORMAT:PATH[:IMAGES]")
+    readings = [READERS[name](path) for name, path in parts]
+    return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
+
+
+def _scene_count(spec: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise DataError(f"{spec}: {text!r} is not a number of scenes; expected synthetic:N with N of 1 or more")
+    return int(text)

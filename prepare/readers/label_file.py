@@ -1,0 +1,171 @@
+"""What the label formats share: lines, the blocks of an image, and faces gathered into records.
+
+A reader never stops at a bad row: it adds a `Problem` that names file and line, and goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.errors import DataError
+from prepare.records import ImageRecord, Problem
+
+__all__ = ["IMAGE_SUFFIXES", "Block", "Face", "Gathering", "counted_rows", "find_image", "image_folder", "numbers", "read_blocks"]
+
+Array = NDArray[Any]
+Row = tuple[int, str]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+class Face(NamedTuple):
+    """One labelled face: box x1 y1 x2 y2 in pixels, landmarks (5, 2) or None, and whether to ignore it."""
+
+    box: Sequence[float]
+    landmarks: Array | None = None
+    ignore: bool = False
+
+
+class Block(NamedTuple):
+    """The lines that belong to one image. `line` is the line of the name, counted from 1."""
+
+    line: int
+    name: str
+    rows: list[Row]
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers of a row split at white space. Raises ValueError naming the first that is not a finite number."""
+    values = []
+    for word in text.split():
+        try:
+            value = float(word)
+        except ValueError:
+            raise ValueError(f"{word!r} is not a number") from None
+        if not math.isfinite(value):
+            raise ValueError(f"{word!r} is not a finite number")
+        values.append(value)
+    return values
+
+
+def read_blocks(path: Path, name_of: Callable[[str], str | None]) -> tuple[list[Block], list[Problem]]:
+    """Splits a label file at the lines in which `name_of` sees an image name, so no bad row can shift the next image.
+
+    Raises DataError when the file is missing or names no image at all.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such label file; give the path of an existing one")
+    # Undecodable bytes become a row or a name that is then reported, with its line, like any other bad one.
+    text = path.read_text("utf-8-sig", errors="replace")
+    blocks: list[Block] = []
+    problems: list[Problem] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        name = name_of(line)
+        if name is not None:
+            blocks.append(Block(number, name, []))
+        elif line and blocks:
+            blocks[-1].rows.append((number, line))
+        elif line:
+            problems.append(Problem(f"{path}:{number}", f"{line[:40]!r} stands before the first image name"))
+    if not blocks:
+        raise DataError(f"{path}: names no image; expected the label file of another format, or a whole one")
+    return blocks, problems
+
+
+def counted_rows(block: Block) -> list[Row]:
+    """The rows of a block whose first row tells how many follow. Raises ValueError when it does not tell the truth."""
+    if not block.rows:
+        raise ValueError("no face count after the image name")
+    word, rows = block.rows[0][1], block.rows[1:]
+    if not (word.isascii() and word.isdigit()):
+        raise ValueError(f"{word[:40]!r} is not a face count")
+    count = int(word)
+    if count == 0 and len(rows) == 1 and not any(numbers(rows[0][1])):
+        return []  # WIDER FACE gives an image without faces one row of zeros
+    if count != len(rows):
+        raise ValueError(f"{count} faces announced, {len(rows)} rows found")
+    return rows
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """The file `folder/name`, else the same name with another image suffix (data sets get re-encoded), else None."""
+    path = os.path.join(folder, name)
+    if os.path.isfile(path):
+        return Path(path)
+    stem, suffix = os.path.splitext(path)
+    stem = stem if suffix.lower() in IMAGE_SUFFIXES else path
+    for suffix in (*IMAGE_SUFFIXES, *(s.upper() for s in IMAGE_SUFFIXES)):
+        if os.path.isfile(stem + suffix):
+            return Path(stem + suffix)
+    return None
+
+
+def image_folder(labels: Path, images: Path | None, candidates: Sequence[Path]) -> Path:
+    """`images` where given, else the first of `candidates` that exists. Raises DataError when there is no such folder."""
+    for folder in candidates if images is None else [images]:
+        if folder.is_dir():
+            return folder
+    if images is not None:
+        raise DataError(f"{images}: no such image folder; give the folder that the names in {labels} are relative to")
+    tried = ", ".join(str(folder) for folder in candidates)
+    raise DataError(f"{labels}: found no image folder beside it (tried {tried}); give it as FORMAT:PATH:IMAGES")
+
+
+@dataclass
+class Gathering:
+    """Records and problems as they are found in the label file `source`."""
+
+    source: Path
+    images: Path
+    problems: list[Problem] = field(default_factory=list)
+    records: list[ImageRecord] = field(default_factory=list)
+    empty_boxes: int = 0
+
+    def report(self, line: int, why: str) -> None:
+        """Adds a problem at a line of the source."""
+        self.problems.append(Problem(f"{self.source}:{line}", why))
+
+    def add_rows(self, block: Block, rows: Iterable[Row], parse: Callable[[str], Face]) -> None:
+        """Adds the image of `block` with the faces that `parse` makes of its rows (ValueError: a bad row)."""
+        path = find_image(self.images, block.name)
+        if path is None:
+            self.report(block.line, f"no image {block.name!r} in {self.images}, with this or another suffix; left out")
+            return
+        faces: list[Face] = []
+        complete = True
+        for number, text in rows:
+            try:
+                faces.append(parse(text))
+            except ValueError as error:
+                self.report(number, f"{error}; face left out")
+                complete = False  # a face is there whose place is unknown
+        self.add(path, faces, complete)
+
+    def add(self, path: Path, faces: Sequence[Face], complete: bool = True) -> None:
+        """Adds an image, without those of its boxes that have no width or no height."""
+        real = [face for face in faces if not (face.box[2] <= face.box[0] or face.box[3] <= face.box[1])]
+        self.empty_boxes += len(faces) - len(real)
+        unknown = np.full((5, 2), np.nan, np.float32)
+        self.records.append(
+            ImageRecord(
+                path,
+                np.array([face.box for face in real], np.float32).reshape(-1, 4),
+                np.array([unknown if f.landmarks is None else f.landmarks for f in real], np.float32).reshape(-1, 5, 2),
+                np.array([face.ignore for face in real], bool),
+                complete,
+            )
+        )
+
+    def result(self) -> tuple[list[ImageRecord], list[Problem]]:
+        """What a reader returns; boxes without width or height are reported in one line."""
+        summary = Problem(str(self.source), f"{self.empty_boxes} boxes without width or height dropped")
+        return self.records, self.problems + ([summary] if self.empty_boxes else [])

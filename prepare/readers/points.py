@@ -1,0 +1,74 @@
+"""Five points a face in a CSV file, with or without a box.
+
+Columns: `path` (relative to the folder of the file), `x1 y1 x2 y2` (empty where unknown), then x and y of the left
+eye, right eye, nose, left and right mouth corner, the viewer's left first. Other columns are passed over.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mtcnn.errors import DataError
+from prepare.readers.label_file import Face, Gathering, find_image, image_folder, numbers
+from prepare.records import ImageRecord, Problem
+
+__all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "read"]
+
+BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+POINT_COLUMNS = tuple(
+    f"{axis}_{point}" for point in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"
+)
+
+
+def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
+    """One record per row: one face, `complete=False` (others may be visible), its box NaN where unknown.
+
+    images  the folder that paths are relative to; default: the folder of `labels`.
+
+    Raises DataError when the file or the folder is missing, or a column is.
+    """
+    if not labels.is_file():
+        raise DataError(f"{labels}: no such file of points; give the path of an existing CSV file")
+    found = Gathering(labels, image_folder(labels, images, [labels.parent]))
+    with labels.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.DictReader(file, restval="")
+        missing = {"path", *BOX_COLUMNS, *POINT_COLUMNS} - set(rows.fieldnames or ())
+        if missing:
+            raise DataError(f"{labels}: no column {sorted(missing)[0]!r}; expected path, {', '.join(BOX_COLUMNS + POINT_COLUMNS)}")
+        for row in rows:
+            _add_row(found, rows.line_num, row)
+    return found.result()
+
+
+def _add_row(found: Gathering, line: int, row: dict[str, str]) -> None:
+    path = find_image(found.images, row["path"])
+    if path is None:
+        found.report(line, f"no image {row['path']!r} in {found.images}, with this or another suffix; left out")
+        return
+    try:
+        face = _face(row)
+    except ValueError as error:
+        found.report(line, f"{error}; left out")
+        return
+    found.add(path, [face], complete=False)
+
+
+def _face(row: dict[str, str]) -> Face:
+    points = np.array(_values(row, POINT_COLUMNS), np.float32).reshape(5, 2)
+    if np.isnan(points).all():
+        raise ValueError("no point in the row")
+    return Face(_values(row, BOX_COLUMNS), points)
+
+
+def _values(row: dict[str, str], columns: Sequence[str]) -> list[float]:
+    """The numbers of all these columns, or NaN for all where all are empty."""
+    values = numbers(" ".join(row[column] for column in columns))
+    if not values:
+        return [float("nan")] * len(columns)
+    if len(values) != len(columns):
+        raise ValueError(f"{len(values)} of the {len(columns)} values {columns[0]} to {columns[-1]} given")
+    return values

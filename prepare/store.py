@@ -1,0 +1,155 @@
+"""The crop store: one LMDB a net, rows of fixed size, read at random without unpacking.
+
+Items (images) are written in order, each with all its crops in one transaction, so a build killed at any moment goes on
+with the item after the last one written, and ends with the same rows as an unbroken build.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.errors import DataError
+
+from .records import CropBatch
+
+__all__ = ["CropStore", "CropWriter", "row_type"]
+
+FORMAT = 1
+MAP_SIZE = 1 << 40  # address space, not disk: LMDB files grow as they are written
+
+
+def row_type(size: int) -> np.dtype[Any]:
+    """One row: crop, kind, offsets, landmarks; see records.CropBatch."""
+    return np.dtype(
+        [("crops", "u1", (size, size, 3)), ("kinds", "u1"), ("offsets", "<f4", (4,)), ("landmarks", "<f4", (5, 2))]
+    )
+
+
+def _row_key(index: int) -> bytes:
+    return index.to_bytes(8, "big")
+
+
+def _item_key(index: int) -> bytes:
+    return b"item" + index.to_bytes(6, "big")
+
+
+class CropWriter:
+    """Writes a store item by item. `done` says how many items an earlier run has written for the same `key`.
+
+    A store made for another key is thrown away: its recipe or its inputs have changed.
+    """
+
+    def __init__(self, path: Path, size: int, key: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.type = path, row_type(size)
+        self.env = self._open()
+        head = self._head()
+        if head is not None and (head["key"], head["size"], head["format"]) != (key, size, FORMAT):
+            self._clear()
+            head = None
+        self.head = head or {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
+
+    def _open(self) -> lmdb.Environment:
+        # Not synchronised at each commit: a commit is in the kernel's hands, which SIGKILL does not touch. Only a power
+        # cut can lose it, and then LMDB opens at an older commit or the build starts again.
+        return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
+
+    def _clear(self) -> None:
+        self.env.close()
+        for name in ("data.mdb", "lock.mdb"):
+            (self.path / name).unlink(missing_ok=True)
+        self.env = self._open()
+
+    def _head(self) -> dict[str, Any] | None:
+        with self.env.begin() as txn:
+            raw = txn.get(b"head")
+        return None if raw is None else json.loads(raw)
+
+    @property
+    def done(self) -> int:
+        return int(self.head["items"])
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.head["complete"])
+
+    def append(self, batch: CropBatch, held: bool = False) -> None:
+        """Write the crops of the next item, in one transaction."""
+        rows = np.zeros(len(batch), self.type)
+        for name in ("crops", "kinds", "offsets", "landmarks"):
+            rows[name] = getattr(batch, name)
+        first = self.head["rows"]
+        head = {**self.head, "items": self.done + 1, "rows": first + len(rows)}
+        with self.env.begin(write=True) as txn:
+            for i, row in enumerate(rows):
+                txn.put(_row_key(first + i), row.tobytes(), append=False)
+            txn.put(_item_key(self.done), bytes([held]) + batch.kinds.tobytes())
+            txn.put(b"head", json.dumps(head).encode())
+        self.head = head
+
+    def finish(self) -> None:
+        """Mark the store as complete, and make sure that it is on the disk."""
+        self.head = {**self.head, "complete": True}
+        with self.env.begin(write=True) as txn:
+            txn.put(b"head", json.dumps(self.head).encode())
+        self.env.sync(True)
+
+    def __enter__(self) -> CropWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.env.close()
+
+
+class CropStore:
+    """A finished store. `kinds` uint8 (N,), `items` int32 (N,) and `held` bool (N,) describe its rows.
+
+    Raises DataError when there is no complete store at `path`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "data.mdb").is_file():
+            raise DataError(f"no crops at {path}; make them with `mtcnn prepare`")
+        self.path = path
+        self.env = lmdb.open(str(path), readonly=True, lock=False, readahead=False, map_size=MAP_SIZE)
+        with self.env.begin() as txn:
+            raw = txn.get(b"head")
+            self.head = json.loads(raw) if raw else {"complete": False}
+            if not self.head["complete"]:
+                raise DataError(f"the crops at {path} are not complete; run the same `mtcnn prepare` again to go on")
+            notes = [bytes(txn.get(_item_key(i))) for i in range(self.head["items"])]
+        counts = [len(note) - 1 for note in notes]
+        self.size, self.key = int(self.head["size"]), str(self.head["key"])
+        self.type = row_type(self.size)
+        self.kinds = np.frombuffer(b"".join(note[1:] for note in notes), np.uint8)
+        self.items = np.repeat(np.arange(len(notes), dtype=np.int32), counts)
+        self.held = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def read(self, indices: NDArray[np.integer[Any]]) -> CropBatch:
+        """Rows at `indices` (any order, repeats allowed), copied."""
+        with self.env.begin(buffers=True) as txn:
+            raw = b"".join([txn.get(_row_key(int(i))) for i in indices])
+        rows = np.frombuffer(raw, self.type)
+        return CropBatch(rows["crops"], rows["kinds"], rows["offsets"], rows["landmarks"])
+
+    def digest(self) -> str:
+        """A hash of every row: equal stores, equal digest."""
+        total = hashlib.sha256()
+        with self.env.begin(buffers=True) as txn:
+            for _, value in txn.cursor():
+                total.update(value)
+        return total.hexdigest()
+
+    def close(self) -> None:
+        self.env.close()
