@@ -1,0 +1,118 @@
+"""Images in, crop store out: the loop behind `mtcnn prepare`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mtcnn.errors import ImageError
+from mtcnn.images import read_image
+
+from . import synthetic
+from .engine import run_ordered
+from .labels import IouBands, Kind
+from .mine import Cascade, MineSettings, load_cascade, mine
+from .points import landmark_crops
+from .records import CropBatch, ImageRecord, Problem
+from .sample import CropSettings, sample
+from .store import CropWriter
+
+__all__ = ["CropMaker", "Made", "build", "image_of"]
+
+
+class Made(NamedTuple):
+    """The crops of one image, or why there are none."""
+
+    batch: CropBatch
+    problem: Problem | None
+
+
+def image_of(record: ImageRecord) -> NDArray[np.uint8]:
+    """The pixels of a record, uint8 RGB (H, W, 3): read, or drawn where the record is a drawn scene."""
+    return synthetic.image_of(record.path) if synthetic.is_synthetic(record.path) else read_image(record.path)
+
+
+@dataclass
+class CropMaker:
+    """Makes the crops of one image; a picklable function for worker processes.
+
+    size      side of the crops.      seed    with the item's number, the only source of chance.
+    crops     what to draw; None draws nothing (a store of mined crops alone).
+    mining    how to mine; None does not.    nets, models   the cascade to mine with, and its folder.
+    """
+
+    size: int
+    seed: int
+    bands: IouBands
+    crops: CropSettings
+    sampled: bool = True
+    mining: MineSettings | None = None
+    nets: tuple[str, ...] = ()
+    models: Path = Path()
+    _cascade: Cascade | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cascade": None}
+
+    def __call__(self, task: tuple[int, ImageRecord]) -> Made:
+        index, record = task
+        try:
+            image = image_of(record)
+        except ImageError as error:
+            return Made(CropBatch.empty(self.size), Problem(str(record.path), str(error)))
+        rng = np.random.default_rng([self.seed, self.size, index])
+        return Made(CropBatch.concat(self._parts(image, record, rng)), None)
+
+    def _parts(self, image: NDArray[np.uint8], record: ImageRecord, rng: np.random.Generator) -> list[CropBatch]:
+        parts = [CropBatch.empty(self.size)]
+        if self.sampled:
+            if record.complete:
+                parts.append(sample(image, record, self.size, self.crops, self.bands, rng))
+            parts.append(landmark_crops(image, record, self.size, self.crops, rng))
+        if self.mining is not None and record.complete:
+            parts.append(mine(image, record, self.size, self._trained(), self.mining, self.crops, self.bands, rng))
+        return parts
+
+    def _trained(self) -> Cascade:
+        if self._cascade is None:
+            import torch
+
+            torch.set_num_threads(1)  # one worker, one core: threads of several workers would fight for them
+            assert self.mining is not None
+            self._cascade = load_cascade(self.models, self.nets, self.mining)
+        return self._cascade
+
+
+def build(
+    records: Sequence[ImageRecord], make: CropMaker, path: Path, key: str, workers: int = 2, quiet: bool = False
+) -> list[Problem]:
+    """Write the crops of `records` to the store at `path`; go on where an earlier run with the same `key` stopped.
+
+    Returns the images that were passed over. The same records, seed and key give the same rows for any number of
+    workers and any number of interruptions.
+    """
+    problems: list[Problem] = []
+    with CropWriter(path, make.size, key) as writer:
+        if writer.complete:
+            return problems
+        tasks = list(enumerate(records))[writer.done :]
+        bar = tqdm(total=len(records), initial=writer.done, desc=path.name, unit="img", disable=quiet, file=sys.stderr)
+        counts = np.zeros(len(Kind), np.int64)
+        with bar:
+            for (_, record), made in zip(tasks, run_ordered(make, tasks, workers), strict=True):
+                writer.append(made.batch, held=record.held(make.crops.held))
+                if made.problem is not None:
+                    problems.append(made.problem)
+                    bar.write(f"skipped {made.problem}", file=sys.stderr)
+                counts += np.bincount(made.batch.kinds, minlength=len(Kind))
+                bar.set_postfix({kind.name.lower(): int(counts[kind]) for kind in Kind}, refresh=False)
+                bar.update()
+        writer.finish()
+    return problems

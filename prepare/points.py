@@ -1,0 +1,101 @@
+"""Landmark crops: faces with five known points, turned, mirrored and jittered.
+
+Source: Zhang et al. 2016, section III-A (the landmark task). The kinds of change are those usual for the MTCNN family.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn import boxes as box
+from mtcnn.crops import cut
+
+from .labels import Kind
+from .records import CropBatch, ImageRecord
+from .sample import CropSettings
+
+__all__ = ["FLIP_ORDER", "landmark_crops", "square_of_points"]
+
+Array = NDArray[Any]
+
+FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the corners of the mouth
+
+# The square that a detector trained on WIDER FACE draws around a face, from its five points; see docs/decisions.md for
+# how the two numbers were measured.
+SIDE = 2.75
+DOWN = 0.42
+
+
+def square_of_points(landmarks: Array) -> Array:
+    """Squares (N, 4) around faces of which only the landmarks (N, 5, 2) are known.
+
+    The unit is the larger of the eye distance and the distance from the eyes to the mouth, so that faces turned aside
+    or up keep their size. The centre lies below the eyes, in the direction of the mouth.
+    """
+    eyes = landmarks[:, :2].mean(axis=1)
+    mouth = landmarks[:, 3:].mean(axis=1)
+    down = mouth - eyes
+    height = np.linalg.norm(down, axis=1, keepdims=True)
+    unit = np.maximum(np.linalg.norm(landmarks[:, 1] - landmarks[:, 0], axis=1, keepdims=True), height)
+    centre = eyes + DOWN * unit * down / np.maximum(height, 1e-6)
+    return np.concatenate([centre - SIDE / 2 * unit, centre + SIDE / 2 * unit], axis=1)
+
+
+def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool) -> tuple[NDArray[np.uint8], Array]:
+    """Image and points (5, 2), turned about the face and mirrored, on a canvas of one and a half times the face around.
+
+    Beyond the photo its mirror image goes on: a black corner would tell the net that a landmark crop is coming.
+    """
+    square = square_of_points(points[None])[0]
+    side = max(float(square[2] - square[0]), 1.0)
+    extent = max(int(np.ceil(2.5 * side)), 4)
+    matrix = cv2.getRotationMatrix2D(tuple(((square[:2] + square[2:]) / 2).tolist()), degrees, 1.0)
+    matrix[:, 2] += extent / 2 - (square[:2] + square[2:]) / 2
+    # OpenCV puts pixel centres on whole numbers, this project on halves.
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
+    turned = cv2.warpAffine(image, shifted, (extent, extent), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    if not mirror:
+        return turned, moved
+    moved[:, 0] = extent - moved[:, 0]
+    return np.ascontiguousarray(turned[:, ::-1]), moved[list(FLIP_ORDER)]
+
+
+def landmark_crops(
+    image: NDArray[np.uint8], record: ImageRecord, size: int, settings: CropSettings, rng: np.random.Generator
+) -> CropBatch:
+    """Landmark crops of the faces of `record` whose five points are all known; empty where there are none.
+
+    Crops in which a point would lie outside are left out.
+    """
+    known = np.flatnonzero(np.isfinite(record.landmarks).all(axis=(1, 2)) & ~record.ignore)
+    parts = [CropBatch.empty(size)]
+    for points in record.landmarks[known].astype(np.float64):
+        for _ in range(settings.landmarks):
+            degrees = rng.uniform(-settings.rotation, settings.rotation)
+            turned, moved = _turned(image, points, degrees, bool(rng.integers(2)))
+            parts.append(_jittered(turned, moved, size, rng))
+    return CropBatch.concat(parts)
+
+
+def _jittered(image: NDArray[np.uint8], points: Array, size: int, rng: np.random.Generator) -> CropBatch:
+    """One crop, or none, around points (5, 2): side times 0.8 to 1.25, moved by up to 0.12 of the side."""
+    square = square_of_points(points[None])
+    side = square[:, 2:3] - square[:, :1]
+    centre = (square[:, :2] + square[:, 2:]) / 2 + rng.uniform(-0.12, 0.12, (1, 2)) * side
+    half = side / 2 * np.exp(rng.uniform(np.log(0.8), np.log(1.25)))
+    window = np.concatenate([centre - half, centre + half], axis=1)
+    target = box.encode_landmarks(window, points[None])
+    if (target <= 0).any() or (target >= 1).any():
+        return CropBatch.empty(size)
+    return CropBatch(
+        cut(image, window, size),
+        np.array([Kind.LANDMARK], np.uint8),
+        np.zeros((1, 4), np.float32),
+        target.astype(np.float32),
+    )

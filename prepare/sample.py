@@ -1,0 +1,136 @@
+"""Crops drawn at random: background, windows near faces, and jittered faces, labelled by the IoU bands.
+
+Source: Zhang et al. 2016, section III-A, for the kinds. Windows are drawn in one go and labelled together, so the number
+of tries is fixed beforehand: an image covered by faces yields few negatives instead of an endless search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn import boxes as box
+from mtcnn.crops import cut
+
+from .labels import UNUSED, IouBands, Kind, Labels, label
+from .records import CropBatch, ImageRecord
+
+__all__ = ["CropSettings", "crops_of", "draw_windows", "pick", "sample"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How crops are drawn (section [crops] of a recipe).
+
+    negatives       windows tried anywhere in an image.
+    near            windows tried around each face, mostly background.
+    tries           jittered windows tried for each face 16 px wide; more for larger, rarer faces: times
+                    (side / 16) ^ balance, at most 12 times as many.
+    most_*          crops kept of one image, by kind, drawn at random from what was found.
+    min_face        faces with a shorter long side are neither learned nor background, pixels.
+    smallest        shortest side of a window, pixels.
+    landmarks       crops made of each face with known landmarks.
+    rotation        largest rotation of a landmark crop, degrees.
+    held            percent of the images kept back, to choose the best epoch.
+    """
+
+    negatives: int = 200
+    near: int = 6
+    tries: int = 8
+    balance: float = 0.8
+    most_neg: int = 250
+    most_part: int = 300
+    most_pos: int = 300
+    min_face: float = 8.0
+    smallest: float = 10.0
+    landmarks: int = 0
+    rotation: float = 20.0
+    held: float = 5.0
+
+
+def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:
+    """One window (N, 4) for each square (N, 4): side times a log-uniform scale, centre moved by up to shift x side."""
+    side = squares[:, 2:3] - squares[:, :1]
+    centre = (squares[:, :2] + squares[:, 2:]) / 2 + rng.uniform(-shift, shift, (len(squares), 2)) * side
+    half = side * np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]), (len(squares), 1))) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def _anywhere(count: int, smallest: float, height: int, width: int, rng: np.random.Generator) -> Array:
+    """Windows (count, 4) inside the image; sides log-uniform, so that all scales are equally frequent."""
+    largest = max(float(min(height, width)), smallest)
+    side = np.exp(rng.uniform(np.log(smallest), np.log(largest), count))
+    x = rng.uniform(0, 1, count) * np.maximum(width - side, 0)
+    y = rng.uniform(0, 1, count) * np.maximum(height - side, 0)
+    return np.stack([x, y, x + side, y + side], axis=1)
+
+
+def draw_windows(record: ImageRecord, height: int, width: int, settings: CropSettings, rng: np.random.Generator) -> Array:
+    """Candidate windows float64 (N, 4) of an image: anywhere, near faces, tight and loose jitter around faces."""
+    usable = ~record.ignore & np.isfinite(record.boxes).all(axis=1)
+    squares = box.square(record.boxes[usable].astype(np.float64))
+    side = squares[:, 2] - squares[:, 0]
+    squares, side = squares[side >= settings.min_face], side[side >= settings.min_face]
+    tries = np.round(settings.tries * np.clip((side / 16) ** settings.balance, 1, 12)).astype(int)
+    repeated = np.repeat(squares, tries, axis=0)
+    windows = [
+        _around(repeated, (0.78, 1.28), 0.16, rng),
+        _around(repeated, (0.55, 1.7), 0.42, rng),
+        _around(np.repeat(squares, settings.near, axis=0), (0.3, 3.0), 1.2, rng),
+    ]
+    if record.complete:
+        windows.append(_anywhere(settings.negatives, settings.smallest, height, width, rng))
+    return np.concatenate(windows)
+
+
+def pick(kinds: Array, most: dict[Kind, int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of at most most[kind] crops of each kind, drawn at random, in rising order."""
+    chosen = []
+    for kind, count in most.items():
+        found = np.flatnonzero(kinds == kind)
+        chosen.append(found if len(found) <= count else rng.choice(found, count, replace=False))
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+
+
+def crops_of(image: NDArray[np.uint8], windows: Array, labels: Labels, record: ImageRecord, size: int) -> CropBatch:
+    """Cut windows (N, 4) that carry labels, with their targets. Offsets go to the labelled box, not to its square."""
+    offsets = np.zeros((len(windows), 4), np.float32)
+    faces = (labels.kinds == Kind.POS) | (labels.kinds == Kind.PART)
+    if faces.any():
+        truth = record.boxes[labels.faces[faces]].astype(np.float64)
+        offsets[faces] = box.encode_offsets(windows[faces], truth)
+    return CropBatch(
+        cut(image, windows, size),
+        labels.kinds.astype(np.uint8),
+        offsets,
+        np.full((len(windows), 5, 2), np.nan, np.float32),
+    )
+
+
+def sample(
+    image: NDArray[np.uint8],
+    record: ImageRecord,
+    size: int,
+    settings: CropSettings,
+    bands: IouBands,
+    rng: np.random.Generator,
+) -> CropBatch:
+    """Sampled NEG, PART and POS crops of one image, size x size pixels."""
+    height, width = image.shape[:2]
+    windows = draw_windows(record, height, width, settings, rng)
+    side = windows[:, 2] - windows[:, 0]
+    # PNet slides inside the image; RNet and ONet are shown squares that may reach over its border.
+    margin = 0.0 if size == 12 else 0.5
+    inside = (windows[:, :2] >= -margin * side[:, None]).all(axis=1)
+    inside &= (windows[:, 2] <= width + margin * side) & (windows[:, 3] <= height + margin * side)
+    windows = windows[inside & (side >= settings.smallest)]
+    labels = label(windows, record, bands, settings.min_face)
+    most = {Kind.NEG: settings.most_neg, Kind.PART: settings.most_part, Kind.POS: settings.most_pos}
+    kept = pick(labels.kinds, most, rng)
+    assert not (labels.kinds[kept] == UNUSED).any()
+    return crops_of(image, windows[kept], Labels(labels.kinds[kept], labels.faces[kept]), record, size)
