@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mtcnn.errors import ImageError
-from mtcnn.types import ImageSize
+from .errors import ImageError
+from .types import ImageSize
 
 __all__ = ["MAX_PIXELS", "SUFFIXES", "Source", "as_rgb", "image_size", "read_image"]
 
@@ -60,7 +60,7 @@ def read_image(source: Source) -> RGB:
         return _pillow_to_rgb(source, "Pillow image")
     name = _name(source)
     with _open(source, name) as stream, _open_header(stream, name) as header:
-        fast = _decode_jpeg(header, stream)
+        fast = _decode_jpeg(header, stream, name)
         return _decode(header, stream, name) if fast is None else fast
 
 
@@ -129,7 +129,9 @@ def _name(source: Any) -> str:
         return f"image of {len(source)} bytes"
     if isinstance(source, str | os.PathLike):
         return os.fsdecode(source) or "''"
-    raise ImageError(f"image of type {type(source).__name__}; expected a path, bytes or a NumPy array; convert it first")
+    raise ImageError(
+        f"image of type {type(source).__name__}; expected a path, bytes or a NumPy array; convert it first"
+    )
 
 
 def _open(source: Any, name: str) -> IO[bytes]:
@@ -183,22 +185,25 @@ def _fail_open(stream: IO[bytes], name: str, error: Exception) -> NoReturn:
     raise ImageError(f"{name}: {why}; {_EXPECTED}; convert it or save it again") from None
 
 
-def _read_all(stream: IO[bytes]) -> bytes:
-    stream.seek(0)
-    return stream.read()
+def _read_all(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
+    try:
+        stream.seek(0)
+        return np.frombuffer(stream.read(), np.uint8)
+    except OSError as error:  # the disk or the network share, not the content
+        raise ImageError(f"{name}: cannot be read ({_one_line(error)}); {_EXPECTED}; check the disk") from None
 
 
-def _decode_jpeg(header: Image.Image, stream: IO[bytes]) -> RGB | None:
+def _decode_jpeg(header: Image.Image, stream: IO[bytes], name: str) -> RGB | None:
     """A plain JPEG by OpenCV, or None where Pillow has to look: CMYK, no end marker where it should be, no JPEG.
 
     libjpeg paints what a truncated file lacks in gray; Pillow refuses such a file, and passes over data behind the end.
     """
     if header.format not in ("JPEG", "MPO") or header.mode not in ("L", "RGB"):
         return None
-    data = _read_all(stream)
-    if not data[-64:].rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
+    data = _read_all(stream, name)
+    if not data[-64:].tobytes().rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
         return None
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None or bgr.dtype != np.uint8:
         return None
     return _upright(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), _orientation(header))
@@ -213,7 +218,7 @@ def _decode(header: Image.Image, stream: IO[bytes], name: str) -> RGB:
     if not deep:
         # Pillow has turned a TIFF on loading, and dropped its tag then.
         return _upright(_pillow_to_rgb(header, name), _orientation(header))
-    pixels = cv2.imdecode(np.frombuffer(_read_all(stream), np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(_read_all(stream, name), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ImageError(f"{name}: is 16-bit colour that OpenCV cannot decode; {_EXPECTED}; save it with 8 bits")
     order = [2, 1, 0, 3][: pixels.shape[2]]  # BGR or BGRA
