@@ -26,8 +26,8 @@ FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the c
 
 # The square that a detector trained on WIDER FACE draws around a face, from its five points; see docs/decisions.md for
 # how the two numbers were measured.
-SIDE = 2.75
-DOWN = 0.42
+SIDE = 2.7
+DOWN = 0.32
 
 
 def square_of_points(landmarks: Array) -> Array:

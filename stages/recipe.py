@@ -1,0 +1,169 @@
+"""Recipes: every setting of a net's data and training, as frozen dataclasses read from TOML.
+
+A recipe is checked whole when it is read, an unknown key is an error, and it is stored with the weights it made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from mtcnn.errors import RecipeError
+from mtcnn.nets import SIZES
+from prepare.labels import IouBands, Kind
+from prepare.mine import MineSettings
+from prepare.sample import CropSettings
+
+__all__ = ["Mix", "Recipe", "TrainSettings", "digest", "load_recipe", "read_recipe"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of a batch by kind of crop; they need not add up to 1. The paper's for three tasks is 3 : 1 : 1 : 2."""
+
+    neg: float = 3.0
+    part: float = 1.0
+    pos: float = 1.0
+    landmark: float = 0.0
+
+    def counts(self, batch: int) -> dict[Kind, int]:
+        """Crops of each kind in a batch of `batch`; what rounding leaves over is background."""
+        total = self.neg + self.part + self.pos + self.landmark
+        counts = {Kind[name.upper()]: round(batch * share / total) for name, share in vars(self).items()}
+        counts[Kind.NEG] += batch - sum(counts.values())
+        return counts
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Section [train] of a recipe.
+
+    epochs, steps     a checkpoint, and a look at the held part, every `steps` batches.
+    batch             crops a step, over all processes.
+    rate              peak learning rate of AdamW; linear warm-up over `warmup` steps, then a cosine to 1 % of it.
+    mix               kinds of crops in a batch.
+    hard              share of the face losses that count: the hardest (online hard example mining).
+    face box landmark weights of the three losses.
+    ema               decay of the moving average of the weights, which is what is kept.
+    colour            strength of random brightness, contrast and saturation, 0 for none.
+    blur              share of crops that are halved in size and enlarged again.
+    recall            after training the face bias is moved so that this share of held faces scores 0.5 or more; 0 for
+                      no change. Training on hard examples makes all scores low; this puts them back in place.
+    seed              of weights, order and augmentation.
+    """
+
+    epochs: int = 10
+    steps: int = 500
+    batch: int = 512
+    rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    mix: Mix = field(default_factory=Mix)
+    hard: float = 0.7
+    face: float = 1.0
+    box: float = 0.5
+    landmark: float = 0.5
+    ema: float = 0.999
+    colour: float = 0.3
+    blur: float = 0.0
+    recall: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "steps", "batch"):
+            _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
+        for name in ("rate", "hard"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+        for name in ("hard", "ema", "blur", "recall"):
+            _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
+        _check(min(vars(self.mix).values()) >= 0 and self.mix.neg > 0 and self.mix.pos > 0, "mix", self.mix,
+               "shares of at least 0, with some neg and pos")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes one net: how its crops are drawn and mined, and how it is trained.
+
+    draft  a shorter training whose net mines the hard examples of the real one: PNet, which has no net before it, finds
+           its own false alarms this way. None for no draft.
+    """
+
+    net: str
+    seed: int = 0
+    bands: IouBands = field(default_factory=IouBands)
+    crops: CropSettings = field(default_factory=CropSettings)
+    mine: MineSettings | None = None
+    draft: TrainSettings | None = None
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        _check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
+        for name in ("draft", "train"):
+            settings = getattr(self, name)
+            wants = settings is not None and settings.mix.landmark > 0
+            _check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
+            _check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
+
+
+def _check(good: bool, name: str, value: Any, expected: str) -> None:
+    if not good:
+        raise RecipeError(f"{name} is {value}; expected {expected}")
+
+
+def digest(*parts: Any) -> str:
+    """A short name for plain values and dataclasses: equal content, equal name."""
+    plain = [dataclasses.asdict(part) if dataclasses.is_dataclass(part) else part for part in parts]  # type: ignore[arg-type]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A dataclass from a TOML table, tables within becoming dataclasses too."""
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise RecipeError(f"{where}: unknown key {unknown[0]!r}; expected one of {', '.join(sorted(hints))}")
+    ready = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    try:
+        return kind(**ready)
+    except (RecipeError, ValueError, TypeError) as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    options = [option for option in getattr(hint, "__args__", (hint,)) if dataclasses.is_dataclass(option)]
+    if options:
+        if not isinstance(value, dict):
+            raise RecipeError(f"{where} is {value!r}; expected a table")
+        return _build(options[0], value, where)  # type: ignore[type-var]
+    if isinstance(value, list):
+        return tuple(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or isinstance(value, bool) != (hint is bool)):
+        raise RecipeError(f"{where} is {value!r}; expected {hint.__name__}")
+    return value
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read one recipe. Raises RecipeError naming the file, the key and what was expected."""
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe at {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not TOML: {error}") from error
+    return _build(Recipe, values, path.name)
+
+
+def load_recipe(folder: Path, net: str) -> Recipe:
+    """The recipe of `net` below a folder that holds models-12, models-24 and models-48."""
+    recipe = read_recipe(folder / f"models-{SIZES[net]}" / f"recipe-{net}.toml")
+    _check(recipe.net == net, "net", recipe.net, f"{net}, as the file name says")
+    return recipe

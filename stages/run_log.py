@@ -1,0 +1,69 @@
+"""What a training run leaves behind to look at: metrics.jsonl, a picture of the curves, TensorBoard where installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RunLog"]
+
+
+class RunLog:
+    """One JSON object an epoch in metrics-<name>.jsonl, and curves-<name>.png drawn from it.
+
+    Opened at `epoch`, it drops what an interrupted run wrote beyond it, so that no epoch stands there twice.
+    """
+
+    def __init__(self, folder: Path, name: str, epoch: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
+        self.rows = [row for row in self._read() if row["epoch"] < epoch]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        self.board = _board(folder / "tensorboard" / name)
+
+    def _read(self) -> list[dict[str, Any]]:
+        rows = []
+        for line in self.path.read_text().splitlines() if self.path.is_file() else []:
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break  # the line that a killed run was writing
+        return rows
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Note one epoch."""
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.board is not None:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["epoch"])
+
+    def draw(self) -> None:
+        """Draw the curves; nothing without the `plot` extra."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return
+        panels = ["face", "box", "landmark", "recall"]
+        figure = Figure(figsize=(12, 3), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(panels)), panels, strict=True):
+            for part in ("train", "held"):
+                key = f"{part}_{name}"
+                points = [(row["epoch"], row[key]) for row in self.rows if row.get(key) is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), marker=".", label=part)
+            axes.set_title("recall at 1 % false alarms" if name == "recall" else f"{name} loss")
+            axes.set_xlabel("epoch")
+            axes.grid(alpha=0.3)
+            axes.legend()
+        figure.savefig(self.picture, dpi=100)
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
