@@ -13,13 +13,12 @@ Without a collector each problem becomes a Python warning, so that nothing goes 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mtcnn.errors import DataError
 
-__all__ = ["Problem", "Problems", "read_lines"]
+__all__ = ["Problem", "Problems"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,13 @@ class Problems:
         if self.strict:
             raise DataError(str(problem))
         if self._warn:
-            warnings.warn(str(problem), stacklevel=3)
+            warnings.warn(str(problem), stacklevel=4)
         self._found.append(problem)
+
+    def add_all(self, images: Sequence[str], why: str) -> None:
+        """One problem for all images with the same fault: thousands of lines would hide the others."""
+        if images:
+            self.add(images[0], why if len(images) == 1 else f"{why} (the first of {len(images)} images)")
 
     def __len__(self) -> int:
         return len(self._found)
@@ -70,11 +74,3 @@ class Problems:
         if len(self) > most:
             lines.append(f"... and {len(self) - most} more problems; --strict stops at the first")
         return "\n".join(lines)
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without their ends. Raises DataError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None

@@ -8,7 +8,7 @@ are normalised over all images together, and AP is the whole area under the curv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def evaluate(
     problems = Problems.default(problems)
     names = _select(ground_truth, images, problems)
     _report_strangers(ground_truth, detections, problems)
-    _report_all(problems, [name for name in names if name not in detections], "no detections; counted as none found")
+    problems.add_all([name for name in names if name not in detections], "no detections; counted as none found")
     found = {name: _rows_of(name, detections, problems) for name in names}
     low, high = _score_range(found, problems)
     points = np.zeros((len(ground_truth.settings), THRESHOLDS, 2), np.int64)
@@ -136,7 +136,7 @@ def _select(truth: GroundTruth, images: Iterable[str] | None, problems: Problems
         return list(truth.boxes)
     wanted = {name if name in truth.boxes else image_key(name) for name in images}
     strangers = sorted(wanted - truth.boxes.keys())
-    _report_all(problems, strangers, "in the list of images, but not in the ground truth; left out")
+    problems.add_all(strangers, "in the list of images, but not in the ground truth; left out")
     names = [name for name in truth.boxes if name in wanted]
     if not names:
         raise DataError("no image of the list is in the ground truth; expected names like '0--Parade/0_Parade_..._20'")
@@ -150,13 +150,7 @@ def _report_strangers(truth: GroundTruth, detections: Mapping[str, Array], probl
         if event not in events:
             problems.add(event, "is not an event of the ground truth; its detections are left out")
     known = [name for name in strangers if name.split("/")[0] in events]
-    _report_all(problems, known, "detections, but not in the ground truth; left out")
-
-
-def _report_all(problems: Problems, names: Sequence[str], why: str) -> None:
-    """One problem for all images with the same fault: thousands of lines would hide the others."""
-    if names:
-        problems.add(names[0], f"{why} (1 image)" if len(names) == 1 else f"{why} (the first of {len(names)} images)")
+    problems.add_all(known, "detections, but not in the ground truth; left out")
 
 
 def _rows_of(name: str, detections: Mapping[str, Array], problems: Problems) -> NDArray[np.float64]:

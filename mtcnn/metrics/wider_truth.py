@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError, MtcnnError
-from mtcnn.metrics.problems import Problems, read_lines
+from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.text_files import numbers, read_lines
 
 __all__ = ["DIFFICULTIES", "HEIGHT_BANDS", "GroundTruth", "image_key", "load_image_list"]
 
@@ -96,7 +97,7 @@ def _mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise MtcnnError("reading .mat files needs scipy, which is not installed: pip install scipy") from None
+        raise MtcnnError("reading .mat files needs scipy, which is not installed: pip install 'mtcnn-cascade[eval]'") from None
     names = ["event_list", "file_list", variable]
     try:
         content = loadmat(str(path), variable_names=names)
@@ -123,21 +124,14 @@ def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
     return masks
 
 
-def _numbers(line: str) -> list[float] | None:
-    try:
-        return [float(word) for word in line.split()]
-    except ValueError:
-        return None
-
-
 def _text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array, Array]]:
     """(image, boxes (G, 4), valid (G,)) of a text file. A line that is not all numbers starts an image."""
     lines = read_lines(path)
-    starts = [i for i, line in enumerate(lines) if line.strip() and _numbers(line) is None]
+    starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
     if any(line.strip() for line in lines[: starts[0] if starts else 0]):
         problems.add(path, "numbers before the first image path; left out", 1)
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-        body = [(i + 1, values) for i in range(start + 1, end) if (values := _numbers(lines[i]))]
+        body = [(i + 1, values) for i in range(start + 1, end) if (values := numbers(lines[i]))]
         rows = _text_rows(path, start + 1, body, problems)
         box = rows[:, :4]
         valid = (box[:, 2] > 0) & (box[:, 3] > 0) & (rows[:, 4] == 0)
@@ -163,8 +157,8 @@ def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], prob
 
 
 def load_image_list(path: str | Path) -> list[str]:
-    """ "<event>/<image>" of every image a text file names: a plain list, one a line, or labels in WIDER's text format."""
-    lines = [line for line in read_lines(Path(path)) if line.strip() and _numbers(line) is None]
+    """ "<event>/<image>" of every image a file names: a list with one a line, or labels in WIDER's text format."""
+    lines = [line for line in read_lines(path) if line.strip() and numbers(line) is None]
     if not lines:
         raise DataError(f"{path}: names no image; expected lines like '0--Parade/0_Parade_marchingband_1_20.jpg'")
     return [image_key(line) for line in lines]
