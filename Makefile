@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all set-up by themselves, once: a virtual environment in .venv with the versions of
+# constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: demo test format clean
+
+# The first Python that is new enough; name another with `make PYTHON=...`.
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SETUP := setup.cfg pyproject.toml constraints.txt Makefile
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+demo: .venv/ready-for-demo
+	@photo="$$($(BIN)/python -c 'import skimage.data, pathlib; print(pathlib.Path(skimage.data.__file__).with_name("astronaut.png"))')" && \
+	$(BIN)/mtcnn detect "$$photo" --draw demo-astronaut.jpg && \
+	echo "The picture with the faces drawn in lies in $(CURDIR)/demo-astronaut.jpg"
+
+test: .venv/ready-for-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: .venv/ready-for-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/ready-for-demo: EXTRAS := demo
+.venv/ready-for-test: EXTRAS := dev
+.venv/ready-for-demo .venv/ready-for-test: $(SETUP)
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or newer found; install one, or name it: make PYTHON=..." >&2; exit 1; }
+	@echo "Setting up .venv ($(EXTRAS)); this takes minutes the first time" >&2
+	$(PYTHON) -m venv .venv
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation -e '.[$(EXTRAS)]'
+	@touch $@

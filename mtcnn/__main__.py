@@ -1,0 +1,34 @@
+"""Entry point of the `mtcnn` command and of `python -m mtcnn`: finds the commands, which are no part of the library.
+
+In a wheel `cli.py`, `prepare` and `stages` lie below mtcnn/_app; in a checkout, installed with `pip install -e` or just
+lying there, beside the library. They are imported under their own names in either place, so their folder goes to the
+front of `sys.path`; worker processes inherit it. `import mtcnn` alone never does this.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+__all__ = ["app_folder", "main"]
+
+
+def app_folder() -> Path:
+    """The folder that holds `cli.py`."""
+    library = Path(__file__).resolve().parent
+    packaged = library / "_app"
+    return packaged if packaged.is_dir() else library.parent
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names; ends the process with its exit status."""
+    folder = str(app_folder())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    from cli import main as commands  # known only now
+
+    commands(prog_name="mtcnn")
+
+
+if __name__ == "__main__":
+    main()

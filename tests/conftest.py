@@ -1,0 +1,59 @@
+"""Fixtures of all tests: real photos, the folder of data where there is one, and one thread a process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+# Before anything loads NumPy or torch, and for the processes that tests start: the suite may share its machine, more
+# threads change the last bits of float sums, and on nets this small they gain nothing.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+DATA = os.environ.get("MTCNN_DATA")
+
+
+def pytest_configure() -> None:
+    if DATA and not (Path(DATA) / "wider").is_dir():
+        raise pytest.UsageError(f"MTCNN_DATA={DATA}: no folder with wider/ in it; unset it or name the data folder")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `data` are skipped on a bare checkout, whether or not they use `data_folder`."""
+    if DATA:
+        return
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(pytest.mark.skip(reason="needs MTCNN_DATA, the folder of photos and labels"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of photos and labels, laid out as CONTRIBUTING.md says; for tests marked `data`."""
+    if not DATA:
+        pytest.fail("a test that uses data_folder must be marked with @pytest.mark.data")
+    return Path(DATA).resolve()
+
+
+@pytest.fixture(scope="session")
+def photos() -> dict[str, NDArray[np.uint8]]:
+    """Real photos that scikit-image ships, uint8 RGB (H, W, 3), read-only. `astronaut` shows one frontal face, at about
+    (180, 60, 270, 190) of 512 x 512 pixels; `camera` (gray) a man from the side; the others show no face of a person."""
+    data: Any = pytest.importorskip("skimage.data")
+    found = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+    found["camera"] = np.repeat(data.camera()[..., None], 3, axis=2)
+    for photo in found.values():
+        photo.setflags(write=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def photo_folder() -> Path:
+    """The folder of scikit-image's photo files, such as astronaut.png and rocket.jpg."""
+    data: Any = pytest.importorskip("skimage.data")
+    return Path(data.__file__).parent
