@@ -63,6 +63,8 @@ class CropMaker:
 
     def __call__(self, task: tuple[int, ImageRecord]) -> Made:
         index, record = task
+        if not record.complete and not (self.sampled and self.crops.landmarks):
+            return Made(CropBatch.empty(self.size), None)  # nothing would be cut from it
         try:
             image = image_of(record)
         except ImageError as error:
