@@ -35,7 +35,7 @@ SUFFIXES = (
     ".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
-"""Endings of the files that `read_image` reads, lower case. It looks at the content alone; folder listings need these."""
+"""Suffixes, lower case, of files to expect images in. For folder listings: `read_image` looks at the content alone."""
 
 # Pillow knows more, but some of its readers start other programs (EPS runs Ghostscript) or take anything for an image.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -91,7 +91,7 @@ def as_rgb(array: NDArray[Any], name: str = "image array") -> RGB:
     _check_array(array, name)
     if array.ndim == 2:
         array = array[..., None]
-    if array.dtype == np.uint16:
+    if array.dtype.itemsize == 2:
         array = _to_8_bit(array)
     channels = array.shape[2]
     colour = array[..., :1] if channels < 3 else array[..., :3]
@@ -103,7 +103,7 @@ def as_rgb(array: NDArray[Any], name: str = "image array") -> RGB:
 
 
 def _check_array(array: NDArray[Any], name: str) -> None:
-    if array.dtype not in (np.uint8, np.uint16):
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:  # either byte order
         fix = "scale values in [0, 1] by 255 and " if array.dtype.kind in "bf" else ""
         raise ImageError(f"{name}: has dtype {array.dtype}; expected uint8 or uint16; {fix}use .astype(np.uint8)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):

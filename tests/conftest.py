@@ -42,8 +42,11 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def photos() -> dict[str, NDArray[np.uint8]]:
-    """Real photos that scikit-image ships, uint8 RGB (H, W, 3), read-only. `astronaut` shows one frontal face, at about
-    (180, 60, 270, 190) of 512 x 512 pixels; `camera` (gray) a man from the side; the others show no face of a person."""
+    """Real photos that scikit-image ships, uint8 RGB (H, W, 3), read-only.
+
+    `astronaut` shows one frontal face, at about (175, 65, 275, 205) of 512 x 512 pixels; `camera` (gray) a man from the
+    side; `chelsea` (a cat), `coffee` and `rocket` no person.
+    """
     data: Any = pytest.importorskip("skimage.data")
     found = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
     found["camera"] = np.repeat(data.camera()[..., None], 3, axis=2)

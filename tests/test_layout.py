@@ -1,0 +1,120 @@
+"""The house keeps its order: imports point one way, names mean something, no text tells of somebody's machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("mtcnn", "prepare", "stages", "cli")  # each may import itself and those before it
+TEXT = {".cfg", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
+
+
+def project_files() -> list[Path]:
+    """All files of the project, of its folders that are no virtual environment, cache or work folder."""
+    folders = [ROOT / name for name in (*LAYERS[:3], "tests", "benchmarks", "docs", ".ci")]
+    inside = [path for folder in [*folders, *ROOT.glob("models-*")] for path in folder.rglob("*") if path.is_file()]
+    return sorted(path for path in [*inside, *ROOT.glob("*.*"), ROOT / "Makefile"] if path.is_file())
+
+
+def modules(layer: str) -> list[Path]:
+    return [ROOT / "cli.py"] if layer == "cli" else sorted((ROOT / layer).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """The top-level names that a file imports, wherever in it, with the line."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            yield [*base, *(node.module or "").split(".")][0], node.lineno
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func) and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str) and not name.value.startswith("."):
+                yield name.value.split(".")[0], node.lineno
+
+
+def test_imported_sees_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)
+    file = tmp_path / "prepare" / "readers" / "x.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "import stages.dag\nfrom cli import main\nfrom . import y\nfrom ..store import z\n"
+        "def f():\n    from mtcnn.types import Faces\n    import_module('stages.loop')\n"
+    )
+    assert [name for name, _ in imported(file)].count("prepare") == 2
+    assert {name for name, _ in imported(file)} == {"stages", "cli", "prepare", "mtcnn"}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_imports_point_one_way(layer: str) -> None:
+    above = set(LAYERS[LAYERS.index(layer) + 1 :])
+    files = modules(layer)
+    assert files
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in files
+        for name, line in imported(path)
+        if name in above and not (name == "cli" and path == ROOT / "mtcnn" / "__main__.py")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_import_mtcnn_loads_no_sibling() -> None:
+    program = (
+        "import sys, pkgutil, importlib, mtcnn\n"
+        "for name in mtcnn.__all__: getattr(mtcnn, name)\n"
+        "print(*sorted({'prepare', 'stages', 'cli'} & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_root_holds_one_python_file() -> None:
+    assert [path.name for path in ROOT.glob("*.py")] == ["cli.py"]
+
+
+def test_names_mean_something() -> None:
+    empty = {"utils", "util", "misc", "helpers", "helper", "common"}
+    found = [str(path) for path in project_files() if empty & set(path.relative_to(ROOT).with_suffix("").parts)]
+    assert not found
+
+
+# Escaped dots and brackets keep this file from finding itself.
+REGISTRIES = re.compile(r"pypi\.org|python[h]osted|download\.pytorch|anaconda\.(?:org|com)", re.IGNORECASE)
+# An absolute path of some machine. `<work>/crops`, `./work/` and `~/x` are none.
+MACHINE = re.compile(r"(?<![\w.>}~$)/-])/(?:root|home|work|opt|mnt|Users)/\w")
+
+
+@pytest.mark.parametrize("host", ["py{}.org", "files.{}hosted.org"])
+def test_registries_are_recognised(host: str) -> None:
+    assert REGISTRIES.search("from https://" + host.format("pi" if host.startswith("py{") else "python"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("see /{}/x", True), ("'/{}/me/y'", True), ("--data ./{}/x", False), ("<{}>/a", False), ("a/{}/b", False)],
+)
+def test_machine_paths_are_recognised(text: str, found: bool) -> None:
+    for folder in ("root", "home", "work"):
+        assert bool(MACHINE.search(text.format(folder))) is found
+
+
+def test_no_text_names_a_registry_or_a_machine() -> None:
+    files = [path for path in project_files() if path.suffix in TEXT]
+    assert ROOT / "README.md" in files
+    assert ROOT / "mtcnn" / "types.py" in files
+    wrong = []
+    for path in files:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if REGISTRIES.search(line) or MACHINE.search(line):
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)
