@@ -9,7 +9,7 @@ PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 SETUP := setup.cfg pyproject.toml constraints.txt Makefile
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 demo: .venv/ready-for-demo
 	@photo="$$($(BIN)/python -c 'import skimage.data, pathlib; print(pathlib.Path(skimage.data.__file__).with_name("astronaut.png"))')" && \
