@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from mtcnn.errors import ImageError
 from mtcnn.images import read_image
+from mtcnn.workers import run_ordered
 
 from . import synthetic
-from .engine import run_ordered
 from .labels import IouBands, Kind
 from .mine import Cascade, MineSettings, load_cascade, mine
 from .points import landmark_crops

@@ -141,7 +141,7 @@ class CropStore:
         with self.env.begin(buffers=True) as txn:
             raw = b"".join([txn.get(_row_key(int(i))) for i in indices])
         rows = np.frombuffer(raw, self.type)
-        return CropBatch(rows["crops"], rows["kinds"], rows["offsets"], rows["landmarks"])
+        return CropBatch(*(np.array(rows[name]) for name in CropBatch.__dataclass_fields__))
 
     def digest(self) -> str:
         """A hash of every row: equal stores, equal digest."""

@@ -113,11 +113,11 @@ class Dag:
             self._add_crops(crops, recipe, self._chain(self.before[net]))
         else:
             self._add_crops(crops, recipe, ())
-        stores = [crops]
+        stores: tuple[str, ...] = (crops,)
         if recipe.draft is not None and recipe.mine is not None:
-            self._add_training(f"{net}-draft", recipe, recipe.draft, stores)
+            self._add_training(f"{net}-draft", recipe, recipe.draft, (crops,))
             self._add_crops(f"{crops}-hard", recipe, (net,), sampled=False, models=self.work / "draft")
-            stores.append(f"{crops}-hard")
+            stores = (crops, f"{crops}-hard")
         self._add_training(net, recipe, recipe.train, stores)
 
     def _chain(self, net: str) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ class Dag:
 
         self.nodes[name] = Node(name, inputs, makes, parts, run, lambda: _store_key(makes))
 
-    def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: list[str]) -> None:
+    def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
         net, draft = recipe.net, f"{recipe.net}-draft"
         section = "draft" if name == draft else "train"
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
@@ -160,7 +160,7 @@ class Dag:
             )  # fmt: skip
             launch.launch(job, self.options.processes)
 
-        self.nodes[name] = Node(name, tuple(stores), makes, parts, run, lambda: _weights_key(makes))
+        self.nodes[name] = Node(name, stores, makes, parts, run, lambda: _weights_key(makes))
 
     # ---- the data
 

@@ -8,7 +8,8 @@ in pixels and the angle in radians between the major axis and the x axis.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def load_sizes(path: str | Path, problems: Problems | None = None) -> dict[str, 
     return sizes
 
 
-def sizes_of_images(folder: str | Path, names: Iterator[str] | Mapping[str, Any]) -> dict[str, ImageSize]:
+def sizes_of_images(folder: str | Path, names: Iterable[str]) -> dict[str, ImageSize]:
     """Sizes of the photos `<folder>/<name>.jpg` that are there, from their headers alone."""
     from PIL import Image
 
@@ -130,10 +131,10 @@ def _blocks(path: Path, widths: tuple[int, ...], problems: Problems) -> Iterator
     """(image name, rows, line of the name) of each image in a file. A line that is not all numbers is a name."""
     lines = read_lines(path)
     starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         body = [(i + 1, row) for i in range(start + 1, end) if (row := numbers(lines[i]))]
         if not body or len(body[0][1]) != 1:
-            problems.add(path, "no count after the image name; the rows that follow are taken", start + 1)
+            problems.add(path, "no count after the image name; the rows that follow are taken", start + 2)
         else:
             count, body = body[0][1][0], body[1:]
             if count != len(body):

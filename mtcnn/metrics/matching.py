@@ -30,7 +30,7 @@ def best_pairs(weights: Array) -> NDArray[np.int64]:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError:
-        raise MtcnnError("matching faces needs scipy, which is not installed: pip install 'mtcnn-cascade[eval]'") from None
+        raise MtcnnError("matching faces needs scipy, which is missing: pip install 'mtcnn-cascade[eval]'") from None
     i, j = linear_sum_assignment(weights[np.ix_(rows, columns)], maximize=True)
     pairs = np.stack([rows[i], columns[j]], axis=1)  # (K, 2)
     return np.asarray(pairs[weights[pairs[:, 0], pairs[:, 1]] > 0], np.int64)

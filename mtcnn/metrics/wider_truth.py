@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def _mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
     try:
         from scipy.io import loadmat
     except ImportError:
-        raise MtcnnError("reading .mat files needs scipy, which is not installed: pip install 'mtcnn-cascade[eval]'") from None
+        raise MtcnnError(".mat files need scipy, which is missing: pip install 'mtcnn-cascade[eval]'") from None
     names = ["event_list", "file_list", variable]
     try:
         content = loadmat(str(path), variable_names=names)
@@ -130,7 +131,7 @@ def _text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array, A
     starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
     if any(line.strip() for line in lines[: starts[0] if starts else 0]):
         problems.add(path, "numbers before the first image path; left out", 1)
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         body = [(i + 1, values) for i in range(start + 1, end) if (values := numbers(lines[i]))]
         rows = _text_rows(path, start + 1, body, problems)
         box = rows[:, :4]

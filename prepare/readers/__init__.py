@@ -6,14 +6,13 @@ folder that is missing as a whole raises DataError. No reader opens an image.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from mtcnn.errors import DataError
-from prepare import synthetic
-from prepare.readers import negatives, points, wider
-from prepare.records import ImageRecord, Problem
+from .. import synthetic
+from . import negatives, points, wider
+from ..records import ImageRecord, Problem
 
 __all__ = ["READERS", "read_source"]
 
@@ -32,9 +31,6 @@ FOLDER_LAYOUT = (
     ("points", "landmarks/faces_train.csv"),
     ("negatives", "negatives"),
 )
-
-# One letter and a colon before a slash is a drive, not a separator.
-PATH_AND_IMAGES = re.compile(r"(?P<path>(?:[A-Za-z]:[\\/])?[^:]*)(?::(?P<images>.+))?")
 
 
 def read_source(spec: str, seed: int = 0) -> Reading:
@@ -62,15 +58,14 @@ def _read_format(spec: str, name: str, rest: str) -> Reading:
     if name not in READERS:
         known = ", ".join(sorted([*READERS, "synthetic"]))
         raise DataError(f"{spec}: unknown format {name!r}; expected one of {known}, as FORMAT:PATH[:IMAGES]")
-    match = PATH_AND_IMAGES.fullmatch(rest)
-    if match is None or not match["path"]:
+    path, _, images = rest.partition(":")
+    if not path:
         raise DataError(f"{spec}: no path after the format; expected FORMAT:PATH[:IMAGES]")
-    path = Path(match["path"]).expanduser()
-    if match["images"] is None:
-        return READERS[name](path)
+    if not images:
+        return READERS[name](Path(path).expanduser())
     if name == "negatives":
         raise DataError(f"{spec}: negatives have no labels, so no image folder beside them; expected negatives:DIR")
-    return READERS[name](path, Path(match["images"]).expanduser())
+    return READERS[name](Path(path).expanduser(), Path(images).expanduser())
 
 
 def _read_folder(folder: Path) -> Reading:

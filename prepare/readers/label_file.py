@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
-from prepare.records import ImageRecord, Problem
+from ..records import ImageRecord, Problem
 
 __all__ = ["IMAGE_SUFFIXES", "Block", "Face", "Gathering", "counted_rows", "find_image", "image_folder", "numbers", "read_blocks"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mtcnn.errors import DataError
-from prepare.readers.label_file import IMAGE_SUFFIXES
-from prepare.records import ImageRecord, Problem
+from .label_file import IMAGE_SUFFIXES
+from ..records import ImageRecord, Problem
 
 __all__ = ["read"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mtcnn.errors import DataError
-from prepare.readers.label_file import Face, Gathering, find_image, image_folder, numbers
-from prepare.records import ImageRecord, Problem
+from .label_file import Face, Gathering, find_image, image_folder, numbers
+from ..records import ImageRecord, Problem
 
 __all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "read"]
 

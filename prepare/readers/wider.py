@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from prepare.readers.label_file import IMAGE_SUFFIXES, Face, Gathering, counted_rows, image_folder, numbers, read_blocks
-from prepare.records import ImageRecord, Problem
+from .label_file import IMAGE_SUFFIXES, Face, Gathering, counted_rows, image_folder, numbers, read_blocks
+from ..records import ImageRecord, Problem
 
 __all__ = ["read"]
 

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-from mtcnn.errors import MtcnnError
+from .errors import MtcnnError
 
 __all__ = ["run_ordered"]
 

@@ -1,0 +1,63 @@
+"""Where a work folder's images come from, remembered so that later commands need not name it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtcnn.errors import DataError
+
+from .readers import read_source
+from .records import ImageRecord
+
+__all__ = ["read_sources", "remembered_sources", "remember_sources"]
+
+NAME = "sources.json"
+SHOWN = 5  # problems of labels printed one by one
+
+
+def _absolute(spec: str) -> str:
+    """`spec` with its paths made absolute, so that it means the same from another folder."""
+    if Path(spec).expanduser().is_dir():
+        return str(Path(spec).expanduser().resolve())
+    name, colon, rest = spec.partition(":")
+    if not colon or name == "synthetic":
+        return spec
+    return ":".join([name, *(str(Path(part).expanduser().resolve()) for part in rest.split(":"))])
+
+
+def remember_sources(work: Path, specs: Sequence[str]) -> None:
+    """Note the sources of a work folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    draft = work / f".{NAME}.{os.getpid()}"
+    draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
+    os.replace(draft, work / NAME)
+
+
+def remembered_sources(work: Path) -> list[str]:
+    """The sources noted in `work`; MTCNN_DATA where none are. Raises DataError when there is neither."""
+    path = work / NAME
+    if path.is_file():
+        return [str(spec) for spec in json.loads(path.read_text())]
+    if os.environ.get("MTCNN_DATA"):
+        return [os.environ["MTCNN_DATA"]]
+    raise DataError(
+        f"{work} has no images noted; name them once with --data FOLDER or --data FORMAT:PATH, "
+        "or try --data synthetic:500 for drawn faces"
+    )
+
+
+def read_sources(specs: Sequence[str], seed: int = 0) -> list[ImageRecord]:
+    """All records of `specs`, in order. What is wrong with the labels goes to stderr, and is passed over."""
+    records: list[ImageRecord] = []
+    for spec in specs:
+        found, problems = read_source(spec, seed)
+        for problem in problems[:SHOWN]:
+            print(f"skipped {problem}", file=sys.stderr)
+        if len(problems) > SHOWN:
+            print(f"skipped {len(problems) - SHOWN} more rows or images of {spec}", file=sys.stderr)
+        records += found
+    return records
