@@ -93,6 +93,14 @@ def test_truncated(tmp_path: Path, kind: str, part: float) -> None:
     assert_refused(path, by=(read_image,))
 
 
+def test_truncated_jpeg_whatever_opencv_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV 4 paints the missing part gray and says nothing; OpenCV 5 refuses."""
+    monkeypatch.setattr("cv2.imdecode", lambda *_: np.zeros((64, 64, 3), np.uint8))
+    path = tmp_path / "part.jpg"
+    path.write_bytes(encoded("JPEG")[:-100])
+    assert_refused(path, "damaged", by=(read_image,))
+
+
 def test_truncated_16_bit_colour(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 65536, (64, 64, 3), np.uint16)
     _, data = cv2.imencode(".png", noise)
