@@ -217,8 +217,134 @@ def evaluate() -> None:
     """Measure by the official protocols."""
 
 
-def _json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values))
+
+eval_options = _options(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table."),
+    click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
+    click.option("--plot", type=PATH, help="Draw the curves to this PNG."),
+    click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that detect."),
+)  # fmt: skip
+
+
+def _named(values: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=PATH arguments; without NAME the file's name stands for it."""
+    pairs = [value.split("=", 1) if "=" in value else [Path(value).name, value] for value in values]
+    return {name: Path(path) for name, path in pairs}
+
+
+def _show(results: dict[str, Any], table: Callable[..., str], problems: Any, as_json: bool, heading: str = "") -> None:
+    if len(problems):
+        click.echo(problems.summary(), err=True)
+    if as_json:
+        click.echo(json.dumps({name: result.to_dict() for name, result in results.items()}))
+    else:
+        click.echo(f"{heading}\n\n{table(results)}" if heading else table(results))
+
+
+@command("wider", evaluate)
+@click.argument("detections", nargs=-1, metavar="[NAME=]DETECTIONS...")
+@click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
+@click.option("--images", type=PATH, help="Only the images that this list or bbx_gt.txt names.")
+@click.option("--photos", type=PATH, help="Folder with <event>/<image>.jpg: also run this project's detector.")
+@click.option("--write", type=PATH, help="Write this project's detections, <event>/<image>.txt, to this folder.")
+@eval_options
+@detector_options
+def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | None, photos: Path | None,
+               write: Path | None, as_json: bool, strict: bool, plot: Path | None, workers: int,
+               **settings: Any) -> None:  # fmt: skip
+    """WIDER FACE average precision, as the official Matlab code computes it.
+
+    DETECTIONS are folders or archives of <event>/<image>.txt; with --photos this project's cascade joins them.
+
+    \b
+    mtcnn eval wider detections.zip --ground-truth ground_truth
+    mtcnn eval wider retinaface=r.tar.xz --photos dev/images --images dev_bbx_gt.txt --ground-truth ground_truth
+    """
+    from mtcnn.metrics import detections as runs
+    from mtcnn.metrics import wider
+    from mtcnn.metrics.problems import Problems
+
+    problems = Problems(strict)
+    truth = wider.GroundTruth.load(ground_truth, problems)
+    names = None if images is None else wider.load_image_list(images)
+    found = {name: wider.load_detections(path, problems) for name, path in _named(detections).items()}
+    if photos is not None:
+        faces = runs.detect_all(runs.event_photos(photos, names), settings, workers)
+        found["mtcnn"] = {name: wider.faces_to_rows(value) for name, value in faces.items()}
+        if write is not None:
+            wider.write_detections(write, found["mtcnn"])
+    if not found:
+        raise click.UsageError("nothing to evaluate: name DETECTIONS, or --photos to run this project's detector")
+    chosen = names if names is not None or not photos else list(found["mtcnn"])
+    results = {name: wider.evaluate(truth, rows, chosen, problems) for name, rows in found.items()}
+    _show(results, wider.table, problems, as_json, next(iter(results.values())).label)
+    if plot is not None:
+        from mtcnn.metrics.plots import plot_pr
+
+        plot_pr(results, plot)
+
+
+@command("fddb", evaluate)
+@click.argument("detections", nargs=-1, required=True, metavar="[NAME=]DETECTIONS...")
+@click.option("--folds", type=PATH, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
+@click.option("--sizes", type=PATH, help="CSV of image sizes: path,width,height.")
+@click.option("--photos", type=PATH, help="FDDB's photos, to read the image sizes from.")
+@click.option("--write", help="Prefix of DiscROC.txt and ContROC.txt files to write, in the original tool's format.")
+@eval_options
+def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, photos: Path | None, write: str | None,
+              as_json: bool, strict: bool, plot: Path | None, workers: int) -> None:  # fmt: skip
+    """FDDB discrete and continuous ROC, as the original C++ tool computes them.
+
+    DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores.
+
+    \b
+    mtcnn eval fddb results.txt --folds FDDB-folds --photos originalPics
+    """
+    from mtcnn.metrics import fddb, fddb_files
+    from mtcnn.metrics.problems import Problems
+
+    problems = Problems(strict)
+    faces = fddb_files.load_folds(folds, problems)
+    known = fddb_files.sizes_of_images(photos, faces) if photos else {}
+    known |= fddb_files.load_sizes(sizes, problems) if sizes else {}
+    results = {}
+    for name, path in _named(detections).items():
+        results[name] = fddb.evaluate(faces, fddb_files.load_results(path, problems), known, problems)
+        if write is not None:
+            results[name].write(write if len(detections) == 1 else f"{write}{name}-")
+    _show(results, fddb.table, problems, as_json, "true positive rate, discrete / continuous, at false positives")
+    if plot is not None:
+        from mtcnn.metrics.plots import plot_roc
+
+        plot_roc(results, plot)
+
+
+@command("landmarks", evaluate)
+@click.argument("labels", type=PATH, metavar="CSV")
+@click.option("--photos", type=PATH, help="Folder that the paths in CSV are relative to; default: that of CSV.")
+@eval_options
+@detector_options
+def eval_landmarks(labels: Path, photos: Path | None, as_json: bool, strict: bool, plot: Path | None, workers: int,
+                   **settings: Any) -> None:  # fmt: skip
+    """Landmark error of this project's cascade, over the distance of the eyes.
+
+    \b
+    mtcnn eval landmarks landmarks/faces_test.csv
+    """
+    from mtcnn.metrics import detections as runs
+    from mtcnn.metrics import landmarks
+    from mtcnn.metrics.problems import Problems
+
+    problems = Problems(strict)
+    truths = landmarks.load_landmarks(labels, problems)
+    folder = photos or labels.parent
+    faces = runs.detect_all({name: folder / name for name in truths}, settings, workers)
+    results = {"mtcnn": landmarks.evaluate(truths, faces, problems)}
+    _show(results, landmarks.table, problems, as_json)
+    if plot is not None:
+        from mtcnn.metrics.plots import plot_landmarks
+
+        plot_landmarks(results, plot)
 
 
 if __name__ == "__main__":

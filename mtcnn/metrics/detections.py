@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from mtcnn.errors import ImageError
-from mtcnn.images import read_image
+from mtcnn.errors import DataError, ImageError
+from mtcnn.images import SUFFIXES, read_image
 from mtcnn.types import Faces
 from mtcnn.workers import run_ordered
 
-__all__ = ["detect_all"]
+__all__ = ["detect_all", "event_photos"]
 
 
 @dataclass
@@ -53,3 +53,17 @@ def detect_all(images: Mapping[str, Path], settings: dict[str, Any], workers: in
         else:
             found[name] = result
     return found
+
+
+def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, Path]:
+    """Photos of a folder laid out as <event>/<image>: "<event>/<image stem>" -> path; all, or those of `names`.
+
+    A name without a photo gets the path where a JPEG was expected, so that reading it reports it.
+    Raises DataError when there is no photo at all.
+    """
+    every = {
+        f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES
+    }
+    if not every:
+        raise DataError(f"{folder}: no photos in it; expected <event>/<image>.jpg")
+    return every if names is None else {name: every.get(name, folder / f"{name}.jpg") for name in names}
