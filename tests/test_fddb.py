@@ -30,7 +30,6 @@ def test_rectangles_are_drawn_as_the_original_does(
 ) -> None:
     mask = fddb.draw(np.array([*box, 1.0]), ImageSize(*size))
     assert mask.tolist() == plain_rectangle(*box, height=size[0], width=size[1])
-    cv2 = pytest.importorskip("cv2")
     x, y, w, h = box
     drawn = np.zeros(size, np.uint8)
     cv2.rectangle(drawn, (round(x), round(y)), (round(x + w), round(y + h)), 1, -1)
