@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from mtcnn import __version__
 from mtcnn.errors import MtcnnError
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
@@ -38,7 +39,7 @@ class Group(click.Group):
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="On an error, print the traceback too.")
-@click.version_option(package_name="mtcnn-cascade", prog_name="mtcnn")
+@click.version_option(__version__, prog_name="mtcnn")
 def main(debug: bool) -> None:
     """Face detection that you can retrain.
 

@@ -6,8 +6,6 @@ figure 2; sizes and the rounding up of pooled maps from the authors' det1 to det
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from .types import NetOutput
 
-__all__ = ["NETS", "SIZES", "ONet", "PNet", "RNet", "to_input"]
+__all__ = ["NETS", "SIZES", "ONet", "PNet", "RNet", "parameter_count", "to_input"]
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
 
