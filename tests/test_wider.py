@@ -248,6 +248,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         wider.load_detections(tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         wider.load_detections(_write(tmp_path, "x.tar.xz", "not an archive"))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as zipped:
+        zipped.writestr("e/a.txt", _HAND_FOUND)
+    damaged = bytearray((tmp_path / "x.zip").read_bytes())
+    damaged[45] ^= 0xFF
+    (tmp_path / "x.zip").write_bytes(damaged)
+    with pytest.raises(DataError, match=r"x\.zip: cannot be read \(Bad CRC"):
+        wider.load_detections(tmp_path / "x.zip")
     with pytest.raises(DataError, match=r"wider_face_val\.mat: cannot be read"):
         GroundTruth.load_mat(tmp_path)
     with pytest.raises(DataError, match="names no image"):
@@ -256,10 +263,11 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         GroundTruth.load_text(_write(tmp_path, "gt.txt", ""))
 
 
-def test_summary_is_cut() -> None:
+def test_summary_tells_all_unless_cut() -> None:
     problems = Problems()
     for i in range(12):
         problems.add("f", "odd", i)
+    assert len(problems.summary().splitlines()) == 12
     assert problems.summary(2).splitlines() == [
         "f:0: odd",
         "f:1: odd",

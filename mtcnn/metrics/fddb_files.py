@@ -81,15 +81,21 @@ def load_sizes(path: str | Path, problems: Problems | None = None) -> dict[str, 
 
 
 def sizes_of_images(folder: str | Path, names: Iterable[str]) -> dict[str, ImageSize]:
-    """Sizes of the photos `<folder>/<name>.jpg` that are there, from their headers alone."""
+    """Sizes of the photos `<folder>/<name>.jpg` that are there, from their headers alone.
+
+    Raises DataError for one that is no image.
+    """
     from PIL import Image
 
     sizes: dict[str, ImageSize] = {}
     for name in names:
         path = Path(folder) / f"{name}.jpg"
         if path.is_file():
-            with Image.open(path) as image:
-                sizes[name] = ImageSize(image.height, image.width)
+            try:
+                with Image.open(path) as image:
+                    sizes[name] = ImageSize(image.height, image.width)
+            except OSError as error:
+                raise DataError(f"{path}: size cannot be read ({error}); expected one of FDDB's photos") from None
     return sizes
 
 

@@ -30,10 +30,10 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     return figure, [figure.add_subplot(1, count, i + 1) for i in range(count)]
 
 
-def _finish(figure: Any, axes: list[Any], path: str | Path) -> Path:
+def _finish(figure: Any, axes: list[Any], path: str | Path, corner: str) -> Path:
     for ax in axes:
         ax.grid(alpha=0.3)
-        ax.legend(fontsize="small")
+        ax.legend(fontsize="small", loc=corner)
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
@@ -56,7 +56,7 @@ def plot_pr(results: Mapping[str, WiderResult], path: str | Path) -> Path:
         restricted = any(result.restricted for result in results.values())
         ax.set(title=f"{setting}, list of images" if restricted else setting, xlabel="recall", ylabel="precision")
         ax.set(xlim=(0, 1), ylim=(0, 1.02))
-    return _finish(figure, axes, path)
+    return _finish(figure, axes, path, "lower left")
 
 
 def plot_roc(results: Mapping[str, FddbResult], path: str | Path, most: int = 2000) -> Path:
@@ -68,7 +68,7 @@ def plot_roc(results: Mapping[str, FddbResult], path: str | Path, most: int = 20
             ax.plot(result.false, getattr(result, kind), label=f"{rate:.4f}  {label}")
         ax.set(title=f"{kind} score", xlabel="false positives", ylabel="true positive rate")
         ax.set(xlim=(0, most), ylim=(0, 1.02))
-    return _finish(figure, axes, path)
+    return _finish(figure, axes, path, "lower right")
 
 
 def plot_landmarks(results: Mapping[str, LandmarkResult], path: str | Path, most: float = 0.2) -> Path:
@@ -78,4 +78,4 @@ def plot_landmarks(results: Mapping[str, LandmarkResult], path: str | Path, most
     for label, result in results.items():
         axes[0].plot(100 * limits, 100 * result.curve(limits), label=f"{100 * result.mean_error:.2f} %  {label}")
     axes[0].set(xlabel="mean error, % of eye distance", ylabel="faces, %", xlim=(0, 100 * most), ylim=(0, 101))
-    return _finish(figure, axes, path)
+    return _finish(figure, axes, path, "lower right")

@@ -68,9 +68,9 @@ class Problems:
     def __getitem__(self, index: int) -> Problem:
         return self._found[index]
 
-    def summary(self, most: int = 10) -> str:
-        """One problem a line, the first `most` of them, then how many were left out; empty when there are none."""
+    def summary(self, most: int | None = None) -> str:
+        """One problem a line, all of them or the first `most` and how many were left out; empty without problems."""
         lines = [str(problem) for problem in self._found[:most]]
-        if len(self) > most:
+        if most is not None and len(self) > most:
             lines.append(f"... and {len(self) - most} more problems; --strict stops at the first")
         return "\n".join(lines)

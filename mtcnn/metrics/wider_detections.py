@@ -8,8 +8,10 @@ infinity are left out, which the official code would carry into its sorting.
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,10 +73,13 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.endswith(".txt"):
-                yield name, archive.read(name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".txt"):
+                    yield name, archive.read(name)
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
+        raise _unreadable(path, error) from None
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -85,8 +90,14 @@ def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
                     stream = archive.extractfile(member)
                     assert stream is not None  # only links and folders have none
                     yield member.name, stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); expected a folder, .tar.xz, .tar, .tgz or .zip") from None
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    # tarfile's message lists every compression it tried, a line each.
+    reason = str(error).partition("\n")[0].rstrip(":")
+    return DataError(f"{path}: cannot be read ({reason}); expected a folder, .tar.xz, .tar, .tgz or .zip")
 
 
 def parse_detections(text: str, where: str, problems: Problems) -> NDArray[np.float64]:
