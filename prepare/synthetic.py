@@ -7,70 +7,38 @@ from hairline to chin with hair, eyes, brows, nose and mouth; its box is the bou
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import ios
+from mtcnn.draw import save_image
+
+from .painting import Head, paint
 from .records import ImageRecord
 
 __all__ = ["draw_scene", "image_of", "is_synthetic", "records", "write_folder"]
 
 Array = NDArray[Any]
-Colour = Sequence[float]
 
 HEIGHT, WIDTH = 240, 320  # pixels of a scene that is known by its path only
 FACE_HEIGHTS = (12.5, 110.0)  # pixels, hairline to chin, before the face is tilted
 MAX_FACES = 4
-OVERSAMPLING = 2  # painted larger and shrunk: smooth edges where an eye is but one pixel wide
-SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 NAME = re.compile(r"synthetic/(\d+)-(\d{6,})")
+EVENT = "0--Drawn"  # WIDER FACE sorts its images into events
 
-# x, y in half widths and half heights of the face from its centre: eyes, nose tip, mouth corners, the viewer's left first.
-FEATURES = np.array([[-0.42, -0.12], [0.42, -0.12], [0.0, 0.27], [-0.32, 0.55], [0.32, 0.55]])
-# How far each moves, in half widths, when the head turns: the nose most, as it stands out most.
-TURN = np.array([0.16, 0.16, 0.34, 0.2, 0.2])
-
-SKIN = np.array([[255, 224, 196], [241, 194, 160], [224, 172, 125], [198, 134, 92], [141, 92, 62], [92, 60, 42]])
-HAIR = np.array([[25, 20, 18], [60, 40, 28], [110, 75, 45], [200, 165, 100], [150, 70, 35], [185, 185, 185]])
+CSV_HEADER = (
+    "path,x1,y1,x2,y2,x_left_eye,y_left_eye,x_right_eye,y_right_eye,x_nose,y_nose,"
+    "x_left_mouth,y_left_mouth,x_right_mouth,y_right_mouth"
+)
 
 
-class _Head(NamedTuple):
-    """Centre and half axes in pixels, tilt in degrees (clockwise on the screen), turn in -1..1 (the viewer's right)."""
-
-    x: float
-    y: float
-    half_width: float
-    half_height: float
-    tilt: float
-    turn: float
-
-    def at(self, points: Any) -> Array:
-        """Pixels (N, 2) of points (N, 2) given in half axes from the centre."""
-        angle = np.deg2rad(self.tilt)
-        local = np.asarray(points, np.float64).reshape(-1, 2) * (self.half_width, self.half_height)
-        turned = local @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        return np.asarray(turned + (self.x, self.y))
-
-    def features(self) -> Array:
-        """FEATURES of the turned head, in half axes (5, 2)."""
-        return np.asarray(FEATURES + np.stack([TURN * self.turn, np.zeros(5)], axis=1))
-
-    def box(self) -> Array:
-        """Bounding rectangle x1 y1 x2 y2 of the tilted ellipse (see `prepare.readers.fddb` for the formula)."""
-        cos, sin = np.cos(np.deg2rad(self.tilt)), np.sin(np.deg2rad(self.tilt))
-        reach_x = np.hypot(self.half_width * cos, self.half_height * sin)
-        reach_y = np.hypot(self.half_width * sin, self.half_height * cos)
-        return np.array([self.x - reach_x, self.y - reach_y, self.x + reach_x, self.y + reach_y])
-
-
-def draw_scene(seed: int, index: int, height: int = HEIGHT, width: int = WIDTH) -> tuple[Array, Array, Array]:
+def draw_scene(
+    seed: int, index: int, height: int = HEIGHT, width: int = WIDTH
+) -> tuple[NDArray[np.uint8], Array, Array]:
     """Scene `index` of the series `seed`, the same on every call.
 
     Returns the image, uint8 RGB (height, width, 3); boxes, float32 (G, 4) xyxy pixels, wholly inside; landmarks,
@@ -78,7 +46,7 @@ def draw_scene(seed: int, index: int, height: int = HEIGHT, width: int = WIDTH) 
     Raises ValueError for a scene of less than 64 pixels a side, and for a negative seed or index.
     """
     heads = _place_heads(seed, index, height, width)
-    return _paint(heads, np.random.default_rng([seed, index, 1]), height, width), *_labels(heads)
+    return paint(heads, np.random.default_rng([seed, index, 1]), height, width), *_labels(heads)
 
 
 def records(count: int, seed: int) -> list[ImageRecord]:
@@ -95,7 +63,7 @@ def is_synthetic(path: Path) -> bool:
     return NAME.fullmatch(path.as_posix()) is not None
 
 
-def image_of(path: Path) -> Array:
+def image_of(path: Path) -> NDArray[np.uint8]:
     """The scene that `path` names, uint8 RGB (240, 320, 3). Raises ValueError when it names none."""
     match = NAME.fullmatch(path.as_posix())
     if match is None:
@@ -103,19 +71,49 @@ def image_of(path: Path) -> Array:
     return draw_scene(int(match[1]), int(match[2]))[0]
 
 
-def _labels(heads: list[_Head]) -> tuple[Array, Array]:
+def write_folder(folder: Path, count: int, seed: int) -> None:
+    """Writes `count` scenes as JPEG files with labels, so that all that reads files can be tried without photos.
+
+    `folder` gets the layout that `readers.read_source` knows: `wider/wider_face_train_bbx_gt.txt` with the scenes in
+    `wider/train/images`, and `landmarks/faces_train.csv` with one row for each face, its points in the same scenes.
+    """
+    images = folder / "wider" / "train" / "images" / EVENT
+    points = folder / "landmarks" / "faces_train.csv"
+    images.mkdir(parents=True, exist_ok=True)
+    points.parent.mkdir(exist_ok=True)
+    wider: list[str] = []
+    rows = [CSV_HEADER]
+    for index in range(count):
+        image, boxes, landmarks = draw_scene(seed, index)
+        name = f"0_Drawn_{seed}_{index:06d}.jpg"
+        save_image(images / name, image)
+        wider += [f"{EVENT}/{name}", str(len(boxes)), *(_wider_row(box) for box in boxes)]
+        wider += [] if len(boxes) else ["0 " * 10]
+        for box, face in zip(boxes, landmarks, strict=True):
+            values = ",".join(f"{value:.2f}" for value in (*box, *face.ravel()))
+            rows.append(f"../wider/train/images/{EVENT}/{name},{values}")
+    (folder / "wider" / "wider_face_train_bbx_gt.txt").write_text("\n".join(wider) + "\n")
+    points.write_text("\n".join(rows) + "\n")
+
+
+def _wider_row(box: Array) -> str:
+    x1, y1, x2, y2 = box
+    return f"{x1:.2f} {y1:.2f} {x2 - x1:.2f} {y2 - y1:.2f} 0 0 0 0 0 0"
+
+
+def _labels(heads: list[Head]) -> tuple[Array, Array]:
     boxes = np.array([head.box() for head in heads], np.float32).reshape(-1, 4)
     landmarks = np.array([head.at(head.features()) for head in heads], np.float32).reshape(-1, 5, 2)
     return boxes, landmarks
 
 
-def _place_heads(seed: int, index: int, height: int, width: int) -> list[_Head]:
+def _place_heads(seed: int, index: int, height: int, width: int) -> list[Head]:
     """Up to MAX_FACES heads that lie inside the image and hardly overlap, the small ones as often as the large."""
     if min(height, width) < 64:
         raise ValueError(f"a scene of {height} x {width} pixels; expected 64 or more a side")
     rng = np.random.default_rng([seed, index, 0])
     largest = min(FACE_HEIGHTS[1], 0.45 * min(height, width))
-    heads: list[_Head] = []
+    heads: list[Head] = []
     for _ in range(int(rng.integers(0, MAX_FACES + 1))):
         for _ in range(10):  # a scene that is full stays with fewer
             head = _random_head(rng, largest, height, width)
@@ -125,144 +123,17 @@ def _place_heads(seed: int, index: int, height: int, width: int) -> list[_Head]:
     return heads
 
 
-def _grown(head: _Head) -> Array:
+def _grown(head: Head) -> Array:
     """The box (1, 4) with room for hair and neck, which would else cover a neighbour."""
     x1, y1, x2, y2 = head.box()
-    return np.array([[x1, y1 - 0.3 * (y2 - y1), x2, y2 + 0.1 * (y2 - y1)]])
+    aside, up, down = 0.13 * (x2 - x1), 0.12 * (y2 - y1), 0.27 * (y2 - y1)
+    return np.array([[x1 - aside, y1 - up, x2 + aside, y2 + down]])
 
 
-def _random_head(rng: np.random.Generator, largest: float, height: int, width: int) -> _Head:
+def _random_head(rng: np.random.Generator, largest: float, height: int, width: int) -> Head:
     half_height = 0.5 * float(np.exp(rng.uniform(np.log(FACE_HEIGHTS[0]), np.log(largest))))
     half_width = half_height * float(rng.uniform(0.68, 0.86))
     margin = half_height + 1  # the longer half axis: inside at any tilt
     x, y = rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)
     tilt = float(np.clip(rng.normal(0, 8), -20, 20))
-    return _Head(float(x), float(y), half_width, half_height, tilt, float(rng.uniform(-1, 1)))
-
-
-def _paint(heads: list[_Head], rng: np.random.Generator, height: int, width: int) -> Array:
-    canvas = _background(rng, height * OVERSAMPLING, width * OVERSAMPLING)
-    for _ in range(int(rng.integers(3, 12))):
-        _draw_thing(canvas, rng)
-    for head in heads:  # bodies first: none may cover a face
-        _Brush(canvas, head).ellipse((0, 2.5), (2.0, 1.7), rng.uniform(0, 255, 3))
-    for head in heads:
-        _draw_head(_Brush(canvas, head), rng)
-    small = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return _through_a_camera(small, rng)
-
-
-def _background(rng: np.random.Generator, height: int, width: int) -> Array:
-    """A slope between two colours with soft clouds, uint8 (height, width, 3), made small and enlarged."""
-    first, second = rng.uniform(0, 255, (2, 3))
-    across, down = rng.uniform(-1, 1, 2)
-    rows, columns = np.mgrid[0:1:12j, 0:1:16j]
-    mix = np.clip(0.5 + across * (columns - 0.5) + down * (rows - 0.5), 0, 1)[..., None]
-    clouds = rng.normal(0, rng.uniform(0, 30), (12, 16, 3))
-    coarse = np.clip(first * (1 - mix) + second * mix + clouds, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
-
-
-def _draw_thing(canvas: Array, rng: np.random.Generator) -> None:
-    """Something that is no face: a box, a disc, a blob (of skin colour at times), a polygon, lines or letters."""
-    height, width = canvas.shape[:2]
-    x, y = int(rng.integers(width)), int(rng.integers(height))
-    a, b = (int(v) for v in np.exp(rng.uniform(np.log(5), np.log(height / 4), 2)))
-    colour: Colour = (SKIN[rng.integers(len(SKIN))] if rng.random() < 0.25 else rng.uniform(0, 255, 3)).tolist()
-    thickness = -1 if rng.random() < 0.7 else int(rng.integers(1, 8))
-    kind = int(rng.integers(6))
-    if kind == 0:
-        cv2.rectangle(canvas, (x - a, y - b), (x + a, y + b), colour, thickness, cv2.LINE_AA)
-    elif kind == 1:
-        cv2.circle(canvas, (x, y), a, colour, thickness, cv2.LINE_AA)
-    elif kind == 2:
-        cv2.ellipse(canvas, (x, y), (a, b), float(rng.uniform(180)), 0, 360, colour, thickness, cv2.LINE_AA)
-    elif kind == 3:
-        corners = (rng.uniform(-1, 1, (5, 2)) * (a, b) + (x, y)).astype(np.int32)
-        cv2.fillPoly(canvas, [corners], colour, cv2.LINE_AA)
-    elif kind == 4:
-        for step in range(0, 2 * a, max(6, a // 4)):
-            cv2.line(canvas, (x + step, y - b), (x + step, y + b), colour, int(rng.integers(1, 4)), cv2.LINE_AA)
-    else:
-        letters = "".join(chr(c) for c in rng.integers(65, 91, 4))
-        cv2.putText(canvas, letters, (x, y), cv2.FONT_HERSHEY_SIMPLEX, a / 30, colour, 1 + a // 15, cv2.LINE_AA)
-
-
-class _Brush:
-    """Paints on an oversampled canvas in the half axes of one head."""
-
-    def __init__(self, canvas: Array, head: _Head) -> None:
-        self.canvas = canvas
-        self.head = head
-
-    def _pixels(self, points: Any) -> list[tuple[int, int]]:
-        fixed = np.round((self.head.at(points) * OVERSAMPLING - 0.5) * (1 << SHIFT)).astype(int)
-        return [(int(x), int(y)) for x, y in fixed]
-
-    def ellipse(self, centre: Sequence[float], axes: Sequence[float], colour: Any, arc: Sequence[float] = (0, 360)) -> None:
-        """A filled ellipse, or the part of it between the two angles of `arc`, in degrees from the right, clockwise."""
-        scale = OVERSAMPLING * (1 << SHIFT)
-        size = (round(axes[0] * self.head.half_width * scale), round(axes[1] * self.head.half_height * scale))
-        (at,) = self._pixels(centre)
-        cv2.ellipse(self.canvas, at, size, self.head.tilt, *arc, list(map(float, colour)), -1, cv2.LINE_AA, SHIFT)
-
-    def line(self, points: Sequence[Sequence[float]], width: float, colour: Any) -> None:
-        """A line through the points, `width` half axes wide but at least one pixel of the canvas."""
-        pixels = np.array(self._pixels(points), np.int32)
-        thickness = max(1, round(width * self.head.half_width * OVERSAMPLING))
-        cv2.polylines(self.canvas, [pixels], False, list(map(float, colour)), thickness, cv2.LINE_AA, SHIFT)
-
-
-def _draw_head(brush: _Brush, rng: np.random.Generator) -> None:
-    skin = _between(SKIN, rng)
-    hair = _between(HAIR, rng)
-    light = float(rng.uniform(-1, 1))
-    brush.ellipse((0, 1.05), (0.5, 0.5), skin * 0.75)  # neck
-    long_hair = rng.random() < 0.4
-    brush.ellipse((0, 0.15 if long_hair else -0.25), (1.25, 1.3 if long_hair else 0.98), hair)
-    for side in (-1, 1):
-        brush.ellipse((side, 0.05), (0.12, 0.18), skin * 0.85)  # ears
-    for ring in range(5):  # brighter towards the light
-        inner = 1 - 0.15 * ring
-        brush.ellipse((0.08 * light * ring, 0.02 * ring), (inner, inner), np.minimum(skin * (0.82 + 0.06 * ring), 255))
-    _draw_features(brush, skin, hair, rng)
-
-
-def _draw_features(brush: _Brush, skin: Array, hair: Array, rng: np.random.Generator) -> None:
-    left_eye, right_eye, nose, left_mouth, right_mouth = brush.head.features()
-    for eye in (left_eye, right_eye):
-        brush.ellipse(eye, (0.26, 0.13), skin * 0.7)  # the socket's shadow
-        brush.ellipse(eye, (0.19, 0.075), (235, 235, 235))
-        brush.ellipse(eye, (0.1, 0.075), _between(HAIR[:4], rng) * 0.6)
-        brush.ellipse(eye, (0.045, 0.035), (10, 10, 10))
-        brush.line([eye + (-0.24, -0.17), eye + (0, -0.22), eye + (0.24, -0.17)], 0.08, hair * 0.7)
-    if rng.random() < 0.15:  # glasses
-        brush.line([left_eye, right_eye], 0.04, (30, 30, 30))
-        for eye in (left_eye, right_eye):
-            ring = [eye + (0.3 * np.cos(t), 0.2 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 13)]
-            brush.line(ring, 0.05, (30, 30, 30))
-    bridge = (left_eye + right_eye) / 2
-    brush.line([bridge, nose + (0.1, -0.05)], 0.06, skin * 0.78)
-    brush.ellipse(nose, (0.17, 0.09), skin * 0.72)
-    brush.ellipse(nose + (0, -0.03), (0.11, 0.07), np.minimum(skin * 1.1, 255))
-    middle, reach = (left_mouth + right_mouth) / 2, (right_mouth - left_mouth)[0] / 2
-    brush.ellipse(middle, (reach, rng.uniform(0.07, 0.15)), skin * (0.8, 0.5, 0.5))
-    brush.ellipse(middle, (reach * 0.9, rng.uniform(0.015, 0.08)), (90, 30, 35) if rng.random() < 0.6 else (230, 225, 220))
-
-
-def _between(colours: Array, rng: np.random.Generator) -> Array:
-    """A colour somewhere between two neighbours of the list, float (3,)."""
-    at = rng.uniform(0, len(colours) - 1.001)
-    low, part = int(at), at % 1
-    return np.asarray(colours[low] * (1 - part) + colours[low + 1] * part)
-
-
-def _through_a_camera(image: Array, rng: np.random.Generator) -> Array:
-    """Exposure and contrast, at times no colour, blur, and grain."""
-    if rng.random() < 0.1:
-        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    if rng.random() < 0.5:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.2)))
-    gain, offset = rng.uniform(0.6, 1.15), rng.uniform(-15, 30)
-    grain = rng.integers(-128, 128, image.shape, np.int8) * np.float32(rng.uniform(0, 0.12))
-    return np.asarray(np.clip(image * np.float32(gain) + np.float32(offset) + grain, 0, 255).astype(np.uint8))
+    return Head(float(x), float(y), half_width, half_height, tilt, float(rng.uniform(-1, 1)))

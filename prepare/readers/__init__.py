@@ -10,17 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtcnn.errors import DataError
+
 from .. import synthetic
-from . import negatives, points, wider
 from ..records import ImageRecord, Problem
+from . import fddb, negatives, points, retinaface, voc, wider
 
 __all__ = ["READERS", "read_source"]
 
 Reading = tuple[list[ImageRecord], list[Problem]]
 
 READERS: dict[str, Callable[..., Reading]] = {
+    "fddb": fddb.read,
+    "labelv2": retinaface.read_labelv2,
     "negatives": negatives.read,
     "points": points.read,
+    "retinaface": retinaface.read,
+    "voc": voc.read,
     "wider": wider.read,
 }
 
@@ -34,9 +39,9 @@ FOLDER_LAYOUT = (
 
 
 def read_source(spec: str, seed: int = 0) -> Reading:
-    """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as FOLDER_LAYOUT.
+    """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as below.
 
-    FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
+    A folder without a format may hold what FOLDER_LAYOUT lists. FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
     usual places. `synthetic:N` gives N drawn scenes, of which only `seed` decides.
 
     Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.

@@ -5,7 +5,6 @@ A reader never stops at a bad row: it adds a `Problem` that names file and line,
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
+from mtcnn.images import SUFFIXES
+
 from ..records import ImageRecord, Problem
 
-__all__ = ["IMAGE_SUFFIXES", "Block", "Face", "Gathering", "counted_rows", "find_image", "image_folder", "numbers", "read_blocks"]
+__all__ = ["Block", "Face", "Gathering", "counted_rows", "find_image", "image_folder", "numbers", "read_blocks"]
 
 Array = NDArray[Any]
 Row = tuple[int, str]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
+UNKNOWN = np.full((5, 2), np.nan, np.float32)
+LARGEST = 1e6  # no image has more pixels a side; beyond it float32 would lose the pixel, then overflow
 
 
 class Face(NamedTuple):
@@ -43,15 +46,15 @@ class Block(NamedTuple):
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers of a row split at white space. Raises ValueError naming the first that is not a finite number."""
+    """The numbers of a row split at white space. Raises ValueError naming the first that is none, or no pixel."""
     values = []
     for word in text.split():
         try:
             value = float(word)
         except ValueError:
             raise ValueError(f"{word!r} is not a number") from None
-        if not math.isfinite(value):
-            raise ValueError(f"{word!r} is not a finite number")
+        if not abs(value) <= LARGEST:  # NaN fails too
+            raise ValueError(f"{word!r} is no number of pixels")
         values.append(value)
     return values
 
@@ -102,15 +105,15 @@ def find_image(folder: Path, name: str) -> Path | None:
     if os.path.isfile(path):
         return Path(path)
     stem, suffix = os.path.splitext(path)
-    stem = stem if suffix.lower() in IMAGE_SUFFIXES else path
-    for suffix in (*IMAGE_SUFFIXES, *(s.upper() for s in IMAGE_SUFFIXES)):
+    stem = stem if suffix.lower() in SUFFIXES else path  # a dot in a name without suffix, as in "img.007"
+    for suffix in USUAL_SUFFIXES:
         if os.path.isfile(stem + suffix):
             return Path(stem + suffix)
     return None
 
 
 def image_folder(labels: Path, images: Path | None, candidates: Sequence[Path]) -> Path:
-    """`images` where given, else the first of `candidates` that exists. Raises DataError when there is no such folder."""
+    """`images` where given, else the first of `candidates` that exists. Raises DataError without one."""
     for folder in candidates if images is None else [images]:
         if folder.is_dir():
             return folder
@@ -152,18 +155,12 @@ class Gathering:
 
     def add(self, path: Path, faces: Sequence[Face], complete: bool = True) -> None:
         """Adds an image, without those of its boxes that have no width or no height."""
-        real = [face for face in faces if not (face.box[2] <= face.box[0] or face.box[3] <= face.box[1])]
-        self.empty_boxes += len(faces) - len(real)
-        unknown = np.full((5, 2), np.nan, np.float32)
-        self.records.append(
-            ImageRecord(
-                path,
-                np.array([face.box for face in real], np.float32).reshape(-1, 4),
-                np.array([unknown if f.landmarks is None else f.landmarks for f in real], np.float32).reshape(-1, 5, 2),
-                np.array([face.ignore for face in real], bool),
-                complete,
-            )
-        )
+        boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
+        points = np.array([UNKNOWN if face.landmarks is None else face.landmarks for face in faces], np.float32)
+        ignore = np.array([face.ignore for face in faces], bool)
+        keep = ~(boxes[:, 2:] <= boxes[:, :2]).any(axis=1)  # a box of NaN is unknown, not empty
+        self.empty_boxes += int((~keep).sum())
+        self.records.append(ImageRecord(path, boxes[keep], points.reshape(-1, 5, 2)[keep], ignore[keep], complete))
 
     def result(self) -> tuple[list[ImageRecord], list[Problem]]:
         """What a reader returns; boxes without width or height are reported in one line."""

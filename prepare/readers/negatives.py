@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mtcnn.errors import DataError
-from .label_file import IMAGE_SUFFIXES
+from mtcnn.images import SUFFIXES
+
 from ..records import ImageRecord, Problem
 
 __all__ = ["read"]
@@ -20,7 +21,7 @@ def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images without faces; give an existing one")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = len(files) - len(images)
     problems = [Problem(str(folder), f"{others} files that are not images passed over")] if others else []
     return [ImageRecord(path) for path in images], problems

@@ -7,14 +7,15 @@ eye, right eye, nose, left and right mouth corner, the viewer's left first. Othe
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mtcnn.errors import DataError
-from .label_file import Face, Gathering, find_image, image_folder, numbers
+
 from ..records import ImageRecord, Problem
+from .label_file import Face, Gathering, find_image, image_folder, numbers
 
 __all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "read"]
 
@@ -35,13 +36,25 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
         raise DataError(f"{labels}: no such file of points; give the path of an existing CSV file")
     found = Gathering(labels, image_folder(labels, images, [labels.parent]))
     with labels.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.DictReader(file, restval="")
+        rows = csv.DictReader(file, restval="", strict=True)
         missing = {"path", *BOX_COLUMNS, *POINT_COLUMNS} - set(rows.fieldnames or ())
         if missing:
-            raise DataError(f"{labels}: no column {sorted(missing)[0]!r}; expected path, {', '.join(BOX_COLUMNS + POINT_COLUMNS)}")
-        for row in rows:
+            columns = " ".join(("path", *BOX_COLUMNS, *POINT_COLUMNS))
+            raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {columns}; name them in line 1")
+        for row in _rows(rows, found):
             _add_row(found, rows.line_num, row)
     return found.result()
+
+
+def _rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str]]:
+    """All rows but those that are no CSV. A quote that never closes takes the rest of the file with it."""
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            found.report(rows.line_num, f"{error}; the row that ends here left out")
 
 
 def _add_row(found: Gathering, line: int, row: dict[str, str]) -> None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .label_file import IMAGE_SUFFIXES, Face, Gathering, counted_rows, image_folder, numbers, read_blocks
+from mtcnn.images import SUFFIXES
+
 from ..records import ImageRecord, Problem
+from .label_file import Face, Gathering, counted_rows, image_folder, numbers, read_blocks
 
 __all__ = ["read"]
 
@@ -43,7 +45,7 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
 
 
 def _image_name(line: str) -> str | None:
-    return line if line.lower().endswith(IMAGE_SUFFIXES) else None
+    return line if line.lower().endswith(SUFFIXES) else None
 
 
 def _candidates(labels: Path) -> list[Path]:
