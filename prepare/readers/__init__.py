@@ -41,8 +41,9 @@ FOLDER_LAYOUT = (
 def read_source(spec: str, seed: int = 0) -> Reading:
     """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as below.
 
-    A folder without a format may hold what FOLDER_LAYOUT lists. FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
-    usual places. `synthetic:N` gives N drawn scenes, of which only `seed` decides.
+    FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
+    usual places. `synthetic:N` gives N drawn scenes, of which only `seed` decides. A folder without a format is read
+    as FOLDER_LAYOUT says, what there is of it.
 
     Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.
     """

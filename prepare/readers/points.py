@@ -54,7 +54,7 @@ def _rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str
         except StopIteration:
             return
         except csv.Error as error:
-            found.report(rows.line_num, f"{error}; the row that ends here left out")
+            found.report(rows.reader.line_num, f"{error}; the row that ends here left out")
 
 
 def _add_row(found: Gathering, line: int, row: dict[str, str]) -> None:
