@@ -275,11 +275,12 @@ class TestVoc:
         touch(tmp_path, "a/x.png", "b/2.jpg")
         write(tmp_path / "a/x.xml", voc_xml(voc_object(), voc_object(name="dog"), filename="C:\\labels\\gone.jpg"))
         write(tmp_path / "b/2.xml", voc_xml(filename=""))
+        write(tmp_path / "b/3.xml", voc_xml(filename="D:\\photos\\2.jpg"))
         found, problems = voc.read(tmp_path, names={"face"})
         assert problems == []
-        assert [record.path.name for record in found] == ["x.png", "2.jpg"]
-        assert [len(record.boxes) for record in found] == [1, 0]
-        assert [len(record.boxes) for record in voc.read(tmp_path)[0]] == [2, 0]
+        assert [record.path.name for record in found] == ["x.png", "2.jpg", "2.jpg"]
+        assert [len(record.boxes) for record in found] == [1, 0, 0]
+        assert [len(record.boxes) for record in voc.read(tmp_path)[0]] == [2, 0, 0]
 
     @pytest.mark.parametrize("corners", ["1 2 3", "1 2 3 x", ""])
     def test_a_bad_object_makes_its_image_incomplete(self, tmp_path: Path, corners: str) -> None:
@@ -327,13 +328,13 @@ class TestVoc:
 
 class TestFddb:
     def test_folds(self, tmp_path: Path) -> None:
-        touch(tmp_path / "originalPics", "2002/a/img_1.jpg", "2002/a/img_2.jpg")
+        touch(tmp_path / "originalPics", "2002/a/img_1.jpg", "2002/a/img.2.jpg")
         folds = tmp_path / "FDDB-folds"
         write(folds / "FDDB-fold-01-ellipseList.txt", "2002/a/img_1\n1\n40 20 1.5707963268 100 90  1\n")
         write(folds / "FDDB-fold-01.txt", "2002/a/img_1\n")
-        write(folds / "FDDB-fold-02-ellipseList.txt", "2002/a/img_2\n2\n9 -2 0 1 1 1\n30 30 0.3 50 50 1\n")
+        write(folds / "FDDB-fold-02-ellipseList.txt", "2002/a/img.2\n2\n9 -2 0 1 1 1\n30 30 0.3 50 50 1\n")
         found, problems = fddb.read(folds)
-        assert [record.path.name for record in found] == ["img_1.jpg", "img_2.jpg"]
+        assert [record.path.name for record in found] == ["img_1.jpg", "img.2.jpg"]
         np.testing.assert_allclose(found[0].boxes, [[80, 50, 120, 130]], atol=1e-4)  # the major axis stands upright
         np.testing.assert_allclose(found[1].boxes, [[20, 20, 80, 80]], atol=1e-4)
         assert [problem.where for problem in problems] == [f"{folds / 'FDDB-fold-02-ellipseList.txt'}:3"]

@@ -40,8 +40,9 @@ def test_scene_is_decided_by_its_arguments(seed: int, index: int, height: int, w
 
 
 def test_scenes_differ_by_seed_and_index() -> None:
-    pictures = {synthetic.draw_scene(seed, index)[0].tobytes() for seed in range(3) for index in range(3)}
-    assert len(pictures) == 9
+    """Empty ones too: several of these have no face."""
+    pictures = {synthetic.draw_scene(seed, index)[0].tobytes() for seed in range(2) for index in range(15)}
+    assert len(pictures) == 30
 
 
 def test_counts_and_sizes_cover_their_range(scenes: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
