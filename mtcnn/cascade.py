@@ -30,6 +30,7 @@ from .types import Faces, Proposer, Refiner
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
 STRIDE = 2  # of PNet's map, pixels of the level
+STRIP = 1 << 16  # pixels of a level that PNet sees at a time
 BATCH = {"rnet": 1024, "onet": 256}  # crops a forward pass: beyond these sizes activations leave the cache
 
 
@@ -64,8 +65,7 @@ class PNetProposer:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         cells, scores, offsets = [], [], []
         for level in levels(image, self.min_face, self.scale_factor):
-            output = self.net(to_input(level.image[None], self.device))
-            found = self._level(output.face_logits[0].cpu().numpy(), output.offsets[0].cpu().numpy())
+            found = self._level(*self._map(level.image))
             step = np.array([level.step_x, level.step_y] * 2)
             cells.append(found[0] * step)
             scores.append(found[1])
@@ -76,6 +76,24 @@ class PNetProposer:
         kept = nms(all_cells, all_scores, 0.7)
         moved = box.decode_offsets(all_cells[kept], np.concatenate(offsets)[kept])
         return Faces(moved, _sigmoid(all_scores[kept]))
+
+    def _map(self, level: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """PNet's logits (h, w) and offsets (4, h, w) over a level (H, W, 3), computed in horizontal strips.
+
+        The values are those of one pass. A strip keeps the activations in the processor's cache, which is two to three
+        times faster on a large level, and memory does not grow with the image.
+        """
+        height, width = level.shape[:2]
+        total = -(-(height - 2) // STRIDE) - 4  # rows of the map, see PNet.forward
+        rows = max(STRIP // (STRIDE * width), 8)
+        logits, offsets = [], []
+        for row in range(0, total, rows):
+            # The last strip takes all that is left: pooling rounds up only at the true end of the level.
+            end = height if row + rows >= total else STRIDE * (row + rows) + CELL - STRIDE
+            output = self.net(to_input(level[None, STRIDE * row : end], self.device))
+            logits.append(output.face_logits[0].cpu().numpy())
+            offsets.append(output.offsets[0].cpu().numpy())
+        return np.concatenate(logits), np.concatenate(offsets, axis=1)
 
     def _level(self, logits: NDArray[Any], offsets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Map (h, w) and offsets (4, h, w) to cells (N, 4) in level pixels, logits (N,) and offsets (N, 4)."""
@@ -167,13 +185,13 @@ class Detector:
     def detect(self, image: str | PathLike[str] | NDArray[Any]) -> Faces:
         """Faces of one image (a path, or an array as `images.as_rgb` takes it), by falling score, cut to the image.
 
-        Raises ImageError for an image that cannot be read.
+        A box that its offsets have moved out of the image, or turned inside out, is no face. Raises ImageError for an
+        image that cannot be read.
         """
         pixels = as_rgb(image) if isinstance(image, np.ndarray) else read_image(image)
         faces = self.proposer(pixels)
         for refine in self.refiners:
             faces = refine(pixels, faces)
         height, width = pixels.shape[:2]
-        inside = box.clip(faces.boxes, height, width)
-        points = np.zeros((0, 5, 2)) if faces.landmarks is None and not len(faces) else faces.landmarks
-        return Faces(inside, faces.scores, points).sorted()
+        faces = faces[_touches(faces.boxes, height, width)]
+        return Faces(box.clip(faces.boxes, height, width), faces.scores, faces.landmarks).sorted()
