@@ -19,7 +19,7 @@ from mtcnn.workers import run_ordered
 from . import synthetic
 from .labels import IouBands, Kind
 from .mine import Cascade, MineSettings, load_cascade, mine
-from .points import landmark_crops
+from .points import landmark_crops, wild_faces
 from .records import CropBatch, ImageRecord, Problem
 from .sample import CropSettings, sample
 from .store import CropWriter
@@ -28,7 +28,7 @@ __all__ = ["CropMaker", "Made", "build", "image_of"]
 
 
 class Made(NamedTuple):
-    """The crops of one image, or why there are none."""
+    """The crops of one image, and what of it was passed over."""
 
     batch: CropBatch
     problem: Problem | None
@@ -70,7 +70,14 @@ class CropMaker:
         except ImageError as error:
             return Made(CropBatch.empty(self.size), Problem(str(record.path), str(error)))
         rng = np.random.default_rng([self.seed, self.size, index])
-        return Made(CropBatch.concat(self._parts(image, record, rng)), None)
+        return Made(CropBatch.concat(self._parts(image, record, rng)), self._doubtful(image, record))
+
+    def _doubtful(self, image: NDArray[np.uint8], record: ImageRecord) -> Problem | None:
+        wild = wild_faces(record, *image.shape[:2]) if self.sampled and self.crops.landmarks else ()
+        if not len(wild):
+            return None
+        faces = ", ".join(str(face + 1) for face in wild)
+        return Problem(str(record.path), f"landmarks of face {faces} left out: in one place, too far apart, or outside")
 
     def _parts(self, image: NDArray[np.uint8], record: ImageRecord, rng: np.random.Generator) -> list[CropBatch]:
         parts = [CropBatch.empty(self.size)]
@@ -92,27 +99,39 @@ class CropMaker:
         return self._cascade
 
 
+def _note(path: Path, problem: Problem) -> None:
+    """Add a line to the list of what was passed over, unless a run that was killed right after has done so."""
+    line = f"{problem}\n"
+    if not path.is_file() or not path.read_text("utf-8").endswith(line):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
 def build(
     records: Sequence[ImageRecord], make: CropMaker, path: Path, key: str, workers: int = 2, quiet: bool = False
 ) -> list[Problem]:
     """Write the crops of `records` to the store at `path`; go on where an earlier run with the same `key` stopped.
 
-    Returns the images that were passed over. The same records, seed and key give the same rows for any number of
-    workers and any number of interruptions.
+    Returns what this run passed over; skipped-<name of the store>.txt beside the store lists that of all runs. The same
+    records, seed and key give the same rows for any number of workers and any number of interruptions.
     """
     problems: list[Problem] = []
+    skipped = path.with_name(f"skipped-{path.stem}.txt")
     with CropWriter(path, make.size, key) as writer:
         if writer.complete:
             return problems
+        if writer.done == 0:
+            skipped.unlink(missing_ok=True)
         tasks = list(enumerate(records))[writer.done :]
         bar = tqdm(total=len(records), initial=writer.done, desc=path.name, unit="img", disable=quiet, file=sys.stderr)
         counts = np.zeros(len(Kind), np.int64)
         with bar:
             for (_, record), made in zip(tasks, run_ordered(make, tasks, workers), strict=True):
-                writer.append(made.batch, held=record.held(make.crops.held))
                 if made.problem is not None:
                     problems.append(made.problem)
+                    _note(skipped, made.problem)
                     bar.write(f"skipped {made.problem}", file=sys.stderr)
+                writer.append(made.batch, held=record.held(make.crops.held))
                 counts += np.bincount(made.batch.kinds, minlength=len(Kind))
                 bar.set_postfix({kind.name.lower(): int(counts[kind]) for kind in Kind}, refresh=False)
                 bar.update()

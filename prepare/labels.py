@@ -41,7 +41,9 @@ class IouBands:
 
     def __post_init__(self) -> None:
         if not 0 < self.neg <= self.part < self.pos < 1:
-            raise ValueError(f"bands are {self.neg}, {self.part}, {self.pos}; expected 0 < neg <= part < pos < 1")
+            raise ValueError(
+                f"neg, part, pos are {self.neg}, {self.part}, {self.pos}; expected 0 < neg <= part < pos < 1"
+            )
 
 
 class Labels(NamedTuple):
@@ -55,8 +57,9 @@ def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -
     """Label square crops (N, 4) of one image by their overlap with its faces.
 
     A crop is square and a face is not, so POS and PART go by the IoU with the face's square: a crop centred on a narrow
-    face is a good crop. NEG has to stay below the band against the squares and the boxes themselves. Ignored faces,
-    and faces whose longer side is below `min_face`, are never POS or PART; what covers them is never NEG.
+    face is a good crop. NEG has to stay below the band against the squares and the boxes themselves. Ignored faces, and
+    faces whose longer side is below `min_face`, are never POS or PART, and as little NEG as any face. With ignored ones
+    IoS has to stay below the band too: nothing in an ignored crowd, or around an ignored face, is NEG.
     """
     known = np.flatnonzero(np.isfinite(record.boxes).all(axis=1) & (box.areas(record.boxes) > 0))
     if not len(known):

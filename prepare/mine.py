@@ -42,6 +42,17 @@ class MineSettings:
     most_part: int = 150
     most_pos: int = 150
 
+    def __post_init__(self) -> None:
+        if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):
+            raise ValueError(f"thresholds is {list(self.thresholds)}; expected numbers from 0 to 1, one for each net")
+        if not 0 < self.min_face_low <= self.min_face_high:
+            raise ValueError(f"min_face_low is {self.min_face_low}; expected above 0 and at most min_face_high")
+        if not 0 < self.scale_factor < 1:
+            raise ValueError(f"scale_factor is {self.scale_factor}; expected a number between 0 and 1")
+        for name in ("most_neg", "most_part", "most_pos"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+
 
 @dataclass
 class Cascade:

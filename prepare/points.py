@@ -18,7 +18,7 @@ from .labels import Kind
 from .records import CropBatch, ImageRecord
 from .sample import CropSettings
 
-__all__ = ["FLIP_ORDER", "landmark_crops", "square_of_points"]
+__all__ = ["FLIP_ORDER", "landmark_crops", "square_of_points", "wild_faces"]
 
 Array = NDArray[Any]
 
@@ -28,6 +28,7 @@ FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the c
 # how the two numbers were measured.
 SIDE = 2.7
 DOWN = 0.32
+WIDEST = 4.0  # side of that square over the longer side of the image: beyond, the points cannot be those of a face
 
 
 def square_of_points(landmarks: Array) -> Array:
@@ -45,8 +46,25 @@ def square_of_points(landmarks: Array) -> Array:
     return np.concatenate([centre - SIDE / 2 * unit, centre + SIDE / 2 * unit], axis=1)
 
 
+def _known(record: ImageRecord) -> NDArray[np.int64]:
+    """Indices of the faces whose five points are all known."""
+    return np.flatnonzero(np.isfinite(record.landmarks).all(axis=(1, 2)) & ~record.ignore)
+
+
+def wild_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64]:
+    """Indices of faces whose five points cannot be right: all in one place, far apart, or around a place off the image.
+
+    A turned canvas around such points would take all memory.
+    """
+    known = _known(record)
+    squares = square_of_points(record.landmarks[known].astype(np.float64))
+    side, centre = squares[:, 2] - squares[:, 0], (squares[:, :2] + squares[:, 2:]) / 2
+    inside = ((centre >= 0) & (centre <= (width, height))).all(axis=1)
+    return known[~(inside & (side > 0) & (side <= WIDEST * max(height, width)))]
+
+
 def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool) -> tuple[NDArray[np.uint8], Array]:
-    """Image and points (5, 2), turned about the face and mirrored, on a canvas of one and a half times the face around.
+    """Image and points (5, 2), turned about the face and mirrored, on a canvas of two and a half times the face.
 
     Beyond the photo its mirror image goes on: a black corner would tell the net that a landmark crop is coming.
     """
@@ -58,7 +76,9 @@ def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: boo
     # OpenCV puts pixel centres on whole numbers, this project on halves.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
-    turned = cv2.warpAffine(image, shifted, (extent, extent), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    canvas = (extent, extent)
+    warped = cv2.warpAffine(image, shifted, canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    turned = np.asarray(warped, np.uint8)
     moved = points @ matrix[:, :2].T + matrix[:, 2]
     if not mirror:
         return turned, moved
@@ -71,9 +91,9 @@ def landmark_crops(
 ) -> CropBatch:
     """Landmark crops of the faces of `record` whose five points are all known; empty where there are none.
 
-    Crops in which a point would lie outside are left out.
+    Crops in which a point would lie outside are left out, and so are `wild_faces`.
     """
-    known = np.flatnonzero(np.isfinite(record.landmarks).all(axis=(1, 2)) & ~record.ignore)
+    known = np.setdiff1d(_known(record), wild_faces(record, *image.shape[:2]))
     parts = [CropBatch.empty(size)]
     for points in record.landmarks[known].astype(np.float64):
         for _ in range(settings.landmarks):

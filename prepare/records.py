@@ -29,8 +29,8 @@ class ImageRecord:
 
     path: Path
     boxes: Array = field(default_factory=lambda: np.zeros((0, 4), np.float32))
-    landmarks: Array = field(default=None)  # type: ignore[assignment]  # None becomes all NaN
-    ignore: Array = field(default=None)  # type: ignore[assignment]  # None becomes all False
+    landmarks: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all NaN
+    ignore: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all False
     complete: bool = True
 
     def __post_init__(self) -> None:

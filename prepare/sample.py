@@ -1,7 +1,7 @@
 """Crops drawn at random: background, windows near faces, and jittered faces, labelled by the IoU bands.
 
-Source: Zhang et al. 2016, section III-A, for the kinds. Windows are drawn in one go and labelled together, so the number
-of tries is fixed beforehand: an image covered by faces yields few negatives instead of an endless search.
+Source: Zhang et al. 2016, section III-A, for the kinds. Windows are drawn in one go and labelled together, so the
+number of tries is fixed beforehand: an image covered by faces yields few negatives instead of an endless search.
 """
 
 from __future__ import annotations
@@ -52,6 +52,15 @@ class CropSettings:
     rotation: float = 20.0
     held: float = 5.0
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}; expected 0 or more")
+        if self.smallest < 1:
+            raise ValueError(f"smallest is {self.smallest}; expected 1 pixel or more")
+        if self.held >= 100:
+            raise ValueError(f"held is {self.held}; expected a share in percent, below 100")
+
 
 def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:
     """One window (N, 4) for each square (N, 4): side times a log-uniform scale, centre moved by up to shift x side."""
@@ -70,7 +79,9 @@ def _anywhere(count: int, smallest: float, height: int, width: int, rng: np.rand
     return np.stack([x, y, x + side, y + side], axis=1)
 
 
-def draw_windows(record: ImageRecord, height: int, width: int, settings: CropSettings, rng: np.random.Generator) -> Array:
+def draw_windows(
+    record: ImageRecord, height: int, width: int, settings: CropSettings, rng: np.random.Generator
+) -> Array:
     """Candidate windows float64 (N, 4) of an image: anywhere, near faces, tight and loose jitter around faces."""
     usable = ~record.ignore & np.isfinite(record.boxes).all(axis=1)
     squares = box.square(record.boxes[usable].astype(np.float64))

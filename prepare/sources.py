@@ -13,7 +13,7 @@ from mtcnn.errors import DataError
 from .readers import read_source
 from .records import ImageRecord
 
-__all__ = ["read_sources", "remembered_sources", "remember_sources"]
+__all__ = ["read_sources", "remember_sources", "remembered_sources"]
 
 NAME = "sources.json"
 SHOWN = 5  # problems of labels printed one by one

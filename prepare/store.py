@@ -23,6 +23,7 @@ from .records import CropBatch
 __all__ = ["CropStore", "CropWriter", "row_type"]
 
 FORMAT = 1
+DAMAGED = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 MAP_SIZE = 1 << 40  # address space, not disk: LMDB files grow as they are written
 
 
@@ -50,28 +51,27 @@ class CropWriter:
     def __init__(self, path: Path, size: int, key: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.type = path, row_type(size)
+        begun = self._begun()
+        if begun is None or (begun["key"], begun["size"], begun["format"]) != (key, size, FORMAT):
+            for name in ("data.mdb", "lock.mdb"):
+                (path / name).unlink(missing_ok=True)
+            begun = None
         self.env = self._open()
-        head = self._head()
-        if head is not None and (head["key"], head["size"], head["format"]) != (key, size, FORMAT):
-            self._clear()
-            head = None
-        self.head = head or {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
+        self.head = begun or {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
 
     def _open(self) -> lmdb.Environment:
         # Not synchronised at each commit: a commit is in the kernel's hands, which SIGKILL does not touch. Only a power
         # cut can lose it, and then LMDB opens at an older commit or the build starts again.
         return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
 
-    def _clear(self) -> None:
-        self.env.close()
-        for name in ("data.mdb", "lock.mdb"):
-            (self.path / name).unlink(missing_ok=True)
-        self.env = self._open()
-
-    def _head(self) -> dict[str, Any] | None:
-        with self.env.begin() as txn:
-            raw = txn.get(b"head")
-        return None if raw is None else json.loads(raw)
+    def _begun(self) -> dict[str, Any] | None:
+        """The head of the store that lies here, or None where there is none, or one that is damaged."""
+        try:
+            with self._open() as env, env.begin() as txn:
+                raw = txn.get(b"head")
+        except DAMAGED:
+            return None
+        return None if raw is None else dict(json.loads(raw))
 
     @property
     def done(self) -> int:
@@ -90,7 +90,7 @@ class CropWriter:
         head = {**self.head, "items": self.done + 1, "rows": first + len(rows)}
         with self.env.begin(write=True) as txn:
             for i, row in enumerate(rows):
-                txn.put(_row_key(first + i), row.tobytes(), append=False)
+                txn.put(_row_key(first + i), row.tobytes())
             txn.put(_item_key(self.done), bytes([held]) + batch.kinds.tobytes())
             txn.put(b"head", json.dumps(head).encode())
         self.head = head
@@ -119,19 +119,31 @@ class CropStore:
         if not (path / "data.mdb").is_file():
             raise DataError(f"no crops at {path}; make them with `mtcnn prepare`")
         self.path = path
-        self.env = lmdb.open(str(path), readonly=True, lock=False, readahead=False, map_size=MAP_SIZE)
-        with self.env.begin() as txn:
-            raw = txn.get(b"head")
-            self.head = json.loads(raw) if raw else {"complete": False}
-            if not self.head["complete"]:
-                raise DataError(f"the crops at {path} are not complete; run the same `mtcnn prepare` again to go on")
-            notes = [bytes(txn.get(_item_key(i))) for i in range(self.head["items"])]
+        try:
+            self.env = lmdb.open(str(path), readonly=True, lock=False, readahead=False, map_size=MAP_SIZE)
+        except lmdb.Error as error:
+            raise DataError(f"{path} holds no crops ({error}); delete it and run `mtcnn prepare` again") from error
+        try:
+            head, notes = self._notes()
+        except BaseException:
+            self.env.close()
+            raise
         counts = [len(note) - 1 for note in notes]
-        self.size, self.key = int(self.head["size"]), str(self.head["key"])
+        self.size, self.key = int(head["size"]), str(head["key"])
         self.type = row_type(self.size)
         self.kinds = np.frombuffer(b"".join(note[1:] for note in notes), np.uint8)
         self.items = np.repeat(np.arange(len(notes), dtype=np.int32), counts)
         self.held = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
+
+    def _notes(self) -> tuple[dict[str, Any], list[bytes]]:
+        """The head, and the note of each item: whether it is held, and the kinds of its crops."""
+        with self.env.begin() as txn:
+            head = json.loads(txn.get(b"head", b"{}"))
+            if not head.get("complete"):
+                raise DataError(
+                    f"the crops at {self.path} are not complete; run the same `mtcnn prepare` again to go on"
+                )
+            return head, [txn.get(_item_key(i)) for i in range(head["items"])]  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -139,7 +151,7 @@ class CropStore:
     def read(self, indices: NDArray[np.integer[Any]]) -> CropBatch:
         """Rows at `indices` (any order, repeats allowed), copied."""
         with self.env.begin(buffers=True) as txn:
-            raw = b"".join([txn.get(_row_key(int(i))) for i in indices])
+            raw = b"".join([txn.get(_row_key(int(i))) for i in indices])  # type: ignore[misc]  # None: no such row
         rows = np.frombuffer(raw, self.type)
         return CropBatch(*(np.array(rows[name]) for name in CropBatch.__dataclass_fields__))
 

@@ -12,13 +12,14 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lmdb
 
 from mtcnn.checkpoint import read, weights_path
-from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.errors import CheckpointError, MtcnnError, RecipeError
 from mtcnn.nets import SIZES
 from prepare.build import CropMaker, build
 from prepare.records import ImageRecord
@@ -94,12 +95,12 @@ class Dag:
         work: Path,
         recipes: dict[str, Recipe],
         records: Callable[[], Sequence[ImageRecord]],
-        options: Options = Options(),  # noqa: B008  (frozen)
+        options: Options = Options(),
         hard_from: dict[str, str] | None = None,
     ) -> None:
         self.work, self.recipes, self.options = work, recipes, options
         self.before = {**BEFORE, **(hard_from or {})}
-        self._records, self._data = records, None
+        self._records = records
         self.nodes: dict[str, Node] = {}
         for net in SIZES:
             self._add_net(net)
@@ -130,6 +131,11 @@ class Dag:
         mining = recipe.mine if nets else None
         sections: list[Any] = [recipe.seed, recipe.bands, recipe.crops, sampled, mining]
         parts = {"recipe sections [crops], [mine] and [bands]": digest(sections_plain(sections)), "data": self.data}
+        if mining is not None and len(mining.thresholds) < len(nets):
+            raise RecipeError(
+                f"recipe-{recipe.net}.toml: mine.thresholds is {list(mining.thresholds)}; "
+                f"expected one for each of {', '.join(nets)}"
+            )
         inputs = tuple(f"{net}-draft" if models else net for net in nets)
         parts |= {needed: self.nodes[needed].key for needed in inputs}
         makes = self.work / f"{name}.lmdb"
@@ -138,11 +144,7 @@ class Dag:
         )
 
         def run() -> None:
-            problems = build(
-                self.records, make, makes, self.nodes[name].key, self.options.workers, self.options.quiet
-            )
-            if problems:
-                (self.work / f"skipped-{name}.txt").write_text("".join(f"{problem}\n" for problem in problems))
+            build(self.records, make, makes, self.nodes[name].key, self.options.workers, self.options.quiet)
 
         self.nodes[name] = Node(name, inputs, makes, parts, run, lambda: _store_key(makes))
 
@@ -164,17 +166,13 @@ class Dag:
 
     # ---- the data
 
-    @property
+    @cached_property
     def records(self) -> Sequence[ImageRecord]:
-        if self._data is None:
-            self._data = self._records()
-        return self._data
+        return self._records()
 
-    @property
+    @cached_property
     def data(self) -> str:
-        if not hasattr(self, "_data_key"):
-            self._data_key = data_key(self.records)
-        return self._data_key
+        return data_key(self.records)
 
     # ---- what is there, and what is to do
 
@@ -211,14 +209,16 @@ class Dag:
     def ensure(self, *targets: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
         """Make `targets` and all they need, where missing or stale. Returns the names of what was made.
 
-        Under torchrun the first process makes what comes before the last training; all take part in the trainings.
+        Under torchrun the first process makes the crops, and all take part in the trainings.
         """
+        launch.join_torchrun(self.options.device)
         made = []
         for node in self._needed(targets):
             # An input that is gone is made again only when something that needs it has to be.
-            if node.found() == node.key or not self._wanted(node, targets):
+            if not launch.agreed(node.found() != node.key and self._wanted(node, targets)):
                 continue
-            say(f"{node.name}: making {_short(node.makes)}")
+            if launch.is_main():
+                say(f"{node.name}: making {_short(node.makes)}")
             self._make(node)
             made.append(node.name)
         return made
@@ -239,9 +239,7 @@ class Dag:
             draft = note.with_name(f".{note.name}.{os.getpid()}")
             draft.write_text(json.dumps(node.parts, indent=1))
             os.replace(draft, note)
-        if launch.under_torchrun():
-            launch.join_torchrun(self.options.device)
-            launch.wait_for_main()
+        launch.wait_for_main()
 
     def _needed(self, targets: Iterable[str]) -> list[Node]:
         """`targets` and everything before them, in building order."""

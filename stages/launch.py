@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import pickle
 import tempfile
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from mtcnn.checkpoint import read
+from mtcnn.errors import MtcnnError
 from prepare.store import CropStore
 
 from .batches import CropPool
 from .loop import train
 from .recipe import TrainSettings
 
-__all__ = ["TrainJob", "is_main", "launch", "under_torchrun", "wait_for_main"]
+__all__ = ["TrainJob", "agreed", "is_main", "join_torchrun", "launch", "wait_for_main"]
+
+PATIENCE = timedelta(days=7)  # the others wait while the first process prepares crops; torch's default is half an hour
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,25 @@ def is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _backend(device: str) -> str:
-    return "nccl" if device.startswith("cuda") else "gloo"
+def _join(device: str, local_rank: int, **meeting: Any) -> None:
+    if device == "cuda":
+        torch.cuda.set_device(local_rank)  # one GPU a process
+    backend = "nccl" if device.startswith("cuda") else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE, **meeting)
 
 
 def join_torchrun(device: str) -> None:
-    """Join the process group that torchrun has set up."""
+    """Join the process group that torchrun has set up; nothing without torchrun, or a second time."""
     if under_torchrun() and not dist.is_initialized():
-        dist.init_process_group(_backend(device))
+        _join(device, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def agreed(decision: bool) -> bool:
+    """What the first process decided. All have to ask, for one alone may find a file that the first is making."""
+    decisions = [decision]
+    if dist.is_initialized():
+        dist.broadcast_object_list(decisions)
+    return decisions[0]
 
 
 def wait_for_main() -> None:
@@ -69,15 +87,21 @@ def _train(job: TrainJob) -> None:
         torch.set_num_threads(1)
     stores = [CropStore(path) for path in job.stores]
     start = None if job.start is None else read(job.start).state
-    train(
-        job.net, CropPool(stores), job.settings, job.folder, job.target, job.key, job.name, start, job.device, job.quiet
-    )
+    pool = CropPool(stores)
+    try:
+        train(job.net, pool, job.settings, job.folder, job.target, job.key, job.name, start, job.device, job.quiet)
+    finally:
+        for store in stores:
+            store.close()
 
 
-def _ranked(rank: int, job: TrainJob, processes: int, meeting: str) -> None:
-    dist.init_process_group(_backend(job.device), init_method=f"file://{meeting}", rank=rank, world_size=processes)
+def _ranked(rank: int, job: TrainJob, processes: int, folder: str) -> None:
+    _join(job.device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     try:
         _train(job)
+    except MtcnnError as error:
+        Path(folder, "error").write_bytes(pickle.dumps(error))  # of an exception, torch passes on but the traceback
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -94,5 +118,9 @@ def launch(job: TrainJob, processes: int = 1) -> None:
         _train(job)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            meeting = str(Path(folder) / "meeting")
-            torch.multiprocessing.spawn(_ranked, (job, processes, meeting), nprocs=processes)  # type: ignore[no-untyped-call]
+            try:
+                spawn(_ranked, (job, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
+            except ProcessRaisedException:
+                if not Path(folder, "error").is_file():
+                    raise
+                raise pickle.loads(Path(folder, "error").read_bytes()) from None

@@ -162,7 +162,7 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, name: str, q
         if not math.isfinite(float(losses.total.detach())):
             raise TrainingError(
                 f"the loss of {name} is {float(losses.total.detach())} at step {step}; expected a finite number: "
-                "lower train.rate in the recipe and run the same command again, which goes on from the last epoch"
+                "lower rate in its section of the recipe and run the same command again, which trains it from the start"
             )
         run.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]

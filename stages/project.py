@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,16 +34,15 @@ def open_project(
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
-    if sources and is_main():
-        read_sources(sources)  # a source that cannot be read should not be remembered
-        remember_sources(work, sources)
     specs = list(sources) or remembered_sources(work)
-    if is_main():
-        _copy_recipes(work)
+    _copy_recipes(work)
     recipes = {net: load_recipe(work, net) for net in SIZES}
+    records = read_sources(specs, recipes["pnet"].seed)
+    if sources and is_main():
+        remember_sources(work, sources)  # now that they could be read
     overrides = {"onet": hard_from} if hard_from else {}
     options = Options(workers, processes, device, quiet)
-    return Dag(work, recipes, lambda: read_sources(specs, recipes["pnet"].seed), options, overrides)
+    return Dag(work, recipes, lambda: records, options, overrides)
 
 
 def _copy_recipes(work: Path) -> None:
@@ -50,4 +50,6 @@ def _copy_recipes(work: Path) -> None:
         target = work / f"models-{size}" / f"recipe-{net}.toml"
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(packaged_weights() / f"models-{size}" / target.name, target)
+            draft = target.with_name(f".{target.name}.{os.getpid()}")  # the processes of torchrun all do this at once
+            shutil.copyfile(packaged_weights() / f"models-{size}" / target.name, draft)
+            os.replace(draft, target)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from mtcnn.errors import RecipeError
 from mtcnn.nets import SIZES
@@ -23,6 +24,8 @@ __all__ = ["Mix", "Recipe", "TrainSettings", "digest", "load_recipe", "read_reci
 
 T = TypeVar("T")
 
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text in quotes"}
+
 
 @dataclass(frozen=True)
 class Mix:
@@ -32,6 +35,12 @@ class Mix:
     part: float = 1.0
     pos: float = 1.0
     landmark: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, share in vars(self).items():
+            _check(share >= 0, name, share, "a share of 0 or more")
+        for name in ("neg", "pos"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "a share above 0")
 
     def counts(self, batch: int) -> dict[Kind, int]:
         """Crops of each kind in a batch of `batch`; what rounding leaves over is background."""
@@ -79,12 +88,15 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
+        for name in ("warmup", "weight_decay", "face", "box", "landmark", "seed"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("rate", "hard"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
-        for name in ("hard", "ema", "blur", "recall"):
+        for name in ("hard", "ema", "colour", "blur", "recall"):
             _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
-        _check(min(vars(self.mix).values()) >= 0 and self.mix.neg > 0 and self.mix.pos > 0, "mix", self.mix,
-               "shares of at least 0, with some neg and pos")  # fmt: skip
+        counts = self.mix.counts(self.batch)
+        _check(min(counts.values()) >= 0 and counts[Kind.NEG] > 0 and counts[Kind.POS] > 0, "batch", self.batch,
+               "one large enough for some neg and some pos crops of the mix")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
+        _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        _check(self.draft is None or (self.net == "pnet" and self.mine is not None), "draft", "given",
+               "it for pnet alone, together with [mine]")  # fmt: skip
         for name in ("draft", "train"):
             settings = getattr(self, name)
             wants = settings is not None and settings.mix.landmark > 0
@@ -128,26 +143,31 @@ def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise RecipeError(f"{where}: unknown key {unknown[0]!r}; expected one of {', '.join(sorted(hints))}")
-    ready = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+        raise RecipeError(f"{where}{unknown[0]} is no key of a recipe; expected one of {', '.join(sorted(hints))}")
+    if "net" in hints and "net" not in values:
+        raise RecipeError(f"{where}net is missing; expected one of {', '.join(SIZES)}")
+    ready = {name: _value(hints[name], value, f"{where}{name}") for name, value in values.items()}
     try:
         return kind(**ready)
-    except (RecipeError, ValueError, TypeError) as error:
-        raise RecipeError(f"{where}: {error}") from error
+    except (RecipeError, ValueError) as error:
+        raise RecipeError(f"{where}{error}") from error
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    options = [option for option in getattr(hint, "__args__", (hint,)) if dataclasses.is_dataclass(option)]
-    if options:
+    """`value` as a recipe's dataclass wants it: a table, numbers in a row, or one value of the type `hint`."""
+    tables: list[Any] = [option for option in getattr(hint, "__args__", (hint,)) if dataclasses.is_dataclass(option)]
+    if tables:
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {value!r}; expected a table")
-        return _build(options[0], value, where)  # type: ignore[type-var]
-    if isinstance(value, list):
-        return tuple(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and (not isinstance(value, hint) or isinstance(value, bool) != (hint is bool)):
-        raise RecipeError(f"{where} is {value!r}; expected {hint.__name__}")
+        return _build(tables[0], value, f"{where}.")
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise RecipeError(f"{where} is {value!r}; expected numbers in brackets")
+        return tuple(_value(float, each, where) for each in value)
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+        raise RecipeError(f"{where} is {value!r}; expected {EXPECTED[hint]}")
     return value
 
 
@@ -159,11 +179,15 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"no recipe at {path}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from error
-    return _build(Recipe, values, path.name)
+    try:
+        return _build(Recipe, values, "")
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from error
 
 
 def load_recipe(folder: Path, net: str) -> Recipe:
     """The recipe of `net` below a folder that holds models-12, models-24 and models-48."""
-    recipe = read_recipe(folder / f"models-{SIZES[net]}" / f"recipe-{net}.toml")
-    _check(recipe.net == net, "net", recipe.net, f"{net}, as the file name says")
+    path = folder / f"models-{SIZES[net]}" / f"recipe-{net}.toml"
+    recipe = read_recipe(path)
+    _check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as the file name says")
     return recipe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
         self.rows = [row for row in self._read() if row["epoch"] < epoch]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        self.board = _board(folder / "tensorboard" / name)
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")  # a kill in between must not cost the rows
+        draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        os.replace(draft, self.path)
+        self.board = _board(folder / "tensorboard" / name, epoch)
 
     def _read(self) -> list[dict[str, Any]]:
         rows = []
@@ -39,6 +42,7 @@ class RunLog:
         if self.board is not None:
             for name, value in row.items():
                 self.board.add_scalar(name, value, row["epoch"])
+            self.board.flush()  # it holds back two minutes else, and loses them at the end of the process
 
     def draw(self) -> None:
         """Draw the curves; nothing without the `plot` extra."""
@@ -61,9 +65,9 @@ class RunLog:
         figure.savefig(self.picture, dpi=100)
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, epoch: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=epoch)  # what an interrupted run wrote from `epoch` on is hidden
