@@ -123,8 +123,9 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, draw: Path | N
     """
     from mtcnn.report import detect_files
 
-    style = "json" if as_json else "csv" if as_csv else "text"
-    if not detect_files(images, style, draw, settings):
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are both given; expected one of them")
+    if not detect_files(images, "json" if as_json else "csv" if as_csv else "text", draw, settings):
         sys.exit(1)
 
 
@@ -216,7 +217,6 @@ def status(**options: Any) -> None:
 @main.group("eval", cls=Group)
 def evaluate() -> None:
     """Measure by the official protocols."""
-
 
 
 eval_options = _options(

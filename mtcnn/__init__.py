@@ -2,6 +2,8 @@
 
     from mtcnn import Detector
     faces = Detector().detect("photo.jpg")
+
+The names in `__all__` are public; the rest is free to change.
 """
 
 from __future__ import annotations

@@ -12,14 +12,25 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["areas", "clip", "decode_landmarks", "decode_offsets", "encode_landmarks", "encode_offsets", "ios", "iou", "square"]
+__all__ = [
+    "areas",
+    "clip",
+    "decode_landmarks",
+    "decode_offsets",
+    "encode_landmarks",
+    "encode_offsets",
+    "ios",
+    "iou",
+    "square",
+]
 
 Array = NDArray[Any]
 
 
 def areas(boxes: Array) -> Array:
     """Areas (N,) of boxes (N, 4), in square pixels; 0 for boxes turned inside out."""
-    return np.maximum(boxes[:, 2] - boxes[:, 0], 0) * np.maximum(boxes[:, 3] - boxes[:, 1], 0)
+    sides = np.maximum(_sizes(boxes), 0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
 
 
 @njit(cache=True, nogil=True)
@@ -73,19 +84,19 @@ def encode_offsets(crops: Array, truth: Array) -> Array:
 
     Source: Zhang et al. 2016, section III-B, equation 2; the scaling is that of the authors' data.
     """
-    return (truth - crops) / np.tile(_sizes(crops), 2)
+    return np.asarray((truth - crops) / np.tile(_sizes(crops), 2))
 
 
 def decode_offsets(crops: Array, offsets: Array) -> Array:
     """The inverse of `encode_offsets`: boxes (N, 4)."""
-    return crops + offsets * np.tile(_sizes(crops), 2)
+    return np.asarray(crops + offsets * np.tile(_sizes(crops), 2))
 
 
 def encode_landmarks(crops: Array, landmarks: Array) -> Array:
     """Landmark targets (N, 5, 2): (p - (x1, y1)) / (w, h) of the crop. NaN stays NaN."""
-    return (landmarks - crops[:, None, :2]) / _sizes(crops)[:, None, :]
+    return np.asarray((landmarks - crops[:, None, :2]) / _sizes(crops)[:, None, :])
 
 
 def decode_landmarks(crops: Array, targets: Array) -> Array:
     """The inverse of `encode_landmarks`: points (N, 5, 2) in pixels."""
-    return crops[:, None, :2] + targets * _sizes(crops)[:, None, :]
+    return np.asarray(crops[:, None, :2] + targets * _sizes(crops)[:, None, :])

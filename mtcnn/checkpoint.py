@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import CheckpointError
+from .errors import CheckpointError, MtcnnError
 from .nets import NETS, SIZES
 
 __all__ = ["Checkpoint", "load_net", "packaged_weights", "read", "weights_path", "write"]
 
 FORMAT = 1
 SCALING = (127.5, 128.0)  # (x - mean) / divisor, see nets.to_input
+_EXPECTED = "expected a file written by `mtcnn train`"
 
 
 @dataclass(frozen=True)
@@ -54,42 +55,49 @@ def packaged_weights() -> Path:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write, so that a reader sees the old file or the new one and never half of it."""
+    """Write, so that a reader sees the old file or the new one and never half of it.
+
+    Raises pickle.UnpicklingError, and leaves the old file, when `recipe` or `figures` hold more than plain values.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.state.items()}
     body = {"format": FORMAT, **vars(checkpoint), "state": state, "scaling": list(checkpoint.scaling)}
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(body, draft)
-    os.replace(draft, path)
+    try:
+        torch.save(body, draft)
+        torch.load(draft, weights_only=True)  # what could not be read again would lose a training
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
     if not path.is_file():
-        raise CheckpointError(f"no weights at {path}; train them with `mtcnn run`, or leave out --models")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"no weights at {path}: {what}; train them with `mtcnn run`, or leave out --models")
     try:
         body = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for broken files, and all mean the same here
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{path} is not a checkpoint of this project, or is truncated: {reason}") from error
-    if not isinstance(body, dict) or "format" not in body or not isinstance(body.get("state"), dict):
-        raise CheckpointError(f"{path} holds no checkpoint of this project; expected one written by `mtcnn train`")
+    except Exception as error:
+        # torch raises half a dozen types for broken files, all of which mean this. Its words would advise the user to
+        # load the file without the safety.
+        raise CheckpointError(f"{path} is truncated, or no checkpoint at all; {_EXPECTED}; copy it again") from error
+    if not isinstance(body, dict) or "format" not in body:
+        raise CheckpointError(f"{path} holds no checkpoint of this project; {_EXPECTED}")
     if body["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {body['format']}; expected {FORMAT}: train again, or update mtcnn")
     known = {name: body[name] for name in Checkpoint.__dataclass_fields__ if name in body}
+    missing = {"net", "state", "colour", "scaling"} - known.keys()
+    if missing or not isinstance(known["state"], dict):
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing)) or 'a table of weights'}; {_EXPECTED}")
     return Checkpoint(**{**known, "scaling": tuple(body["scaling"])})
-
-
-def _rgb_first_layer(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same net for RGB input: its first kernel with the colour planes reversed."""
-    first = next(name for name, value in net.state_dict().items() if value.dim() == 4)
-    return {**state, first: state[first].flip(1)}
 
 
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     """The net `net` with the weights at `path`, for RGB input scaled by `nets.to_input`, in evaluation mode.
 
-    Raises CheckpointError when the file is broken, of another net, or wants another scaling.
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
+    that torch does not have.
     """
     found = read(path)
     if found.net != net:
@@ -99,10 +107,18 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
             f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {SCALING}"
         )
     module = NETS[net]()
-    state = _rgb_first_layer(module, found.state) if found.colour == "bgr" else found.state
     try:
-        module.load_state_dict(state)
+        module.load_state_dict(found.state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path} does not fit {net}: {reason}") from error
-    return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    if found.colour == "bgr":
+        kernel = next(module.parameters()).data  # (out, colour, 3, 3)
+        kernel.copy_(kernel.flip(1))
+    try:
+        return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or a build without it
+        reason = " ".join(str(error).split())[:80]
+        raise MtcnnError(
+            f"device {device!r}: {reason}; expected cpu, or one that torch has here, such as cuda"
+        ) from error

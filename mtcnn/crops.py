@@ -16,6 +16,6 @@ def cut(image: NDArray[np.uint8], boxes: NDArray[Any], size: int) -> NDArray[np.
     """Cut boxes (N, 4) xyxy pixels out of image (H, W, 3) uint8 and scale each to (size, size).
 
     Returns uint8 (N, size, size, 3). What lies outside the image is 0 before normalisation, as in `pad.m` of the MTCNN
-    authors' code. Boxes of no size give black crops.
+    authors' code. Boxes of no size or not finite give black crops.
     """
     return resample_many(image, boxes, size)

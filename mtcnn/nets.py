@@ -140,5 +140,3 @@ NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 def parameter_count(net: nn.Module) -> int:
     """How many numbers are learned."""
     return sum(weight.numel() for weight in net.parameters())
-
-

@@ -23,6 +23,8 @@ def _greedy(boxes: Array, order: Array, threshold: float, by_smaller: bool, limi
     chosen = np.empty((len(kept), 5), np.float64)
     count = 0
     for index in order:
+        if count == len(kept):
+            break
         x1, y1, x2, y2 = boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3]
         area = (x2 - x1) * (y2 - y1)
         alone = True
@@ -41,8 +43,6 @@ def _greedy(boxes: Array, order: Array, threshold: float, by_smaller: bool, limi
             chosen[count] = (x1, y1, x2, y2, area)
             kept[count] = index
             count += 1
-            if count == len(kept):
-                break
     return kept[:count]
 
 

@@ -35,10 +35,11 @@ def level_sizes(size: ImageSize, min_face: float, scale_factor: float) -> list[I
         raise ValueError(f"min_face is {min_face}; expected a size in pixels above 0, such as 20")
     if not 0 < scale_factor < 1:
         raise ValueError(f"scale_factor is {scale_factor}; expected a number between 0 and 1, such as 0.709")
-    sizes, scale = [], CELL / min_face
-    while min(size) * scale >= CELL:
-        sizes.append(ImageSize(math.ceil(size.height * scale), math.ceil(size.width * scale)))
-        scale *= scale_factor
+    # `face`, image pixels, is what a cell covers. Multiplied before dividing: 47 * (12 / 47) is less than 12.
+    sizes, face = [], float(min_face)
+    while min(size) >= face:
+        sizes.append(ImageSize(math.ceil(size.height * CELL / face), math.ceil(size.width * CELL / face)))
+        face /= scale_factor
     return sizes
 
 

@@ -7,6 +7,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob, has_magic
+from io import TextIOWrapper
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -18,7 +20,7 @@ from .errors import ImageError
 from .images import SUFFIXES, read_image
 from .types import Faces, ImageSize
 
-__all__ = ["detect_files", "image_files"]
+__all__ = ["detect_files", "image_files", "picture_paths"]
 
 Style = Literal["text", "csv", "json"]
 
@@ -27,9 +29,10 @@ def image_files(named: Iterable[Path]) -> Iterator[Path]:
     """The image files that a user names: files as they are, folders searched through, patterns expanded, in order."""
     for path in named:
         if path.is_dir():
-            yield from (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
+            files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
+            yield from (file for file in files if not file.is_dir())
         elif not path.exists() and has_magic(str(path)):
-            yield from (Path(name) for name in sorted(glob(str(path), recursive=True)))
+            yield from image_files(Path(name) for name in sorted(glob(str(path), recursive=True)))
         else:
             yield path
 
@@ -71,37 +74,63 @@ def _writer(style: Style, out: TextIO) -> Callable[[Path, ImageSize, Faces], Non
     return write
 
 
-def _picture_path(draw: Path, image: Path, single: bool) -> Path:
-    """Where the picture of `image` goes: `draw` itself when it names one image file, else a file in that folder."""
-    if single and draw.suffix.lower() in SAVE_SUFFIXES and not draw.is_dir():
-        return draw
-    return draw / (image.name if image.suffix.lower() in SAVE_SUFFIXES else f"{image.stem}.png")
+def picture_paths(draw: Path, images: Sequence[Path]) -> list[Path]:
+    """Where the pictures of `images` go: to `draw` itself when it names an image file, else into that folder.
+
+    No two go to one file, and none to one of `images`: a number makes the name another. Raises ValueError when `draw`
+    is a file and cannot take these pictures.
+    """
+    taken = {image.resolve() for image in images}
+    writable = draw.suffix.lower() in SAVE_SUFFIXES
+    if not draw.is_dir() and (writable or draw.exists()):
+        if len(images) > 1 or not writable or draw.resolve() in taken:
+            raise ValueError(f"--draw {draw} is a file; expected a folder, or a new image file for a single picture")
+        return [draw]
+    targets = []
+    for image in images:
+        suffix = image.suffix if image.suffix.lower() in SAVE_SUFFIXES else ".png"
+        names = chain([image.stem], (f"{image.stem}-{number}" for number in count(2)))
+        targets.append(next(path for name in names if (path := draw / f"{name}{suffix}").resolve() not in taken))
+        taken.add(targets[-1].resolve())
+    return targets
+
+
+def _files(named: Sequence[Path]) -> tuple[list[Path], int]:
+    """All image files that are named, and how many names stand for none, which are printed to stderr."""
+    found = {name: list(image_files([name])) for name in named}
+    for name, files in found.items():
+        if not files:
+            print(f"mtcnn: no image in {name}; expected image files, folders of them, or patterns", file=sys.stderr)
+    return [file for files in found.values() for file in files], sum(not files for files in found.values())
 
 
 def detect_files(
     named: Sequence[Path], style: Style, draw: Path | None, settings: dict[str, Any], out: TextIO | None = None
 ) -> bool:
-    """Detect over files and folders; print results as they come, problems to stderr. True when every image was read.
+    """Detect over files and folders; print results as they come, problems to stderr. True when there were none.
 
+    draw      folder, or image file, to write pictures to; see `picture_paths`.
     settings  keyword arguments of Detector.
+
+    Raises ValueError for settings or a `draw` that make no sense, before anything is printed.
     """
     out = out or sys.stdout
+    if isinstance(out, TextIOWrapper):
+        out.reconfigure(errors="surrogateescape")  # a name that is no valid text is printed as it is stored
+    files, bad = _files(named)
+    targets = None if draw is None else picture_paths(draw, files)
     detector = Detector(**settings)
-    files = list(image_files(named))
-    write, bad = _writer(style, out), 0
-    if not files:
-        print(f"mtcnn: no image in {', '.join(map(str, named))}", file=sys.stderr)
-    for path in tqdm(files, unit="img", disable=len(files) < 2 or not sys.stderr.isatty()):
+    write = _writer(style, out)
+    for i, path in enumerate(tqdm(files, unit="img", disable=len(files) < 2 or not sys.stderr.isatty())):
         try:
             image = read_image(path)
         except ImageError as error:
-            print(f"mtcnn: skipped {error}", file=sys.stderr)
+            tqdm.write(f"mtcnn: skipped {error}", file=sys.stderr)
             bad += 1
             continue
         faces = detector.detect(image)
         write(path, ImageSize(*image.shape[:2]), faces)
-        if draw is not None:
-            target = _picture_path(draw, path, len(files) == 1)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save_image(target, draw_faces(image, faces))
-    return bad == 0 and bool(files)
+        if targets is not None:
+            targets[i].parent.mkdir(parents=True, exist_ok=True)
+            save_image(targets[i], draw_faces(image, faces))
+    return bad == 0

@@ -24,8 +24,9 @@ def _window(start: float, step: float, index: int, limit: int) -> tuple[float, f
     half = max(step, 1.0) * 0.5
     centre = start + (index + 0.5) * step
     low, high = centre - half, centre + half
-    first = max(int(np.floor(low)), 0)
-    last = min(int(np.ceil(high)), limit)
+    # Cut while still real numbers: what lies too far outside would not fit an integer.
+    first = int(min(max(np.floor(low), 0.0), limit))
+    last = int(min(max(np.ceil(high), 0.0), limit))
     return low, high, first, last
 
 
@@ -73,14 +74,19 @@ def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside
 
 @njit(cache=True, nogil=True)
 def _many(image: Array, boxes: Array, out: Array) -> None:
-    row = np.empty(image.shape[1], np.float32)
+    # Zeros, for rounding may let a window reach, with next to no weight, a column that no row has filled.
+    row = np.zeros(image.shape[1], np.float32)
     for n in range(len(boxes)):
-        _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, row, out[n])
+        width, height = boxes[n, 2] - boxes[n, 0], boxes[n, 3] - boxes[n, 1]
+        if 0.0 < width < np.inf and 0.0 < height < np.inf:
+            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, row, out[n])
+        else:
+            out[n] = 0
 
 
 @njit(cache=True, nogil=True)
 def _whole(image: Array, out: Array) -> None:
-    row = np.empty(image.shape[1], np.float32)
+    row = np.zeros(image.shape[1], np.float32)
     _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, row, out)
 
 
@@ -96,7 +102,10 @@ def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 
 def resample_many(image: NDArray[np.uint8], boxes: Array, size: int) -> NDArray[np.uint8]:
-    """Boxes (N, 4) xyxy pixels, cut from image (H, W, 3) uint8: uint8 (N, size, size, 3). Outside the image is 0."""
+    """Boxes (N, 4) xyxy pixels, cut from image (H, W, 3) uint8: uint8 (N, size, size, 3).
+
+    Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
+    """
     out = np.empty((len(boxes), size, size, 3), np.uint8)
     _many(_rows(image), np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), out)
     return out

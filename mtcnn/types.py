@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -88,7 +89,10 @@ class Faces:
         return self[np.argsort(-self.scores, kind="stable")]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain Python values: `box` [x1, y1, x2, y2], `score`, and `landmarks` [[x, y] x 5] where known."""
+        """Plain Python values: `box` [x1, y1, x2, y2], `score`, and `landmarks` [[x, y] x 5] where there are any.
+
+        Pixels with two decimals. An unknown coordinate is None, for JSON has no NaN.
+        """
         rows: list[dict[str, Any]] = []
         for i in range(len(self)):
             row: dict[str, Any] = {
@@ -96,7 +100,8 @@ class Faces:
                 "score": round(float(self.scores[i]), 5),
             }
             if self.landmarks is not None:
-                row["landmarks"] = [[round(float(x), 2), round(float(y), 2)] for x, y in self.landmarks[i]]
+                points = self.landmarks[i].tolist()
+                row["landmarks"] = [[None if math.isnan(v) else round(v, 2) for v in point] for point in points]
             rows.append(row)
         return rows
 

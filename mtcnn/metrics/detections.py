@@ -62,7 +62,9 @@ def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, 
     Raises DataError when there is no photo at all.
     """
     every = {
-        f"{path.parent.name}/{path.stem}": path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES
+        f"{path.parent.name}/{path.stem}": path
+        for path in sorted(folder.glob("*/*"))
+        if path.suffix.lower() in SUFFIXES
     }
     if not every:
         raise DataError(f"{folder}: no photos in it; expected <event>/<image>.jpg")
