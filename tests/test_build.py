@@ -1,0 +1,229 @@
+"""Images to store: the same for any number of workers and interruptions; what is bad is named and passed over."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import descendants, environment, is_alive, mtcnn, write_recipes
+
+from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.nets import NETS
+from prepare import synthetic
+from prepare.build import CropMaker, build
+from prepare.labels import IouBands, Kind
+from prepare.mine import MineSettings
+from prepare.records import CropBatch, ImageRecord
+from prepare.sample import CropSettings
+from prepare.store import CropStore, CropWriter
+
+FEW = CropSettings(negatives=20, near=3, tries=3, landmarks=2, held=30)
+
+
+def digest(path: Path) -> str:
+    store = CropStore(path)
+    try:
+        return store.digest()
+    finally:
+        store.close()
+
+
+def test_same_store_for_any_number_of_workers(tmp_path: Path) -> None:
+    records, make = synthetic.records(10, 4), CropMaker(24, 1, IouBands(), FEW)
+    for workers in (1, 2):
+        assert build(records, make, tmp_path / str(workers), "k", workers, quiet=True) == []
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+    build(records, CropMaker(24, 2, IouBands(), FEW), tmp_path / "seed", "k", 1, quiet=True)
+    assert digest(tmp_path / "seed") != digest(tmp_path / "1")
+
+
+def test_crops_of_an_image_do_not_depend_on_others_being_bad(tmp_path: Path) -> None:
+    """Chance belongs to an image's number, so a file that cannot be read moves nothing else."""
+    records, make = synthetic.records(4, 0), CropMaker(12, 0, IouBands(), FEW)
+    build(records, make, tmp_path / "good", "k", 1, quiet=True)
+    records[1] = ImageRecord(tmp_path / "gone.jpg")
+    build(records, make, tmp_path / "bad", "k", 1, quiet=True)
+    good, bad = CropStore(tmp_path / "good"), CropStore(tmp_path / "bad")
+    assert (good.items == 1).any()
+    assert not (bad.items == 1).any()
+    for item in (0, 2, 3):
+        crops = [store.read(np.flatnonzero(store.items == item)).crops for store in (good, bad)]
+        np.testing.assert_array_equal(*crops)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_images_are_named_and_passed_over(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    bad = [ImageRecord(tmp_path / "text.jpg"), ImageRecord(tmp_path / "gone.png")]
+    points = np.full((1, 5, 2), 1e6, np.float32)
+    wild = synthetic.records(3, 0)[2]
+    wild = ImageRecord(wild.path, np.full((1, 4), np.nan), points, complete=False)
+    records = [bad[0], *synthetic.records(2, 0), wild, bad[1]]
+    problems = build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops.lmdb", "k", workers, quiet=True)
+    assert [problem.where for problem in problems] == [str(record.path) for record in (bad[0], wild, bad[1])]
+    assert "landmarks of face 1 left out" in problems[1].why
+    told = capsys.readouterr().err
+    listed = (tmp_path / "skipped-crops.txt").read_text().splitlines()
+    assert listed == [str(problem) for problem in problems]
+    assert all(f"skipped {line}" in told and "\n" not in line for line in listed)
+    assert set(CropStore(tmp_path / "crops.lmdb").items) == {1, 2}
+
+
+def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, make = tmp_path / "crops.lmdb", CropMaker(12, 0, IouBands(), FEW)
+    records = [ImageRecord(tmp_path / f"{number}.jpg") for number in range(3)]
+    append = CropWriter.append
+
+    def killed(writer: CropWriter, batch: CropBatch, held: bool = False) -> None:
+        if writer.done == 1:
+            raise KeyboardInterrupt
+        append(writer, batch, held)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CropWriter, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(records, make, path, "k", 1, quiet=True)
+    assert len(build(records, make, path, "k", 1, quiet=True)) == 2, "what this run passed over"
+    listed = (tmp_path / "skipped-crops.txt").read_text().splitlines()
+    assert [line.split(": ")[0] for line in listed] == [str(record.path) for record in records]
+    build(synthetic.records(1, 0), make, path, "other", 1, quiet=True)
+    assert not (tmp_path / "skipped-crops.txt").exists(), "the list of another build"
+
+
+def test_held_images_go_by_name(tmp_path: Path) -> None:
+    records = synthetic.records(12, 0)
+    build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", 1, quiet=True)
+    store = CropStore(tmp_path / "crops")
+    held = {item for item, record in enumerate(records) if record.held(FEW.held)}
+    assert set(store.items[store.held]) == held
+    assert 0 < len(held) < len(records)
+    assert not any(record.held(0) for record in records)
+
+
+def test_incomplete_labels_give_landmark_crops_alone(tmp_path: Path) -> None:
+    record = next(record for record in synthetic.records(9, 0) if len(record.boxes))
+    part = ImageRecord(record.path, record.boxes, record.landmarks, complete=False)
+    build([part], CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", 1, quiet=True)
+    assert set(CropStore(tmp_path / "crops").kinds) == {Kind.LANDMARK}
+    unread = ImageRecord(tmp_path / "gone.jpg", complete=False)
+    assert build([unread], CropMaker(12, 0, IouBands(), CropSettings()), tmp_path / "none", "k", 1, quiet=True) == []
+
+
+# ---- mining
+
+
+@pytest.fixture(scope="module")
+def eager_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNet that takes half of everything for a face."""
+    import torch
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    write(weights_path(folder, "pnet"), Checkpoint("pnet", NETS["pnet"]().state_dict()))
+    return folder
+
+
+def mined(models: Path, mining: MineSettings, sampled: bool = False) -> CropMaker:
+    return CropMaker(24, 0, IouBands(), FEW, sampled, mining, ("pnet",), models)
+
+
+def test_mining_is_the_same_for_any_number_of_workers(tmp_path: Path, eager_models: Path) -> None:
+    mining = MineSettings((0.5,), most_neg=30)
+    for workers in (1, 2):
+        build(synthetic.records(5, 1), mined(eager_models, mining), tmp_path / str(workers), "k", workers, quiet=True)
+    assert len(CropStore(tmp_path / "1")) > 50
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+
+
+def test_mining_caps_each_kind_of_an_image(tmp_path: Path, eager_models: Path) -> None:
+    counts = []
+    for number, mining in enumerate((MineSettings((0.3,)), MineSettings((0.3,), most_neg=9, most_part=4, most_pos=2))):
+        path = tmp_path / str(number)
+        build(synthetic.records(6, 1), mined(eager_models, mining), path, "k", 1, quiet=True)
+        store = CropStore(path)
+        counts.append([np.bincount(store.kinds[store.items == item], minlength=4).tolist() for item in range(6)])
+    assert max(row[Kind.NEG] for row in counts[0]) > 9
+    assert max(row[Kind.PART] for row in counts[0]) > 4
+    assert counts[1] == [[min(n, most) for n, most in zip(row, (9, 4, 2, 0), strict=True)] for row in counts[0]]
+
+
+def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path) -> None:
+    records = synthetic.records(3, 1)
+    build(records, CropMaker(24, 0, IouBands(), FEW), tmp_path / "sampled", "k", 1, quiet=True)
+    build(records, mined(eager_models, MineSettings((0.5,)), True), tmp_path / "both", "k", 1, quiet=True)
+    sampled, both = CropStore(tmp_path / "sampled"), CropStore(tmp_path / "both")
+    for item in range(3):
+        first = sampled.read(np.flatnonzero(sampled.items == item)).crops
+        rows = both.read(np.flatnonzero(both.items == item)).crops
+        assert len(rows) > len(first)
+        np.testing.assert_array_equal(rows[: len(first)], first)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"thresholds": ()}, {"thresholds": (1.5,)}, {"min_face_low": 20.0}, {"scale_factor": 1.0}, {"most_neg": -1}],
+)
+def test_senseless_mining(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):
+        MineSettings(**values)  # type: ignore[arg-type]
+
+
+# ---- killed
+
+
+def start(work: Path, workers: int, scenes: int) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "mtcnn", "prepare", "--net", "12", "--data", f"synthetic:{scenes}"]
+    words += ["--work", str(work), "--workers", str(workers), "--quiet"]
+    return subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes], limit: float = 120) -> None:
+    end = time.monotonic() + limit
+    while not path.exists():
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+def test_killed_and_called_again_equals_unbroken(tmp_path: Path) -> None:
+    scenes, chance = 150, random.Random(0)
+    for name in ("broken", "unbroken"):
+        write_recipes(tmp_path / name)
+    store = tmp_path / "broken" / "crops-12.lmdb"
+    for _ in range(2):
+        process = start(tmp_path / "broken", 1, scenes)
+        wait_for(store / "data.mdb", process)
+        time.sleep(chance.uniform(0, 0.6))
+        process.kill()
+        process.wait()
+    data = ("--data", f"synthetic:{scenes}", "--workers", 1, "--quiet")
+    for name in ("broken", "unbroken"):
+        done = mtcnn("prepare", "--net", 12, "--work", name, *data, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert digest(store) == digest(tmp_path / "unbroken" / "crops-12.lmdb")
+
+
+def test_a_kill_leaves_no_workers(tmp_path: Path) -> None:
+    process = start(write_recipes(tmp_path), 2, 4000)
+    try:
+        wait_for(tmp_path / "crops-12.lmdb" / "data.mdb", process)
+        end = time.monotonic() + 60
+        while len(workers := set(descendants(process.pid))) < 3:  # two workers, and Python's resource tracker
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        end = time.monotonic() + 60
+        while any(map(is_alive, workers)):
+            assert time.monotonic() < end, "workers outlived their parent"
+            time.sleep(0.05)
+    finally:
+        process.kill()

@@ -1,0 +1,190 @@
+"""Sampled crops: where windows lie, what they are called, how many stay, and that an endless search is impossible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from reference import plain_iou
+
+from prepare import sample as module
+from prepare import synthetic
+from prepare.labels import IouBands, Kind, Labels
+from prepare.records import CropBatch, ImageRecord
+from prepare.sample import CropSettings, draw_windows, pick, sample
+
+BANDS = IouBands()
+SETTINGS = CropSettings(negatives=60, near=6, tries=6)
+Array = NDArray[Any]
+
+
+def scene(index: int) -> tuple[NDArray[np.uint8], ImageRecord]:
+    image, boxes, landmarks = synthetic.draw_scene(3, index)
+    return image, ImageRecord(Path(f"{index}.jpg"), boxes, landmarks)
+
+
+def sampled(
+    monkeypatch: pytest.MonkeyPatch, image: NDArray[np.uint8], record: ImageRecord, size: int,
+    chosen: CropSettings = SETTINGS, seed: int = 0,
+) -> tuple[CropBatch, Array]:  # fmt: skip
+    """The crops of an image, and the windows that they were cut from."""
+    windows: list[Array] = []
+    cut = module.cut
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "cut", lambda image, boxes, size: (windows.append(boxes), cut(image, boxes, size))[1])
+        batch = sample(image, record, size, chosen, BANDS, np.random.default_rng(seed))
+    assert len(windows) == 1
+    return batch, windows[0]
+
+
+def squared(box: Array) -> list[float]:
+    x1, y1, x2, y2 = (float(v) for v in box)
+    x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1) / 2
+    return [x - half, y - half, x + half, y + half]
+
+
+@pytest.mark.parametrize("size", [12, 24, 48])
+def test_kinds_and_offsets_recomputed(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    seen = np.zeros(len(Kind), int)
+    for index in range(8):
+        image, record = scene(index)
+        batch, windows = sampled(monkeypatch, image, record, size)
+        assert batch.crops.shape == (len(windows), size, size, 3)
+        assert np.isnan(batch.landmarks).all()
+        for window, kind, offsets in zip(windows, batch.kinds, batch.offsets, strict=True):
+            by_square = [plain_iou(window, squared(box)) for box in record.boxes]
+            by_box = [plain_iou(window, [float(v) for v in box]) for box in record.boxes]
+            best, most = max(by_square, default=0.0), max(by_square + by_box, default=0.0)
+            seen[kind] += 1
+            if kind == Kind.NEG:
+                assert most < 0.30 + 1e-6
+                assert (offsets == 0).all()
+                continue
+            low, high = (0.65, 1.0) if kind == Kind.POS else (0.40, 0.65)
+            assert low - 1e-6 <= best <= high + 1e-6
+            side = window[2] - window[0]
+            decoded = window + offsets * side  # (truth - crop) / side, undone
+            np.testing.assert_allclose(decoded, record.boxes[int(np.argmax(by_square))], atol=1e-4 * side)
+    assert (seen[[Kind.NEG, Kind.PART, Kind.POS]] > 30).all()
+
+
+@pytest.mark.parametrize(("size", "margin"), [(12, 0.0), (24, 0.5), (48, 0.5)])
+def test_windows_are_square_and_inside(monkeypatch: pytest.MonkeyPatch, size: int, margin: float) -> None:
+    over = 0
+    for index in range(8):
+        image, record = scene(index)
+        batch, windows = sampled(monkeypatch, np.full_like(image, 255), record, size)
+        side = windows[:, 2] - windows[:, 0]
+        np.testing.assert_allclose(side, windows[:, 3] - windows[:, 1], rtol=1e-9)
+        assert (side >= SETTINGS.smallest).all()
+        reach = np.maximum(-windows[:, :2], windows[:, 2:] - (image.shape[1], image.shape[0])).max(axis=1)
+        assert (reach <= margin * side + 1e-9).all()
+        dark = (batch.crops < 255).any(axis=(1, 2, 3))  # what lies outside is black
+        over += int(dark.sum())
+        assert not (dark & (reach < 0)).any()
+    assert (over == 0) == (size == 12)
+
+
+def test_crops_show_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, columns = np.mgrid[0:200, 0:200].astype(np.uint8)
+    image = np.stack([columns, rows, np.full_like(rows, 255)], axis=2)  # red tells x, green y
+    face = ImageRecord(Path("x.jpg"), np.array([[60, 70, 120, 140]]))
+    batch, windows = sampled(monkeypatch, image, face, 24)
+    whole = (batch.crops[..., 2] == 255).all(axis=(1, 2))
+    centre = batch.crops[whole][..., :2].mean(axis=(1, 2)) + 0.5  # pixel i has its centre at i + 0.5
+    np.testing.assert_allclose(centre, (windows[whole][:, :2] + windows[whole][:, 2:]) / 2, atol=0.6)
+
+
+@pytest.mark.parametrize("kind", [Kind.NEG, Kind.PART, Kind.POS])
+def test_caps(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    image, record = next(found for found in map(scene, range(20)) if len(found[1].boxes) > 1)
+    free, _ = sampled(monkeypatch, image, record, 12)
+    found = np.bincount(free.kinds, minlength=len(Kind))
+    assert found[kind] > 7
+    capped = CropSettings(negatives=60, near=6, tries=6, **{f"most_{kind.name.lower()}": 7})  # type: ignore[arg-type]
+    batch, _ = sampled(monkeypatch, image, record, 12, capped)
+    found[kind] = 7
+    assert np.bincount(batch.kinds, minlength=len(Kind)).tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("size", [12, 48])
+def test_image_covered_by_faces_ends(size: int) -> None:
+    image = np.zeros((100, 100, 3), np.uint8)
+    for boxes in ([[0, 0, 100, 100]], [[x, y, x + 20, y + 20] for x in range(0, 100, 20) for y in range(0, 100, 20)]):
+        crowd = ImageRecord(Path("x.jpg"), np.array(boxes), ignore=np.ones(len(boxes), bool))
+        assert len(sample(image, crowd, size, CropSettings(), BANDS, np.random.default_rng(0))) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (9, 9), (10, 10)])
+@pytest.mark.parametrize("size", [12, 24])
+def test_tiny_images(shape: tuple[int, int], size: int) -> None:
+    image, record = np.zeros((*shape, 3), np.uint8), ImageRecord(Path("x.jpg"), np.array([[0, 0, 1, 1]]))
+    batch = sample(image, record, size, CropSettings(smallest=10), BANDS, np.random.default_rng(0))
+    assert batch.crops.shape[1:] == (size, size, 3)
+    if size == 12 and min(shape) < 10:
+        assert len(batch) == 0
+
+
+def test_same_seed_same_crops() -> None:
+    image, record = scene(1)
+    first, again, other = (sample(image, record, 24, SETTINGS, BANDS, np.random.default_rng(s)) for s in (5, 5, 6))
+    for name in ("crops", "kinds", "offsets"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert first.crops.shape != other.crops.shape or (first.crops != other.crops).any()
+
+
+def test_incomplete_labels_give_no_background() -> None:
+    image, record = scene(2)
+    part = ImageRecord(record.path, record.boxes, complete=False)
+    batch = sample(image, part, 12, SETTINGS, BANDS, np.random.default_rng(0))
+    assert len(batch) > 0
+    assert not (batch.kinds == Kind.NEG).any()
+
+
+def test_windows_by_size_of_face() -> None:
+    """`tries` for a face of 16 px, (side / 16) ^ balance times as many for larger ones, at most 12 times."""
+    few = CropSettings(negatives=0, near=0, tries=10, balance=1.0, min_face=8)
+    for side, times in ((7.9, 0), (8, 1), (16, 1), (32, 2), (64, 4), (2000, 12)):
+        record = ImageRecord(Path("x.jpg"), np.array([[0, 0, side, side / 2]]))
+        windows = draw_windows(record, 3000, 3000, few, np.random.default_rng(0))
+        assert len(windows) == 2 * 10 * times, "tight and loose ones"
+
+
+def test_ignored_and_unknown_faces_draw_no_windows() -> None:
+    boxes = np.array([[0, 0, 50, 50], [np.nan] * 4])
+    record = ImageRecord(Path("x.jpg"), boxes, ignore=np.array([True, False]))
+    assert len(draw_windows(record, 100, 100, SETTINGS, np.random.default_rng(0))) == SETTINGS.negatives
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from([0, 1, 2, 3, 255]), max_size=40),
+    most=st.dictionaries(st.sampled_from(list(Kind)), st.integers(0, 12)),
+)
+def test_pick(kinds: list[int], most: dict[Kind, int]) -> None:
+    chosen = pick(np.array(kinds, np.uint8), most, np.random.default_rng(0))
+    assert sorted(set(chosen.tolist())) == chosen.tolist(), "in rising order, none twice"
+    for kind in {*kinds, *Kind}:
+        wanted = min(kinds.count(kind), most.get(Kind(kind), 0)) if kind in list(Kind) else 0
+        assert sum(kinds[i] == kind for i in chosen) == wanted
+
+
+def test_offsets_of_other_kinds_are_zero() -> None:
+    record = ImageRecord(Path("x.jpg"), np.array([[10, 10, 40, 50]]))
+    labels = Labels(np.array([Kind.NEG, Kind.POS, Kind.PART], np.uint8), np.array([0, 0, 0]))
+    windows = np.array([[10.0, 10, 50, 50]] * 3)
+    batch = module.crops_of(np.zeros((60, 60, 3), np.uint8), windows, labels, record, 12)
+    assert batch.offsets.tolist() == [[0, 0, 0, 0], [0, 0, -0.25, 0], [0, 0, -0.25, 0]]
+
+
+@pytest.mark.parametrize(
+    "values", [{"negatives": -1}, {"most_pos": -1}, {"smallest": 0.5}, {"held": 100.0}, {"rotation": -5.0}]
+)
+def test_senseless_settings(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):
+        CropSettings(**values)
