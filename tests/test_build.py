@@ -54,8 +54,8 @@ def test_crops_of_an_image_do_not_depend_on_others_being_bad(tmp_path: Path) -> 
     assert (good.items == 1).any()
     assert not (bad.items == 1).any()
     for item in (0, 2, 3):
-        crops = [store.read(np.flatnonzero(store.items == item)).crops for store in (good, bad)]
-        np.testing.assert_array_equal(*crops)
+        first, second = (store.read(np.flatnonzero(store.items == item)).crops for store in (good, bad))
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -64,7 +64,7 @@ def plain_label(crop: Row, faces: Sequence[Row], ignore: Sequence[bool], complet
 
 def record(faces: Any, ignore: Sequence[bool] | None = None, complete: bool = True) -> ImageRecord:
     boxes = np.array(faces, np.float32).reshape(-1, 4)
-    return ImageRecord(Path("x.jpg"), boxes, ignore=None if ignore is None else np.array(ignore), complete=complete)
+    return ImageRecord(Path("x.jpg"), boxes, ignore=np.array(ignore or [False] * len(boxes), bool), complete=complete)
 
 
 def kinds(crops: Any, of: ImageRecord, min_face: float = 1) -> list[int]:

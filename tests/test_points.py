@@ -36,7 +36,7 @@ def brightest(crops: NDArray[np.uint8]) -> Array:
     weight = crops.mean(axis=3)
     place = np.arange(crops.shape[1]) + 0.5
     total = weight.sum(axis=(1, 2))
-    return np.stack([weight.sum(axis=1) @ place, weight.sum(axis=2) @ place], axis=1) / total[:, None]
+    return np.asarray(np.stack([weight.sum(axis=1) @ place, weight.sum(axis=2) @ place], axis=1) / total[:, None])
 
 
 # At 160 a crop keeps about the scale of the photo: half a pixel lost in either convention would show.

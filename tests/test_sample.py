@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import plain_iou
 
+from mtcnn.crops import cut
 from prepare import sample as module
 from prepare import synthetic
 from prepare.labels import IouBands, Kind, Labels
@@ -34,9 +35,13 @@ def sampled(
 ) -> tuple[CropBatch, Array]:  # fmt: skip
     """The crops of an image, and the windows that they were cut from."""
     windows: list[Array] = []
-    cut = module.cut
+
+    def spy(image: NDArray[np.uint8], boxes: Array, size: int) -> NDArray[np.uint8]:
+        windows.append(boxes)
+        return cut(image, boxes, size)
+
     with monkeypatch.context() as patch:
-        patch.setattr(module, "cut", lambda image, boxes, size: (windows.append(boxes), cut(image, boxes, size))[1])
+        patch.setattr(module, "cut", spy)
         batch = sample(image, record, size, chosen, BANDS, np.random.default_rng(seed))
     assert len(windows) == 1
     return batch, windows[0]
@@ -106,7 +111,7 @@ def test_caps(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
     free, _ = sampled(monkeypatch, image, record, 12)
     found = np.bincount(free.kinds, minlength=len(Kind))
     assert found[kind] > 7
-    capped = CropSettings(negatives=60, near=6, tries=6, **{f"most_{kind.name.lower()}": 7})  # type: ignore[arg-type]
+    capped = CropSettings(negatives=60, near=6, tries=6, **{f"most_{kind.name.lower()}": 7})
     batch, _ = sampled(monkeypatch, image, record, 12, capped)
     found[kind] = 7
     assert np.bincount(batch.kinds, minlength=len(Kind)).tolist() == found.tolist()
