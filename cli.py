@@ -224,26 +224,14 @@ eval_options = _options(
     click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
     click.option("--plot", type=PATH, help="Draw the curves to this PNG."),
     click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that detect."),
+    click.option("--scale", default="original", show_default=True, metavar="original|vga|N|multi",
+                 help="Detect at this size: N pixels for the longest side, vga is 640; multi votes over several."),
+    click.option("--flip/--no-flip", help="Detect in the mirror image too, and vote."),
 )  # fmt: skip
 
 
-def _named(values: tuple[str, ...]) -> dict[str, Path]:
-    """NAME=PATH arguments; without NAME the file's name stands for it."""
-    pairs = [value.split("=", 1) if "=" in value else [Path(value).name, value] for value in values]
-    return {name: Path(path) for name, path in pairs}
-
-
-def _show(results: dict[str, Any], table: Callable[..., str], problems: Any, as_json: bool, heading: str = "") -> None:
-    if len(problems):
-        click.echo(problems.summary(), err=True)
-    if as_json:
-        click.echo(json.dumps({name: result.to_dict() for name, result in results.items()}))
-    else:
-        click.echo(f"{heading}\n\n{table(results)}" if heading else table(results))
-
-
 @command("wider", evaluate)
-@click.argument("detections", nargs=-1, metavar="[NAME=]DETECTIONS...")
+@click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
 @click.option("--images", type=PATH, help="Only the images that this list or bbx_gt.txt names.")
 @click.option("--photos", type=PATH, help="Folder with <event>/<image>.jpg: also run this project's detector.")
@@ -251,8 +239,7 @@ def _show(results: dict[str, Any], table: Callable[..., str], problems: Any, as_
 @eval_options
 @detector_options
 def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | None, photos: Path | None,
-               write: Path | None, as_json: bool, strict: bool, plot: Path | None, workers: int,
-               **settings: Any) -> None:  # fmt: skip
+               write: Path | None, **options: Any) -> None:  # fmt: skip
     """WIDER FACE average precision, as the official Matlab code computes it.
 
     DETECTIONS are folders or archives of <event>/<image>.txt; with --photos this project's cascade joins them.
@@ -260,64 +247,45 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
     \b
     mtcnn eval wider detections.zip --ground-truth ground_truth
     mtcnn eval wider retinaface=r.tar.xz --photos dev/images --images dev_bbx_gt.txt --ground-truth ground_truth
+    mtcnn eval wider --photos images --ground-truth ground_truth --scale multi --flip --write found
     """
-    from mtcnn.metrics import detections as runs
-    from mtcnn.metrics import wider
-    from mtcnn.metrics.problems import Problems
+    from mtcnn.metrics import comparison, plots, wider
+    from mtcnn.metrics.session import Session
 
-    problems = Problems(strict)
-    truth = wider.GroundTruth.load(ground_truth, problems)
-    names = None if images is None else wider.load_image_list(images)
-    found = {name: wider.load_detections(path, problems) for name, path in _named(detections).items()}
-    if photos is not None:
-        faces = runs.detect_all(runs.event_photos(photos, names), settings, workers)
-        found["mtcnn"] = {name: wider.faces_to_rows(value) for name, value in faces.items()}
-        if write is not None:
-            wider.write_detections(write, found["mtcnn"])
-    if not found:
-        raise click.UsageError("nothing to evaluate: name DETECTIONS, or --photos to run this project's detector")
-    chosen = names if names is not None or not photos else list(found["mtcnn"])
-    results = {name: wider.evaluate(truth, rows, chosen, problems) for name, rows in found.items()}
-    _show(results, wider.table, problems, as_json, next(iter(results.values())).label)
-    if plot is not None:
-        from mtcnn.metrics.plots import plot_pr
-
-        plot_pr(results, plot)
+    files, session = comparison.named_files(detections), Session(**options)
+    results = comparison.wider_results(
+        files, ground_truth, images, photos, session.detect, write, session.problems, session.progress
+    )
+    session.report(results, wider.table, plots.plot_pr)
 
 
 @command("fddb", evaluate)
-@click.argument("detections", nargs=-1, required=True, metavar="[NAME=]DETECTIONS...")
+@click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--folds", type=PATH, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
 @click.option("--sizes", type=PATH, help="CSV of image sizes: path,width,height.")
-@click.option("--photos", type=PATH, help="FDDB's photos, to read the image sizes from.")
+@click.option("--photos", type=PATH, help="FDDB's photos: image sizes; without DETECTIONS, where to detect.")
 @click.option("--write", help="Prefix of DiscROC.txt and ContROC.txt files to write, in the original tool's format.")
 @eval_options
+@detector_options
 def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, photos: Path | None, write: str | None,
-              as_json: bool, strict: bool, plot: Path | None, workers: int) -> None:  # fmt: skip
+              **options: Any) -> None:  # fmt: skip
     """FDDB discrete and continuous ROC, as the original C++ tool computes them.
 
-    DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores.
+    DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores. Without any,
+    this project's cascade is run over --photos, and --write adds its result file.
 
     \b
     mtcnn eval fddb results.txt --folds FDDB-folds --photos originalPics
+    mtcnn eval fddb --folds FDDB-folds --photos originalPics --write mine-
     """
-    from mtcnn.metrics import fddb, fddb_files
-    from mtcnn.metrics.problems import Problems
+    from mtcnn.metrics import comparison, fddb, plots
+    from mtcnn.metrics.session import Session
 
-    problems = Problems(strict)
-    faces = fddb_files.load_folds(folds, problems)
-    known = fddb_files.sizes_of_images(photos, faces) if photos else {}
-    known |= fddb_files.load_sizes(sizes, problems) if sizes else {}
-    results = {}
-    for name, path in _named(detections).items():
-        results[name] = fddb.evaluate(faces, fddb_files.load_results(path, problems), known, problems)
-        if write is not None:
-            results[name].write(write if len(detections) == 1 else f"{write}{name}-")
-    _show(results, fddb.table, problems, as_json, "true positive rate, discrete / continuous, at false positives")
-    if plot is not None:
-        from mtcnn.metrics.plots import plot_roc
-
-        plot_roc(results, plot)
+    files, session = comparison.named_files(detections), Session(**options)
+    results = comparison.fddb_results(
+        files, folds, sizes, photos, session.detect, write, session.problems, session.progress
+    )
+    session.report(results, fddb.table, plots.plot_roc)
 
 
 @command("landmarks", evaluate)
@@ -325,27 +293,59 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
 @click.option("--photos", type=PATH, help="Folder that the paths in CSV are relative to; default: that of CSV.")
 @eval_options
 @detector_options
-def eval_landmarks(labels: Path, photos: Path | None, as_json: bool, strict: bool, plot: Path | None, workers: int,
-                   **settings: Any) -> None:  # fmt: skip
+def eval_landmarks(labels: Path, photos: Path | None, **options: Any) -> None:
     """Landmark error of this project's cascade, over the distance of the eyes.
 
     \b
     mtcnn eval landmarks landmarks/faces_test.csv
     """
-    from mtcnn.metrics import detections as runs
-    from mtcnn.metrics import landmarks
-    from mtcnn.metrics.problems import Problems
+    from mtcnn.metrics import comparison, landmarks, plots
+    from mtcnn.metrics.session import Session
 
-    problems = Problems(strict)
-    truths = landmarks.load_landmarks(labels, problems)
-    folder = photos or labels.parent
-    faces = runs.detect_all({name: folder / name for name in truths}, settings, workers)
-    results = {"mtcnn": landmarks.evaluate(truths, faces, problems)}
-    _show(results, landmarks.table, problems, as_json)
-    if plot is not None:
-        from mtcnn.metrics.plots import plot_landmarks
+    session = Session(**options)
+    results = comparison.landmark_results(labels, photos, session.detect, session.problems, session.progress)
+    session.report(results, landmarks.table, plots.plot_landmarks)
 
-        plot_landmarks(results, plot)
+
+@main.group("bench", cls=Group)
+def bench() -> None:
+    """Measure how long detection takes."""
+
+
+def _drawn_photos(count: int) -> Any:
+    from mtcnn.timing import FDDB_SIDE, Photos
+    from prepare.synthetic import draw_scene
+
+    height = 3 * FDDB_SIDE // 4
+    label = f"{count} drawn scenes of {FDDB_SIDE} x {height} pixels, no photos: only to compare settings and machines"
+    return Photos([draw_scene(0, index, height, FDDB_SIDE)[0] for index in range(count)], label)
+
+
+@command("fddb", bench)
+@click.option("--images", type=PATH, help="FDDB's originalPics, or any folder of images. Default: drawn scenes.")
+@click.option("--threads", type=click.IntRange(1), multiple=True, default=(1,), show_default=True,
+              help="Threads of torch; repeat to compare.")  # fmt: skip
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds over all images.")
+@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="Most images to take.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@detector_options
+def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limit: int, as_json: bool,
+               **settings: Any) -> None:  # fmt: skip
+    """Milliseconds an image, by stage and by thread count, on photos of FDDB's size.
+
+    \b
+    mtcnn bench fddb --images originalPics --threads 1 --threads 2
+    mtcnn bench fddb --images photos --json > bench.json     scaled to FDDB's longest side, 450 pixels
+    """
+    from mtcnn.cascade import Detector
+    from mtcnn.timing import benchmark, load_photos
+
+    detector = Detector(**settings)
+    photos = load_photos(images, limit) if images else _drawn_photos(limit)
+    for line in photos.skipped:
+        click.echo(f"mtcnn: skipped {line}", err=True)
+    result = benchmark(detector, photos, threads, repeats, settings, sys.stderr.isatty())
+    click.echo(json.dumps(result.to_dict()) if as_json else result.table())
 
 
 if __name__ == "__main__":

@@ -3,53 +3,90 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mtcnn.errors import DataError, ImageError
 from mtcnn.images import SUFFIXES, read_image
+from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.scales import ScaledDetector, check_scale
 from mtcnn.types import Faces
 from mtcnn.workers import run_ordered
 
-__all__ = ["detect_all", "event_photos"]
+__all__ = ["Cascade", "MakeDetector", "detect_all", "event_photos"]
+
+MakeDetector = Callable[[], Callable[[NDArray[np.uint8]], Faces]]
+"""Makes a detector, a function from an image, uint8 RGB (H, W, 3), to Faces. Picklable: each worker makes its own."""
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Makes this project's cascade.
+
+    settings  keyword arguments of Detector.   scale, flip  see `scales.ScaledDetector`.
+    Raises ValueError for an unknown scale.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    scale: str = "original"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale)
+
+    def __call__(self) -> ScaledDetector:
+        from mtcnn.cascade import Detector  # torch takes seconds to load
+
+        return ScaledDetector(Detector(**self.settings).detect, self.scale, self.flip)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a figure depends on, as plain values for JSON."""
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in self.settings.items()}
+        return {**plain, "scale": self.scale, "flip": self.flip}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.to_dict().items() if value is not None)
 
 
 @dataclass
 class _Detect:
     """Faces of one image, or the error that reading it gave; a picklable function for worker processes."""
 
-    settings: dict[str, Any]
+    make: MakeDetector
+    alone: bool  # in the process of the caller, whose threads are its own business
     _detector: Any = field(default=None, repr=False)
 
     def __call__(self, path: Path) -> Faces | ImageError:
         if self._detector is None:
-            import torch
-
-            from mtcnn.cascade import Detector
-
-            torch.set_num_threads(1)
-            self._detector = Detector(**self.settings)
+            self._detector = self.make()
+            if not self.alone and "torch" in sys.modules:
+                sys.modules["torch"].set_num_threads(1)  # the processes share the cores already
         try:
-            return self._detector.detect(read_image(path))  # type: ignore[no-any-return]
+            return self._detector(read_image(path))  # type: ignore[no-any-return]
         except ImageError as error:
             return error
 
 
-def detect_all(images: Mapping[str, Path], settings: dict[str, Any], workers: int = 2) -> dict[str, Faces]:
-    """Faces of every image that can be read, by its name; what cannot be read is named on stderr and left out.
-
-    settings  keyword arguments of Detector.
-    """
-    found = {}
-    results = run_ordered(_Detect(settings), images.values(), workers)
-    bar = tqdm(zip(images, results, strict=True), total=len(images), desc="detecting", unit="img", file=sys.stderr)
-    for name, result in bar:
+def detect_all(
+    images: Mapping[str, Path],
+    make: MakeDetector,
+    workers: int = 2,
+    problems: Problems | None = None,
+    progress: bool = False,
+) -> dict[str, Faces]:
+    """Faces of every image that can be read, by its name; what cannot be read becomes a problem and is left out."""
+    problems, found = Problems.default(problems), {}
+    results = run_ordered(_Detect(make, workers <= 1), images.values(), workers)
+    pairs = zip(images.items(), results, strict=True)
+    for (name, path), result in tqdm(pairs, "detecting", len(images), unit=" images", disable=not progress):
         if isinstance(result, ImageError):
-            bar.write(f"skipped {result}", file=sys.stderr)
+            problems.add(path, str(result).removeprefix(f"{path}: "))
         else:
             found[name] = result
     return found
@@ -61,11 +98,8 @@ def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, 
     A name without a photo gets the path where a JPEG was expected, so that reading it reports it.
     Raises DataError when there is no photo at all.
     """
-    every = {
-        f"{path.parent.name}/{path.stem}": path
-        for path in sorted(folder.glob("*/*"))
-        if path.suffix.lower() in SUFFIXES
-    }
+    files = (path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES)
+    every = {f"{path.parent.name}/{path.stem}": path for path in files}
     if not every:
         raise DataError(f"{folder}: no photos in it; expected <event>/<image>.jpg")
     return every if names is None else {name: every.get(name, folder / f"{name}.jpg") for name in names}

@@ -80,6 +80,11 @@ class FddbResult:
         """Writes <prefix>DiscROC.txt and <prefix>ContROC.txt in the original's format; returns their paths."""
         return [str(path) for path in write_roc(prefix, self.discrete, self.continuous, self.false, self.scores)]
 
+    @property
+    def label(self) -> str:
+        """What was evaluated, in words."""
+        return f"{self.images} images, true positive rate, discrete / continuous, at numbers of false positives"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values for JSON, without the curves' points."""
         rates = {

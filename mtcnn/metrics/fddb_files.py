@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
 from mtcnn.metrics.problems import Problems
-from mtcnn.metrics.text_files import numbers, read_lines
+from mtcnn.metrics.text_files import numbers, read_lines, write_text
 from mtcnn.types import ImageSize
 
 __all__ = [
@@ -121,12 +121,15 @@ def load_results(path: str | Path, problems: Problems | None = None) -> dict[str
 
 
 def write_results(path: str | Path, detections: Mapping[str, Array]) -> None:
-    """Writes rows (N, 5) or (N, 6), score last, in the format `load_results` and the original tool read."""
+    """Writes rows (N, 5) or (N, 6), score last, in the format `load_results` and the original tool read.
+
+    Raises MtcnnError where that cannot be done; so does `write_roc`.
+    """
     lines = []
     for name, rows in detections.items():
         lines += [name, str(len(rows))]
         lines += [" ".join([*(f"{value:.6g}" for value in row[:-1]), f"{row[-1]:.9g}"]) for row in np.asarray(rows)]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _image_name(text: str) -> str:
@@ -172,12 +175,9 @@ def write_roc(prefix: str | Path, discrete: Array, continuous: Array, false: Arr
 
     All arrays (K,), by rising score. Six digits, as C++ streams print by default.
     """
-    paths = [Path(f"{prefix}DiscROC.txt"), Path(f"{prefix}ContROC.txt")]
     disc = [f"{rate:g} {count:d} {score:g}\n" for rate, count, score in zip(discrete, false, scores, strict=True)]
     cont = [f"{rate:g} {count:d}\n" for rate, count in zip(continuous, false, strict=True)]
-    for path, lines in zip(paths, (disc, cont), strict=True):
-        path.write_text("".join(lines), encoding="utf-8")
-    return paths
+    return [write_text(f"{prefix}DiscROC.txt", "".join(disc)), write_text(f"{prefix}ContROC.txt", "".join(cont))]
 
 
 def read_roc(path: str | Path) -> NDArray[np.float64]:

@@ -91,6 +91,11 @@ class LandmarkResult:
         known = np.sort(self.errors[np.isfinite(self.errors)])
         return np.asarray(np.searchsorted(known, limits, side="right") / max(self.faces, 1), np.float64)
 
+    @property
+    def label(self) -> str:
+        """What was evaluated, in words."""
+        return f"{self.faces} faces in {self.images} images, mean distance of five landmarks over that of the eyes"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values for JSON; errors are shares of the eye distance, None where no face was found."""
         points = {name: round(float(value), 6) for name, value in zip(POINTS, self.by_point, strict=True)}

@@ -1,12 +1,12 @@
-"""Lines and numbers of the text files that evaluations read."""
+"""Lines and numbers of the text files that evaluations read and write."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, MtcnnError
 
-__all__ = ["numbers", "read_lines"]
+__all__ = ["numbers", "read_lines", "write_text"]
 
 
 def read_lines(path: str | Path) -> list[str]:
@@ -23,3 +23,14 @@ def numbers(line: str) -> list[float] | None:
         return [float(word) for word in line.split()]
     except ValueError:
         return None
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes a text file, and the folders above it where missing. Raises MtcnnError when that cannot be done."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MtcnnError(f"{path}: cannot be written ({error.strerror}); expected a path to a new file") from None
+    return path

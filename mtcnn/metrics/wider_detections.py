@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from mtcnn.errors import DataError
 from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.text_files import write_text
 from mtcnn.types import Faces
 
 __all__ = ["faces_to_rows", "load_detections", "parse_detections", "sort_rows", "write_detections"]
@@ -158,11 +159,11 @@ def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> Non
     """Writes `<folder>/<event>/<image>.txt` for "<event>/<image>" -> (N, 5) x y w h score.
 
     Two decimals for pixels: whole numbers cost up to two points of AP on small faces. Scores keep seven digits.
+    Raises MtcnnError for a folder that cannot be written to.
     """
     for name, rows in detections.items():
         path = Path(folder) / f"{name}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
             f"{x:.2f} {y:.2f} {w:.2f} {h:.2f} {score:.7g}" for x, y, w, h, score in np.asarray(rows).reshape(-1, 5)
         ]
-        path.write_text("\n".join([path.stem, str(len(lines)), *lines]) + "\n", encoding="utf-8")
+        write_text(path, "\n".join([path.stem, str(len(lines)), *lines]) + "\n")

@@ -1,0 +1,129 @@
+"""Detectors side by side in one evaluation: those whose detection files are given, and one that is run over photos.
+
+The commands `mtcnn eval wider|fddb|landmarks`, without their printing. A detector that is run comes as a function from
+named photos to their faces, `detections.detect_all` with all else filled in, so it may be any detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from mtcnn.errors import DataError
+from mtcnn.metrics import fddb, landmarks, wider
+from mtcnn.metrics.detections import event_photos
+from mtcnn.metrics.problems import Problems
+from mtcnn.types import Faces
+
+__all__ = ["OWN", "fddb_results", "landmark_results", "named_files", "wider_results"]
+
+DetectPhotos = Callable[[Mapping[str, Path]], Mapping[str, Faces]]
+
+OWN = "mtcnn"  # what the detector that is run is called in tables
+
+
+def named_files(values: Iterable[str]) -> dict[str, Path]:
+    """NAME=PATH arguments as name -> path; without NAME the file's name stands for it.
+
+    Raises ValueError for a name that is given twice, or kept for the detector that is run.
+    """
+    files: dict[str, Path] = {}
+    for value in values:
+        name, path = Path(value).name, value
+        if "=" in value and not Path(value).exists():
+            name, path = value.split("=", 1)
+        if not name or name in files or name == OWN:
+            raise ValueError(f"{value}: the name {name!r} is taken; expected one of its own: NAME={path}")
+        files[name] = Path(path)
+    return files
+
+
+def _check_any(files: Mapping[str, Path], photos: Path | None) -> None:
+    if not files and photos is None:
+        raise ValueError("nothing to evaluate; expected DETECTIONS, or --photos to run this project's detector")
+
+
+def wider_results(
+    files: Mapping[str, Path],
+    ground_truth: Path,
+    images: Path | None = None,
+    photos: Path | None = None,
+    detect: DetectPhotos | None = None,
+    write: Path | None = None,
+    problems: Problems | None = None,
+    progress: bool = False,
+) -> dict[str, wider.WiderResult]:
+    """WIDER FACE results by the detector's name.
+
+    files   name -> detections (`wider.load_detections`).   ground_truth  see `wider.GroundTruth.load`.
+    images  a list of images to keep to (`wider.load_image_list`); otherwise, where there are photos, those photos.
+    photos  folder of <event>/<image>.jpg, over which `detect` is run.   write  folder for what it finds.
+    Raises ValueError when there are neither files nor photos; so does `fddb_results`.
+    """
+    _check_any(files, photos)
+    problems = Problems.default(problems)
+    truth = wider.GroundTruth.load(ground_truth, problems)
+    chosen = None if images is None else wider.load_image_list(images)
+    found = {name: wider.load_detections(path, problems, progress) for name, path in files.items()}
+    if photos is not None and detect is not None:
+        paths = event_photos(photos, chosen)
+        found[OWN] = {name: wider.faces_to_rows(faces) for name, faces in detect(paths).items()}
+        if write is not None:
+            wider.write_detections(write, found[OWN])
+        if chosen is None and not truth.boxes.keys() <= paths.keys():
+            chosen = list(paths)
+    return {name: wider.evaluate(truth, rows, chosen, problems, progress) for name, rows in found.items()}
+
+
+def fddb_results(
+    files: Mapping[str, Path],
+    folds: Path,
+    sizes: Path | None = None,
+    photos: Path | None = None,
+    detect: DetectPhotos | None = None,
+    write: str | None = None,
+    problems: Problems | None = None,
+    progress: bool = False,
+) -> dict[str, fddb.FddbResult]:
+    """FDDB results by the detector's name.
+
+    files  name -> result file or folder (`fddb.load_results`); without any, `detect` is run over `photos`.
+    folds  the folder FDDB-folds.   sizes  a table of image sizes, which goes before the sizes of `photos`.
+    photos folder of <name>.jpg, of every image in the folds.
+    write  prefix of the files to write: both ROC curves, and what `detect` found. With several `files` their names
+           become a part of it.
+    """
+    _check_any(files, photos)
+    problems = Problems.default(problems)
+    faces = fddb.load_folds(folds, problems)
+    known = fddb.sizes_of_images(photos, faces) if photos else {}
+    known |= fddb.load_sizes(sizes, problems) if sizes else {}
+    found = {name: fddb.load_results(path, problems) for name, path in files.items()}
+    if not found and photos is not None and detect is not None:
+        if not any((photos / f"{name}.jpg").is_file() for name in faces):
+            raise DataError(f"{photos}: no photo of the folds in it; expected {next(iter(faces))}.jpg below it")
+        seen = detect({name: photos / f"{name}.jpg" for name in faces})
+        found[OWN] = {name: wider.faces_to_rows(value) for name, value in seen.items()}
+        if write is not None:
+            fddb.write_results(f"{write}detections.txt", found[OWN])
+    results = {}
+    for name, rows in found.items():
+        results[name] = fddb.evaluate(faces, rows, known, problems, progress)
+        if write is not None:
+            results[name].write(write if len(found) == 1 else f"{write}{name}-")
+    return results
+
+
+def landmark_results(
+    labels: Path,
+    photos: Path | None,
+    detect: DetectPhotos,
+    problems: Problems | None = None,
+    progress: bool = False,
+) -> dict[str, landmarks.LandmarkResult]:
+    """Landmark errors of `detect` on the faces of a CSV file, whose paths are relative to `photos` or to the file."""
+    problems = Problems.default(problems)
+    truths = landmarks.load_landmarks(labels, problems)
+    folder = photos or labels.parent
+    found = detect({name: folder / name for name in truths})
+    return {OWN: landmarks.evaluate(truths, found, problems, progress)}

@@ -1,0 +1,128 @@
+"""Any detector run at other image sizes, mirrored, or several times with box voting: how AP is quoted.
+
+The same detector differs by tens of points on small faces between these, so a figure needs its scale beside it:
+
+    original  the image as it is.
+    N         scaled, up or down, so that its longest side has N pixels; "vga" is 640, as in the tables of SCRFD.
+    multi     several runs, merged by `voting.vote`, after the test code of S3FD: as it is; at half size, of which only
+              boxes with a long side above 30 pixels count; at 2 and 4 times its size, of which only boxes with a
+              short side under 100 pixels count. Enlarged images have at most 3.7 megapixels, that code's limit of
+              memory; where twice is too much, the factor is what the limit leaves. Sides are those in the original.
+
+A detector is anything that takes an image, uint8 RGB (H, W, 3), and returns Faces. What it is told in pixels, such as
+the smallest face to find, means pixels of the scaled image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.metrics.voting import vote
+from mtcnn.resample import resample
+from mtcnn.types import Faces, ImageSize
+
+__all__ = ["Pass", "ScaledDetector", "check_scale", "mirror", "passes", "stretch"]
+
+Detect = Callable[[NDArray[np.uint8]], Faces]
+
+VGA = 640
+SIDES = (12, 10_000)  # a longest side below sees no face, one above needs gigabytes
+_MIRRORED_POINTS = [1, 0, 2, 4, 3]  # the viewer's left eye and mouth corner become the right ones
+
+# wider_test.py of S3FD: keep rules in pixels of the original image, and 2147483647 / 577 pixels of memory.
+_SHRUNK_ABOVE, _ENLARGED_BELOW = 30.0, 100.0
+_ENLARGED_PIXELS = 2147483647 / 577
+_ENLARGED = (2.0, 4.0)  # beyond, a face of 20 scaled pixels would have fewer than 5 in the photo
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run: the factor that the image is scaled by, and which boxes count, by their sides in the original image."""
+
+    factor: float
+    long_side_above: float = -math.inf
+    short_side_below: float = math.inf
+
+    def scaled(self, size: ImageSize) -> ImageSize:
+        return ImageSize(*(max(1, round(side * self.factor)) for side in size))
+
+
+def check_scale(scale: str) -> str:
+    """`scale` itself. Raises ValueError when it is not original, vga, multi or a number of pixels."""
+    if scale in ("original", "vga", "multi") or (scale.isdecimal() and SIDES[0] <= int(scale) <= SIDES[1]):
+        return scale
+    raise ValueError(f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024")
+
+
+def passes(scale: str, size: ImageSize) -> list[Pass]:
+    """The runs over an image of `size` pixels. Raises ValueError as `check_scale` does."""
+    if check_scale(scale) == "original":
+        return [Pass(1.0)]
+    if scale == "multi":
+        return list(_many(size))
+    return [Pass((VGA if scale == "vga" else int(scale)) / max(size))]
+
+
+def _many(size: ImageSize) -> Iterator[Pass]:
+    yield Pass(1.0)
+    yield Pass(0.5, long_side_above=_SHRUNK_ABOVE)
+    limit = math.sqrt(_ENLARGED_PIXELS / (size.height * size.width))
+    factors = [factor for factor in _ENLARGED if factor <= limit] or [limit]
+    yield from (Pass(factor, short_side_below=_ENLARGED_BELOW) for factor in factors if factor > 1)
+
+
+def mirror(faces: Faces, width: float) -> Faces:
+    """Faces of an image `width` pixels wide as they lie in its mirror image; the inverse of itself."""
+    x1, y1, x2, y2 = faces.boxes.T
+    points = None
+    if faces.landmarks is not None:
+        points = faces.landmarks[:, _MIRRORED_POINTS] * np.array([-1, 1], np.float32) + np.array([width, 0], np.float32)
+    return Faces(np.stack([width - x2, y1, width - x1, y2], axis=1), faces.scores, points)
+
+
+def stretch(faces: Faces, x: float, y: float) -> Faces:
+    """Faces of an image as they lie in the image scaled by `x` and `y`."""
+    factors = np.array([x, y], np.float32)
+    points = None if faces.landmarks is None else faces.landmarks * factors
+    return Faces(faces.boxes * np.tile(factors, 2), faces.scores, points)
+
+
+class ScaledDetector:
+    """A detector at one scale or several, itself a detector.
+
+    detect  what finds faces in one image.
+    scale   "original", "vga", "multi" or a longest side in pixels (`passes`). Raises ValueError for another.
+    flip    also run each pass on the mirror image.
+
+    Faces are in pixels of the image given. Several runs are merged by box voting; a single one is returned as it is.
+    """
+
+    def __init__(self, detect: Detect, scale: str = "original", flip: bool = False) -> None:
+        self.detect, self.scale, self.flip = detect, check_scale(scale), flip
+
+    def __call__(self, image: NDArray[np.uint8]) -> Faces:
+        """Faces in image (H, W, 3) uint8, by falling score."""
+        size = ImageSize(*image.shape[:2])
+        runs = [(step, flip) for step in passes(self.scale, size) for flip in ([False, True] if self.flip else [False])]
+        found = [self._run(image, size, step, flip) for step, flip in runs]
+        if len(found) == 1:
+            return found[0]
+        # An empty part may lack landmarks, and all would lose theirs with it.
+        return vote(Faces.concat([faces for faces in found if len(faces)] or found[:1]))
+
+    def _run(self, image: NDArray[np.uint8], size: ImageSize, step: Pass, flip: bool) -> Faces:
+        scaled = step.scaled(size)
+        pixels = image if scaled == size else resample(image, *scaled)
+        faces = self.detect(np.ascontiguousarray(pixels[:, ::-1]) if flip else pixels)
+        if flip:
+            faces = mirror(faces, scaled.width)
+        if scaled != size:
+            faces = stretch(faces, size.width / scaled.width, size.height / scaled.height)
+        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        kept = (sides.max(axis=1) > step.long_side_above) & (sides.min(axis=1) < step.short_side_below)
+        return faces[kept]

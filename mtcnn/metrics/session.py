@@ -1,0 +1,62 @@
+"""One run of `mtcnn eval`: how this project's detector is set, the problems met, and how the results are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mtcnn.metrics.comparison import OWN
+from mtcnn.metrics.detections import Cascade, detect_all
+from mtcnn.metrics.problems import Problems
+from mtcnn.types import Faces
+
+__all__ = ["Session"]
+
+
+class Session:
+    """The options that all evaluations share.
+
+    as_json  print one JSON object instead of a table.       strict    end at the first problem.
+    plot     draw the curves to this file.                   workers   processes that detect.
+    scale, flip, settings  of this project's cascade (`detections.Cascade`).
+
+    Progress is shown where stderr is a terminal. Raises ValueError for an unknown scale.
+    """
+
+    def __init__(
+        self, as_json: bool, strict: bool, plot: Path | None, workers: int, scale: str, flip: bool, **settings: Any
+    ) -> None:
+        self.as_json, self.plot, self.workers = as_json, plot, workers
+        self.own = Cascade(settings, scale, flip)
+        self.problems = Problems(strict)
+        self.progress = sys.stderr.isatty()
+
+    def detect(self, images: Mapping[str, Path]) -> dict[str, Faces]:
+        """Faces of named photos by this project's cascade."""
+        return detect_all(images, self.own, self.workers, self.problems, self.progress)
+
+    def report(
+        self,
+        results: Mapping[str, Any],
+        table: Callable[[Any], str],
+        draw: Callable[[Any, Path], object],
+    ) -> None:
+        """Results to stdout, as a table or as JSON, with the detector's settings where it ran; problems to stderr."""
+        if len(self.problems):
+            print(self.problems.summary(), file=sys.stderr)
+        print(self._json(results) if self.as_json else self._text(results, table(results)))
+        if self.plot is not None:
+            draw(results, self.plot)
+
+    def _json(self, results: Mapping[str, Any]) -> str:
+        values = {name: result.to_dict() for name, result in results.items()}
+        if OWN in values:
+            values[OWN]["detector"] = self.own.to_dict()
+        return json.dumps(values)
+
+    def _text(self, results: Mapping[str, Any], table: str) -> str:
+        label = next(iter(results.values())).label
+        return f"{label}\n\n{table}" + (f"\n\n{OWN}: {self.own}" if OWN in results else "")

@@ -1,0 +1,84 @@
+"""Box voting: what several runs over one image found, merged into one answer.
+
+Source: `bbox_vote` of the S3FD and RetinaFace test code: the best box left gathers all that overlap it by at least 0.3;
+the merged box is their mean, weighted by score, and has the best score. That code drops a box without company, and
+with it every face found at one scale alone; here such a box stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mtcnn.types import Faces
+
+__all__ = ["vote"]
+
+Array = NDArray[Any]
+
+OVERLAP, LIMIT = 0.3, 750  # as in the code named above
+# Added to the weights, so that boxes of score 0 have a mean too; far below what float32 coordinates hold.
+_LEAST_WEIGHT = 1e-12
+
+
+def vote(faces: Faces, overlap: float = OVERLAP, limit: int = LIMIT) -> Faces:
+    """The merged faces, at most `limit` of them, by falling score.
+
+    A box goes with the best one that overlaps it by at least `overlap` (intersection over union) and is not taken
+    itself; of equal scores the earlier leads. Landmarks are averaged as the boxes are, over those that are known.
+    """
+    boxes, scores = faces.boxes.astype(np.float64), faces.scores.astype(np.float64)
+    order = np.argsort(-scores, kind="stable")
+    groups, leaders = _groups(boxes, order, overlap, limit)
+    chosen = groups >= 0
+    weights, groups = scores[chosen] + _LEAST_WEIGHT, groups[chosen]
+    merged = _means(boxes[chosen], weights, groups, len(leaders))
+    landmarks = None
+    if faces.landmarks is not None:
+        flat = faces.landmarks[chosen].astype(np.float64).reshape(-1, 10)  # (N, 5, 2) -> (N, 10)
+        landmarks = _means(flat, weights, groups, len(leaders)).reshape(-1, 5, 2)  # (K, 10) -> (K, 5, 2)
+    return Faces(merged, faces.scores[leaders], landmarks)
+
+
+@njit(cache=True, nogil=True)
+def _groups(boxes: Array, order: Array, overlap: float, limit: int) -> tuple[Array, Array]:
+    """The group of each box, int64 (N,), -1 beyond `limit` groups; and the best box of each group, int64 (K,)."""
+    groups = np.full(len(order), -1, np.int64)
+    leaders = np.empty(min(len(order), limit), np.int64)
+    count = 0
+    for i in range(len(order)):
+        best = order[i]
+        if groups[best] >= 0:
+            continue
+        if count == len(leaders):
+            break
+        x1, y1, x2, y2 = boxes[best, 0], boxes[best, 1], boxes[best, 2], boxes[best, 3]
+        area = (x2 - x1) * (y2 - y1)
+        groups[best] = count
+        for other in order[i + 1 :]:
+            width = min(x2, boxes[other, 2]) - max(x1, boxes[other, 0])
+            height = min(y2, boxes[other, 3]) - max(y1, boxes[other, 1])
+            if groups[other] >= 0 or width <= 0.0 or height <= 0.0:
+                continue
+            inter = width * height
+            other_area = (boxes[other, 2] - boxes[other, 0]) * (boxes[other, 3] - boxes[other, 1])
+            # Not divided, as in nms.
+            if inter >= overlap * (area + other_area - inter):
+                groups[other] = count
+        leaders[count] = best
+        count += 1
+    return groups, leaders[:count]
+
+
+def _means(values: Array, weights: Array, groups: Array, count: int) -> NDArray[np.float32]:
+    """Weighted means (K, D) of values (N, D) by group; NaN values do not count, and give NaN where alone."""
+    out = np.empty((count, values.shape[1]), np.float32)
+    for column, value in enumerate(values.T):
+        known = ~np.isnan(value)
+        sums = np.bincount(groups[known], weights[known] * value[known], count)
+        with np.errstate(invalid="ignore"):
+            out[:, column] = sums / np.bincount(groups[known], weights[known], count)
+    return out
