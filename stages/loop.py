@@ -30,7 +30,7 @@ from .losses import multitask_loss
 from .recipe import TrainSettings
 from .run_log import RunLog
 
-__all__ = ["train"]
+__all__ = ["learning_rate", "train"]
 
 HELD_CROPS = {Kind.NEG: 12_000, Kind.PART: 4_000, Kind.POS: 6_000, Kind.LANDMARK: 3_000}  # at most, for judging
 
@@ -39,7 +39,7 @@ def _world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def _rate(step: int, settings: TrainSettings) -> float:
+def learning_rate(step: int, settings: TrainSettings) -> float:
     """Linear warm-up, then a cosine from `rate` to 1 % of it (Loshchilov and Hutter 2017, equation 5)."""
     whole = settings.epochs * settings.steps
     if step < settings.warmup:
@@ -157,7 +157,7 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, name: str, q
     for i, (x, targets) in enumerate(bar):
         step = epoch * settings.steps + i
         for group in run.optimizer.param_groups:
-            group["lr"] = _rate(step, settings)
+            group["lr"] = learning_rate(step, settings)
         losses = multitask_loss(model(x.to(run.device)), type(targets)(*(t.to(run.device) for t in targets)), settings)
         if not math.isfinite(float(losses.total.detach())):
             raise TrainingError(

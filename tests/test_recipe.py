@@ -1,0 +1,158 @@
+"""Recipes: what is wrong in one is told in one line that names the file and the key; those that ship load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import ROOT, write_recipes
+
+from mtcnn.errors import RecipeError
+from mtcnn.nets import SIZES
+from prepare.labels import Kind
+from stages.recipe import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
+
+
+@pytest.mark.parametrize("net", SIZES)
+def test_packaged_recipes_load(net: str) -> None:
+    recipe = load_recipe(ROOT, net)
+    assert recipe.net == net
+    assert recipe.mine is not None
+    assert (recipe.draft is not None) == (net == "pnet")
+    assert (recipe.train.mix.landmark > 0) == (net == "onet")
+
+
+def test_small_recipes_of_the_tests_load(tmp_path: Path) -> None:
+    write_recipes(tmp_path)
+    assert [load_recipe(tmp_path, net).train.steps for net in SIZES] == [20, 15, 10]
+
+
+def test_values_arrive(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        'net = "onet"\nseed = 3\n[bands]\nneg = 0.2\n[crops]\nlandmarks = 4\nrotation = 5\n'
+        "[mine]\nthresholds = [1, 0.25]\n[train]\nrate = 1\nepochs = 7\n[train.mix]\nlandmark = 2\nneg = 6.5\n"
+    )
+    recipe = read_recipe(path)
+    assert (recipe.net, recipe.seed, recipe.bands.neg, recipe.crops.landmarks) == ("onet", 3, 0.2, 4)
+    assert recipe.mine is not None
+    assert recipe.mine.thresholds == (1.0, 0.25)
+    assert recipe.train == TrainSettings(rate=1.0, epochs=7, mix=Mix(neg=6.5, landmark=2.0))
+    assert type(recipe.crops.rotation) is type(recipe.train.rate) is float, "so that 1 and 1.0 are one recipe"
+
+
+BAD = {
+    # unknown keys
+    "nets = 1": "nets is no key of a recipe; expected one of bands, crops, draft",
+    "[crop]": "crop is no key",
+    "[train]\nlearning_rate = 1.0": "train.learning_rate is no key of a recipe; expected one of batch, blur",
+    "[train.mix]\nface = 1": "train.mix.face is no key of a recipe; expected one of landmark, neg, part, pos",
+    "[mine]\nthreshold = 0.5": "mine.threshold is no key",
+    # wrong types
+    "seed = 1.5": "seed is 1.5; expected a whole number",
+    "[train]\nepochs = 2.0": "train.epochs is 2.0; expected a whole number",
+    "[train]\nepochs = true": "train.epochs is True; expected a whole number",
+    "[train]\nepochs = [3]": "train.epochs is [3]; expected a whole number",
+    '[train]\nrate = "fast"': "train.rate is 'fast'; expected a finite number",
+    "[train]\nrate = nan": "train.rate is nan; expected a finite number",
+    "[train]\nrate = inf": "train.rate is inf; expected a finite number",
+    "[train]\nrate = false": "train.rate is False; expected a finite number",
+    "train = 3": "train is 3; expected a table",
+    "[train]\nmix = [3, 1, 1]": "train.mix is [3, 1, 1]; expected a table",
+    "[crops]\nnegatives = [1, 2]": "crops.negatives is [1, 2]; expected a whole number",
+    "[mine]\nthresholds = 0.5": "mine.thresholds is 0.5; expected numbers in brackets",
+    '[mine]\nthresholds = ["a"]': "mine.thresholds is 'a'; expected a finite number",
+    # bad values
+    "seed = -1": "seed is -1; expected 0 or more",
+    "[train]\nepochs = 0": "train.epochs is 0; expected a whole number of at least 1",
+    "[train]\nrate = 0": "train.rate is 0.0; expected a number above 0",
+    "[train]\nhard = 1.5": "train.hard is 1.5; expected a number from 0 to 1",
+    "[train]\nhard = 0.0": "train.hard is 0.0; expected a number above 0",
+    "[train]\nema = -0.1": "train.ema is -0.1; expected a number from 0 to 1",
+    "[train]\nbox = -1": "train.box is -1.0; expected 0 or more",
+    "[train]\nbatch = 2": "train.batch is 2; expected one large enough",
+    "[train.mix]\nneg = 0": "train.mix.neg is 0.0; expected a share above 0",
+    "[train.mix]\npart = -1": "train.mix.part is -1.0; expected a share of 0 or more",
+    "[train.mix]\nlandmark = 1": "train.mix.landmark is above 0; expected 0: only onet has landmarks",
+    "[bands]\nneg = 0.5": "bands.neg, part, pos are 0.5, 0.4, 0.65; expected 0 < neg <= part < pos < 1",
+    "[crops]\nsmallest = 0": "crops.smallest is 0.0; expected 1 pixel or more",
+    "[crops]\nheld = 100": "crops.held is 100.0; expected a share in percent, below 100",
+    "[mine]\nthresholds = []": "mine.thresholds is []; expected numbers from 0 to 1",
+    "[mine]\nthresholds = [0.5, 2]": "mine.thresholds is [0.5, 2.0]; expected numbers from 0 to 1",
+    "[mine]\nmin_face_low = 20": "mine.min_face_low is 20.0; expected above 0 and at most min_face_high",
+    "[mine]\nscale_factor = 1.2": "mine.scale_factor is 1.2; expected a number between 0 and 1",
+    "[draft]\nepochs = 1": "draft is given; expected it for pnet alone, together with [mine]",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_one_line_names_file_and_key(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "models-12" / "recipe-pnet.toml"
+    path.parent.mkdir()
+    path.write_text(f'net = "pnet"\n{text}\n')
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path, "pnet")
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {BAD[text]}")
+    assert "expected" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed = 1", "net is missing; expected one of pnet, rnet, onet"),
+        ('net = "znet"', "net is znet; expected one of pnet, rnet, onet"),
+        ('net = "rnet"', "net is rnet; expected pnet, as the file name says"),
+        ('net = "rnet"\n[mine]\n[draft]', "draft is given; expected it for pnet alone"),
+        ('net = "onet"\n[train.mix]\nlandmark = 1', "crops.landmarks is 0; expected 1 or more, as the mix wants some"),
+    ],
+)
+def test_the_net(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "models-12" / "recipe-pnet.toml"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path, "pnet")
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=f"no recipe at {tmp_path}"):
+        load_recipe(tmp_path, "pnet")
+    path = tmp_path / "recipe.toml"
+    for content in (b"net = ", b"\xff\xfe\x00", b"[[[["):
+        path.write_bytes(content)
+        with pytest.raises(RecipeError, match="is not TOML") as caught:
+            read_recipe(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+_share, _some = st.floats(0, 10), st.floats(0.01, 10)
+
+
+@given(batch=st.integers(1, 2000), neg=_some, part=_share, pos=_some, landmark=_share)
+def test_mix_fills_the_batch(batch: int, neg: float, part: float, pos: float, landmark: float) -> None:
+    mix = Mix(neg, part, pos, landmark)
+    counts = mix.counts(batch)
+    assert sum(counts.values()) == batch
+    total = neg + part + pos + landmark
+    for kind in (Kind.PART, Kind.POS, Kind.LANDMARK):
+        assert abs(counts[kind] - batch * getattr(mix, kind.name.lower()) / total) <= 0.5
+    assert abs(counts[Kind.NEG] - batch * neg / total) <= 1.5 + 1e-9
+
+
+def test_the_papers_mix() -> None:
+    assert list(Mix(3, 1, 1, 2).counts(700).values()) == [300, 100, 100, 200]
+    assert list(Mix().counts(500).values()) == [300, 100, 100, 0]
+
+
+def test_digest_sees_every_setting() -> None:
+    recipes = [Recipe("pnet"), Recipe("rnet"), Recipe("pnet", seed=1), Recipe("pnet", train=TrainSettings(rate=1e-3))]
+    recipes += [Recipe("pnet", train=TrainSettings(mix=Mix(part=1.5)))]
+    assert len({digest(recipe) for recipe in recipes}) == len(recipes)
+    assert digest(Recipe("pnet")) == digest(Recipe("pnet", seed=0))
+    assert digest(1, "a") != digest("a", 1)
