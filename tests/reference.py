@@ -16,6 +16,8 @@ __all__ = [
     "plain_iou",
     "plain_nms",
     "plain_rectangle",
+    "plain_resample",
+    "plain_vote",
     "plain_wider",
 ]
 
@@ -60,6 +62,73 @@ def plain_nms(boxes: Rows, scores: Row, threshold: float, by_smaller: bool = Fal
                 stays.append(i)
         left = stays
     return kept
+
+
+def plain_vote(boxes: Rows, scores: Row, values: Rows, overlap: float, limit: int) -> list[tuple[float, list[float]]]:
+    """(score, merged values) of each group of boxes: the best box left, and all that overlap it by `overlap` or more.
+
+    The score is the best box's, the values (such as its coordinates) are means weighted by score; NaN is unknown and
+    does not count. Scores of 0 alone weigh alike.
+    """
+    left = sorted(range(len(boxes)), key=lambda i: -scores[i])
+    merged: list[tuple[float, list[float]]] = []
+    while left and len(merged) < limit:
+        group, stays = left[:1], left[:0]
+        for i in left[1:]:
+            inter, area_a, area_b = _intersection_and_areas(boxes[group[0]], boxes[i])
+            joins = inter > 0 and inter >= overlap * (area_a + area_b - inter)
+            (group if joins else stays).append(i)
+        left, means = stays, list[float]()
+        for k in range(len(values[group[0]])):
+            known = [i for i in group if not math.isnan(values[i][k])]
+            weights = [scores[i] if any(scores[j] for j in known) else 1.0 for i in known]
+            total = sum(weight * values[i][k] for weight, i in zip(weights, known, strict=True))
+            means.append(total / sum(weights) if known else math.nan)
+        merged.append((scores[group[0]], means))
+    return merged
+
+
+# --- images: rows of columns of channels ---
+
+
+def _plain_weights(start: float, end: float, outputs: int, pixels: int, zero_outside: bool) -> list[list[float]]:
+    """For each output pixel the share of each source pixel in its window, along one axis."""
+    step = (end - start) / outputs
+    rows = []
+    for i in range(outputs):
+        centre = start + (i + 0.5) * step
+        low, high = centre - max(step, 1.0) / 2, centre + max(step, 1.0) / 2
+        covered = [max(min(high, p + 1) - max(low, p), 0.0) for p in range(pixels)]
+        whole = high - low if zero_outside else sum(covered)
+        rows.append([part / whole for part in covered])
+    return rows
+
+
+def plain_resample(
+    image: Sequence[Sequence[Row]], box: Row, height: int, width: int, zero_outside: bool
+) -> list[list[list[float]]]:
+    """The box xyxy of an image at another size, not rounded: each output pixel is the mean over its window.
+
+    The window is one output pixel wide, or one source pixel where that is more. Outside, the image is 0; or, without
+    `zero_outside`, the mean is over that part of the window that lies in the image.
+    """
+    down = _plain_weights(box[1], box[3], height, len(image), zero_outside)
+    across = _plain_weights(box[0], box[2], width, len(image[0]), zero_outside)
+    return [
+        [
+            [
+                sum(
+                    wy * wx * image[y][x][channel]
+                    for y, wy in enumerate(down[i])
+                    for x, wx in enumerate(across[j])
+                    if wy and wx
+                )
+                for channel in range(len(image[0][0]))
+            ]
+            for j in range(width)
+        ]
+        for i in range(height)
+    ]
 
 
 # --- WIDER FACE: boxes are x y w h, detections x y w h score ---
