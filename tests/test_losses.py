@@ -1,0 +1,167 @@
+"""Losses: each kind of crop feeds what the table says and nothing else; the hardest count; NaN stays out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mtcnn.types import NetOutput
+from prepare.labels import Kind
+from stages.losses import FEEDS, Targets, multitask_loss
+from stages.recipe import TrainSettings
+
+# docs/conventions.md: what a crop teaches.
+TEACHES = {
+    Kind.NEG: {"face"},
+    Kind.PART: {"box"},
+    Kind.POS: {"face", "box"},
+    Kind.LANDMARK: {"landmark"},
+}
+ALL = TrainSettings(hard=1.0, face=1.0, box=0.5, landmark=0.25)
+
+
+def output(count: int, seed: int = 0, points: bool = True) -> NetOutput:
+    torch.manual_seed(seed)
+    shapes = [(count,), (count, 4), (count, 5, 2)] if points else [(count,), (count, 4)]
+    values = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    return NetOutput(values[0], values[1], values[2] if points else None)
+
+
+def targets(kinds: Sequence[int], seed: int = 1) -> Targets:
+    """Targets of every task for every crop, as if all labels were known: the kinds alone must decide."""
+    torch.manual_seed(seed)
+    return Targets(torch.tensor(kinds, dtype=torch.uint8), torch.randn(len(kinds), 4), torch.rand(len(kinds), 5, 2))
+
+
+def fed(found: NetOutput, row: int) -> set[str]:
+    """The tasks whose output of crop `row` has a gradient."""
+    names = {"face": found.face_logits, "box": found.offsets, "landmark": found.landmarks}
+    return {name for name, value in names.items() if value is not None and bool((value.grad[row] != 0).any())}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_gates_alone(kind: Kind) -> None:
+    found = output(4)
+    losses = multitask_loss(found, targets([kind] * 4), ALL)
+    torch.autograd.backward(losses.total)
+    assert [fed(found, row) for row in range(4)] == [TEACHES[kind]] * 4
+    for name in ("face", "box", "landmark"):
+        assert (float(getattr(losses, name).detach()) != 0) == (name in TEACHES[kind])
+
+
+def test_gates_in_a_mixed_batch() -> None:
+    kinds = [Kind.LANDMARK, Kind.NEG, Kind.POS, Kind.PART, Kind.NEG, Kind.LANDMARK, Kind.PART, Kind.POS]
+    found = output(len(kinds))
+    torch.autograd.backward(multitask_loss(found, targets(kinds), ALL).total)
+    assert [fed(found, row) for row in range(len(kinds))] == [TEACHES[kind] for kind in kinds]
+
+
+def test_the_table_is_that_of_the_conventions() -> None:
+    assert {kind: {task for task, kinds in FEEDS.items() if kind in kinds} for kind in Kind} == TEACHES
+
+
+def smooth_l1(difference: float) -> float:
+    return difference**2 / 0.2 if abs(difference) < 0.1 else abs(difference) - 0.05
+
+
+def plain_loss(found: NetOutput, wanted: Targets, share: float) -> list[float]:
+    """face, box and landmark loss, one crop at a time."""
+    face: list[float] = []
+    box: list[float] = []
+    landmark: list[float] = []
+    for row, kind in enumerate(wanted.kinds.tolist()):
+        if "face" in TEACHES[Kind(kind)]:
+            z = float(found.face_logits[row].detach())
+            face.append(math.log1p(math.exp(-z)) if kind == Kind.POS else math.log1p(math.exp(z)))
+        for name, losses in (("offsets", box), ("landmarks", landmark)):
+            if {"offsets": "box", "landmarks": "landmark"}[name] in TEACHES[Kind(kind)]:
+                difference = (getattr(found, name)[row] - getattr(wanted, name)[row]).flatten().tolist()
+                losses.append(sum(map(smooth_l1, difference)))
+    count = len(face) * round(share * 10)
+    hardest = sorted(face, reverse=True)[: -(-count // 10)]
+    return [sum(part) / len(part) if part else 0.0 for part in (hardest, box, landmark)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kinds=st.lists(st.sampled_from(list(Kind)), min_size=1, max_size=30),
+    share=st.sampled_from([0.1, 0.5, 0.7, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_like_the_plain_loop(kinds: list[Kind], share: float, seed: int) -> None:
+    found, wanted = output(len(kinds), seed), targets(kinds, seed + 1)
+    losses = multitask_loss(found, wanted, TrainSettings(hard=share, face=2.0, box=0.5, landmark=0.25))
+    face, box, landmark = plain_loss(found, wanted, share)
+    assert [float(loss.detach()) for loss in losses[1:]] == pytest.approx([face, box, landmark], rel=1e-4, abs=1e-6)
+    assert float(losses.total.detach()) == pytest.approx(2 * face + 0.5 * box + 0.25 * landmark, rel=1e-4, abs=1e-6)
+
+
+def face_gradient(logits: Tensor, kinds: Sequence[int]) -> Tensor:
+    """The gradient (N,) of the face loss over the hardest 70 %."""
+    rest = output(len(kinds))
+    losses = multitask_loss(NetOutput(logits, rest.offsets, rest.landmarks), targets(kinds), TrainSettings(hard=0.7))
+    return torch.autograd.grad(losses.face, logits)[0]
+
+
+def test_hardest_seven_of_ten() -> None:
+    """Online hard examples: the 70 % with the largest loss, of NEG and POS together; others do not count."""
+    kinds = [Kind.NEG] * 6 + [Kind.POS] * 4 + [Kind.PART] * 5 + [Kind.LANDMARK] * 5
+    logits = torch.tensor([-3.0, 2, -2, 1, 0, -1] + [3.0, -2, 0.5, -0.5] + [9.0, -9] * 5, requires_grad=True)
+    gradient = face_gradient(logits, kinds)
+    easy = {0, 2, 6}  # losses log(1 + e^-3), log(1 + e^-2), log(1 + e^-3)
+    assert {row for row in range(20) if gradient[row] != 0} == set(range(10)) - easy
+
+
+@pytest.mark.parametrize("count", range(1, 25))
+def test_share_is_rounded_up(count: int) -> None:
+    gradient = face_gradient(torch.arange(count, dtype=torch.float32).requires_grad_(), [Kind.NEG] * count)
+    kept = -(-count * 7 // 10)
+    assert [bool(value) for value in gradient != 0] == [False] * (count - kept) + [True] * kept
+
+
+def test_judging_takes_all() -> None:
+    found, wanted = output(10), targets([Kind.NEG] * 5 + [Kind.POS] * 5)
+    strict = TrainSettings(hard=0.1)
+    every, hardest = multitask_loss(found, wanted, ALL).face, multitask_loss(found, wanted, strict).face
+    assert torch.equal(multitask_loss(found, wanted, strict, hard=1.0).face, every)
+    assert bool(hardest > every)
+
+
+def test_unknown_landmarks_do_no_harm() -> None:
+    kinds = [Kind.NEG, Kind.POS, Kind.PART, Kind.LANDMARK]
+    known = targets(kinds)
+    points = known.landmarks.clone()
+    points[:3] = math.nan
+    results: list[tuple[list[float], list[Tensor]]] = []
+    for landmarks in (known.landmarks, points):
+        found = output(4)
+        losses = multitask_loss(found, known._replace(landmarks=landmarks), ALL)
+        torch.autograd.backward(losses.total)
+        results.append(
+            ([float(loss.detach()) for loss in losses], [value.grad for value in found if value is not None])
+        )
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
+
+
+def test_nothing_to_learn_is_zero_and_has_gradients() -> None:
+    """Under DDP every weight must take part in every step, so a loss of nothing is still part of the graph."""
+    found = output(3)
+    losses = multitask_loss(found, targets([Kind.PART] * 3), ALL)
+    assert float(losses.face.detach()) == float(losses.landmark.detach()) == 0
+    torch.autograd.backward(losses.total)
+    assert all(value is not None and value.grad is not None for value in found)
+
+
+def test_pnet_maps_of_one_cell() -> None:
+    flat, wanted = output(6, points=False), targets([Kind.NEG, Kind.POS, Kind.PART] * 2)
+    maps = NetOutput(flat.face_logits.reshape(6, 1, 1), flat.offsets.reshape(6, 4, 1, 1), None)
+    expected, found = multitask_loss(flat, wanted, ALL), multitask_loss(maps, wanted, ALL)
+    assert [float(v.detach()) for v in found] == [float(v.detach()) for v in expected]
+    assert float(found.landmark.detach()) == 0
