@@ -133,6 +133,7 @@ class NetRefiner:
         found = Faces(moved, _sigmoid(scores), landmarks)
         return found[kept]
 
+    @torch.inference_mode()
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
         """Logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4), in order."""
         size = SIZES[self.name]

@@ -41,6 +41,27 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with nets of random weights: what they find means nothing, but they run like trained ones.
+
+    Offsets are small, as trained ones are; random ones would throw most boxes out of the image.
+    """
+    import torch
+
+    from mtcnn.checkpoint import Checkpoint, weights_path, write
+    from mtcnn.nets import NETS
+
+    folder = tmp_path_factory.mktemp("random-models")
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for name, net in NETS.items():
+            state = net().state_dict()
+            state["offsets.weight"] *= 0.05
+            write(weights_path(folder, name), Checkpoint(name, state))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def photos() -> dict[str, NDArray[np.uint8]]:
     """Real photos that scikit-image ships, uint8 RGB (H, W, 3), read-only.
 

@@ -1,0 +1,214 @@
+"""Weights files: what is written comes back, colour orders are converted, and any other file is refused in one line."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
+from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.nets import NETS, SIZES
+
+
+def weights(net: str = "pnet", seed: int = 0) -> dict[str, Tensor]:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return NETS[net]().state_dict()
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "weights-pnet.pt"
+    write(path, Checkpoint("pnet", weights()))
+    return path
+
+
+@pytest.mark.parametrize("net", list(NETS))
+def test_round_trip(tmp_path: Path, net: str) -> None:
+    path = weights_path(tmp_path / "new folder", net)
+    recipe = {"epochs": 3, "rates": [0.1, 0.2], "flip": True, "name": "größe", "none": None}
+    written = Checkpoint(net, weights(net), recipe=recipe, recipe_hash="abc", figures={"recall": 0.97})
+    write(path, written)
+    found = read(path)
+    assert found.state.keys() == written.state.keys()
+    assert all(torch.equal(found.state[name], written.state[name]) for name in found.state)
+    assert {**asdict(found), "state": 0} == {**asdict(written), "state": 0}
+    module = load_net(path, net)
+    assert not module.training
+    assert all(torch.equal(value, written.state[name]) for name, value in module.state_dict().items())
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_state_is_written_detached_and_small(tmp_path: Path) -> None:
+    """A view of a large tensor is written as its own few numbers, and gradients are left behind."""
+    big = torch.zeros(1_000_000)
+    state = {"slice": big[:3], "learned": torch.ones(2, requires_grad=True) * 2}
+    write(tmp_path / "w.pt", Checkpoint("pnet", state))
+    assert (tmp_path / "w.pt").stat().st_size < 10_000
+    assert not read(tmp_path / "w.pt").state["learned"].requires_grad
+
+
+@pytest.mark.parametrize("net", list(NETS))
+def test_bgr_weights_see_rgb(tmp_path: Path, net: str) -> None:
+    write(tmp_path / "rgb.pt", Checkpoint(net, weights(net)))
+    write(tmp_path / "bgr.pt", Checkpoint(net, weights(net), colour="bgr"))
+    rgb, bgr = load_net(tmp_path / "rgb.pt", net), load_net(tmp_path / "bgr.pt", net)
+    image = torch.rand(2, 3, SIZES[net], SIZES[net])
+    with torch.no_grad():
+        torch.testing.assert_close(bgr(image).face_logits, rgb(image.flip(1)).face_logits)
+        torch.testing.assert_close(bgr(image).offsets, rgb(image.flip(1)).offsets)
+        assert not torch.allclose(bgr(image).face_logits, rgb(image).face_logits)
+
+
+def test_places(tmp_path: Path) -> None:
+    assert weights_path(tmp_path, "rnet") == tmp_path / "models-24" / "weights-rnet.pt"
+    assert (packaged_weights() / "models-12" / "recipe-pnet.toml").is_file()
+
+
+# ---- files that are refused
+
+
+class RunsCode:
+    """Unpickled without care, this makes a folder named after it."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self.marker),)
+
+
+def saved(**changes: Any) -> Callable[[Path], None]:
+    """Makes a file that differs from a good one in these entries; None drops an entry."""
+    body = {"format": 1, "net": "pnet", "state": weights(), "colour": "rgb", "scaling": [127.5, 128.0], **changes}
+    return lambda path: torch.save({name: value for name, value in body.items() if value is not None}, path)
+
+
+def cut_to(share: float) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        saved()(path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: min(int(len(whole) * share), len(whole) - 1)])
+
+    return make
+
+
+def zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.txt", "hello")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (lambda path: None, "no such file; train them"),
+    "folder": (lambda path: path.mkdir(), "is a folder"),
+    "empty": (lambda path: path.touch(), "truncated"),
+    "cut early": (cut_to(0.01), "truncated"),
+    "cut in the middle": (cut_to(0.5), "truncated"),
+    "last byte lost": (cut_to(1), "truncated"),
+    "text": (lambda path: path.write_text("hello\n"), "no checkpoint at all"),
+    "photo": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99)), "no checkpoint at all"),
+    "zip": (zipped, "no checkpoint at all"),
+    "code": (lambda path: saved(recipe=RunsCode(path.with_name("ran")))(path), "no checkpoint at all"),
+    "pickle": (lambda path: path.write_bytes(pickle.dumps(RunsCode(path.with_name("ran")))), "no checkpoint at all"),
+    "whole module": (lambda path: torch.save(NETS["pnet"](), path), "no checkpoint at all"),
+    "list": (lambda path: torch.save([1, 2], path), "no checkpoint of this project"),
+    "tensor": (lambda path: torch.save(torch.zeros(3), path), "no checkpoint of this project"),
+    "bare weights": (lambda path: torch.save(weights(), path), "no checkpoint of this project"),
+    "other format": (saved(format=99), "has format 99; expected 1"),
+    "no weights": (saved(state=None), "lacks state"),
+    "weights that are no table": (saved(state=[1]), "lacks a table of weights"),
+    "no scaling": (saved(scaling=None, colour=None), "lacks colour, scaling"),
+    "other net": (saved(net="rnet"), "holds weights of rnet; expected pnet"),
+    "other layers": (saved(state=weights("onet")), "does not fit pnet: .*size mismatch|Unexpected"),
+    "missing layers": (saved(state={"face.bias": torch.zeros(2)}), "does not fit pnet: .*Missing"),
+    "missing layers, bgr": (saved(state={}, colour="bgr"), "does not fit pnet: .*Missing"),
+    "no tensors": (saved(state=dict.fromkeys(weights(), "x")), "does not fit pnet"),
+    "other scaling": (saved(scaling=[0.0, 255.0]), r"scaled by \(0.0, 255.0\); expected .*\(127.5, 128.0\)"),
+    "other colours": (saved(colour="hsv"), "wants hsv .*; expected rgb or bgr"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.filterwarnings("ignore")  # torch's, about files that it should not be asked to load
+def test_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights-pnet.pt"
+    make, message = REFUSED[kind]
+    make(path)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_net(path, "pnet")
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    assert len(text) - len(str(path)) < 250
+    assert "weights_only" not in text  # torch's advice to load the file all the same
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_code_of_this_test_would_run(tmp_path: Path) -> None:
+    """Or the cases above would show nothing."""
+    pickle.loads(pickle.dumps(RunsCode(tmp_path / "ran")))
+    assert (tmp_path / "ran").is_dir()
+
+
+def test_saved_is_otherwise_good(tmp_path: Path) -> None:
+    saved()(tmp_path / "w.pt")
+    assert load_net(tmp_path / "w.pt", "pnet")(torch.zeros(1, 3, 12, 12)).face_logits.shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_device_that_is_not_there(good: Path, device: str) -> None:
+    with pytest.raises(MtcnnError, match=f"device '{device}': .*expected cpu") as caught:
+        load_net(good, "pnet", device)
+    assert "\n" not in str(caught.value)
+
+
+# ---- writing
+
+
+def test_a_failing_write_leaves_the_old_file(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = good.read_bytes()
+
+    def disk_full(body: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="no space"):
+        write(good, Checkpoint("pnet", weights(seed=1)))
+    assert good.read_bytes() == before
+    assert os.listdir(good.parent) == [good.name]
+
+
+def test_the_new_file_appears_whole(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the one step that puts it in place, readers see the old weights; what is put there can be read."""
+    replaced = []
+
+    def replace(draft: Path, target: Path) -> None:
+        assert torch.equal(read(target).state["face.bias"], weights()["face.bias"])
+        assert read(draft).recipe_hash == "new"
+        assert draft.parent == target.parent  # a move within a file system is one step
+        replaced.append(target)
+        os.rename(draft, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    write(good, Checkpoint("pnet", weights(seed=1), recipe_hash="new"))
+    assert replaced == [good]
+    assert read(good).recipe_hash == "new"
+
+
+def test_what_could_not_be_read_again_is_not_written(good: Path) -> None:
+    before = good.read_bytes()
+    with pytest.raises(pickle.UnpicklingError):
+        write(good, Checkpoint("pnet", weights(), figures={"recall": np.float64(0.97)}))
+    assert good.read_bytes() == before
+    assert os.listdir(good.parent) == [good.name]

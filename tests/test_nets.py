@@ -1,0 +1,152 @@
+"""The nets as published: sizes, counts and layouts, and the two short cuts that must not change a value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mtcnn.nets import NETS, SIZES, ONet, PNet, PooledPReLU, parameter_count, to_input
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        yield
+
+
+def one_net(name: str) -> nn.Module:
+    """With random biases and slopes too, some below zero, so that a mistake in any of them shows."""
+    net = NETS[name]().eval()
+    for weight in net.parameters():
+        if weight.dim() == 1:
+            weight.uniform_(-0.5, 0.5)
+    return net
+
+
+def pixels(*shape: int) -> Tensor:
+    return torch.rand(shape) * 2 - 1
+
+
+@pytest.mark.parametrize(("name", "count"), [("pnet", 6_632), ("rnet", 100_178), ("onet", 389_040)])
+def test_parameter_counts(name: str, count: int) -> None:
+    assert parameter_count(NETS[name]()) == count
+
+
+def test_one_list_of_nets() -> None:
+    assert list(NETS) == list(SIZES) == ["pnet", "rnet", "onet"]
+    assert list(SIZES.values()) == [12, 24, 48]
+
+
+@pytest.mark.parametrize("name", ["rnet", "onet"])
+def test_outputs_of_crops(name: str) -> None:
+    output = one_net(name)(pixels(3, 3, SIZES[name], SIZES[name]))
+    assert output.face_logits.shape == (3,)
+    assert output.offsets.shape == (3, 4)
+    assert (None if output.landmarks is None else output.landmarks.shape) == ((3, 5, 2) if name == "onet" else None)
+
+
+@pytest.mark.parametrize("height", [*range(12, 26), 97, 98])
+def test_map_size(height: int) -> None:
+    """ceil((H - 2) / 2) - 4 for odd and even H: pooling rounds up."""
+    net, width = PNet(), 80 - height // 2
+    output = net(pixels(2, 3, height, width))
+    h, w = math.ceil((height - 2) / 2) - 4, math.ceil((width - 2) / 2) - 4
+    assert output.face_logits.shape == (2, h, w)
+    assert output.offsets.shape == (2, 4, h, w)
+    assert output.landmarks is None
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (30, 24), (23, 31)])
+def test_map_is_the_net_at_windows_of_12_at_stride_2(shape: tuple[int, int]) -> None:
+    net, image = one_net("pnet"), pixels(1, 3, *shape)
+    output = net(image)
+    seen = 0
+    for r in range(output.face_logits.shape[1]):
+        for c in range(output.face_logits.shape[2]):
+            window = image[:, :, 2 * r : 2 * r + 12, 2 * c : 2 * c + 12]
+            if window.shape[2:] != (12, 12):
+                continue  # the last cell of an odd side sees 11 pixels
+            alone = net(window)
+            assert alone.face_logits.shape == (1, 1, 1)
+            torch.testing.assert_close(output.face_logits[0, r, c], alone.face_logits[0, 0, 0])
+            torch.testing.assert_close(output.offsets[0, :, r, c], alone.offsets[0, :, 0, 0])
+            seen += 1
+    assert seen == ((shape[0] - 10) // 2) * ((shape[1] - 10) // 2)
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_logit_is_that_of_a_softmax_over_two(name: str) -> None:
+    net = one_net(name)
+    image = pixels(4, 3, SIZES[name], SIZES[name])
+    pair = net.face(net.trunk(image))  # type: ignore[operator]
+    expected = torch.softmax(pair, dim=1)[:, 1]
+    torch.testing.assert_close(torch.sigmoid(net(image).face_logits), expected)
+
+
+def test_landmarks_are_pairs_of_x_and_y() -> None:
+    net = ONet().eval()
+    net.landmarks.weight.zero_()
+    net.landmarks.bias.copy_(torch.arange(10.0))
+    points = net(pixels(2, 3, 48, 48)).landmarks
+    assert points[0].tolist() == points[1].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_images_of_a_batch_are_independent(name: str) -> None:
+    net, images = one_net(name), pixels(3, 3, SIZES[name], SIZES[name])
+    together = net(images)
+    for i in range(3):
+        torch.testing.assert_close(net(images[i : i + 1]).face_logits[0], together.face_logits[i])
+
+
+# ---- pooling before PReLU
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("slopes", [(0.25, 0.1, 0.0), (1.5, 0.25, 1.0), (0.25, -1.03, 0.1), (-0.5, -0.1, -2.0)])
+def test_prelu_and_pooling_in_either_order(slopes: tuple[float, ...], kernel: int) -> None:
+    """The values are those of PReLU first, also where a negative slope keeps the two from commuting."""
+    layer = PooledPReLU(3, kernel)
+    layer.prelu.weight.copy_(torch.tensor(slopes))
+    maps = pixels(2, 3, 11, 14)
+    expected = nn.functional.max_pool2d(nn.functional.prelu(maps, torch.tensor(slopes)), kernel, 2, ceil_mode=True)
+    assert torch.equal(layer(maps), expected)
+    pooled_first = nn.functional.prelu(nn.functional.max_pool2d(maps, kernel, 2, ceil_mode=True), torch.tensor(slopes))
+    assert torch.equal(pooled_first, expected) is (min(slopes) >= 0)  # or the test would show nothing
+
+
+def test_slopes_are_looked_at_each_time() -> None:
+    """Training moves them."""
+    layer, maps = PooledPReLU(1, 2), pixels(1, 1, 6, 6)
+    layer(maps)
+    layer.prelu.weight.fill_(-1)
+    assert torch.equal(layer(maps), nn.functional.max_pool2d(maps.abs(), 2, 2, ceil_mode=True))
+
+
+# ---- input
+
+
+def test_to_input_scales_and_turns() -> None:
+    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    images[0, 0, 0] = (0, 255, 127)
+    before = images.copy()
+    tensor = to_input(images)
+    assert tensor.dtype == torch.float32
+    assert tensor.shape == (2, 3, 4, 5)
+    expected = (images.astype(np.float64).transpose(0, 3, 1, 2) - 127.5) / 128
+    np.testing.assert_array_equal(tensor.numpy(), expected)  # 1/128 is exact
+    assert tensor[0, :, 0, 0].tolist() == [-127.5 / 128, 127.5 / 128, -0.5 / 128]
+    assert tensor.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_to_input_of_one_strip() -> None:
+    """A slice of rows, as PNet sees a large level."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 9, 3), dtype=np.uint8)
+    assert torch.equal(to_input(image[None, 4:16]), to_input(image[None])[:, :, 4:16])

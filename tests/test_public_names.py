@@ -1,0 +1,54 @@
+"""What users may rely on: the names that the package and its modules list exist, and no others are promised."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import mtcnn
+
+PUBLIC = ["Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
+MODULES = [name for _, name, package in pkgutil.iter_modules(mtcnn.__path__) if not package and name != "_app"]
+
+
+def test_public_names() -> None:
+    """A change of this list is a change that users notice: it belongs in CHANGELOG.md."""
+    assert mtcnn.__all__ == PUBLIC == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert inspect.getdoc(getattr(mtcnn, name)), name
+    assert set(PUBLIC) <= set(dir(mtcnn))
+
+
+def test_star_import_gives_these_names() -> None:
+    names: dict[str, object] = {}
+    exec("from mtcnn import *", names)
+    assert sorted(names.keys() - {"__builtins__"}) == PUBLIC
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="Detecter"):
+        _ = mtcnn.Detecter
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_list_what_they_define(name: str) -> None:
+    module = importlib.import_module(f"mtcnn.{name}")
+    assert module.__all__
+    assert len(set(module.__all__)) == len(module.__all__)
+    for public in module.__all__:
+        value = getattr(module, public)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__module__ == module.__name__, public
+            assert inspect.getdoc(value), public
+
+
+def test_import_is_light() -> None:
+    """What takes seconds to load comes with the first use; `mtcnn --help` must not wait for it."""
+    program = "import sys, mtcnn; print(*sorted({'torch', 'numba', 'cv2', 'PIL', 'lmdb'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
