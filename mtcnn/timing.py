@@ -141,7 +141,9 @@ class Benchmark:
             "fddb_photos": self.photos.fddb,
             "longest_sides": [min(sides), max(sides)],
             "rounds": len(timing.total),
-            "settings": self.settings,
+            "settings": {
+                name: str(value) if isinstance(value, Path) else value for name, value in self.settings.items()
+            },
             "threads": {str(count): timing.to_dict(self.names) for count, timing in self.timings.items()},
             "faces_an_image": {
                 name: {"given": given, "kept": kept} for name, (given, kept) in zip(self.names, means, strict=True)
@@ -181,6 +183,8 @@ def load_photos(folder: Path, limit: int = 200) -> Photos:
     FDDB's photos, known by their paths, stay as they are; any others are scaled to FDDB's longest side. What cannot be
     read is skipped and named. Raises DataError when nothing is left.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: is no folder; expected FDDB's originalPics, or any folder of images")
     files = list(image_files([folder]))
     files = files[:: max(1, -(-len(files) // limit))]
     fddb = bool(files) and all(_FDDB_PATH.search(path.as_posix()) for path in files)

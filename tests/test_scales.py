@@ -53,7 +53,7 @@ def _faces(*rows: tuple[float, ...]) -> Faces:
 def test_vote_by_hand() -> None:
     """Two boxes that overlap by 8 / 12 > 0.3, weights 3 to 1; and one alone, which stays though nobody seconds it."""
     found = vote(_faces((0, 0, 10, 10, 0.75), (2, 0, 12, 10, 0.25), (50, 50, 60, 60, 0.5)))
-    np.testing.assert_allclose(found.boxes, [[0.5, 0, 10.5, 10], [50, 50, 60, 60]])
+    np.testing.assert_allclose(found.boxes, [[0.5, 0.0, 10.5, 10.0], [50.0, 50.0, 60.0, 60.0]])
     assert found.scores.tolist() == [0.75, 0.5]
     assert found.landmarks is None
 
