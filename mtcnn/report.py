@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from glob import glob, has_magic
 from io import TextIOWrapper
 from itertools import chain, count
@@ -131,6 +132,7 @@ def detect_files(
         faces = detector.detect(image)
         write(path, ImageSize(*image.shape[:2]), faces)
         if targets is not None:
-            targets[i].parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # what is wrong with the folder, save_image tells
+                targets[i].parent.mkdir(parents=True, exist_ok=True)
             save_image(targets[i], draw_faces(image, faces))
     return bad == 0

@@ -1,0 +1,154 @@
+"""Worker processes: results in order, the same as without, and an honest end when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mtcnn.errors import ImageError, MtcnnError
+from mtcnn.workers import run_ordered
+
+# The work lies in this module, not in the tests, for a worker process must be able to import it.
+
+
+def slow_square(number: int) -> tuple[int, int]:
+    """Even numbers take longer, so that results become ready out of order."""
+    time.sleep(0.02 if number % 2 == 0 else 0)
+    return number, number**2
+
+
+@dataclass
+class Adder:
+    """Work that carries something along."""
+
+    term: int
+
+    def __call__(self, number: int) -> tuple[int, int]:
+        return number + self.term, os.getpid()
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        raise ImageError("picture 3 is upside down")
+    return number
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def tell_pid_and_wait(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    """20 items are more than are in flight at a time."""
+    assert list(run_ordered(slow_square, range(20), workers)) == [(n, n**2) for n in range(20)]
+
+
+def test_work_is_done_where_it_says() -> None:
+    here = list(run_ordered(Adder(5), range(3), 1))
+    assert here == [(n + 5, os.getpid()) for n in range(3)]
+    elsewhere = list(run_ordered(Adder(5), range(12), 2))
+    assert [value for value, _ in elsewhere] == [n + 5 for n in range(12)]
+    assert os.getpid() not in {pid for _, pid in elsewhere}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_items(workers: int) -> None:
+    assert list(run_ordered(slow_square, [], workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_items_are_taken_as_they_are_needed(workers: int) -> None:
+    """However many there are, few are in memory."""
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        while True:  # never ends
+            taken += 1
+            yield taken
+
+    results = run_ordered(slow_square, items(), workers)
+    for i in range(1, 4):
+        assert next(results) == (i, i**2)
+        assert taken <= i + 4 * workers
+    results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_the_work_arrives(workers: int) -> None:
+    """In its turn, after the results before it."""
+    results = run_ordered(fail_at_three, range(20), workers)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ImageError, match=r"^picture 3 is upside down$"):
+        next(results)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_the_items_arrives(workers: int) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        list(run_ordered(slow_square, items(), workers))
+
+
+def test_a_killed_worker_is_told() -> None:
+    with pytest.raises(MtcnnError, match=r"a worker process died .*run the same command again") as caught:
+        list(run_ordered(die_at_three, range(20), 2))
+    assert type(caught.value) is MtcnnError
+    assert "\n" not in str(caught.value)
+
+
+def gone(pid: int) -> bool:
+    """True once the process has ended; a zombie that nobody waits for has."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def becomes_true(condition: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """Or each killed run would leave processes behind that hold its memory."""
+    note = tmp_path / "pid"
+    program = (
+        "from mtcnn.workers import run_ordered; from test_workers import tell_pid_and_wait\n"
+        f"list(run_ordered(tell_pid_and_wait, [{str(note)!r}], 2))"
+    )
+    folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": folders})
+    try:
+        assert becomes_true(lambda: note.exists() and note.read_text(), 120)
+    finally:
+        parent.kill()
+        parent.wait()
+    worker = int(note.read_text())
+    try:
+        assert becomes_true(lambda: gone(worker), 20)
+    finally:
+        if not gone(worker):
+            os.kill(worker, signal.SIGKILL)
