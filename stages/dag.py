@@ -211,16 +211,16 @@ class Dag:
 
         Under torchrun the first process makes the crops, and all take part in the trainings.
         """
-        launch.join_torchrun(self.options.device)
         made = []
-        for node in self._needed(targets):
-            # An input that is gone is made again only when something that needs it has to be.
-            if not launch.agreed(node.found() != node.key and self._wanted(node, targets)):
-                continue
-            if launch.is_main():
-                say(f"{node.name}: making {_short(node.makes)}")
-            self._make(node)
-            made.append(node.name)
+        with launch.joined(self.options.device):
+            for node in self._needed(targets):
+                # An input that is gone is made again only when something that needs it has to be.
+                if not launch.agreed(node.found() != node.key and self._wanted(node, targets)):
+                    continue
+                if launch.is_main():
+                    say(f"{node.name}: making {_short(node.makes)}")
+                self._make(node)
+                made.append(node.name)
         return made
 
     def _wanted(self, node: Node, targets: Iterable[str]) -> bool:

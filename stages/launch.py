@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from .batches import CropPool
 from .loop import train
 from .recipe import TrainSettings
 
-__all__ = ["TrainJob", "agreed", "is_main", "join_torchrun", "launch", "wait_for_main"]
+__all__ = ["TrainJob", "agreed", "is_main", "joined", "launch", "wait_for_main"]
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process prepares crops; torch's default is half an hour
 
@@ -60,10 +62,17 @@ def _join(device: str, local_rank: int, **meeting: Any) -> None:
     dist.init_process_group(backend, timeout=PATIENCE, **meeting)
 
 
-def join_torchrun(device: str) -> None:
-    """Join the process group that torchrun has set up; nothing without torchrun, or a second time."""
-    if under_torchrun() and not dist.is_initialized():
-        _join(device, int(os.environ.get("LOCAL_RANK", "0")))
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Within it, the processes that torchrun started are one group; without torchrun, nothing."""
+    if not under_torchrun():
+        yield
+        return
+    _join(device, int(os.environ.get("LOCAL_RANK", "0")))
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()  # gloo's threads, left running, abort a process that ends
 
 
 def agreed(decision: bool) -> bool:
@@ -107,14 +116,11 @@ def _ranked(rank: int, job: TrainJob, processes: int, folder: str) -> None:
 
 
 def launch(job: TrainJob, processes: int = 1) -> None:
-    """Run `job` in `processes` processes of this machine, or as one of torchrun's.
+    """Run `job` in `processes` processes of this machine; within `joined`, as one of torchrun's.
 
     Raises what the training raises; a failed process ends the others.
     """
-    if under_torchrun():
-        join_torchrun(job.device)
-        _train(job)
-    elif processes <= 1:
+    if dist.is_initialized() or processes <= 1:
         _train(job)
     else:
         with tempfile.TemporaryDirectory() as folder:

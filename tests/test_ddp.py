@@ -1,0 +1,123 @@
+"""Training in two processes: both hold the same weights, which are those of one process, under torchrun as well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from small import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from mtcnn.checkpoint import read
+from mtcnn.nets import NETS
+from prepare.labels import Kind
+from prepare.records import CropBatch
+from prepare.store import CropStore
+from stages import loop
+from stages.batches import CropPool
+from stages.launch import TrainJob, launch
+from stages.recipe import TrainSettings
+
+# Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
+# each do the arithmetic of one with the whole, in another order.
+EVEN = TrainSettings(epochs=2, steps=10, batch=40, rate=2e-3, warmup=5, hard=1.0, colour=0.0, ema=0.9)
+
+
+def symmetric(batch: CropBatch) -> CropBatch:
+    """Crops that look the same mirrored, with boxes that are."""
+    offsets = batch.offsets.copy()
+    offsets[:, 2] = -offsets[:, 0]
+    return replace(batch, crops=np.maximum(batch.crops, batch.crops[:, :, ::-1]), offsets=offsets)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    kinds = [Kind.NEG] * 6 + [Kind.PART] * 2 + [Kind.POS] * 2
+    batches = [symmetric(random_crops(rng, 12, kinds)) for _ in range(20)]
+    return write_crops(tmp_path_factory.mktemp("crops") / "crops.lmdb", batches, held=(3, 7))
+
+
+def job(crops: Path, folder: Path) -> TrainJob:
+    return TrainJob("pnet", "pnet", (crops,), EVEN, folder, folder / "weights.pt", "k", quiet=True)
+
+
+def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        launch(job(crops, tmp_path / str(processes)), processes)
+    one, two = (read(tmp_path / str(processes) / "weights.pt") for processes in (1, 2))
+    torch.manual_seed(EVEN.seed)
+    begun = NETS["pnet"]().state_dict()
+    differs = max(float((two.state[name] - value).abs().max()) for name, value in one.state.items())
+    moved = max(float((begun[name] - value).abs().max()) for name, value in one.state.items())
+    assert differs < 2e-4
+    assert moved > 1e-2
+    rows = [
+        [json.loads(line) for line in (tmp_path / str(p) / "metrics-pnet.jsonl").read_text().splitlines()]
+        for p in (1, 2)
+    ]
+    assert [row["epoch"] for row in rows[1]] == [0, 1], "written by one of the two"
+    assert rows[1][-1]["held_total"] == pytest.approx(rows[0][-1]["held_total"], abs=1e-3)
+
+
+def train_and_tell(rank: int, crops: str, folder: str) -> None:
+    """One of two processes; notes its weights at the end of each epoch in <folder>/<rank>-<epoch>.pt."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    judge = loop._judge
+
+    def tell(run: loop._Run, held: list[tuple[Tensor, object]]) -> dict[str, float]:
+        torch.save({**run.module.state_dict(), **{f"average.{k}": v for k, v in run.average.items()}},
+                   f"{folder}/{rank}-{run.epoch}.pt")  # fmt: skip
+        return judge(run, held)
+
+    loop._judge = tell
+    # Colours and mirroring differ between the processes here, and yet they may not drift apart.
+    settings = replace(EVEN, colour=0.3, hard=0.7)
+    loop.train(
+        "pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder), Path(folder, "w.pt"), "k", quiet=True
+    )
+    dist.destroy_process_group()
+
+
+def test_both_processes_hold_the_same_weights(crops: Path, tmp_path: Path) -> None:
+    spawn(train_and_tell, (str(crops), str(tmp_path)), nprocs=2)  # type: ignore[no-untyped-call]
+    for epoch in (1, 2):
+        first, second = (torch.load(tmp_path / f"{rank}-{epoch}.pt", weights_only=True) for rank in (0, 1))
+        assert len(first) > 10
+        assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_torchrun_on_the_real_command(tmp_path: Path) -> None:
+    """Crops made by the first process, trained by both, from an empty work folder; the same as with --processes 2."""
+    command = ["-m", "mtcnn", "train", "--net", "12", "--data", "synthetic:10", "--workers", "1", "--quiet", "--work"]
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name in ("torchrun", "spawned"):
+        write_recipes(
+            tmp_path / name, {12: (RECIPES[12][RECIPES[12].index("[mine]") : RECIPES[12].index("[train]")], "")}
+        )
+    done = subprocess.run(
+        [*runner, *command, "torchrun"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made = [line.split(":")[0] for line in done.stderr.splitlines() if ": making " in line]
+    assert made == ["crops-12", "pnet"], "each by one of the two"
+    other = mtcnn(*command[2:], "spawned", "--processes", 2, folder=tmp_path)
+    assert other.returncode == 0, other.stderr
+    one, two = (read(tmp_path / name / "models-12" / "weights-pnet.pt") for name in ("torchrun", "spawned"))
+    assert one.recipe_hash == two.recipe_hash
+    assert all(torch.equal(value, two.state[name]) for name, value in one.state.items())
+    again = subprocess.run(
+        [*runner, *command, "torchrun"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    assert ": making " not in again.stderr
+    assert "(was fresh)" in again.stdout

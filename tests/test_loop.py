@@ -1,0 +1,223 @@
+"""Training: it learns, goes on after a kill as if nothing had been, and stops when the loss is no number."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import environment, make_crops, random_crops, write_crops
+
+from mtcnn.checkpoint import load_net, read
+from mtcnn.errors import DataError, TrainingError
+from mtcnn.nets import to_input
+from prepare.labels import Kind
+from prepare.store import CropStore
+from stages.launch import TrainJob, launch
+from stages.loop import learning_rate
+from stages.recipe import Mix, TrainSettings
+
+PNET = TrainSettings(epochs=4, steps=40, batch=96, rate=4e-3, warmup=20, ema=0.98, recall=0.9)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some 3,000 crops of 30 drawn scenes, for PNet."""
+    return make_crops(tmp_path_factory.mktemp("crops") / "crops-12.lmdb", scenes=30, negatives=60, tries=8)
+
+
+def job(stores: Path, folder: Path, settings: TrainSettings = PNET, **changes: Any) -> TrainJob:
+    """A quiet training of PNet, in `folder`."""
+    whole = TrainJob("pnet", "pnet", (stores,), settings, folder, folder / "weights-pnet.pt", "key", quiet=True)
+    return replace(whole, **changes)
+
+
+def metrics(folder: Path, name: str = "pnet") -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / f"metrics-{name}.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = read(one), read(other)
+    assert first.state.keys() == second.state.keys()
+    assert all(torch.equal(value, second.state[name]) for name, value in first.state.items())
+    assert first.figures == second.figures
+
+
+@pytest.fixture(scope="module")
+def trained(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an unbroken training."""
+    folder = tmp_path_factory.mktemp("trained")
+    launch(job(crops, folder))
+    return folder
+
+
+def test_it_learns(trained: Path) -> None:
+    rows = metrics(trained)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[-1]["train_face"] < 0.8 * rows[0]["train_face"]
+    assert rows[-1]["train_box"] < 0.8 * rows[0]["train_box"]
+    assert rows[-1]["held_total"] < 0.8 * rows[0]["held_total"]
+    assert rows[-1]["held_recall"] > 0.5
+    assert all(row["held_landmark"] == row["train_landmark"] == 0 for row in rows)
+    assert (trained / "curves-pnet.png").stat().st_size > 1000
+
+
+def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
+    found = read(trained / "weights-pnet.pt")
+    assert (found.net, found.recipe_hash) == ("pnet", "key")
+    assert found.figures == {"held_total": min(row["held_total"] for row in metrics(trained)), "epochs": 4}
+    assert found.recipe["rate"] == PNET.rate
+    assert found.recipe["mix"] == {"neg": 3.0, "part": 1.0, "pos": 1.0, "landmark": 0.0}
+
+
+def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
+    """`recall` of the held faces score 0.5 or more."""
+    store = CropStore(crops)
+    rows = np.flatnonzero(store.held & (store.kinds == Kind.POS))
+    assert len(rows) > 50
+    with torch.no_grad():
+        net = load_net(trained / "weights-pnet.pt", "pnet")
+        logits = net(to_input(store.read(rows).crops)).face_logits.flatten()
+    store.close()
+    assert float((logits >= 0).float().mean()) == pytest.approx(PNET.recall, abs=2 / len(rows))
+
+
+def test_another_key_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> None:
+    first = job(crops, tmp_path, replace(PNET, epochs=1))
+    launch(first)
+    assert len(metrics(tmp_path)) == 1
+    launch(replace(first, key="other", settings=replace(PNET, epochs=2, seed=1)))
+    rows = metrics(tmp_path)
+    assert [row["epoch"] for row in rows] == [0, 1]
+    assert rows[0]["train_total"] != metrics(trained)[0]["train_total"]
+    assert read(tmp_path / "weights-pnet.pt").recipe_hash == "other"
+
+
+def test_finished_training_is_not_repeated(trained: Path, crops: Path, tmp_path: Path) -> None:
+    for name in ("train-pnet.pt", "metrics-pnet.jsonl"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    launch(job(crops, tmp_path))  # the weights were lost, the last checkpoint was not
+    assert_same_weights(tmp_path / "weights-pnet.pt", trained / "weights-pnet.pt")
+    assert metrics(tmp_path) == metrics(trained)
+
+
+def test_broken_checkpoint_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> None:
+    (tmp_path / "train-pnet.pt").write_bytes((trained / "train-pnet.pt").read_bytes()[:-100])
+    (tmp_path / "metrics-pnet.jsonl").write_text((trained / "metrics-pnet.jsonl").read_text() + '{"epoch": 4, "tra')
+    launch(job(crops, tmp_path))
+    assert_same_weights(tmp_path / "weights-pnet.pt", trained / "weights-pnet.pt")
+    assert [row["epoch"] for row in metrics(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
+    gentle = replace(PNET, epochs=1, rate=1e-6, recall=0)
+    launch(job(crops, tmp_path, gentle, start=trained / "weights-pnet.pt"))
+    before, after = read(trained / "weights-pnet.pt").state, read(tmp_path / "weights-pnet.pt").state
+    assert all(torch.allclose(value, after[name], atol=1e-3) for name, value in before.items())
+
+
+# ---- killed
+
+PROGRAM = """
+import pickle, sys
+from stages.launch import launch
+launch(pickle.load(open(sys.argv[1], "rb")))
+"""
+
+
+def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
+    given = job(crops, tmp_path)
+    (tmp_path / "job").write_bytes(pickle.dumps(given))
+    words = [sys.executable, "-c", PROGRAM, str(tmp_path / "job")]
+    for wait_for in ("metrics-pnet.jsonl", "train-pnet.pt"):  # in the first epoch; somewhere after it
+        process = subprocess.Popen(words, env=environment())
+        end = time.monotonic() + 120
+        while not (tmp_path / wait_for).exists():
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(0.1)
+        process.kill()
+        process.wait()
+        assert not given.target.exists(), "killed before its end"
+    subprocess.run(words, env=environment(), check=True)
+    assert_same_weights(given.target, trained / "weights-pnet.pt")
+    timed = {"seconds", "crops_per_second"}
+    rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics(f)] for f in (tmp_path, trained)]
+    assert rows[0] == rows[1], "every epoch once"
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
+    """ONet: dropout, landmarks and blur draw on chance as well."""
+    rng = np.random.default_rng(0)
+    kinds = [Kind.NEG, Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
+    stores = tuple(write_crops(tmp_path / n, [random_crops(rng, 48, kinds) for _ in range(8)], (1,)) for n in "ab")
+    settings = TrainSettings(epochs=3, steps=3, batch=20, mix=Mix(landmark=1), blur=0.3, warmup=2)
+    whole = TrainJob("onet", "onet", stores, settings, tmp_path / "1", tmp_path / "1" / "w.pt", "k", quiet=True)
+    launch(whole)
+    broken = replace(whole, folder=tmp_path / "2", target=tmp_path / "2" / "w.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        save = torch.save
+
+        def killed(state: Any, path: Path) -> None:
+            if state["epoch"] > epochs:
+                raise KeyboardInterrupt
+            save(state, path)
+
+        patch.setattr(torch, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            launch(broken)
+    launch(broken)
+    assert_same_weights(whole.target, broken.target)
+    assert [row["epoch"] for row in metrics(broken.folder, "onet")] == [0, 1, 2]
+
+
+# ---- what cannot go on
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_loss_that_is_no_number(crops: Path, tmp_path: Path, processes: int) -> None:
+    wild = replace(PNET, rate=1e30, warmup=0)
+    with pytest.raises(
+        TrainingError, match=r"the loss of pnet is (nan|inf) at step \d+; expected a finite number"
+    ) as e:
+        launch(job(crops, tmp_path, wild), processes)
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / "weights-pnet.pt").exists()
+
+
+def test_missing_crops(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no LANDMARK crops"):
+        launch(job(crops, tmp_path, replace(PNET, mix=Mix(landmark=1))))
+    with pytest.raises(DataError, match="no crops at"):
+        launch(job(tmp_path / "nothing", tmp_path))
+
+
+def test_no_held_images(tmp_path: Path) -> None:
+    stores = make_crops(tmp_path / "crops", scenes=4, held=0)
+    launch(job(stores, tmp_path, replace(PNET, epochs=1, steps=2)))
+    assert math.isfinite(metrics(tmp_path)[0]["held_total"]), "judged on training crops then"
+
+
+def test_rate_warms_up_and_falls() -> None:
+    settings = TrainSettings(epochs=4, steps=100, rate=0.01, warmup=50)
+    rates = [learning_rate(step, settings) for step in range(400)]
+    assert rates[0] == pytest.approx(0.01 / 50)
+    assert rates[49] == pytest.approx(0.01)
+    assert rates[50] == pytest.approx(0.01)
+    assert rates[225] == pytest.approx(0.01 * (0.01 + 0.99 / 2)), "half of the way down"
+    assert rates[399] == pytest.approx(0.01 * 0.01, rel=0.02)
+    assert all(low < high for low, high in itertools.pairwise(rates[:50]))
+    assert all(high > low for high, low in itertools.pairwise(rates[50:]))
+    assert all(math.isfinite(learning_rate(step, TrainSettings(epochs=1, steps=5, warmup=9))) for step in range(5))
