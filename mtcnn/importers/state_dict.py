@@ -1,0 +1,56 @@
+"""The weights of facenet-pytorch: pnet.pt, rnet.pt and onet.pt, or the `state_dict()` of its MTCNN in one file."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import CheckpointError
+from .layers import Found, Layer, Orientation
+
+__all__ = ["read_state_dict"]
+
+ORIENTATION = Orientation(swapped=False, flattened="xyc")
+
+# Its own names, for other projects have the same shapes in another orientation.
+_NAME = re.compile(r"(?:([pro]net)\.)?((?:conv|dense|prelu)\d(?:_\d)?)\.(weight|bias)")
+
+
+def read_state_dict(data: bytes) -> list[Found]:
+    """The layers of each net in a .pt file. Raises CheckpointError when it is damaged, or no such state_dict."""
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types, and its words would advise to load without the safety
+        raise CheckpointError(
+            "truncated, or more than a table of tensors; expected a state_dict; copy it again"
+        ) from error
+    if isinstance(state, dict) and {"format", "net"} <= state.keys():
+        raise CheckpointError("is a checkpoint of this project already; name its folder with --models")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError("holds no state_dict; expected a table of tensors")
+    nets: dict[str, dict[str, dict[str, NDArray[Any]]]] = defaultdict(lambda: defaultdict(dict))
+    for name, value in state.items():
+        match = _NAME.fullmatch(str(name))
+        if match is None:
+            raise CheckpointError(f"holds a parameter {name}; expected names such as conv1.weight and prelu1.weight")
+        net, layer, role = match.groups(default="")
+        nets[net][layer][role] = value.detach().to(torch.float32).numpy()
+    return [Found(_layers(parts), ORIENTATION) for parts in nets.values()]
+
+
+def _layers(parts: dict[str, dict[str, NDArray[Any]]]) -> list[Layer]:
+    layers: list[Layer] = []
+    for name, values in parts.items():
+        if name.startswith("prelu") and layers and "weight" in values:
+            layers[-1] = layers[-1]._replace(slope=values["weight"])
+        elif values.keys() == {"weight", "bias"}:
+            layers.append(Layer(values["weight"], values["bias"]))
+        else:
+            raise CheckpointError(f"holds {name} with {', '.join(values)}; expected weight and bias")
+    return layers
