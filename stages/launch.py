@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -89,11 +91,25 @@ def wait_for_main() -> None:
         dist.barrier()
 
 
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed instead of handing it back to the system; nothing on other C libraries.
+
+    Each step frees and takes the same tens of megabytes. Taking them anew means a page fault every 4 KiB, a tenth of a
+    training step.
+    """
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(mmap_max, 0)
+
+
 def _train(job: TrainJob) -> None:
     # One thread a process: on the small layers of these nets a second thread costs more than it gives, and several
     # processes, each with its own, use the cores better.
     if job.device == "cpu":
         torch.set_num_threads(1)
+        _keep_freed_memory()
     stores = [CropStore(path) for path in job.stores]
     start = None if job.start is None else read(job.start).state
     pool = CropPool(stores)
