@@ -50,9 +50,13 @@ class RunLog:
             from matplotlib.figure import Figure
         except ImportError:
             return
-        panels = ["face", "box", "landmark", "recall"]
-        figure = Figure(figsize=(12, 3), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        panels = [
+            name for name in ("face", "box", "landmark", "recall") if any(row.get(f"held_{name}") for row in self.rows)
+        ]
+        if not panels:
+            return
+        figure = Figure(figsize=(3.5 * len(panels), 3), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for part in ("train", "held"):
                 key = f"{part}_{name}"
                 points = [(row["epoch"], row[key]) for row in self.rows if row.get(key) is not None]
