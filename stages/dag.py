@@ -200,7 +200,7 @@ class Dag:
             then = json.loads(self._note(node).read_text())
         except (OSError, json.JSONDecodeError):
             return "made by another recipe or from other inputs"
-        changed = [name for name, value in node.parts.items() if then.get(name) != value]
+        changed = [name for name in {**node.parts, **then} if then.get(name) != node.parts.get(name)]
         return f"changed: {', '.join(changed)}" if changed else "its format has changed"
 
     def _note(self, node: Node) -> Path:

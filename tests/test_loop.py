@@ -69,13 +69,15 @@ def test_it_learns(trained: Path) -> None:
     assert rows[-1]["held_total"] < 0.8 * rows[0]["held_total"]
     assert rows[-1]["held_recall"] > 0.5
     assert all(row["held_landmark"] == row["train_landmark"] == 0 for row in rows)
+    for row in rows:
+        assert row["held_merit"] == pytest.approx(row["held_recall"] - PNET.box * row["held_box"], abs=2e-5)
     assert (trained / "curves-pnet.png").stat().st_size > 1000
 
 
 def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
     found = read(trained / "weights-pnet.pt")
     assert (found.net, found.recipe_hash) == ("pnet", "key")
-    assert found.figures == {"held_total": min(row["held_total"] for row in metrics(trained)), "epochs": 4}
+    assert found.figures == {"held_merit": max(row["held_merit"] for row in metrics(trained)), "epochs": 4}
     assert found.recipe["rate"] == PNET.rate
     assert found.recipe["mix"] == {"neg": 3.0, "part": 1.0, "pos": 1.0, "landmark": 0.0}
 

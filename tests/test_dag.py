@@ -1,0 +1,326 @@
+"""The graph of stages: what is made from what, what a change makes stale, and what is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small import random_crops, write_crops
+
+from mtcnn.checkpoint import Checkpoint, write
+from mtcnn.errors import MtcnnError, RecipeError
+from mtcnn.nets import NETS
+from prepare.labels import Kind
+from prepare.mine import MineSettings
+from prepare.records import ImageRecord
+from prepare.sample import CropSettings
+from prepare.store import CropWriter
+from stages.dag import Dag, Node, data_key
+from stages.recipe import Mix, Recipe, TrainSettings
+
+CHAIN = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
+RECORDS = [ImageRecord(Path("a.jpg"), np.array([[1, 2, 30, 40]])), ImageRecord(Path("b.jpg"))]
+RECIPES = {
+    "pnet": Recipe("pnet", mine=MineSettings((0.3,)), draft=TrainSettings(epochs=2)),
+    "rnet": Recipe("rnet", mine=MineSettings((0.3,))),
+    "onet": Recipe(
+        "onet", crops=CropSettings(landmarks=2), mine=MineSettings((0.3, 0.1)), train=TrainSettings(mix=Mix(landmark=1))
+    ),
+}
+
+
+def graph(work: Path, records: list[ImageRecord] = RECORDS, hard_from: str | None = None, **recipes: Recipe) -> Dag:
+    """A graph whose stages write empty files with the right keys instead of working."""
+    dag = Dag(work, {**RECIPES, **recipes}, lambda: records, hard_from={"onet": hard_from} if hard_from else None)
+    for name, node in dag.nodes.items():
+        dag.nodes[name] = replace(node, run=_pretend(node))
+    return dag
+
+
+def _pretend(node: Node) -> Callable[[], None]:
+    def crops() -> None:
+        write_crops(node.makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=node.key)
+
+    def weights() -> None:
+        net = node.name.removesuffix("-draft")
+        write(node.makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=node.key))
+
+    return weights if node.makes.suffix == ".pt" else crops
+
+
+def states(dag: Dag) -> dict[str, str]:
+    return {state.name: state.state for state in dag.status()}
+
+
+def reasons(dag: Dag) -> dict[str, str]:
+    return {state.name: state.reason for state in dag.status() if state.state != "fresh"}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A work folder in which all is fresh."""
+    dag = graph(tmp_path)
+    assert dag.ensure(*dag.nodes) == CHAIN
+    return tmp_path
+
+
+def train(net: str, **changes: object) -> dict[str, Recipe]:
+    return {net: replace(RECIPES[net], train=replace(RECIPES[net].train, **changes))}  # type: ignore[arg-type]
+
+
+def mine(net: str, **changes: object) -> dict[str, Recipe]:
+    before = RECIPES[net].mine
+    assert before is not None
+    return {net: replace(RECIPES[net], mine=replace(before, **changes))}  # type: ignore[arg-type]
+
+
+def crops(net: str, **changes: object) -> dict[str, Recipe]:
+    return {net: replace(RECIPES[net], crops=replace(RECIPES[net].crops, **changes))}  # type: ignore[arg-type]
+
+
+# ---- the chain
+
+
+def test_what_needs_what(tmp_path: Path) -> None:
+    assert {name: node.needs for name, node in graph(tmp_path).nodes.items()} == {
+        "crops-12": (),
+        "pnet-draft": ("crops-12",),
+        "crops-12-hard": ("pnet-draft",),
+        "pnet": ("crops-12", "crops-12-hard"),
+        "crops-24": ("pnet",),
+        "rnet": ("crops-24",),
+        "crops-48": ("pnet", "rnet"),
+        "onet": ("crops-48",),
+    }
+
+
+def test_what_lies_where(tmp_path: Path) -> None:
+    found = {name: node.makes.relative_to(tmp_path).as_posix() for name, node in graph(tmp_path).nodes.items()}
+    assert found == {
+        "crops-12": "crops-12.lmdb",
+        "pnet-draft": "draft/models-12/weights-pnet.pt",
+        "crops-12-hard": "crops-12-hard.lmdb",
+        "pnet": "models-12/weights-pnet.pt",
+        "crops-24": "crops-24.lmdb",
+        "rnet": "models-24/weights-rnet.pt",
+        "crops-48": "crops-48.lmdb",
+        "onet": "models-48/weights-onet.pt",
+    }
+
+
+def test_without_a_draft_pnet_has_sampled_crops_alone(tmp_path: Path) -> None:
+    dag = graph(tmp_path, pnet=Recipe("pnet"))
+    assert list(dag.nodes) == ["crops-12", "pnet", *CHAIN[4:]]
+    assert dag.nodes["pnet"].needs == ("crops-12",)
+
+
+def test_hard_from_pnet_leaves_rnet_out_of_onets_mining(made: Path) -> None:
+    dag = graph(made, hard_from="pnet")
+    assert dag.nodes["crops-48"].needs == ("pnet",)
+    assert reasons(dag) == {"crops-48": "changed: rnet", "onet": "changed: crops-48"}
+    assert dag.ensure("onet") == ["crops-48", "onet"]
+    assert reasons(graph(made)) == {"crops-48": "changed: rnet", "onet": "changed: crops-48"}, "and back"
+
+
+def test_only_what_a_target_needs_is_made(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert graph(tmp_path).ensure("crops-12-hard", say=said.append) == CHAIN[:3]
+    assert [line.split(":")[0] for line in said] == CHAIN[:3]
+    assert graph(tmp_path).ensure("rnet") == CHAIN[3:6]
+    assert graph(tmp_path).ensure("pnet", "crops-24") == []
+
+
+def test_unknown_target(tmp_path: Path) -> None:
+    with pytest.raises(MtcnnError, match="no stage named znet; expected one of crops-12, pnet-draft"):
+        graph(tmp_path).ensure("znet")
+
+
+# ---- what a change makes stale
+
+
+def test_all_fresh_is_left_alone(made: Path) -> None:
+    dag = graph(made)
+    assert states(dag) == dict.fromkeys(CHAIN, "fresh")
+    assert dag.ensure(*dag.nodes) == []
+
+
+def test_onets_rate_concerns_onet_alone(made: Path) -> None:
+    dag = graph(made, **train("onet", rate=1e-4))
+    assert reasons(dag) == {"onet": "changed: recipe section [train]"}
+    assert dag.ensure(*dag.nodes) == ["onet"]
+    assert states(dag) == dict.fromkeys(CHAIN, "fresh")
+
+
+def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
+    dag = graph(made, **train("pnet", epochs=3))
+    assert reasons(dag) == {
+        "pnet": "changed: recipe section [train]",
+        "crops-24": "changed: pnet",
+        "rnet": "changed: crops-24",
+        "crops-48": "changed: pnet, rnet",
+        "onet": "changed: crops-48",
+    }
+    assert dag.ensure(*dag.nodes) == CHAIN[3:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        (train("rnet", seed=1), "rnet"),
+        (mine("rnet", most_neg=5), "crops-24"),
+        (mine("onet", thresholds=(0.5, 0.5)), "crops-48"),
+        (crops("onet", near=9), "crops-48"),
+        (mine("pnet", most_pos=1), "crops-12-hard"),
+        ({"pnet": replace(RECIPES["pnet"], draft=TrainSettings(epochs=1))}, "pnet-draft"),
+        (crops("pnet", held=7.0), "crops-12"),
+        ({"rnet": replace(RECIPES["rnet"], seed=5)}, "crops-24"),
+    ],
+)
+def test_a_change_reaches_just_what_is_behind_it(made: Path, changes: dict[str, Recipe], first: str) -> None:
+    dag = graph(made, **changes)
+    stale = [name for name, state in states(dag).items() if state == "stale"]
+    assert stale == CHAIN[CHAIN.index(first) :]
+
+
+def test_other_labels_make_all_stale(made: Path) -> None:
+    dag = graph(made, [*RECORDS, ImageRecord(Path("c.jpg"))])
+    assert states(dag) == dict.fromkeys(CHAIN, "stale")
+    assert reasons(dag)["crops-12"] == "changed: data"
+    assert reasons(dag)["crops-24"] == "changed: data, pnet"
+
+
+def test_the_data_key_sees_names_boxes_points_and_flags() -> None:
+    record = ImageRecord(Path("a.jpg"), np.array([[1, 2, 30, 40]]))
+    other = [
+        replace(record, path=Path("b.jpg")),
+        replace(record, boxes=record.boxes + 1),
+        replace(record, landmarks=np.zeros((1, 5, 2))),
+        replace(record, ignore=np.array([True])),
+        replace(record, complete=False),
+    ]
+    assert len({data_key([one]) for one in [record, *other]}) == 6
+    assert data_key([record, other[0]]) != data_key([other[0], record])
+    moved = replace(record, path=Path("elsewhere") / "a.jpg")
+    assert data_key([moved]) == data_key([record]), "a folder that moved holds the same images"
+
+
+def test_keys_stay(tmp_path: Path) -> None:
+    """A key that changes by itself makes all that people have trained stale. Change these on purpose only."""
+    keys = {name: node.key for name, node in graph(tmp_path).nodes.items()}
+    assert keys["crops-12"] == "fb8631f6c48787a6"
+    assert keys["onet"] == "14ee2d0a7e92764c"
+
+
+def test_options_are_no_part_of_a_key(tmp_path: Path) -> None:
+    from stages.dag import Options
+
+    other = Dag(tmp_path / "b", RECIPES, lambda: RECORDS, Options(7, 3, "cuda", True))
+    assert {n: node.key for n, node in other.nodes.items()} == {
+        n: node.key for n, node in graph(tmp_path).nodes.items()
+    }
+
+
+# ---- what is gone, or half there
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    dag = graph(tmp_path)
+    assert states(dag) == dict.fromkeys(CHAIN, "missing")
+    assert reasons(dag)["crops-24"].startswith("nothing at ")
+    assert reasons(dag)["crops-24"].endswith("crops-24.lmdb")
+
+
+def test_an_input_that_is_gone_is_made_when_it_is_needed(made: Path) -> None:
+    for name in ("data.mdb", "lock.mdb"):
+        (made / "crops-24.lmdb" / name).unlink(missing_ok=True)
+    dag = graph(made)
+    assert states(dag) == {**dict.fromkeys(CHAIN, "fresh"), "crops-24": "missing"}
+    assert dag.ensure("rnet", "onet") == [], "rnet is there, and nobody asks for its crops"
+    changed = graph(made, **train("rnet", rate=1e-4))
+    assert changed.ensure("rnet") == ["crops-24", "rnet"]
+
+
+def test_deleted_weights(made: Path) -> None:
+    (made / "models-24" / "weights-rnet.pt").unlink()
+    dag = graph(made)
+    assert reasons(dag) == {"rnet": f"nothing at {made / 'models-24' / 'weights-rnet.pt'}"}
+    assert dag.ensure("onet") == []
+    assert dag.ensure("rnet") == ["rnet"]
+    assert states(graph(made)) == dict.fromkeys(CHAIN, "fresh"), "made from the same, so nothing behind it is stale"
+
+
+def test_begun_crops(made: Path) -> None:
+    dag = graph(made)
+    with CropWriter(dag.nodes["crops-12"].makes, 12, dag.nodes["crops-12"].key + "x"):
+        pass
+    assert reasons(dag)["crops-12"].endswith("crops-12.lmdb (begun, not complete)")
+    assert dag.ensure(*dag.nodes) == ["crops-12"]
+
+
+def test_truncated_weights(made: Path) -> None:
+    path = made / "models-12" / "weights-pnet.pt"
+    path.write_bytes(path.read_bytes()[:500])
+    assert states(graph(made))["pnet"] == "missing"
+    assert graph(made).ensure("pnet") == ["pnet"]
+
+
+@pytest.mark.parametrize("note", [None, "{"])
+def test_without_its_note_the_reason_is_general(made: Path, note: str | None) -> None:
+    path = made / "nodes" / "onet.json"
+    path.unlink()
+    if note is not None:
+        path.write_text(note)
+    dag = graph(made, **train("onet", rate=1e-4))
+    assert reasons(dag) == {"onet": "made by another recipe or from other inputs"}
+
+
+def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> None:
+    """Somebody copies in the pnet of another recipe, then asks what is up."""
+    other = graph(made / "other", **train("pnet", rate=1e-4))
+    other.ensure("pnet")
+    (made / "models-12" / "weights-pnet.pt").write_bytes(other.nodes["pnet"].makes.read_bytes())
+    dag = graph(made)
+    assert states(dag)["pnet"] == "stale"
+    assert reasons(dag)["crops-24"] == "pnet is stale"
+    assert reasons(dag)["onet"] == "crops-48 is stale"
+
+
+def test_a_failure_is_not_noted(made: Path) -> None:
+    dag = graph(made, **train("pnet", rate=1e-4))
+
+    def fails() -> None:
+        raise MtcnnError("out of luck")
+
+    dag.nodes["crops-24"] = replace(dag.nodes["crops-24"], run=fails)
+    with pytest.raises(MtcnnError, match="out of luck"):
+        dag.ensure("onet")
+    found = states(dag)
+    assert (found["pnet"], found["crops-24"], found["onet"]) == ("fresh", "stale", "stale")
+
+
+# ---- recipes that cannot work are refused before anything is made
+
+
+@pytest.mark.parametrize(("hard_from", "nets"), [(None, "pnet, rnet"), ("rnet", "pnet, rnet")])
+def test_a_threshold_for_each_net_that_mines(tmp_path: Path, hard_from: str | None, nets: str) -> None:
+    with pytest.raises(
+        RecipeError, match=rf"recipe-onet.toml: mine.thresholds is \[0.4\]; expected one for each of {nets}"
+    ):
+        graph(tmp_path, hard_from=hard_from, **mine("onet", thresholds=(0.4,)))
+    assert graph(tmp_path, hard_from="pnet", **mine("onet", thresholds=(0.4,))).nodes
+
+
+def test_a_source_that_asks_for_records_once(tmp_path: Path) -> None:
+    asked = []
+
+    def records() -> list[ImageRecord]:
+        asked.append(1)
+        return RECORDS
+
+    dag = Dag(tmp_path, RECIPES, records)
+    dag.status()
+    assert dag.records is RECORDS
+    assert len(asked) == 1
