@@ -37,6 +37,9 @@ def _end_with_parent() -> None:
 def _start(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
+    # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
