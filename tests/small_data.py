@@ -86,7 +86,7 @@ def to_xywh(boxes: NDArray[Any], *more: float) -> list[list[float]]:
 def lay_out(folder: Path, count: int = 3) -> Path:
     """Everything that the commands in the documentation name, in one folder, by those names. Returns it.
 
-    photo.jpg  photos/  images/<event>/  originalPics/      the same drawn scenes
+    photo.jpg  img.jpg  photos/  images/<event>/  originalPics/    the same drawn scenes
     ground_truth/  list.txt  labels.txt                     WIDER FACE: official lists, names, labels as text
     found.tar.xz  found.zip                                 detections of all scenes
     FDDB-folds/  sizes.csv  result.txt                      FDDB: the scenes' faces as ellipses, one fold
@@ -118,7 +118,8 @@ def _write_photos(folder: Path, drawn: Mapping[str, tuple[Any, ...]]) -> None:
         for path in (f"images/{name}", f"photos/{i}", f"originalPics/2002/07/24/big/img_{i}"):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             save_image(folder / f"{path}.jpg", image)
-    save_image(folder / "photo.jpg", next(iter(drawn.values()))[0])
+    for path in ("photo.jpg", "img.jpg"):
+        save_image(folder / path, next(iter(drawn.values()))[0])
 
 
 def _write_found(folder: Path, found: Rows) -> None:

@@ -1,0 +1,174 @@
+"""Every command line of the documentation runs: the `sh` blocks of README.md, CONTRIBUTING.md and docs/*.md.
+
+The lines are run as they stand, in a folder where `small_data.lay_out` has made all files that they name: a page that
+names a new file needs it there. Options that keep a run small (SMALL) are added where the line lacks them. What cannot
+be run here (NOT_RUN, MEASURED) is parsed with its real arguments; what is no command of this project (OTHER) is left
+out. Anything else fails, so that nothing is passed over unseen.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+from small_data import lay_out
+
+from cli import main
+from prepare.sources import remember_sources
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+SMALL = {"--models": "work", "--workers": "1", "--repeats": "1", "--limit": "1", "--min-face": "40"}
+NOT_RUN = {
+    **dict.fromkeys(("prepare", "train", "run"), "takes minutes; other tests train from end to end"),
+    "weights": "needs files of other projects",
+    "export": "needs the packages of an extra",
+}
+MEASURED = {"results.md"}  # its commands name the real data that its figures come from
+OTHER = {"make", "pip", "python", "torchrun", ".venv/bin/python"}  # installations, and scripts that others test
+OUTPUTS = {"--plot", "--write", "--draw", "--preview"}  # what they name must be there afterwards
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def command_lines(page: Path) -> Iterator[list[str]]:
+    """The words of each line of a page's `sh` blocks: no comment, no redirection, continued lines joined."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            ends = [i for i, word in enumerate(words) if word in (">", ">>", "|")]
+            if words := words[: ends[0]] if ends else words:
+                yield words
+
+
+def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The click command of `mtcnn ...`, and its arguments."""
+    command: click.Command = main
+    rest = words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+def parse(words: list[str]) -> None:
+    """Raises click's UsageError when the command does not take these arguments."""
+    command, rest = find_command(words)
+    with suppress(click.exceptions.Exit):  # of --help
+        command.make_context("mtcnn", rest)
+
+
+def small(words: list[str]) -> list[str]:
+    """The arguments of a line, with SMALL where the command has the option and the line does not use it."""
+    known = {name for parameter in find_command(words)[0].params for name in parameter.opts}
+    added = [(name, value) for name, value in SMALL.items() if name in known and name not in words]
+    return [*words[1:], *(word for pair in added for word in pair)]
+
+
+ALL = [(page, words) for page in PAGES for words in command_lines(page)]
+OURS = [(page, words) for page, words in ALL if words[0] == "mtcnn"]
+RUN = [(page, words) for page, words in OURS if words[1] not in NOT_RUN and page.name not in MEASURED]
+_names = [f"{page.stem}: {' '.join(words)}" for page, words in RUN]
+
+
+def test_there_are_lines_to_run() -> None:
+    """The pages that must have some, in case a change of their form hides them all."""
+    assert {"README", "evaluation"} <= {page.stem for page, _ in RUN}
+    assert {words[1] for _, words in RUN} >= {"detect", "eval", "bench", "status"}
+    assert {words[1] for _, words in OURS} >= {"run"}
+
+
+def test_every_line_is_ours_or_left_out_on_purpose() -> None:
+    unknown = [f"{page.name}: {' '.join(words)}" for page, words in ALL if words[0] not in {"mtcnn", *OTHER}]
+    assert not unknown, "lines of another program: add it to OTHER, or mark the block as no sh"
+
+
+@pytest.mark.parametrize("words", [words for _, words in OURS], ids=" ".join)
+def test_lines_parse(words: list[str]) -> None:
+    parse(words)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Path:
+    """All that the pages name; `work` holds nets of random weights and drawn scenes as its source."""
+    made = lay_out(tmp_path_factory.mktemp("docs"))
+    for path in random_models.rglob("*.pt"):
+        target = made / "work" / path.relative_to(random_models)
+        target.parent.mkdir(parents=True)
+        target.write_bytes(path.read_bytes())
+    remember_sources(made / "work", ["synthetic:2"])
+    return made
+
+
+@pytest.fixture
+def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # two threads on a busy core take minutes
+    return folder
+
+
+@pytest.mark.parametrize("words", [words for _, words in RUN], ids=_names)
+def test_lines_run(words: list[str], inside: Path) -> None:
+    pytest.importorskip("scipy")
+    pytest.importorskip("matplotlib")
+    outputs = [value for option, value in pairwise(words) if option in OUTPUTS]
+    done = CliRunner().invoke(main, small(words), prog_name="mtcnn")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout
+    written = [path for value in outputs for path in inside.glob(f"{value}*")]
+    assert bool(written) is bool(outputs)
+    for path in written:  # so that the next line has to write its own
+        path.rename(path.with_name(f"done-{len(list(inside.iterdir()))}-{path.name}"))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "evaluation.md"], ids=lambda page: page.stem)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the page evaluates detections of one data set on another
+def test_python_examples_run(page: Path, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, for the later ones use names of the earlier."""
+    pytest.importorskip("scipy")
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("mtcnn.cascade.packaged_weights", lambda: inside / "work")
+    names: dict[str, Any] = {}
+    examples = blocks(page, "python")
+    assert examples
+    for example in examples:
+        with redirect_stdout(io.StringIO()):
+            exec(compile(example, str(page), "exec"), names)
+
+
+def help_lines(command: click.Command = main) -> Iterator[str]:
+    """The example lines in the help texts of a command and those below it."""
+    for line in (command.help or "").splitlines():
+        if line.strip().startswith("mtcnn "):
+            yield re.split(r"\s{2,}", line.strip())[0]
+    for child in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from help_lines(child)
+
+
+@pytest.mark.parametrize("line", sorted(set(help_lines())))
+def test_examples_of_the_help_texts_parse(line: str) -> None:
+    parse(shlex.split(line.split(" > ")[0]))
+
+
+def test_a_wrong_line_is_noticed() -> None:
+    with pytest.raises(click.UsageError):
+        parse(shlex.split("mtcnn detect photo.jpg --drow x"))
+    with pytest.raises(click.UsageError):
+        parse(shlex.split("mtcnn eval wider found"))
+    with pytest.raises(KeyError):
+        parse(shlex.split("mtcnn evil wider found"))
+    assert small(shlex.split("mtcnn detect x --min-face 9")) == ["detect", "x", "--min-face", "9", "--models", "work"]
