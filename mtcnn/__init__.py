@@ -16,14 +16,15 @@ from .types import Faces, ImageSize
 
 if TYPE_CHECKING:
     from .cascade import Detector
+    from .compat import MTCNN
     from .draw import draw_faces
     from .images import read_image
 
-__all__ = ["Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
+__all__ = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
 __version__ = "0.1.0"
 
 # These load torch, Numba or OpenCV, which takes seconds; `mtcnn --help` and `import mtcnn` should not wait for them.
-_LAZY = {"Detector": "cascade", "draw_faces": "draw", "read_image": "images"}
+_LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "draw", "read_image": "images"}
 
 
 def __getattr__(name: str) -> Any:

@@ -30,8 +30,8 @@ from ..checkpoint import read, weights_path
 from ..errors import CheckpointError
 from ..nets import SIZES, to_input
 from ..nms import nms
-from ..pyramid import CELL
-from ..types import Faces
+from ..pyramid import CELL, level_sizes
+from ..types import Faces, ImageSize
 
 __all__ = ["ARITHMETICS", "Arithmetic", "OldProposer", "OldRefiner", "adopt_arithmetic"]
 
@@ -63,7 +63,7 @@ class Arithmetic(NamedTuple):
 
 def _resize_torch(image: Array, height: int, width: int) -> Array:
     """Means over whole pixels: windows from floor(i * step) to ceil((i + 1) * step). Enlarging repeats pixels."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).to(torch.float32)  # (H, W, 3) -> (3, H, W)
+    pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
     small = torch.nn.functional.adaptive_avg_pool2d(pixels[None], (height, width))[0]
     return small.permute(1, 2, 0).double().numpy()  # (3, h, w) -> (h, w, 3)
 
@@ -88,10 +88,10 @@ class OldProposer(PNetProposer):
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         found = [(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))]
-        short, scale = min(image.shape[:2]) * CELL / self.min_face, CELL / self.min_face
-        while short >= CELL:
+        scale = CELL / self.min_face
+        for _ in level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor):
             found.append(self._scaled(image, scale))
-            short, scale = short * self.scale_factor, scale * self.scale_factor
+            scale *= self.scale_factor
         cells, scores, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
         kept = _nms(cells, scores, 0.7, self.arithmetic.closed)
         return Faces(box.decode_offsets(cells[kept], offsets[kept]), scores[kept])

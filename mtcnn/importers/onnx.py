@@ -23,6 +23,7 @@ __all__ = ["read_onnx"]
 GRAPH, NODE, INITIALIZER = 7, 1, 5
 INPUT, OPERATOR = 1, 4
 DIMS, DATA_TYPE, FLOAT_DATA, NAME, RAW_DATA = 1, 2, 4, 8, 9
+OPERATORS = ("Conv", "MatMul", "Add", "PRelu")  # those with weights
 FLOAT = 1  # a value of TensorProto.DataType
 
 ORIENTATION = Orientation(swapped=True, flattened="xyc")
@@ -38,7 +39,8 @@ def read_onnx(data: bytes) -> list[Found]:
     unbiased: list[NDArray[Any]] = []  # two or three heads multiply first and add later, in the same order
     for node in graphs[0].messages(NODE):
         operator = (node.texts(OPERATOR) or [""])[0]
-        values = [_array(tensors[name]) for name in node.texts(INPUT) if name in tensors]
+        inputs = node.texts(INPUT) if operator in OPERATORS else []
+        values = [_array(tensors[name]) for name in inputs if name in tensors]
         if operator == "Conv" and len(values) == 2:
             layers.append(Layer(*values))
         elif operator == "MatMul" and len(values) == 1:

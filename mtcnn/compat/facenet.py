@@ -1,0 +1,139 @@
+"""The calls of facenet-pytorch's MTCNN."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..types import Faces, ImageSize
+from .finder import FilePath, Finder, as_batch, loaded, objects, pixels_of
+from .selection import best_face, extract_face
+
+__all__ = ["FacenetCalls"]
+
+Array = NDArray[Any]
+
+
+class FacenetCalls(Finder):
+    """`detect`, the call itself, `select_boxes` and `extract`."""
+
+    image_size: int
+    margin: int
+    post_process: bool
+    select_largest: bool
+    selection_method: str
+    keep_all: bool
+
+    def detect(self, img: Any, landmarks: bool = False) -> tuple[Any, ...]:
+        """Boxes, probabilities and, when asked for, landmarks of one image or of a batch.
+
+        img  a Pillow image, an array or tensor (H, W, 3), RGB from 0 to 255, or whatever `read_image` takes. A batch is
+             a list or tuple of those, of any sizes, or an array or tensor (B, H, W, 3).
+
+        For one image: float32 (N, 4) xyxy pixels, float32 (N,), float32 (N, 5, 2) x y, ordered as `select_largest`
+        says; without a face None, [None] and None. For a batch: object arrays (B,) of these.
+        """
+        images, batch = as_batch(img)
+        found = [self._ordered(self.find(pixels_of(image))) for image in images]
+        columns = (
+            [faces.boxes if len(faces) else None for faces in found],
+            [faces.scores if len(faces) else np.array([None]) for faces in found],
+            [faces.landmarks if len(faces) else None for faces in found],
+        )
+        results = tuple(objects(column) if batch else column[0] for column in columns)
+        return results if landmarks else results[:2]
+
+    def __call__(self, img: Any, save_path: Any = None, return_prob: bool = False) -> Any:
+        """Faces as tensors, ready for a recognition net; with `return_prob` a pair of those and their probabilities.
+
+        img        as for `detect`.
+        save_path  also write each face there, before post-processing. A list of paths for a batch. With `keep_all`, the
+                   second face goes to NAME_2.png, and so on.
+
+        For one image: float32 (3, image_size, image_size), with `keep_all` (N, 3, image_size, image_size), or None. For
+        a batch: a list of these. The probability is a float, or None; with `keep_all` and for batches, what `detect` or
+        `select_boxes` gives.
+        """
+        images, batch = as_batch(img)
+        read: Any = [loaded(image) for image in images] if batch else loaded(img)
+        boxes, probs, points = self.detect(read, landmarks=True)
+        if not self.keep_all:
+            boxes, probs, points = self.select_boxes(boxes, probs, points, read, method=self.selection_method)
+        faces = self.extract(read, boxes, save_path)
+        return (faces, probs) if return_prob else faces
+
+    forward = __call__
+
+    def select_boxes(
+        self,
+        all_boxes: Any,
+        all_probs: Any,
+        all_points: Any,
+        imgs: Any,
+        method: str = "probability",
+        threshold: float = 0.9,
+        center_weight: float = 2.0,
+    ) -> tuple[Any, Any, Any]:
+        """One face of each image, out of what `detect` gave for `imgs`; `selection.best_face` explains the settings.
+
+        For one image: (1, 4), a float and (1, 5, 2), or three times None. For a batch: object arrays (B,) of (1, 4),
+        (1,) and (1, 5, 2), or None, [None] and None.
+        """
+        images, batch = as_batch(imgs)
+        columns = (all_boxes, all_probs, all_points) if batch else ([all_boxes], [all_probs], [all_points])
+        rows = zip(*columns, strict=True)
+        chosen: list[tuple[Any, Any, Any]] = []
+        for (boxes, probs, points), image in zip(rows, images, strict=True):
+            best = None if boxes is None else best_face(method, boxes, probs, _size(image), threshold, center_weight)
+            if best is None:
+                chosen.append((None, np.array([None]), None))
+            else:
+                chosen.append((boxes[[best]], probs[[best]], None if points is None else points[[best]]))
+        if batch:
+            first, second, third = (objects(row[column] for row in chosen) for column in range(3))
+            return first, second, third
+        boxes, probs, points = chosen[0]
+        return boxes, None if boxes is None else float(probs[0]), points
+
+    def extract(self, img: Any, batch_boxes: Any, save_path: Any = None) -> Any:
+        """Face tensors of boxes as `detect` or `select_boxes` gives them, or None for None. See the call itself."""
+        images, batch = as_batch(img)
+        boxes = list(batch_boxes) if batch else [batch_boxes]
+        paths = [save_path] if isinstance(save_path, str | PathLike) else list(save_path or [None] * len(images))
+        if not len(images) == len(boxes) == len(paths):
+            counts = f"{len(images)} images, {len(boxes)} sets of boxes and {len(paths)} paths"
+            raise ValueError(f"{counts}; expected as many of each")
+        faces = [
+            None if some is None else self._extracted(loaded(image), some, path)
+            for image, some, path in zip(images, boxes, paths, strict=True)
+        ]
+        return faces if batch else faces[0]
+
+    def _extracted(self, image: NDArray[np.uint8] | Image.Image, boxes: Array, path: FilePath | None) -> Tensor:
+        faces = []
+        for i, face_box in enumerate(boxes if self.keep_all else boxes[:1]):
+            target = None if path is None else Path(path)
+            if target is not None and i > 0:
+                target = target.with_name(f"{target.stem}_{i + 1}{target.suffix}")
+            face = extract_face(image, face_box, self.image_size, self.margin, target)
+            faces.append((face - 127.5) / 128.0 if self.post_process else face)
+        return torch.stack(faces) if self.keep_all else faces[0]
+
+    def _ordered(self, faces: Faces) -> Faces:
+        if not self.select_largest:
+            return faces
+        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        return faces[np.argsort(-sides.prod(axis=1), kind="stable")]
+
+
+def _size(image: Any) -> ImageSize:
+    if isinstance(image, Image.Image):
+        return ImageSize(image.height, image.width)
+    return ImageSize(*pixels_of(image).shape[:2])

@@ -1,0 +1,86 @@
+"""One face of several, and faces as square tensors for a recognition net: what facenet-pytorch does behind detection.
+
+Source of the rules and of their numbers: `MTCNN.select_boxes` and `extract_face` of facenet-pytorch 2.6, so that the
+embeddings of a net that was fed with those crops stay what they were.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..boxes import areas
+from ..draw import save_image
+from ..types import ImageSize
+
+__all__ = ["METHODS", "best_face", "extract_face"]
+
+Array = NDArray[Any]
+
+
+METHODS = ("probability", "largest", "largest_over_threshold", "center_weighted_size")
+
+
+def best_face(
+    method: str, boxes: Array, scores: Array, size: ImageSize, threshold: float = 0.9, center_weight: float = 2.0
+) -> int | None:
+    """The index of one face by a method of METHODS, or None when there is none that may be chosen.
+
+    boxes          (N, 4) xyxy pixels, N may be 0.          scores  (N,).         size  of the image, pixels.
+    threshold      for "largest_over_threshold": the score that a face has to exceed.
+    center_weight  for "center_weighted_size": square pixels of area that a square pixel of distance costs.
+
+    Raises ValueError for an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    if not len(boxes):
+        return None
+    merit = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))
+    if method == "largest_over_threshold":
+        merit = np.where(np.asarray(scores) > threshold, merit, -np.inf)
+    elif method == "center_weighted_size":
+        away = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([size.width, size.height]) / 2
+        merit = merit - center_weight * (away**2).sum(axis=1)
+    best = int(np.argmax(merit))
+    return None if merit[best] == -np.inf else best
+
+
+def extract_face(
+    image: NDArray[np.uint8] | Image.Image,
+    box: Array,
+    image_size: int = 160,
+    margin: int = 0,
+    save_path: str | PathLike[str] | None = None,
+) -> Tensor:
+    """A face as float32 (3, image_size, image_size), RGB from 0 to 255; stretched where the box is not square.
+
+    image      uint8 RGB (H, W, 3), shrunk by averaging, or a Pillow image in RGB, shrunk by Pillow.
+    box        (4,) xyxy pixels; cut to the image, and to whole pixels, at least one.
+    margin     pixels of the result, both sides together, that lie outside the box.
+    save_path  also write the crop there; folders are made. Raises ImageError when that fails.
+    """
+    height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
+    around = margin * (box[2:] - box[:2]) / (image_size - margin) / 2
+    limit = np.array([width, height])
+    start = np.clip(box[:2] - around, 0, limit - 1).astype(int)
+    end = np.maximum(np.minimum(box[2:] + around, limit).astype(int), start + 1)
+    target = (image_size, image_size)
+    if isinstance(image, Image.Image):
+        crop = image.crop((*start.tolist(), *end.tolist()))
+        face = np.asarray(crop.resize(target, Image.Resampling.BILINEAR))
+    else:
+        inside = image[start[1] : end[1], start[0] : end[0]]
+        face = np.asarray(cv2.resize(inside, target, interpolation=cv2.INTER_AREA))
+    if save_path is not None:
+        Path(save_path).parent.mkdir(parents=True, exist_ok=True)
+        save_image(Path(save_path), np.ascontiguousarray(face))
+    return torch.from_numpy(face.astype(np.float32).transpose(2, 0, 1).copy())  # (S, S, 3) -> (3, S, S)
