@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
-from stages.dag import Dag, Node, data_key
+from stages.dag import Dag, Node, Options, data_key
 from stages.recipe import Mix, Recipe, TrainSettings
 
 CHAIN = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
@@ -32,9 +32,16 @@ RECIPES = {
 }
 
 
-def graph(work: Path, records: list[ImageRecord] = RECORDS, hard_from: str | None = None, **recipes: Recipe) -> Dag:
+def graph(
+    work: Path,
+    changes: dict[str, Recipe] | None = None,
+    records: Sequence[ImageRecord] = RECORDS,
+    hard_from: str | None = None,
+) -> Dag:
     """A graph whose stages write empty files with the right keys instead of working."""
-    dag = Dag(work, {**RECIPES, **recipes}, lambda: records, hard_from={"onet": hard_from} if hard_from else None)
+    dag = Dag(
+        work, {**RECIPES, **(changes or {})}, lambda: records, hard_from={"onet": hard_from} if hard_from else None
+    )
     for name, node in dag.nodes.items():
         dag.nodes[name] = replace(node, run=_pretend(node))
     return dag
@@ -112,7 +119,7 @@ def test_what_lies_where(tmp_path: Path) -> None:
 
 
 def test_without_a_draft_pnet_has_sampled_crops_alone(tmp_path: Path) -> None:
-    dag = graph(tmp_path, pnet=Recipe("pnet"))
+    dag = graph(tmp_path, {"pnet": Recipe("pnet")})
     assert list(dag.nodes) == ["crops-12", "pnet", *CHAIN[4:]]
     assert dag.nodes["pnet"].needs == ("crops-12",)
 
@@ -148,14 +155,14 @@ def test_all_fresh_is_left_alone(made: Path) -> None:
 
 
 def test_onets_rate_concerns_onet_alone(made: Path) -> None:
-    dag = graph(made, **train("onet", rate=1e-4))
+    dag = graph(made, train("onet", rate=1e-4))
     assert reasons(dag) == {"onet": "changed: recipe section [train]"}
     assert dag.ensure(*dag.nodes) == ["onet"]
     assert states(dag) == dict.fromkeys(CHAIN, "fresh")
 
 
 def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
-    dag = graph(made, **train("pnet", epochs=3))
+    dag = graph(made, train("pnet", epochs=3))
     assert reasons(dag) == {
         "pnet": "changed: recipe section [train]",
         "crops-24": "changed: pnet",
@@ -180,13 +187,13 @@ def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
     ],
 )
 def test_a_change_reaches_just_what_is_behind_it(made: Path, changes: dict[str, Recipe], first: str) -> None:
-    dag = graph(made, **changes)
+    dag = graph(made, changes)
     stale = [name for name, state in states(dag).items() if state == "stale"]
     assert stale == CHAIN[CHAIN.index(first) :]
 
 
 def test_other_labels_make_all_stale(made: Path) -> None:
-    dag = graph(made, [*RECORDS, ImageRecord(Path("c.jpg"))])
+    dag = graph(made, records=[*RECORDS, ImageRecord(Path("c.jpg"))])
     assert states(dag) == dict.fromkeys(CHAIN, "stale")
     assert reasons(dag)["crops-12"] == "changed: data"
     assert reasons(dag)["crops-24"] == "changed: data, pnet"
@@ -215,8 +222,6 @@ def test_keys_stay(tmp_path: Path) -> None:
 
 
 def test_options_are_no_part_of_a_key(tmp_path: Path) -> None:
-    from stages.dag import Options
-
     other = Dag(tmp_path / "b", RECIPES, lambda: RECORDS, Options(7, 3, "cuda", True))
     assert {n: node.key for n, node in other.nodes.items()} == {
         n: node.key for n, node in graph(tmp_path).nodes.items()
@@ -239,7 +244,7 @@ def test_an_input_that_is_gone_is_made_when_it_is_needed(made: Path) -> None:
     dag = graph(made)
     assert states(dag) == {**dict.fromkeys(CHAIN, "fresh"), "crops-24": "missing"}
     assert dag.ensure("rnet", "onet") == [], "rnet is there, and nobody asks for its crops"
-    changed = graph(made, **train("rnet", rate=1e-4))
+    changed = graph(made, train("rnet", rate=1e-4))
     assert changed.ensure("rnet") == ["crops-24", "rnet"]
 
 
@@ -273,13 +278,13 @@ def test_without_its_note_the_reason_is_general(made: Path, note: str | None) ->
     path.unlink()
     if note is not None:
         path.write_text(note)
-    dag = graph(made, **train("onet", rate=1e-4))
+    dag = graph(made, train("onet", rate=1e-4))
     assert reasons(dag) == {"onet": "made by another recipe or from other inputs"}
 
 
 def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> None:
     """Somebody copies in the pnet of another recipe, then asks what is up."""
-    other = graph(made / "other", **train("pnet", rate=1e-4))
+    other = graph(made / "other", train("pnet", rate=1e-4))
     other.ensure("pnet")
     (made / "models-12" / "weights-pnet.pt").write_bytes(other.nodes["pnet"].makes.read_bytes())
     dag = graph(made)
@@ -289,7 +294,7 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
 
 
 def test_a_failure_is_not_noted(made: Path) -> None:
-    dag = graph(made, **train("pnet", rate=1e-4))
+    dag = graph(made, train("pnet", rate=1e-4))
 
     def fails() -> None:
         raise MtcnnError("out of luck")
@@ -309,8 +314,8 @@ def test_a_threshold_for_each_net_that_mines(tmp_path: Path, hard_from: str | No
     with pytest.raises(
         RecipeError, match=rf"recipe-onet.toml: mine.thresholds is \[0.4\]; expected one for each of {nets}"
     ):
-        graph(tmp_path, hard_from=hard_from, **mine("onet", thresholds=(0.4,)))
-    assert graph(tmp_path, hard_from="pnet", **mine("onet", thresholds=(0.4,))).nodes
+        graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from=hard_from)
+    assert graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from="pnet").nodes
 
 
 def test_a_source_that_asks_for_records_once(tmp_path: Path) -> None:
