@@ -68,7 +68,8 @@ class CropMaker:
         try:
             image = image_of(record)
         except ImageError as error:
-            return Made(CropBatch.empty(self.size), Problem(str(record.path), str(error)))
+            why = str(error).removeprefix(f"{record.path}: ")
+            return Made(CropBatch.empty(self.size), Problem(str(record.path), why))
         rng = np.random.default_rng([self.seed, self.size, index])
         return Made(CropBatch.concat(self._parts(image, record, rng)), self._doubtful(image, record))
 

@@ -23,10 +23,12 @@ from tqdm import tqdm
 from mtcnn.checkpoint import Checkpoint, write
 from mtcnn.errors import TrainingError
 from mtcnn.nets import NETS
+from mtcnn.types import NetOutput
 from prepare.labels import Kind
+from prepare.records import CropBatch
 
 from .batches import CropPool, tensors, training_batches
-from .losses import multitask_loss
+from .losses import Targets, multitask_loss
 from .recipe import TrainSettings
 from .run_log import RunLog
 
@@ -158,7 +160,7 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, name: str, q
         step = epoch * settings.steps + i
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
-        losses = multitask_loss(model(x.to(run.device)), type(targets)(*(t.to(run.device) for t in targets)), settings)
+        losses = multitask_loss(model(x.to(run.device)), Targets(*(t.to(run.device) for t in targets)), settings)
         if not math.isfinite(float(losses.total.detach())):
             raise TrainingError(
                 f"the loss of {name} is {float(losses.total.detach())} at step {step}; expected a finite number: "
@@ -175,8 +177,11 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, name: str, q
     return {f"train_{name}": round(v, 6) for name, v in zip(("total", "face", "box", "landmark"), means, strict=True)}
 
 
-def _held_part(pool: CropPool) -> list[tuple[Tensor, Any]]:
-    """The same crops of held images every time, in batches; falls back on training crops where none are held."""
+def _held_part(pool: CropPool) -> list[CropBatch]:
+    """The same crops of held images every time, in batches; falls back on training crops where none are held.
+
+    They stay bytes until they are judged: as net input those of ONet would take 700 MB in every process.
+    """
     rng = np.random.default_rng(0)
     rows = []
     for kind, most in HELD_CROPS.items():
@@ -184,23 +189,25 @@ def _held_part(pool: CropPool) -> list[tuple[Tensor, Any]]:
         found = found if len(found) else pool.of(kind)
         rows.append(np.sort(found if len(found) <= most else rng.choice(found, most, replace=False)))
     every = np.concatenate(rows)
-    return [tensors(pool.read(every[i : i + 1000])) for i in range(0, len(every), 1000)]
+    return [pool.read(every[i : i + 1000]) for i in range(0, len(every), 1000)]
 
 
 @torch.no_grad()
-def _held_outputs(run: _Run, state: dict[str, Tensor], held: list[tuple[Tensor, Any]]) -> tuple[Any, Any]:
+def _held_outputs(run: _Run, state: dict[str, Tensor], held: list[CropBatch]) -> tuple[NetOutput, Targets]:
     """Net outputs and targets of the held part, joined."""
     module = NETS[run.net]().to(device=run.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     module.load_state_dict(state)
-    outputs = [module(x.to(run.device)) for x, _ in held]
-    kind = type(outputs[0])
+    outputs, targets = [], []
+    for batch in held:
+        x, wanted = tensors(batch)
+        outputs.append(module(x.to(run.device)))
+        targets.append(wanted)
     columns = zip(*outputs, strict=True)
-    joined = kind(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
-    targets = type(held[0][1])(*(torch.cat(column) for column in zip(*(t for _, t in held), strict=True)))
-    return joined, targets
+    joined = NetOutput(*(None if column[0] is None else torch.cat(column).cpu() for column in columns))
+    return joined, Targets(*(torch.cat(column) for column in zip(*targets, strict=True)))
 
 
-def _judge(run: _Run, held: list[tuple[Tensor, Any]]) -> dict[str, float]:
+def _judge(run: _Run, held: list[CropBatch]) -> dict[str, float]:
     """Losses on the held part, the share of faces found when 1 % of the background passes, and the merit of the epoch.
 
     Merit is that share less the weighted losses of boxes and landmarks. The face loss has no part in it: it punishes
@@ -219,7 +226,7 @@ def _judge(run: _Run, held: list[tuple[Tensor, Any]]) -> dict[str, float]:
     return {**figures, "held_recall": round(recall, 5), "held_merit": round(merit, 6)}
 
 
-def finish(run: _Run, held: list[tuple[Tensor, Any]], target: Path, key: str, resume: Path) -> None:
+def finish(run: _Run, held: list[CropBatch], target: Path, key: str, resume: Path) -> None:
     """Write the best weights, their scores put in place, with the recipe and what the held part says."""
     state = {name: value.clone() for name, value in run.best_state.items()}
     if run.settings.recall > 0:

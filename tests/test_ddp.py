@@ -13,7 +13,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from small import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
-from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from mtcnn.checkpoint import read
@@ -74,7 +73,7 @@ def train_and_tell(rank: int, crops: str, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     judge = loop._judge
 
-    def tell(run: loop._Run, held: list[tuple[Tensor, object]]) -> dict[str, float]:
+    def tell(run: loop._Run, held: list[CropBatch]) -> dict[str, float]:
         torch.save({**run.module.state_dict(), **{f"average.{k}": v for k, v in run.average.items()}},
                    f"{folder}/{rank}-{run.epoch}.pt")  # fmt: skip
         return judge(run, held)
