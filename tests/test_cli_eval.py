@@ -254,6 +254,7 @@ _RATES_OF_ONE = "0.5000 / 0.2600 |"
     ("old", "new", "line", "message"),
     [
         ("d/q\n0\n", "d/q\nfew\n", 7, "no count after the image name; the rows that follow are taken"),
+        ("d/p\n3\n", "0.5 2\nd/p\n3\n", 1, "numbers before the first image name; left out"),
         ("d/p\n3\n", "d/p\n4\n", 2, "count is 4, but 3 rows follow; the rows are taken"),
         ("-2 -2 3 3 0.5", "-2 -2 nan 3 0.5", 5, "NaN or infinity; row left out"),
         ("-2 -2 3 3 0.5", "-2 -2 3 0.5", 5, "4 numbers in a row; expected 5; row left out"),

@@ -140,6 +140,8 @@ def _blocks(path: Path, widths: tuple[int, ...], problems: Problems) -> Iterator
     """(image name, rows, line of the name) of each image in a file. A line that is not all numbers is a name."""
     lines = read_lines(path)
     starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
+    if any(line.strip() for line in lines[: starts[0] if starts else None]):
+        problems.add(path, "numbers before the first image name; left out", 1)
     for start, end in pairwise([*starts, len(lines)]):
         body = [(i + 1, row) for i in range(start + 1, end) if (row := numbers(lines[i]))]
         if not body or len(body[0][1]) != 1:
