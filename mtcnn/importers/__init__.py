@@ -44,7 +44,6 @@ class Form(NamedTuple):
 
 
 # How torch.save began before its files were zips.
-# How torch.save began before its files were zips.
 _OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 FORMS = (

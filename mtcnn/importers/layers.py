@@ -97,7 +97,7 @@ def _heads(net: str, layers: Sequence[Layer], features: int) -> dict[str, Layer]
     heads: dict[str, Layer] = {}
     for layer in layers:
         name = HEADS.get(layer.weight.shape[0], "")
-        if not name or name in heads or layer.weight.shape[1] != features:
+        if not name or name in heads or layer.weight.shape[1:2] != (features,):
             raise CheckpointError(
                 f"holds a head {_list([layer.weight.shape])} in {net}; expected {features} inputs and outputs 2, 4, 10"
             )

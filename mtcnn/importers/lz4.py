@@ -34,8 +34,6 @@ def decompress(data: bytes) -> bytes:
             out += data[start:at]
         else:
             _block(data[start:at], out)
-        if len(out) > LARGEST:
-            raise CheckpointError(f"unfolds to more than {LARGEST} bytes; expected the weights of one net")
         at += 4 if flags & BLOCK_CHECKSUM else 0
 
 
@@ -52,14 +50,15 @@ def _block(data: bytes, out: bytearray) -> None:
                 raise _damaged()
             return
         back = int.from_bytes(data[at : at + 2], "little")
-        count, at = _length(data, at + 2, token & 15)
+        count, at = _length(data, at + 2, token & 15)  # `at` lies past the two bytes of `back`
         count += 4  # the shortest match
-        if not 0 < back <= len(out):
+        if at > len(data) or not 0 < back <= len(out):
             raise _damaged()
-        piece = bytes(out[-back:][:count])
+        if len(out) + count > LARGEST:
+            raise CheckpointError(f"unfolds to more than {LARGEST} bytes; expected the weights of one net")
+        start = len(out) - back
+        piece = out[start : start + count]
         out += (piece * (count // len(piece) + 1))[:count]  # a match may overlap what it makes
-        if len(out) > LARGEST:
-            return
 
 
 def _length(data: bytes, at: int, nibble: int) -> tuple[int, int]:

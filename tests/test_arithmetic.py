@@ -1,0 +1,184 @@
+"""The arithmetic of older projects: equal to their steps written out plainly, and used for their weights alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import foreign
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from reference import plain_nms
+from torch import nn
+
+from mtcnn.cascade import Detector, NetRefiner, PNetProposer
+from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.errors import CheckpointError
+from mtcnn.importers import import_weights
+from mtcnn.importers.arithmetic import ARITHMETICS, OldProposer, OldRefiner, adopt_arithmetic
+from mtcnn.nets import NETS, to_input
+
+Array = NDArray[Any]
+
+
+def window_means(image: Array, height: int, width: int) -> Array:
+    """Each output pixel is the mean of the whole pixels that its window touches."""
+    out = np.zeros((height, width, 3))
+    for i in range(height):
+        for j in range(width):
+            top, bottom = i * image.shape[0] // height, -(-(i + 1) * image.shape[0] // height)
+            left, right = j * image.shape[1] // width, -(-(j + 1) * image.shape[1] // width)
+            out[i, j] = image[top:bottom, left:right].astype(np.float64).mean(axis=(0, 1))
+    return out
+
+
+def cv2_area(image: Array, height: int, width: int) -> Array:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float64)
+
+
+def run(net: nn.Module, image: Array) -> tuple[Array, Array, Any]:
+    with torch.inference_mode():
+        output = net(to_input(image[None].astype(np.float64)))
+    points = None if output.landmarks is None else output.landmarks[0].double().numpy()
+    return 1 / (1 + np.exp(-output.face_logits[0].double().numpy())), output.offsets[0].double().numpy(), points
+
+
+def suppress(rows: list[Any], threshold: float, closed: bool, by_smaller: bool = False) -> list[Any]:
+    boxes = [[row[0][0], row[0][1], row[0][2] + closed, row[0][3] + closed] for row in rows]
+    return [rows[i] for i in plain_nms(boxes, [float(row[1]) for row in rows], threshold, by_smaller)]
+
+
+def squared(box: Sequence[float]) -> list[float]:
+    width, height = box[2] - box[0], box[3] - box[1]
+    side = max(width, height)
+    x, y = box[0] + width * 0.5 - side * 0.5, box[1] + height * 0.5 - side * 0.5
+    return [x, y, x + side, y + side]
+
+
+def crop(image: Array, box: Sequence[float], facenet: bool) -> Array:
+    """Pixels x1 to x2 and y1 to y2, counted from 1."""
+    x1, y1, x2, y2 = (math.trunc(value) for value in box)
+    if facenet:
+        return image[max(y1, 1) - 1 : max(y2, 0), max(x1, 1) - 1 : max(x2, 0)]
+    out = np.zeros((y2 - y1 + 1, x2 - x1 + 1, 3), np.float32)
+    for i in range(len(out)):
+        for j in range(out.shape[1]):
+            if 0 <= y1 - 1 + i < image.shape[0] and 0 <= x1 - 1 + j < image.shape[1]:
+                out[i, j] = image[y1 - 1 + i, x1 - 1 + j]
+    return out
+
+
+def old_cascade(image: Array, nets: dict[str, nn.Module], thresholds: Sequence[float], facenet: bool) -> list[Any]:
+    """Rows of box, score and points, after `detect_face.m`; `facenet`: as facenet-pytorch has changed it."""
+    resize = window_means if facenet else cv2_area
+    scale, found = 12 / 20.0, []
+    while min(image.shape[:2]) * scale >= 12:
+        sides = [int(side * scale + 1) if facenet else math.ceil(side * scale) for side in image.shape[:2]]
+        scores, offsets, _ = run(nets["pnet"], resize(image, *sides))
+        level = []
+        for r, c in zip(*np.nonzero(scores >= thresholds[0]), strict=True):
+            real: Any = np.float32 if facenet else float
+            corners = [(2 * c + 1), (2 * r + 1), (2 * c + 12), (2 * r + 12)]
+            cell = [math.floor(real(corner) / real(scale)) for corner in corners]
+            level.append((cell, scores[r, c], offsets[:, r, c]))
+        found += suppress(level, 0.5, not facenet)
+        scale *= 0.5
+    rows = []
+    for (x1, y1, x2, y2), score, move in suppress(found, 0.7, not facenet):
+        w, h = x2 - x1, y2 - y1
+        rows.append((squared([x1 + move[0] * w, y1 + move[1] * h, x2 + move[2] * w, y2 + move[3] * h]), score, None))
+    for name, size, threshold in (("rnet", 24, thresholds[1]), ("onet", 48, thresholds[2])):
+        kept = []
+        for box, _, _ in rows:
+            start = list(box) if facenet else [float(math.trunc(value)) for value in box]
+            patch = crop(image, start, facenet)
+            patch = resize(patch, size, size) if patch.size else np.zeros((size, size, 3))
+            score, move, points = run(nets[name], patch)
+            if score > threshold:
+                kept.append((start, float(score), move, points))
+        if name == "rnet":
+            kept = suppress(kept, 0.7, not facenet)
+        rows = []
+        for (x1, y1, x2, y2), score, move, points in kept:
+            w, h = x2 - x1 + 1, y2 - y1 + 1
+            moved = [x1 + move[0] * w, y1 + move[1] * h, x2 + move[2] * w, y2 + move[3] * h]
+            placed = None if points is None else [(w * px + x1 - 1, h * py + y1 - 1) for px, py in points]
+            rows.append((moved if name == "onet" else squared(moved), score, placed))
+    return suppress(rows, 0.7, True, by_smaller=True)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Array:
+    """Structure of all sizes, 64 x 53 pixels; the sides times 0.6 are whole in neither direction."""
+    rng = np.random.default_rng(3)
+    return np.asarray(cv2.resize(rng.integers(0, 256, (9, 8, 3), np.uint8), (64, 53), interpolation=cv2.INTER_CUBIC))
+
+
+@pytest.mark.parametrize("name", list(ARITHMETICS))
+@pytest.mark.parametrize("width", [64, 60])  # 60 * 0.6 is whole: facenet-pytorch's level has a pixel more
+def test_equal_to_the_plain_steps(random_models: Path, scene: Array, name: str, width: int) -> None:
+    image = np.ascontiguousarray(scene[:, :width])
+    nets = {net: load_net(weights_path(random_models, net), net) for net in NETS}
+    rule = ARITHMETICS[name]
+    probabilities, _, _ = run(nets["pnet"], rule.resize(image, 32, 39))
+    thresholds = [float(np.quantile(probabilities, 0.7)), 0.0, 0.0]
+    proposer = OldProposer(nets["pnet"], 20.0, 0.5, thresholds[0], arithmetic=rule)
+    faces = proposer(image)
+    for net, threshold in zip(("rnet", "onet"), thresholds[1:], strict=True):
+        faces = OldRefiner(nets[net], net, threshold, arithmetic=rule)(image, faces)
+    wanted = old_cascade(image, nets, thresholds, name == "facenet-pytorch")
+    assert len(wanted) > 5
+    np.testing.assert_allclose(faces.scores, [row[1] for row in wanted], atol=1e-5)
+    np.testing.assert_allclose(faces.boxes, [row[0] for row in wanted], atol=2e-3)
+    assert faces.landmarks is not None
+    np.testing.assert_allclose(faces.landmarks, [row[2] for row in wanted], atol=2e-3)
+
+
+def test_windows_of_whole_pixels() -> None:
+    image = np.arange(15, dtype=np.uint8).reshape(1, 5, 3)
+    for width in (1, 2, 3, 5, 7, 10):
+        np.testing.assert_allclose(
+            ARITHMETICS["facenet-pytorch"].resize(image, 2, width), window_means(image, 2, width)
+        )
+
+
+@pytest.mark.parametrize("name", list(ARITHMETICS))
+def test_no_face_and_small_images(random_models: Path, name: str) -> None:
+    nets = {net: load_net(weights_path(random_models, net), net) for net in NETS}
+    rule = ARITHMETICS[name]
+    assert len(OldProposer(nets["pnet"], threshold=0.0, arithmetic=rule)(np.zeros((19, 90, 3), np.uint8))) == 0
+    nothing = OldProposer(nets["pnet"], threshold=1.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8))
+    for net in ("rnet", "onet"):
+        nothing = OldRefiner(nets[net], net, 0.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8), nothing)
+    assert len(nothing) == 0 and nothing.landmarks is not None
+    with pytest.raises(ValueError, match="scale_factor"):
+        OldProposer(nets["pnet"], scale_factor=1.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8))
+
+
+def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path) -> None:
+    detector = Detector(random_models, 30, 0.6, (0.1, 0.2, 0.3))
+    assert adopt_arithmetic(detector, random_models) == ""
+    assert type(detector.proposer) is PNetProposer
+    assert [type(stage) for stage in detector.refiners] == [NetRefiner, NetRefiner]
+
+    import_weights([foreign.write(tmp_path / net, foreign.facenet(net)) for net in NETS], tmp_path)
+    detector = Detector(tmp_path, 30, 0.6, (0.1, 0.2, 0.3))
+    assert adopt_arithmetic(detector, tmp_path) == "facenet-pytorch"
+    proposer, (rnet, onet) = detector.proposer, detector.refiners
+    assert isinstance(proposer, OldProposer) and isinstance(rnet, OldRefiner) and isinstance(onet, OldRefiner)
+    assert (proposer.min_face, proposer.scale_factor, proposer.threshold) == (30, 0.6, 0.1)
+    assert (rnet.name, rnet.threshold, onet.name, onet.threshold) == ("rnet", 0.2, "onet", 0.3)
+    assert proposer.arithmetic is rnet.arithmetic is onet.arithmetic is ARITHMETICS["facenet-pytorch"]
+
+
+def test_unknown_arithmetic(tmp_path: Path, random_models: Path) -> None:
+    for net in NETS:
+        path = weights_path(random_models, net)
+        write(weights_path(tmp_path, net), Checkpoint(net, read(path).state, recipe={"imported": {"arithmetic": "x"}}))
+    with pytest.raises(CheckpointError, match="arithmetic of x; expected facenet-pytorch, matlab"):
+        adopt_arithmetic(Detector(tmp_path), tmp_path)
