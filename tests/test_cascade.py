@@ -55,7 +55,9 @@ class FiringPNet(nn.Module):
         logits = torch.full((1, *map_size(x)), -SURE)
         for (row, column), logit in self.cells.get((x.shape[2], x.shape[3]), {}).items():
             logits[0, row, column] = logit
-        offsets = self.constant[None, :, None, None].expand(1, 4, *map_size(x))  # (4,) -> (1, 4, h, w)
+        offsets = torch.zeros(1, 4, *map_size(x))
+        for row, column in self.cells.get((x.shape[2], x.shape[3]), {}):
+            offsets[0, :, row, column] = self.constant
         return NetOutput(logits, offsets, None)
 
 
@@ -84,6 +86,16 @@ class ShownNet(nn.Module):
         count = len(x)
         points = None if self.points is None else self.points.expand(count, 5, 2)
         return NetOutput(x.mean(dim=(1, 2, 3)) * 4, self.constant.expand(count, 4), points)
+
+
+class NumberedNet(ShownNet):
+    """Answers by the place of a crop in the batch: crop i moves right by i eighths, its landmarks by i twentieths."""
+
+    def forward(self, x: Tensor) -> NetOutput:
+        output, places = super().forward(x), torch.arange(len(x), dtype=torch.float32)
+        offsets = places[:, None] * torch.tensor([0.125, 0, 0.125, 0])
+        points = None if output.landmarks is None else output.landmarks + places[:, None, None] * 0.05
+        return NetOutput(output.face_logits, offsets, points)
 
 
 # ---- PNet
@@ -143,9 +155,9 @@ def test_threshold_of_pnet_is_reached_from_itself() -> None:
 
 
 def test_nms_within_a_level_is_at_one_half() -> None:
-    """Cells 3 columns apart share 6 of 12 pixels, an IoU of 1/3; those 2 apart 8, an IoU of 1/2; 1 apart 5/7."""
-    for apart, left in ((1, [3.0]), (2, [3.0, 2.0]), (3, [3.0, 2.0])):
-        net = FiringPNet({(24, 40): {(0, 0): 2.0, (0, apart): 3.0}})
+    """Two columns apart, cells share 8 of 12 columns: an IoU of just 1/2. Next to each other aslant: 0.53."""
+    for other, left in (((0, 1), [3.0]), ((1, 1), [3.0]), ((0, 2), [3.0, 2.0]), ((0, 3), [3.0, 2.0])):
+        net = FiringPNet({(24, 40): {(0, 0): 2.0, other: 3.0}})
         faces = PNetProposer(net, 12, 0.4)(black(24, 40))
         np.testing.assert_allclose(faces.scores, [1 / (1 + math.exp(-logit)) for logit in left], rtol=1e-6)
 
@@ -267,18 +279,30 @@ def test_nms_of_rnet_and_of_onet() -> None:
     assert len(NetRefiner(ShownNet(), "rnet")(white, nearly)) == 1
 
 
-def test_landmarks_follow_their_box() -> None:
+def test_nms_of_rnet_comes_before_moving_and_that_of_onet_after() -> None:
+    """Three candidates in one place, which their offsets move apart."""
+    white = np.full((100, 100, 3), 255, np.uint8)
+    candidates = faces_at(*[(10, 10, 30, 30)] * 3)
+    assert NetRefiner(NumberedNet(), "rnet")(white, candidates).boxes[:, 0].tolist() == [10]
+    found = NetRefiner(NumberedNet(landmarks=[[0.5, 0.5]] * 5), "onet")(white, faces_at(*[(10, 10, 30, 30)] * 5))
+    assert found.boxes[:, 0].tolist() == [10, 17.5]  # two eighths away they share 0.75 of an area, three 0.625
+
+
+def test_landmarks_and_offsets_follow_their_candidate() -> None:
     """Through threshold, sorting and NMS."""
     image = black(200, 200)
     places = [(10, 10), (100, 10), (10, 100), (100, 100), (150, 150)]
     for i, (x, y) in enumerate(places):
         image[y : y + 40, x : x + 40] = (200, 255, 100, 255, 230)[i]
     candidates = faces_at(*((x, y, x + 40, y + 40) for x, y in places))
-    net = ShownNet(landmarks=[[0.25, 0.5]] * 5)
+    net = NumberedNet(landmarks=[[0.25, 0.5]] * 5)
     faces = NetRefiner(net, "onet", threshold=0.6)(image, candidates)
-    assert faces.boxes[:, :2].tolist() == [[100, 10], [100, 100], [150, 150], [10, 10]]
+    order = [1, 3, 4, 0]  # by brightness; the third is too dark
+    corners = np.array(places)[order]
+    moved = np.array(order)[:, None] * 40  # pixels, times what NumberedNet says
+    np.testing.assert_allclose(faces.boxes[:, :2], corners + moved * [0.125, 0], rtol=1e-6)
     assert faces.landmarks is not None
-    np.testing.assert_allclose(faces.landmarks[:, 3], faces.boxes[:, :2] + [10, 20], rtol=1e-6)
+    np.testing.assert_allclose(faces.landmarks[:, 3], corners + [10, 20] + moved * 0.05, rtol=1e-6)
     assert (np.diff(faces.scores) <= 0).all()
 
 

@@ -38,6 +38,33 @@ def test_parameter_counts(name: str, count: int) -> None:
     assert parameter_count(NETS[name]()) == count
 
 
+# Zhang et al. 2016, figure 2. Every convolution and the first fully connected layer end in a PReLU.
+LAYERS = {
+    "pnet": "conv pool2 conv conv",
+    "rnet": "conv pool3 conv pool3 conv full",
+    "onet": "conv pool3 conv pool3 conv pool2 conv full",
+}
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_layers_as_published(name: str) -> None:
+    net, x = one_net(name), pixels(2, 3, SIZES[name], SIZES[name])
+    output = net(x)
+    values = iter([value for key, value in net.state_dict().items() if key.startswith("trunk.")])
+    for layer in LAYERS[name].split():
+        if layer.startswith("pool"):
+            x = nn.functional.max_pool2d(x, int(layer[-1]), stride=2, ceil_mode=True)
+            continue
+        apply = nn.functional.conv2d if layer == "conv" else nn.functional.linear
+        x = apply(x if layer == "conv" else x.flatten(1), next(values), next(values))
+        x = nn.functional.prelu(x, next(values))
+    assert next(values, None) is None
+    assert x.shape[1:].numel() == {"pnet": 32, "rnet": 128, "onet": 256}[name]
+    pair = net.face(x)  # type: ignore[operator]
+    torch.testing.assert_close(output.face_logits, pair[:, 1] - pair[:, 0])
+    torch.testing.assert_close(output.offsets, net.offsets(x))  # type: ignore[operator]
+
+
 def test_one_list_of_nets() -> None:
     assert list(NETS) == list(SIZES) == ["pnet", "rnet", "onet"]
     assert list(SIZES.values()) == [12, 24, 48]
