@@ -195,7 +195,9 @@ def onnx(net: str, raw: bool) -> bytes:
     import onnx as library
     from onnx import TensorProto, helper
 
-    nodes, later, tensors = [], [], []
+    nodes: list[Any] = []
+    later: list[Any] = []
+    tensors: list[Any] = []
 
     def tensor(name: str, values: Array) -> str:
         if raw:

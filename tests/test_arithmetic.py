@@ -49,6 +49,8 @@ def run(net: nn.Module, image: Array) -> tuple[Array, Array, Any]:
 
 
 def suppress(rows: list[Any], threshold: float, closed: bool, by_smaller: bool = False) -> list[Any]:
+    """`closed`: the last pixel counts, and the last of equal scores stays."""
+    rows = rows[::-1] if closed else rows
     boxes = [[row[0][0], row[0][1], row[0][2] + closed, row[0][3] + closed] for row in rows]
     return [rows[i] for i in plain_nms(boxes, [float(row[1]) for row in rows], threshold, by_smaller)]
 
@@ -88,7 +90,7 @@ def old_cascade(image: Array, nets: dict[str, nn.Module], thresholds: Sequence[f
             level.append((cell, scores[r, c], offsets[:, r, c]))
         found += suppress(level, 0.5, not facenet)
         scale *= 0.5
-    rows = []
+    rows: list[Any] = []
     for (x1, y1, x2, y2), score, move in suppress(found, 0.7, not facenet):
         w, h = x2 - x1, y2 - y1
         rows.append((squared([x1 + move[0] * w, y1 + move[1] * h, x2 + move[2] * w, y2 + move[3] * h]), score, None))

@@ -20,7 +20,7 @@ from mtcnn.compat.selection import METHODS, best_face
 from mtcnn.errors import CheckpointError, ImageError
 from mtcnn.importers.arithmetic import OldProposer, OldRefiner
 from mtcnn.nets import NETS
-from mtcnn.types import ImageSize
+from mtcnn.types import Faces, ImageSize
 
 Array = NDArray[Any]
 
@@ -221,19 +221,25 @@ def test_best_face_settings() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_select_boxes(mtcnn: MTCNN, method: str) -> None:
-    found = mtcnn.detect(image(), landmarks=True)
-    box, prob, point = mtcnn.select_boxes(*found, image(), method=method, threshold=0.0)
+    boxes, probs, points = mtcnn.detect(image(), landmarks=True)
+    box, prob, point = mtcnn.select_boxes(boxes, probs, points, image(), method=method, threshold=0.0)
     assert box.shape == (1, 4) and isinstance(prob, float) and point.shape == (1, 5, 2)
     images: list[Any] = [image(), np.asarray(image(20, 20))]
-    boxes, probs, points = mtcnn.select_boxes(
-        *mtcnn.detect(images, landmarks=True), images, method=method, threshold=0.0
-    )
+    boxes, probs, points = mtcnn.detect(images, landmarks=True)
+    boxes, probs, points = mtcnn.select_boxes(boxes, probs, points, images, method=method, threshold=0.0)
     assert np.array_equal(boxes[0], box) and probs[0][0] == prob and np.array_equal(points[0], point)
     assert boxes[1] is None and points[1] is None and list(probs[1]) == [None]
     assert mtcnn.select_boxes(None, [None], None, image(), method=method) == (None, None, None)
 
 
+def largest_is_not_best(mtcnn: MTCNN, picture: Image.Image) -> bool:
+    boxes, _ = mtcnn.detect(picture)
+    return int((boxes[:, 2:] - boxes[:, :2]).prod(axis=1).argmax()) != 0
+
+
 def test_selection_method_of_the_call(models: Path) -> None:
+    best_first = MTCNN(models=models, select_largest=False, **ALL)
+    picture = next(one for one in (image(seed=i) for i in range(20)) if largest_is_not_best(best_first, one))
     found = {}
     for settings in (
         {},
@@ -242,7 +248,7 @@ def test_selection_method_of_the_call(models: Path) -> None:
         {"selection_method": "largest"},
     ):
         mtcnn = MTCNN(models=models, **ALL, **settings)
-        found[str(settings)] = mtcnn(image(), return_prob=True)[1]
+        found[str(settings)] = mtcnn(picture, return_prob=True)[1]
     default, best, probable, largest = found.values()
     assert default == largest < best == probable
 
@@ -339,12 +345,14 @@ def test_thresholds_of_a_call(models: Path, mtcnn: MTCNN) -> None:
 
 def test_last_threshold_is_0_8_unless_named(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(
-        MTCNN, "find", lambda self, pixels, low, factor, thresholds, fit: seen.append(thresholds) or 1 / 0
-    )
+
+    def find(self: MTCNN, pixels: Array, min_face: None, factor: None, thresholds: list[float], fit: bool) -> Faces:
+        seen.append(thresholds)
+        return Faces.empty(with_landmarks=True)
+
+    monkeypatch.setattr(MTCNN, "find", find)
     for mtcnn in (MTCNN(models=models), MTCNN(models=models, thresholds=[0.1, 0.2, 0.3])):
-        with pytest.raises(ZeroDivisionError):
-            mtcnn.detect_faces(image())
+        assert mtcnn.detect_faces(image()) == []
     assert seen == [[0.6, 0.7, 0.8], [0.1, 0.2, 0.3]]
 
 
@@ -402,7 +410,8 @@ def test_unknown_keywords_are_named(models: Path, mtcnn: MTCNN) -> None:
     ):
         with pytest.raises(TypeError, match="steps_threshold"):
             call()
-    for settings in ({"box_format": "wh"}, {"output_type": "dict"}):
+    wrong: list[dict[str, Any]] = [{"box_format": "wh"}, {"output_type": "dict"}]
+    for settings in wrong:
         with pytest.raises(ValueError, match="expected one of"):
             mtcnn.detect_faces(image(), **settings)
 

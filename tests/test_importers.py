@@ -105,7 +105,7 @@ def caffe_forward(net: str, data: bytes, images: torch.Tensor) -> list[torch.Ten
     return heads
 
 
-def assert_computes_as_caffe(net: str, file: Path, folder: Path) -> None:
+def assert_computes_as_caffe(net: str, file: Path, folder: Path, rtol: float = 0.0) -> None:
     """The imported net on upright images, and the file's own layers on the same images lying on their side."""
     side = SIZES[net]
     shape = (2, 3, side + 9, side + 14) if net == "pnet" else (5, 3, side, side)
@@ -117,20 +117,20 @@ def assert_computes_as_caffe(net: str, file: Path, folder: Path) -> None:
     if net == "pnet":
         face, offsets = face.transpose(2, 3), offsets.transpose(2, 3)
     torch.testing.assert_close(torch.sigmoid(ours.face_logits), torch.softmax(face, 1)[:, 1], atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.offsets, offsets, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.offsets, offsets, atol=1e-5, rtol=rtol)
     if net == "onet":
-        torch.testing.assert_close(
-            ours.landmarks, torch.stack([rest[0][:, :5], rest[0][:, 5:]], 2), atol=1e-5, rtol=1e-5
-        )
+        points = torch.stack([rest[0][:, :5], rest[0][:, 5:]], 2)
+        torch.testing.assert_close(ours.landmarks, points, atol=1e-5, rtol=rtol)
 
 
 @pytest.mark.parametrize("net", list(NETS))
 def test_outputs_are_those_of_caffe(tmp_path: Path, net: str) -> None:
-    assert_computes_as_caffe(net, foreign.write(tmp_path / "w", foreign.caffe(net)), tmp_path / "models")
+    # Random weights give outputs of some hundreds, which float32 holds to five digits.
+    assert_computes_as_caffe(net, foreign.write(tmp_path / "w", foreign.caffe(net)), tmp_path / "models", rtol=1e-4)
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("net", "number"), zip(NETS, (1, 2, 3), strict=True))
+@pytest.mark.parametrize(("net", "number"), [("pnet", 1), ("rnet", 2), ("onet", 3)])
 def test_outputs_of_the_published_weights(tmp_path: Path, data_folder: Path, net: str, number: int) -> None:
     file = data_folder / "weights" / "mtcnn_caffe" / f"det{number}.caffemodel"
     if not file.is_file():
@@ -211,6 +211,7 @@ def test_truncated(tmp_path: Path, form: str, part: float) -> None:
     refused(foreign.write(tmp_path / "w", whole[: max(int(len(whole) * part), 1)]))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch on the version of a pickle
 @pytest.mark.parametrize("form", [*ONE_NET, "npy"])
 def test_damaged(tmp_path: Path, form: str) -> None:
     """A changed byte gives another weight, or one line of explanation: never another exception."""

@@ -31,7 +31,7 @@ class FacenetCalls(Finder):
     selection_method: str
     keep_all: bool
 
-    def detect(self, img: Any, landmarks: bool = False) -> tuple[Any, ...]:
+    def detect(self, img: Any, landmarks: bool = False) -> Any:
         """Boxes, probabilities and, when asked for, landmarks of one image or of a batch.
 
         img  a Pillow image, an array or tensor (H, W, 3), RGB from 0 to 255, or whatever `read_image` takes. A batch is

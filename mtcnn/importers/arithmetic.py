@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,7 +51,7 @@ class Arithmetic(NamedTuple):
     grows   a level has a pixel more than it needs where its size comes out whole.
     whole   boxes stay cut to whole pixels, and crops are filled with zeros outside the image. Otherwise only the crop
             is cut, to the image as well, which squeezes it at the border.
-    closed  suppression counts the last pixel at every stage, not only at the last.
+    closed  suppression is that of `nms.m` at every stage, not only at the last.
     """
 
     resize: Callable[[Array, int, int], Array]
@@ -101,7 +101,7 @@ class OldProposer(PNetProposer):
         rule = self.arithmetic
         height, width = (int(side * scale + 1) if rule.grows else math.ceil(side * scale) for side in image.shape[:2])
         logits, offsets = self._map(rule.resize(image, height, width))
-        scores = _sigmoid(logits)
+        scores = _softmax(logits)
         rows, columns = np.nonzero(scores >= self.threshold)
         # A pixel is counted from 1, so that the first cell spans 1 to 12.
         corner = (STRIDE * np.stack([columns, rows], axis=1)).astype(rule.real)
@@ -122,14 +122,14 @@ class OldRefiner(NetRefiner):
         squares = box.square(faces.boxes.astype(np.float64))
         squares = np.trunc(squares) if self.arithmetic.whole else squares
         logits, offsets, points = self.raw(image, squares)
-        scores = _sigmoid(logits)
+        scores = _softmax(logits)
         chosen = np.flatnonzero(scores > self.threshold)
         squares, offsets, scores = squares[chosen], offsets[chosen], scores[chosen]
         moved = squares + offsets * np.tile(squares[:, 2:] - squares[:, :2] + 1, 2)
         if points is None:
             kept = _nms(squares, scores, 0.7, self.arithmetic.closed)
             return Faces(moved, scores)[kept]
-        kept = nms(moved + LAST_PIXEL, scores, 0.7, overlap="ios")
+        kept = _nms(moved, scores, 0.7, True, "ios")
         # Back from counting at 1, hence - 1 after the last pixel.
         landmarks = box.decode_landmarks(squares + LAST_PIXEL, points[chosen]) - 1
         return Faces(moved, scores, landmarks)[kept]
@@ -161,12 +161,23 @@ class OldRefiner(NetRefiner):
         return self.arithmetic.resize(inside, size, size)
 
 
-def _sigmoid(logits: Array) -> NDArray[np.float32]:
-    return (1 / (1 + np.exp(-np.asarray(logits, np.float64)))).astype(np.float32)
+def _softmax(logits: Array) -> NDArray[np.float32]:
+    """The face's share of a softmax over no face and face, rounded as in float32: what makes scores near 1 equal."""
+    other = np.exp(-np.abs(np.asarray(logits, np.float32)))  # the larger of the two is taken off both
+    return np.asarray(np.where(logits > 0, np.float32(1), other) / (1 + other), np.float32)
 
 
-def _nms(boxes: Array, scores: Array, threshold: float, closed: bool) -> NDArray[np.int64]:
-    return nms(boxes + LAST_PIXEL if closed else boxes, scores, threshold)
+def _nms(
+    boxes: Array, scores: Array, threshold: float, closed: bool, overlap: Literal["iou", "ios"] = "iou"
+) -> NDArray[np.int64]:
+    """Our suppression, or with `closed` that of `nms.m`: the last pixel counts, and equal scores go from the last.
+
+    Near 1 many scores are equal. The old packages leave their order to NumPy's sort, and so it is here.
+    """
+    if not closed:
+        return nms(boxes, scores, threshold, overlap)
+    order = np.argsort(scores)[::-1]
+    return np.asarray(order[nms((boxes + LAST_PIXEL)[order], scores[order], threshold, overlap)])
 
 
 def adopt_arithmetic(detector: Detector, models: Path) -> str:
