@@ -1,6 +1,6 @@
 """Every command line of the documentation runs: the `sh` blocks of README.md, CONTRIBUTING.md and docs/*.md.
 
-The lines are run as they stand, in a folder where `small_data.lay_out` has made all files that they name: a page that
+The lines are run as they stand, in a folder where `layouts.lay_out` has made all files that they name: a page that
 names a new file needs it there. Options that keep a run small (SMALL) are added where the line lacks them. What cannot
 be run here (NOT_RUN, MEASURED) is parsed with its real arguments; what is no command of this project (OTHER) is left
 out. Anything else fails, so that nothing is passed over unseen.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
 from itertools import pairwise
@@ -20,8 +21,9 @@ from typing import Any
 import click
 import pytest
 import torch
-from click.testing import CliRunner
-from small_data import lay_out
+from commands import run
+from foreign import facenet
+from layouts import lay_out
 
 from cli import main
 from prepare.sources import remember_sources
@@ -32,7 +34,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SMALL = {"--models": "work", "--workers": "1", "--repeats": "1", "--limit": "1", "--min-face": "40"}
 NOT_RUN = {
     **dict.fromkeys(("prepare", "train", "run"), "takes minutes; other tests train from end to end"),
-    "weights": "needs files of other projects",
     "export": "needs the packages of an extra",
 }
 MEASURED = {"results.md"}  # its commands name the real data that its figures come from
@@ -102,12 +103,12 @@ def test_lines_parse(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Path:
-    """All that the pages name; `work` holds nets of random weights and drawn scenes as its source."""
+    """All that the pages name. `work` holds nets of random weights, and drawn scenes as its source; `old` such nets."""
     made = lay_out(tmp_path_factory.mktemp("docs"))
-    for path in random_models.rglob("*.pt"):
-        target = made / "work" / path.relative_to(random_models)
-        target.parent.mkdir(parents=True)
-        target.write_bytes(path.read_bytes())
+    for name in ("work", "old"):
+        shutil.copytree(random_models, made / name)
+    for net in ("pnet", "rnet", "onet"):
+        (made / f"{net}.pt").write_bytes(facenet(net))
     remember_sources(made / "work", ["synthetic:2"])
     return made
 
@@ -124,9 +125,7 @@ def test_lines_run(words: list[str], inside: Path) -> None:
     pytest.importorskip("scipy")
     pytest.importorskip("matplotlib")
     outputs = [value for option, value in pairwise(words) if option in OUTPUTS]
-    done = CliRunner().invoke(main, small(words), prog_name="mtcnn")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
+    done = run(*small(words))
     assert done.exit_code == 0, done.stderr
     assert done.stdout
     written = [path for value in outputs for path in inside.glob(f"{value}*")]

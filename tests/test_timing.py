@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
+from commands import run
+from layouts import lay_out
 from numpy.typing import NDArray
-from small_data import lay_out
 
-from cli import main
 from mtcnn import machine, timing
 from mtcnn.cascade import Detector
 from mtcnn.draw import save_image
@@ -147,7 +146,7 @@ def test_photos_in_the_layout_of_fddb_stay_as_they_are(tmp_path: Path) -> None:
 
 def _bench(models: Path, *words: str) -> Any:
     options = ["--models", str(models), "--repeats", "2", "--thresholds", *map(str, THRESHOLDS)]
-    return CliRunner().invoke(main, ["bench", "fddb", *options, *words], prog_name="mtcnn")
+    return run("bench", "fddb", *options, *words)
 
 
 def test_command_on_a_folder(random_models: Path, tmp_path: Path, threads: list[int]) -> None:
