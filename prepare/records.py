@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.metrics.problems import Problem
+
 __all__ = ["CropBatch", "ImageRecord", "Problem"]
 
 Array = NDArray[Any]
@@ -44,17 +46,6 @@ class ImageRecord:
     def held(self, percent: float) -> bool:
         """Whether the image belongs to the held part: by its name, so that adding data moves no image across."""
         return zlib.crc32(self.path.name.encode()) % 10_000 < percent * 100
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A label or image that was passed over: where, and why, in one line."""
-
-    where: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.why}"
 
 
 @dataclass(frozen=True, eq=False)
