@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from reference import plain_nms
+from reference import plain_ios, plain_iou, plain_nms
 from torch import nn
 
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights
-from mtcnn.importers.arithmetic import ARITHMETICS, OldProposer, OldRefiner, adopt_arithmetic
+from mtcnn.importers.arithmetic import ARITHMETICS, adopt_arithmetic
+from mtcnn.importers.sampled import SampledProposer, SampledRefiner
+from mtcnn.importers.whole_pixels import FACENET_PYTORCH, WholePixelProposer, WholePixelRefiner
 from mtcnn.nets import NETS, to_input
 
 Array = NDArray[Any]
@@ -114,6 +116,59 @@ def old_cascade(image: Array, nets: dict[str, nn.Module], thresholds: Sequence[f
     return suppress(rows, 0.7, True, by_smaller=True)
 
 
+def sampled_crop(image: Array, box: Sequence[float], size: int) -> Array:
+    """Points from edge to edge of the box, each between its four pixels; gray where it is outside the image."""
+    height, width = image.shape[:2]
+    out = np.full((size, size, 3), 127.5)
+    for i in range(size):
+        for j in range(size):
+            y = (box[1] + i / (size - 1) * (box[3] - box[1])) / height * (height - 1)
+            x = (box[0] + j / (size - 1) * (box[2] - box[0])) / width * (width - 1)
+            if 0 <= y <= height - 1 and 0 <= x <= width - 1:
+                top, left = math.floor(y), math.floor(x)
+                bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+                (a, b), (c, d) = [[image[r, q].astype(float) for q in (left, right)] for r in (top, bottom)]
+                upper, lower = a + (b - a) * (x - left), c + (d - c) * (x - left)
+                out[i, j] = upper + (lower - upper) * (y - top)
+    return out
+
+
+def suppress_all(rows: list[Any], threshold: float, overlap: Any) -> list[Any]:
+    rows = sorted(rows, key=lambda row: -row[1])
+    return [a for i, a in enumerate(rows) if not any(overlap(a[0], b[0]) > threshold for b in rows[:i])]
+
+
+def sampled_cascade(image: Array, nets: dict[str, nn.Module], thresholds: Sequence[float]) -> list[Any]:
+    """Rows of box, score and points, after the stages of ipazc's mtcnn 1."""
+    count, found = round(-(math.log(min(image.shape[:2]) / 12) / math.log(0.5) + 1)), []
+    for k in range(count):
+        scale = 12 / 20.0 * 0.5**k
+        height, width = (int(side * scale) for side in image.shape[:2])
+        if min(height, width) < 12:
+            continue
+        scores, offsets, _ = run(nets["pnet"], cv2_area(image.astype(np.float32), height, width))
+        level = []
+        for r, c in zip(*np.nonzero(scores > thresholds[0]), strict=True):
+            corners = [2 * c + 1, 2 * r + 1, 2 * c + 12, 2 * r + 12]
+            level.append(
+                ([(v + 11 * move) / scale for v, move in zip(corners, offsets[:, r, c], strict=True)], scores[r, c])
+            )
+        found += suppress_all(level, 0.5, plain_iou)
+    rows = [(squared(row[0]), row[1]) for row in suppress_all(found, 0.7, plain_iou)]
+    for name, size, threshold in (("rnet", 24, thresholds[1]), ("onet", 48, thresholds[2])):
+        kept: list[Any] = []
+        for (x1, y1, x2, y2), _ in rows:
+            score, move, points = run(nets[name], sampled_crop(image, (x1, y1, x2, y2), size))
+            w, h = x2 - x1 + 1, y2 - y1 + 1
+            moved = [x1 + move[0] * w, y1 + move[1] * h, x2 + move[2] * w, y2 + move[3] * h]
+            placed = None if points is None else [(w * px + x1 - 1, h * py + y1 - 1) for px, py in points]
+            if score > threshold:
+                kept.append((moved, float(score), placed))
+        kept = suppress_all(kept, 0.7, plain_iou if name == "rnet" else plain_ios)
+        rows = kept if name == "onet" else [(squared(row[0]), row[1]) for row in kept]
+    return rows
+
+
 @pytest.fixture(scope="module")
 def scene() -> Array:
     """Structure of all sizes, 64 x 53 pixels; the sides times 0.6 are whole in neither direction."""
@@ -126,14 +181,16 @@ def scene() -> Array:
 def test_equal_to_the_plain_steps(random_models: Path, scene: Array, name: str, width: int) -> None:
     image = np.ascontiguousarray(scene[:, :width])
     nets = {net: load_net(weights_path(random_models, net), net) for net in NETS}
-    rule = ARITHMETICS[name]
-    probabilities, _, _ = run(nets["pnet"], rule.resize(image, 32, 39))
+    probabilities, _, _ = run(nets["pnet"], cv2_area(image, 32, 39))
     thresholds = [float(np.quantile(probabilities, 0.7)), 0.0, 0.0]
-    proposer = OldProposer(nets["pnet"], 20.0, 0.5, thresholds[0], arithmetic=rule)
-    faces = proposer(image)
+    make = ARITHMETICS[name]
+    faces = make.proposer(nets["pnet"], 20.0, 0.5, thresholds[0])(image)
     for net, threshold in zip(("rnet", "onet"), thresholds[1:], strict=True):
-        faces = OldRefiner(nets[net], net, threshold, arithmetic=rule)(image, faces)
-    wanted = old_cascade(image, nets, thresholds, name == "facenet-pytorch")
+        faces = make.refiner(nets[net], net, threshold)(image, faces)
+    if name == "ipazc-1":
+        wanted = sampled_cascade(image, nets, thresholds)
+    else:
+        wanted = old_cascade(image, nets, thresholds, name == "facenet-pytorch")
     assert len(wanted) > 5
     np.testing.assert_allclose(faces.scores, [row[1] for row in wanted], atol=1e-5)
     np.testing.assert_allclose(faces.boxes, [row[0] for row in wanted], atol=2e-3)
@@ -144,22 +201,22 @@ def test_equal_to_the_plain_steps(random_models: Path, scene: Array, name: str, 
 def test_windows_of_whole_pixels() -> None:
     image = np.arange(15, dtype=np.uint8).reshape(1, 5, 3)
     for width in (1, 2, 3, 5, 7, 10):
-        np.testing.assert_allclose(
-            ARITHMETICS["facenet-pytorch"].resize(image, 2, width), window_means(image, 2, width)
-        )
+        np.testing.assert_allclose(FACENET_PYTORCH.resize(image, 2, width), window_means(image, 2, width))
 
 
 @pytest.mark.parametrize("name", list(ARITHMETICS))
 def test_no_face_and_small_images(random_models: Path, name: str) -> None:
     nets = {net: load_net(weights_path(random_models, net), net) for net in NETS}
-    rule = ARITHMETICS[name]
-    assert len(OldProposer(nets["pnet"], threshold=0.0, arithmetic=rule)(np.zeros((19, 90, 3), np.uint8))) == 0
-    nothing = OldProposer(nets["pnet"], threshold=1.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8))
+    make = ARITHMETICS[name]
+    for size in (1, 11, 12, 19):
+        assert len(make.proposer(nets["pnet"], threshold=0.0)(np.zeros((size, 90, 3), np.uint8))) == 0
+    plain = np.zeros((40, 40, 3), np.uint8)
+    nothing = make.proposer(nets["pnet"], threshold=1.0)(plain)
     for net in ("rnet", "onet"):
-        nothing = OldRefiner(nets[net], net, 0.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8), nothing)
+        nothing = make.refiner(nets[net], net, 0.0)(plain, nothing)
     assert len(nothing) == 0 and nothing.landmarks is not None
     with pytest.raises(ValueError, match="scale_factor"):
-        OldProposer(nets["pnet"], scale_factor=1.0, arithmetic=rule)(np.zeros((40, 40, 3), np.uint8))
+        make.proposer(nets["pnet"], scale_factor=1.0)(plain)
 
 
 def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path) -> None:
@@ -172,17 +229,24 @@ def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path)
     detector = Detector(tmp_path, 30, 0.6, (0.1, 0.2, 0.3))
     assert adopt_arithmetic(detector, tmp_path) == "facenet-pytorch"
     proposer, (rnet, onet) = detector.proposer, detector.refiners
-    assert isinstance(proposer, OldProposer) and isinstance(rnet, OldRefiner) and isinstance(onet, OldRefiner)
+    assert isinstance(proposer, WholePixelProposer)
+    assert isinstance(rnet, WholePixelRefiner) and isinstance(onet, WholePixelRefiner)
     assert (proposer.min_face, proposer.scale_factor, proposer.threshold) == (30, 0.6, 0.1)
     assert (rnet.name, rnet.threshold, onet.name, onet.threshold) == ("rnet", 0.2, "onet", 0.3)
-    assert proposer.arithmetic is rnet.arithmetic is onet.arithmetic is ARITHMETICS["facenet-pytorch"]
+    assert proposer.rule is rnet.rule is onet.rule is FACENET_PYTORCH
+
+    import_weights([foreign.write(tmp_path / net, foreign.ipazc(net)) for net in NETS], tmp_path)
+    detector = Detector(tmp_path)
+    assert adopt_arithmetic(detector, tmp_path) == "ipazc-1"
+    assert type(detector.proposer) is SampledProposer
+    assert [type(stage) for stage in detector.refiners] == [SampledRefiner, SampledRefiner]
 
 
 def test_unknown_arithmetic(tmp_path: Path, random_models: Path) -> None:
     for net in NETS:
         path = weights_path(random_models, net)
         write(weights_path(tmp_path, net), Checkpoint(net, read(path).state, recipe={"imported": {"arithmetic": "x"}}))
-    with pytest.raises(CheckpointError, match="arithmetic of x; expected facenet-pytorch, matlab"):
+    with pytest.raises(CheckpointError, match="arithmetic of x; expected facenet-pytorch, matlab, ipazc-1"):
         adopt_arithmetic(Detector(tmp_path), tmp_path)
 
 

@@ -34,8 +34,8 @@ ONE_NET: dict[str, Callable[[str], bytes]] = {
 ARITHMETIC = {
     "facenet": "facenet-pytorch",
     "facenet-zip": "facenet-pytorch",
-    "ipazc": "",
-    "joblib": "",
+    "ipazc": "ipazc-1",
+    "joblib": "ipazc-1",
     "caffe": "matlab",
 }
 

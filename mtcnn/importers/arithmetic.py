@@ -1,183 +1,43 @@
-"""The cascade as older projects compute it, for weights that were made with theirs.
+"""The cascade as older projects compute it, for weights that were used so.
 
-This project's cascade keeps real numbers and one coordinate convention (docs/conventions.md). Older ones come from
-Matlab: pixels are counted from 1, a box includes its last pixel, hence `+ 1` in sizes and in suppression, and boxes are
-cut to whole pixels before cropping. The published nets answer to a shift of one pixel with another box: the same
-weights find the same faces either way, but boxes differ by a tenth or two. Weights imported from such a project record
-its arithmetic, and `adopt_arithmetic` makes a detector compute as it did. Boxes then come out where that project puts
-them.
-
-Source: `detect_face.m`, `bbreg.m`, `pad.m` and `nms.m` of the MTCNN authors' code, and what facenet-pytorch and ipazc's
-mtcnn 0.1 made of them.
+This project's cascade keeps real numbers and one coordinate convention (docs/conventions.md). Older ones count pixels
+from 1 and include the last pixel of a box, hence `+ 1` in sizes and in suppression, and some cut boxes to whole pixels
+before cropping. The published nets answer to a shift of one pixel with another box: the same weights find the same
+faces either way, but boxes differ by a tenth or two. Weights imported from such a project record its arithmetic, and
+`adopt_arithmetic` makes a detector compute as it did. Boxes then come out where that project puts them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
-import cv2
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from .. import boxes as box
-from ..cascade import BATCH, Detector, NetRefiner, PNetProposer
+from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import read, weights_path
 from ..errors import CheckpointError
-from ..nets import SIZES, to_input
-from ..nms import nms
-from ..pyramid import CELL, level_sizes
-from ..types import Faces, ImageSize
+from .sampled import SampledProposer, SampledRefiner
+from .whole_pixels import FACENET_PYTORCH, MATLAB, WholePixelProposer, WholePixelRefiner
 
-__all__ = ["ARITHMETICS", "Arithmetic", "OldProposer", "OldRefiner", "adopt_arithmetic"]
-
-Array = NDArray[Any]
-
-STRIDE = 2  # of PNet's map
-LAST_PIXEL = np.array([0, 0, 1, 1])  # added to a box whose last pixel is included
+__all__ = ["ARITHMETICS", "Arithmetic", "adopt_arithmetic"]
 
 
 class Arithmetic(NamedTuple):
-    """How a project differs.
+    """What makes the stages, with the fields of PNetProposer and of NetRefiner."""
 
-    resize  image (H, W, 3), height and width to float64 (height, width, 3): `to_input` would scale float32 in place,
-            and PNet looks at some rows twice.
-    real    the type in which cells are divided by the scale: rounding moves a box where the quotient is near a whole
-            number.
-    grows   a level has a pixel more than it needs where its size comes out whole.
-    whole   boxes stay cut to whole pixels, and crops are filled with zeros outside the image. Otherwise only the crop
-            is cut, to the image as well, which squeezes it at the border.
-    closed  suppression is that of `nms.m` at every stage, not only at the last.
-    """
-
-    resize: Callable[[Array, int, int], Array]
-    real: type[np.floating[Any]]
-    grows: bool
-    whole: bool
-    closed: bool
+    proposer: Callable[..., PNetProposer]
+    refiner: Callable[..., NetRefiner]
 
 
-def _resize_torch(image: Array, height: int, width: int) -> Array:
-    """Means over whole pixels: windows from floor(i * step) to ceil((i + 1) * step). Enlarging repeats pixels."""
-    pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels[None], (height, width))[0]
-    return small.permute(1, 2, 0).double().numpy()  # (3, h, w) -> (h, w, 3)
-
-
-def _resize_cv2(image: Array, height: int, width: int) -> Array:
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float64)
-
-
+# "matlab" is the authors', and that of ipazc's mtcnn 0.1 and its relatives, whose resampling it has.
 ARITHMETICS = {
-    "facenet-pytorch": Arithmetic(_resize_torch, np.float32, grows=True, whole=False, closed=False),
-    "matlab": Arithmetic(_resize_cv2, np.float64, grows=False, whole=True, closed=True),
+    "facenet-pytorch": Arithmetic(
+        partial(WholePixelProposer, rule=FACENET_PYTORCH), partial(WholePixelRefiner, rule=FACENET_PYTORCH)
+    ),
+    "matlab": Arithmetic(partial(WholePixelProposer, rule=MATLAB), partial(WholePixelRefiner, rule=MATLAB)),
+    "ipazc-1": Arithmetic(SampledProposer, SampledRefiner),
 }
-
-
-@dataclass
-class OldProposer(PNetProposer):
-    """Stage 1 in the arithmetic of another project."""
-
-    arithmetic: Arithmetic = ARITHMETICS["matlab"]
-
-    @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8]) -> Faces:
-        """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
-        found = [(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))]
-        scale = CELL / self.min_face
-        for _ in level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor):
-            found.append(self._scaled(image, scale))
-            scale *= self.scale_factor
-        cells, scores, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = _nms(cells, scores, 0.7, self.arithmetic.closed)
-        return Faces(box.decode_offsets(cells[kept], offsets[kept]), scores[kept])
-
-    def _scaled(self, image: NDArray[np.uint8], scale: float) -> tuple[Array, Array, Array]:
-        """Cells (N, 4) in image pixels, scores (N,) and offsets (N, 4) of one level."""
-        rule = self.arithmetic
-        height, width = (int(side * scale + 1) if rule.grows else math.ceil(side * scale) for side in image.shape[:2])
-        logits, offsets = self._map(rule.resize(image, height, width))
-        scores = _softmax(logits)
-        rows, columns = np.nonzero(scores >= self.threshold)
-        # A pixel is counted from 1, so that the first cell spans 1 to 12.
-        corner = (STRIDE * np.stack([columns, rows], axis=1)).astype(rule.real)
-        cells = np.floor(np.concatenate([corner + 1, corner + CELL], axis=1) / rule.real(scale)).astype(np.float64)
-        kept = _nms(cells, scores[rows, columns], 0.5, rule.closed)[: self.per_level]
-        return cells[kept], scores[rows, columns][kept], offsets[:, rows[kept], columns[kept]].T
-
-
-@dataclass
-class OldRefiner(NetRefiner):
-    """Stage 2 or 3 in the arithmetic of another project."""
-
-    arithmetic: Arithmetic = ARITHMETICS["matlab"]
-
-    @torch.inference_mode()
-    def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
-        """The faces that stay, by falling score; with landmarks if the net has them."""
-        squares = box.square(faces.boxes.astype(np.float64))
-        squares = np.trunc(squares) if self.arithmetic.whole else squares
-        logits, offsets, points = self.raw(image, squares)
-        scores = _softmax(logits)
-        chosen = np.flatnonzero(scores > self.threshold)
-        squares, offsets, scores = squares[chosen], offsets[chosen], scores[chosen]
-        moved = squares + offsets * np.tile(squares[:, 2:] - squares[:, :2] + 1, 2)
-        if points is None:
-            kept = _nms(squares, scores, 0.7, self.arithmetic.closed)
-            return Faces(moved, scores)[kept]
-        kept = _nms(moved, scores, 0.7, True, "ios")
-        # Back from counting at 1, hence - 1 after the last pixel.
-        landmarks = box.decode_landmarks(squares + LAST_PIXEL, points[chosen]) - 1
-        return Faces(moved, scores, landmarks)[kept]
-
-    def raw(self, image: NDArray[np.uint8], squares: Array) -> tuple[Any, Any, Any]:
-        """Logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4), in order."""
-        size = SIZES[self.name]
-        logits, offsets, points = [np.zeros(0)], [np.zeros((0, 4))], [np.zeros((0, 5, 2))]
-        for start in range(0, len(squares), BATCH[self.name]):
-            corners = np.trunc(squares[start : start + BATCH[self.name]]).astype(np.int64)
-            crops = np.stack([self._crop(image, corner, size) for corner in corners])
-            output = self.net(to_input(crops, self.device))
-            logits.append(output.face_logits.cpu().numpy())
-            offsets.append(output.offsets.cpu().numpy())
-            if output.landmarks is not None:
-                points.append(output.landmarks.cpu().numpy())
-        return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if self.name == "onet" else None
-
-    def _crop(self, image: NDArray[np.uint8], corners: Array, size: int) -> Array:
-        """float64 (size, size, 3) of pixels x1 to x2 and y1 to y2, counted from 1; zeros for what has no pixel."""
-        height, width = image.shape[:2]
-        x1, y1, x2, y2 = (int(value) for value in corners)
-        inside = image[max(y1, 1) - 1 : max(min(y2, height), 0), max(x1, 1) - 1 : max(min(x2, width), 0)]
-        if inside.size == 0:
-            return np.zeros((size, size, 3))
-        if self.arithmetic.whole:
-            edges = (max(1 - y1, 0), max(y2 - height, 0)), (max(1 - x1, 0), max(x2 - width, 0)), (0, 0)
-            inside = np.pad(inside.astype(np.float32), edges)
-        return self.arithmetic.resize(inside, size, size)
-
-
-def _softmax(logits: Array) -> NDArray[np.float32]:
-    """The face's share of a softmax over no face and face, rounded as in float32: what makes scores near 1 equal."""
-    other = np.exp(-np.abs(np.asarray(logits, np.float32)))  # the larger of the two is taken off both
-    return np.asarray(np.where(logits > 0, np.float32(1), other) / (1 + other), np.float32)
-
-
-def _nms(
-    boxes: Array, scores: Array, threshold: float, closed: bool, overlap: Literal["iou", "ios"] = "iou"
-) -> NDArray[np.int64]:
-    """Our suppression, or with `closed` that of `nms.m`: the last pixel counts, and equal scores go from the last.
-
-    Near 1 many scores are equal. The old packages leave their order to NumPy's sort, and so it is here.
-    """
-    if not closed:
-        return nms(boxes, scores, threshold, overlap)
-    order = np.argsort(scores)[::-1]
-    return np.asarray(order[nms((boxes + LAST_PIXEL)[order], scores[order], threshold, overlap)])
 
 
 def adopt_arithmetic(detector: Detector, models: Path) -> str:
@@ -193,12 +53,10 @@ def adopt_arithmetic(detector: Detector, models: Path) -> str:
         return ""
     if name not in ARITHMETICS:
         raise CheckpointError(f"{path} wants the arithmetic of {name}; expected {', '.join(ARITHMETICS)}; update mtcnn")
-    rule = ARITHMETICS[name]
-    old = detector.proposer
-    if isinstance(old, PNetProposer):
-        detector.proposer = OldProposer(**vars(old), arithmetic=rule)
+    make = ARITHMETICS[name]
+    if isinstance(detector.proposer, PNetProposer):
+        detector.proposer = make.proposer(**vars(detector.proposer))
     detector.refiners = [
-        OldRefiner(**vars(stage), arithmetic=rule) if isinstance(stage, NetRefiner) else stage
-        for stage in detector.refiners
+        make.refiner(**vars(stage)) if isinstance(stage, NetRefiner) else stage for stage in detector.refiners
     ]
     return name
