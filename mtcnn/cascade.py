@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from .pyramid import CELL, levels
 from .types import Faces, Proposer, Refiner
 
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
+
+Picture = str | PathLike[str] | NDArray[Any]
 
 STRIDE = 2  # of PNet's map, pixels of the level
 STRIP = 1 << 16  # pixels of a level that PNet sees at a time
@@ -183,12 +185,23 @@ class Detector:
             NetRefiner(nets["onet"], "onet", thresholds[2], device),
         ]
 
-    def detect(self, image: str | PathLike[str] | NDArray[Any]) -> Faces:
-        """Faces of one image (a path, or an array as `images.as_rgb` takes it), by falling score, cut to the image.
+    @overload
+    def detect(self, images: Picture) -> Faces: ...
 
-        A box that its offsets have moved out of the image, or turned inside out, is no face. Raises ImageError for an
-        image that cannot be read.
+    @overload
+    def detect(self, images: list[Picture] | tuple[Picture, ...]) -> list[Faces]: ...
+
+    def detect(self, images: Picture | list[Picture] | tuple[Picture, ...]) -> Faces | list[Faces]:
+        """Faces of an image (a path, or an array as `images.as_rgb` takes it), by falling score, cut to the image.
+
+        A list of images, of any sizes, gives a list of Faces: the same as one by one. A box that its offsets have moved
+        out of the image, or turned inside out, is no face. Raises ImageError for an image that cannot be read.
         """
+        if isinstance(images, str | PathLike | np.ndarray):
+            return self._detect(images)
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Picture) -> Faces:
         pixels = as_rgb(image) if isinstance(image, np.ndarray) else read_image(image)
         faces = self.proposer(pixels)
         for refine in self.refiners:

@@ -452,3 +452,15 @@ def test_what_is_no_image_or_no_models(random_models: Path, tmp_path: Path) -> N
         Detector(random_models).detect(np.zeros((9, 9, 3)))
     with pytest.raises(CheckpointError, match="no weights at"):
         Detector(tmp_path)
+
+
+def test_many_images_of_any_sizes_are_as_one_by_one(random_models: Path) -> None:
+    images = [noise(40, 60, 3), noise(97, 31, 3), black(5, 5), noise(64, 64)]
+    found = everything(random_models)
+    for batch in (images, tuple(images)):
+        many = found.detect(batch)
+        assert len(many) == len(images)
+        for faces, image in zip(many, images, strict=True):
+            alone = found.detect(image)
+            assert np.array_equal(faces.boxes, alone.boxes) and np.array_equal(faces.scores, alone.scores)
+    assert found.detect([]) == []
