@@ -7,6 +7,7 @@ was measured. Loading converts the colour order or refuses; nothing but arrays a
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from .errors import CheckpointError, MtcnnError
-from .nets import NETS, SIZES
+from .nets import NETS, SCALING, SIZES, Scaling
 
 __all__ = ["Checkpoint", "load_net", "packaged_weights", "read", "weights_path", "write"]
 
 FORMAT = 1
-SCALING = (127.5, 128.0)  # (x - mean) / divisor, see nets.to_input
 _EXPECTED = "expected a file written by `mtcnn train`"
 
 
@@ -28,8 +28,9 @@ _EXPECTED = "expected a file written by `mtcnn train`"
 class Checkpoint:
     """What a weights file holds.
 
-    net      "pnet", "rnet" or "onet".    state    parameter name -> tensor.
-    colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input.
+    net      "pnet", "rnet", "onet", or a name of `proposers.PROPOSERS`.
+    state    parameter name -> tensor.
+    colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
     figures  what was measured on the held part, for the model card.
     """
@@ -37,15 +38,18 @@ class Checkpoint:
     net: str
     state: dict[str, Tensor]
     colour: str = "rgb"
-    scaling: tuple[float, float] = SCALING
+    scaling: Scaling = SCALING
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
 
 def weights_path(models: Path, net: str) -> Path:
-    """Where the weights of `net` lie below a folder that holds models-12, models-24 and models-48."""
-    return models / f"models-{SIZES[net]}" / f"weights-{net}.pt"
+    """Where the weights of `net` lie below a folder that holds models-12, models-24 and models-48.
+
+    Nets that can stand in for PNet lie beside it.
+    """
+    return models / f"models-{SIZES.get(net, SIZES['pnet'])}" / f"weights-{net}.pt"
 
 
 def packaged_weights() -> Path:
@@ -75,7 +79,7 @@ def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"no weights at {path}: {what}; train them with `mtcnn run`, or leave out --models")
+        raise CheckpointError(f"no weights at {path}: {what}; train them or import them, or leave out --models")
     try:
         body = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -90,11 +94,25 @@ def read(path: Path) -> Checkpoint:
     missing = {"net", "state", "colour", "scaling"} - known.keys()
     if missing or not isinstance(known["state"], dict):
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing)) or 'a table of weights'}; {_EXPECTED}")
-    return Checkpoint(**{**known, "scaling": tuple(body["scaling"])})
+    scaling = tuple(tuple(part) if isinstance(part, list | tuple) else part for part in known["scaling"])
+    return Checkpoint(**{**known, "scaling": scaling})
+
+
+def _build(net: str, state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    if net in NETS:
+        return NETS[net]()
+    from .proposers import build_like  # which few need
+
+    try:
+        return build_like(net, state)
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}") from error
 
 
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     """The net `net` with the weights at `path`, for RGB input scaled by `nets.to_input`, in evaluation mode.
+
+    A net of the cascade is scaled by SCALING, another by its attribute `scaling`. Its width is that of the weights.
 
     Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
     that torch does not have.
@@ -102,11 +120,12 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     found = read(path)
     if found.net != net:
         raise CheckpointError(f"{path} holds weights of {found.net}; expected {net}")
-    if tuple(found.scaling) != SCALING or found.colour not in ("rgb", "bgr"):
+    module = _build(net, found.state, path)
+    scaling = getattr(module, "scaling", SCALING)
+    if found.scaling != scaling or found.colour not in ("rgb", "bgr"):
         raise CheckpointError(
-            f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {SCALING}"
+            f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {scaling}"
         )
-    module = NETS[net]()
     try:
         module.load_state_dict(found.state)
     except RuntimeError as error:

@@ -13,18 +13,25 @@ from torch import Tensor, nn
 
 from .types import NetOutput
 
-__all__ = ["NETS", "SIZES", "ONet", "PNet", "RNet", "parameter_count", "to_input"]
+__all__ = ["NETS", "SCALING", "SIZES", "ONet", "PNet", "RNet", "Scaling", "parameter_count", "to_input"]
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
 
+Scaling = tuple[float | tuple[float, float, float], float]
+"""(mean, divisor): a net sees (x - mean) / divisor. The mean is one number, or one each of red, green and blue."""
 
-def to_input(images: NDArray[np.uint8], device: str | torch.device = "cpu") -> Tensor:
-    """uint8 RGB (N, H, W, 3) to float32 (N, 3, H, W), (x - 127.5) / 128: the only place where pixels are scaled.
+SCALING: Scaling = (127.5, 128.0)  # of the cascade
+
+
+def to_input(images: NDArray[np.uint8], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
+    """uint8 RGB (N, H, W, 3) to float32 (N, 3, H, W), (x - mean) / divisor: the only place where pixels are scaled.
 
     The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
     """
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
-    return pixels.to(torch.float32).sub_(127.5).mul_(1 / 128)
+    mean, divisor = scaling
+    level = mean if isinstance(mean, float) else torch.tensor(mean, device=device)[:, None, None]  # (3, 1, 1)
+    return pixels.to(torch.float32).sub_(level).mul_(1 / divisor)
 
 
 class PooledPReLU(nn.Module):

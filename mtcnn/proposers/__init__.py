@@ -1,24 +1,67 @@
 """Single-stage detectors, which can stand in for the cascade's first stage or detect alone.
 
+    from mtcnn.proposers import proposer_named
+    faces = proposer_named("retinaface", Path("models"))(image)
+
 A plain dict of names; a net's code is loaded when it is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["PROPOSERS"]
+    from ..types import Proposer
+
+__all__ = ["PROPOSERS", "build_like", "proposer_named"]
 
 
-def _retinaface() -> nn.Module:
+def _retinaface(width: float = 1.0) -> nn.Module:
+    from .mobilenet import MobileNet
     from .retinaface import RetinaFace
 
-    return RetinaFace()
+    return RetinaFace(MobileNet(width), round(64 * width))
 
 
-PROPOSERS: dict[str, Callable[[], nn.Module]] = {"retinaface": _retinaface}
-"""Name -> what builds the net with random weights. Each net has a `layout`, see `anchors`."""
+PROPOSERS: dict[str, Callable[..., nn.Module]] = {"retinaface": _retinaface}
+"""Name -> what builds the net with random weights. `width` multiplies its numbers of channels; 1 is the published net.
+
+Each net has a `layout` (see `anchors`) and a `scaling` (see `nets.to_input`), and returns a `blocks.ProposerOutput`.
+"""
+
+
+def build_like(name: str, state: Mapping[str, Tensor]) -> nn.Module:
+    """The net `name` with random weights, as wide as the one whose parameters `state` holds.
+
+    Raises ValueError for a name that is not in PROPOSERS, or parameters that do not begin as that net's do.
+    """
+    import torch
+
+    if name not in PROPOSERS:
+        raise ValueError(f"holds a net {name!r}; expected pnet, rnet, onet, {', '.join(PROPOSERS)}")
+    with torch.device("meta"):  # shapes alone
+        first, kernel = next(iter(PROPOSERS[name]().state_dict().items()))
+    if first not in state:
+        raise ValueError(f"lacks {first}; expected the parameters of {name}")
+    return PROPOSERS[name](width=len(state[first]) / len(kernel))
+
+
+def proposer_named(name: str, models: Path | None = None, threshold: float = 0.5, device: str = "cpu") -> Proposer:
+    """The single-stage detector `name` with the weights in the folder `models`, models-12/weights-<name>.pt.
+
+    models     None takes the weights that ship with the project.
+    threshold  least score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
+
+    Raises ValueError for another name or threshold, CheckpointError when the weights are missing or do not fit.
+    """
+    from ..checkpoint import load_net, packaged_weights, weights_path
+    from .proposer import AnchorProposer
+
+    if name not in PROPOSERS:
+        raise ValueError(f"stage 1 is {name!r}; expected one of {', '.join(PROPOSERS)}")
+    path = weights_path(packaged_weights() if models is None else Path(models), name)
+    return AnchorProposer(load_net(path, name, device), threshold, device)

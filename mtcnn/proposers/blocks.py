@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "slope"]
+from ..nets import Scaling
+
+__all__ = ["MEAN_COLOUR", "ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "slope"]
+
+
+MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
+"""How all of these nets are fed: less the mean colour of ImageNet, as red, green and blue; not divided."""
 
 
 class ProposerOutput(NamedTuple):

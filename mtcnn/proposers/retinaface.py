@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..nets import Scaling
 from .anchors import RETINAFACE, Layout
-from .blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput
+from .blocks import MEAN_COLOUR, ContextModule, FeaturePyramid, Heads, ProposerOutput
 from .mobilenet import MobileNet
 
 __all__ = ["RetinaFace"]
@@ -24,6 +25,7 @@ class RetinaFace(nn.Module):
     """
 
     layout: Layout = RETINAFACE
+    scaling: Scaling = MEAN_COLOUR
 
     def __init__(self, trunk: nn.Module | None = None, width: int = 64) -> None:
         super().__init__()
