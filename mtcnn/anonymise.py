@@ -1,0 +1,80 @@
+"""Faces made unrecognisable in a copy of an image.
+
+All that is left of a face is a grid of a few mean colours, shown as squares or as a smooth patch, or nothing. What the
+means do not hold cannot be brought back by sharpening.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .align import check_margin, grow
+from .images import as_rgb
+
+__all__ = ["STYLES", "Style", "anonymise"]
+
+Array = NDArray[Any]
+RGB = NDArray[np.uint8]
+Style = Literal["pixelate", "blur", "solid"]
+
+STYLES: tuple[Style, ...] = get_args(Style)
+
+MARGIN = 0.4
+"""Share of the box's side added on each side. Boxes end at the hairline, the chin and before the ears; this covers hair
+and ears as well."""
+
+CELLS = 6
+"""Mean colours along the longer side of a face. People need 8 or more cycles, 16 values, a face to recognise it well
+(Costen, Parker and Craw 1996, "Effects of high-pass and low-pass spatial filtering on face identification")."""
+
+LEAST_CELL = 4.0  # pixels: a small face is hidden by few squares, which its own pixels would not be
+
+
+def anonymise(image: NDArray[Any], boxes: Array, style: Style = "pixelate", margin: float = MARGIN) -> RGB:
+    """A new picture, uint8 RGB (H, W, 3), in which nobody in the boxes (N, 4) xyxy pixels is recognised by eye.
+
+    image   any array that `images.as_rgb` takes; it is not changed.
+    style   "pixelate" shows CELLS mean colours along the face's longer side as squares, "blur" the same colours run
+            into each other, "solid" is black.
+    margin  what is covered around the box on each side, as a share of that side.
+
+    A program that has been shown hidden faces of the same few people can still tell some of them apart by such colours
+    (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); against that, only "solid"
+    helps. Raises ImageError as `as_rgb` does, ValueError for another style or a margin below 0.
+    """
+    check_style(style, margin)
+    picture = as_rgb(image).copy()
+    height, width = picture.shape[:2]
+    sides = np.asarray(boxes, np.float64).reshape(-1, 4)
+    for box, face in zip(grow(boxes, margin), sides, strict=True):
+        x1, y1 = (max(math.floor(value), 0) for value in box[:2])
+        x2, y2 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
+        if x1 < x2 and y1 < y2:
+            cell = max(float((face[2:] - face[:2]).max()) / CELLS, LEAST_CELL)
+            picture[y1:y2, x1:x2] = _hidden(picture[y1:y2, x1:x2], cell, style)
+    return picture
+
+
+def check_style(style: str, margin: float) -> None:
+    """Raises ValueError for what `anonymise` cannot do."""
+    if style not in STYLES:
+        raise ValueError(f"style is {style!r}; expected one of {', '.join(STYLES)}")
+    check_margin(margin)
+    if margin < 0:
+        raise ValueError(f"margin is {margin}; expected 0 or more, for the face itself must be covered")
+
+
+def _hidden(patch: RGB, cell: float, style: Style) -> RGB:
+    """The patch (h, w, 3) with no more in it than the mean colours of cells of at least `cell` pixels."""
+    if style == "solid":
+        return np.zeros_like(patch)
+    height, width = patch.shape[:2]
+    grid = max(int(width / cell), 1), max(int(height / cell), 1)
+    means = cv2.resize(patch, grid, interpolation=cv2.INTER_AREA)
+    spread = cv2.INTER_NEAREST_EXACT if style == "pixelate" else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(means, (width, height), interpolation=spread), np.uint8)
