@@ -25,7 +25,7 @@ TEMPLATE: Array = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 """Where ArcFace models (Deng et al. 2019) expect the five points in a crop of 112 x 112: x y of left eye, right eye,
-nose and mouth corners, the viewer's left first. Published as `arcface_src` in `face_align.py` of deepinsight/insightface,
+nose and mouth corners, the viewer's left first. Published as `arcface_src` in face_align.py of deepinsight/insightface,
 in OpenCV's pixel numbers, where the centre of the first pixel is 0."""
 
 _MOST_SAMPLES = 64  # a side, for each pixel of a crop: enough to shrink a face of 7000 pixels without gaps
