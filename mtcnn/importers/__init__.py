@@ -1,4 +1,4 @@
-"""Published MTCNN weights in the forms people hold, turned into this project's checkpoints.
+"""Published weights in the forms people hold, turned into this project's checkpoints.
 
     from mtcnn.importers import import_weights
     import_weights(["det1.caffemodel", "det2.caffemodel", "det3.caffemodel"], "models")
@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 from ..checkpoint import Checkpoint, weights_path, write
 from ..errors import CheckpointError
+from ..proposers.blocks import MEAN_COLOUR
 from .caffe import read_caffe
 from .keras import read_joblib, read_npy
 from .layers import Found, to_state
 from .onnx import read_onnx
+from .single_stage import Ready
 from .state_dict import read_state_dict
 
 __all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
@@ -39,7 +41,7 @@ class Form(NamedTuple):
 
     name: str
     start: bytes
-    read: Callable[[bytes], list[Found]]
+    read: Callable[[bytes], list[Found] | list[Ready]]
     arithmetic: str
 
 
@@ -80,12 +82,20 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
     if form is None:
         raise CheckpointError(f"{path} is no weights file that is known here; expected {_or(f.name for f in FORMS)}")
     try:
-        states = [to_state(found) for found in form.read(data)]
+        return [_checkpoint(found, form, colour, path.name, data) for found in form.read(data)]
     except CheckpointError as error:
         raise CheckpointError(f"{path}, taken for {form.name}, {error}") from error
-    source = {"file": path.name, "form": form.name, "sha256": hashlib.sha256(data).hexdigest()}
-    recipe = {"imported": {**source, "arithmetic": form.arithmetic}}
-    return [Checkpoint(net, state, colour, recipe=recipe) for net, state in states]
+
+
+def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
+    source = {"file": file, "form": form.name, "sha256": hashlib.sha256(data).hexdigest()}
+    if isinstance(found, Found):
+        net, state = to_state(found)
+        return Checkpoint(net, state, colour, recipe={"imported": {**source, "arithmetic": form.arithmetic}})
+    if colour != "rgb":
+        raise CheckpointError(f"holds {found.net}, whose colour order is known; leave out {colour}")
+    recipe = {"imported": {**source, "form": found.form, "arithmetic": ""}}
+    return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
 
 
 def _or(names: Iterable[str]) -> str:

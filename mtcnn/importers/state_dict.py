@@ -1,4 +1,8 @@
-"""The weights of facenet-pytorch: pnet.pt, rnet.pt and onet.pt, or the `state_dict()` of its MTCNN in one file."""
+"""Tables of tensors that torch has saved.
+
+The weights of facenet-pytorch: pnet.pt, rnet.pt and onet.pt, or the `state_dict()` of its MTCNN in one file. Those of
+single-stage detectors go on to `single_stage`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from .layers import Found, Layer, Orientation
+from .single_stage import Ready, read_single_stage
 
 __all__ = ["read_state_dict"]
 
@@ -22,8 +27,14 @@ ORIENTATION = Orientation(swapped=False, flattened="xyc")
 _NAME = re.compile(r"(?:([pro]net)\.)?((?:conv|dense|prelu)\d(?:_\d)?)\.(weight|bias)")
 
 
-def read_state_dict(data: bytes) -> list[Found]:
-    """The layers of each net in a .pt file. Raises CheckpointError when it is damaged, or no such state_dict."""
+def read_state_dict(data: bytes) -> list[Found] | list[Ready]:
+    """The nets in a .pt file. Raises CheckpointError when it is damaged, or no state_dict of a net that is known."""
+    state = _load(data)
+    ready = read_single_stage(state)
+    return _layers_of_nets(state) if ready is None else [ready]
+
+
+def _load(data: bytes) -> dict[str, Tensor]:
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types, and its words would advise to load without the safety
@@ -32,11 +43,17 @@ def read_state_dict(data: bytes) -> list[Found]:
         ) from error
     if isinstance(state, dict) and {"format", "net"} <= state.keys():
         raise CheckpointError("is a checkpoint of this project already; name its folder with --models")
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]  # beside an optimiser's, as training programs write it
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError("holds no state_dict; expected a table of tensors")
+    return {str(name): value for name, value in state.items()}
+
+
+def _layers_of_nets(state: dict[str, Tensor]) -> list[Found]:
     nets: dict[str, dict[str, dict[str, NDArray[Any]]]] = defaultdict(lambda: defaultdict(dict))
     for name, value in state.items():
-        match = _NAME.fullmatch(str(name))
+        match = _NAME.fullmatch(name)
         if match is None:
             raise CheckpointError(f"holds a parameter {name}; expected names such as conv1.weight and prelu1.weight")
         net, layer, role = match.groups(default="")

@@ -27,7 +27,31 @@ def _retinaface(width: float = 1.0) -> nn.Module:
     return RetinaFace(MobileNet(width), round(64 * width))
 
 
-PROPOSERS: dict[str, Callable[..., nn.Module]] = {"retinaface": _retinaface}
+def _retinaface_r50(width: float = 1.0) -> nn.Module:
+    from .resnet import ResNet
+    from .retinaface import RetinaFace
+
+    return RetinaFace(ResNet(width), round(256 * width))
+
+
+def _ssh(width: float = 1.0) -> nn.Module:
+    from .ssh import SSH
+
+    return SSH(width)
+
+
+def _s3fd(width: float = 1.0) -> nn.Module:
+    from .s3fd import S3FD
+
+    return S3FD(width)
+
+
+PROPOSERS: dict[str, Callable[..., nn.Module]] = {
+    "retinaface": _retinaface,
+    "retinaface-r50": _retinaface_r50,
+    "ssh": _ssh,
+    "s3fd": _s3fd,
+}
 """Name -> what builds the net with random weights. `width` multiplies its numbers of channels; 1 is the published net.
 
 Each net has a `layout` (see `anchors`) and a `scaling` (see `nets.to_input`), and returns a `blocks.ProposerOutput`.

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..nets import Scaling
 
-__all__ = ["MEAN_COLOUR", "ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "slope"]
+__all__ = ["MEAN_COLOUR", "ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "head"]
 
 
 MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
@@ -35,19 +35,22 @@ class ProposerOutput(NamedTuple):
     landmark_codes: Tensor | None
 
 
-def slope(channels: int) -> float:
-    """Of LeakyReLU behind layers of the pyramid and the context module: 0.1 in narrow ones, 0 in wide ones."""
-    return 0.1 if channels <= 64 else 0.0
-
-
 def conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, leak: float | None = 0.1
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    leak: float | None = 0.1,
+    norm: bool = True,
 ) -> nn.Sequential:
-    """Convolution that keeps the size (but for the stride), batch norm, LeakyReLU; `leak` None leaves that out."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
+    """Convolution that keeps the size (but for the stride), batch norm, LeakyReLU.
+
+    leak  slope of LeakyReLU; None leaves it out.    norm  False leaves batch norm out, and adds a bias.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=not norm)]
+    if norm:
+        layers.append(nn.BatchNorm2d(outputs))
     if leak is not None:
         layers.append(nn.LeakyReLU(leak, inplace=True))
     return nn.Sequential(*layers)
@@ -59,9 +62,8 @@ class FeaturePyramid(nn.Module):
     A map of the size of the finer one is made by repeating cells (nearest neighbour).
     """
 
-    def __init__(self, inputs: Sequence[int], width: int) -> None:
+    def __init__(self, inputs: Sequence[int], width: int, leak: float) -> None:
         super().__init__()
-        leak = slope(width)
         self.lateral = nn.ModuleList([conv(channels, width, 1, leak=leak) for channels in inputs])
         self.merge = nn.ModuleList([conv(width, width, 3, leak=leak) for _ in inputs[1:]])
 
@@ -76,19 +78,27 @@ class FeaturePyramid(nn.Module):
 class ContextModule(nn.Module):
     """A half of the channels sees 3 x 3 cells, a quarter 5 x 5 and a quarter 7 x 7: stacks of 3 x 3."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, leak: float, norm: bool = True) -> None:
         super().__init__()
-        half, quarter, leak = outputs // 2, outputs // 4, slope(outputs)
-        self.window3 = conv(inputs, half, 3, leak=None)
-        self.reduce = conv(inputs, quarter, 3, leak=leak)
-        self.window5 = conv(quarter, quarter, 3, leak=None)
-        self.deepen = conv(quarter, quarter, 3, leak=leak)
-        self.window7 = conv(quarter, quarter, 3, leak=None)
+        half, quarter = outputs // 2, outputs // 4
+        self.window3 = conv(inputs, half, 3, leak=None, norm=norm)
+        self.reduce = conv(inputs, quarter, 3, leak=leak, norm=norm)
+        self.window5 = conv(quarter, quarter, 3, leak=None, norm=norm)
+        self.deepen = conv(quarter, quarter, 3, leak=leak, norm=norm)
+        self.window7 = conv(quarter, quarter, 3, leak=None, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         near = self.reduce(x)
         parts = [self.window3(x), self.window5(near), self.window7(self.deepen(near))]
         return functional.relu(torch.cat(parts, dim=1))
+
+
+def head(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    """A convolution that predicts. It starts near 0 (SSH's 0.01), so that no anchor begins by being sure."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
 class Heads(nn.Module):
@@ -102,10 +112,7 @@ class Heads(nn.Module):
         super().__init__()
         self.outputs = outputs
         self.levels = nn.ModuleList(
-            [
-                nn.Conv2d(channels, count * outputs, kernel, padding=kernel // 2)
-                for channels, count in zip(inputs, sizes, strict=True)
-            ]
+            [head(channels, count * outputs, kernel) for channels, count in zip(inputs, sizes, strict=True)]
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

@@ -21,7 +21,8 @@ class RetinaFace(nn.Module):
 
     trunk  returns three maps, at strides 8, 16 and 32, and has their `channels`; default: MobileNet-0.25, which makes
            426,608 parameters.
-    width  channels of the pyramid and the context modules: 64 for MobileNet-0.25, 256 for ResNet-50.
+    width  channels of the pyramid and the context modules: 64 for MobileNet-0.25, 256 for ResNet-50. Their LeakyReLU
+           has a slope of 0.1 up to 64 channels, and of 0 above.
     """
 
     layout: Layout = RETINAFACE
@@ -31,8 +32,9 @@ class RetinaFace(nn.Module):
         super().__init__()
         self.trunk = MobileNet() if trunk is None else trunk
         channels: list[int] = self.trunk.channels  # type: ignore[assignment]
-        self.pyramid = FeaturePyramid(channels, width)
-        self.context = nn.ModuleList([ContextModule(width, width) for _ in channels])
+        leak = 0.1 if width <= 64 else 0.0
+        self.pyramid = FeaturePyramid(channels, width, leak)
+        self.context = nn.ModuleList([ContextModule(width, width, leak) for _ in channels])
         inputs, sizes = [width] * len(channels), [len(level.sizes) for level in self.layout]
         self.classes, self.boxes, self.landmarks = (Heads(inputs, sizes, outputs) for outputs in (2, 4, 10))
 
