@@ -1,0 +1,125 @@
+"""Weights of single-stage detectors and of their trunks, turned into parameters named as in `mtcnn.proposers`.
+
+Pytorch_Retinaface's nets see BGR pixels less a mean colour. The order is undone in the first kernel; the mean colour is
+that of `proposers.blocks.MEAN_COLOUR`, and needs nothing. Trunks that were trained with torchvision's scaling,
+(x / 255 - mean) / deviation of RGB, get it folded into their first layer.
+
+Source of the names: `models/retinaface.py` and `models/net.py` of Pytorch_Retinaface.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from ..proposers import PROPOSERS
+from ..proposers.blocks import MEAN_COLOUR
+from ..proposers.trunks import TRUNKS
+
+__all__ = ["Ready", "read_single_stage"]
+
+# torchvision's scaling of ImageNet, red, green and blue.
+_MEAN = torch.tensor([0.485, 0.456, 0.406]) * 255
+_DEVIATION = torch.tensor([0.229, 0.224, 0.225]) * 255
+
+_CONTEXT = {"conv3X3": "window3", "conv5X5_1": "reduce", "conv5X5_2": "window5", "conv7X7_2": "deepen",
+            "conv7x7_3": "window7"}  # fmt: skip
+_HEADS = {"ClassHead": "classes", "BboxHead": "boxes", "LandmarkHead": "landmarks"}
+
+
+class Ready(NamedTuple):
+    """Parameters that only have to be written: the net or trunk they are for, and what their file is called."""
+
+    net: str
+    state: dict[str, Tensor]
+    form: str
+
+
+def read_single_stage(state: Mapping[str, Tensor]) -> Ready | None:
+    """What a state_dict holds, or None when it is of no such net.
+
+    Raises CheckpointError when it has the names of such a net, but lacks some, or some do not fit.
+    """
+    plain = {name.removeprefix("module."): value for name, value in state.items()}  # torch's DataParallel adds it
+    plain = {name: value for name, value in plain.items() if not name.endswith("num_batches_tracked")}
+    if "ClassHead.0.conv1x1.weight" in plain:
+        return _retinaface(plain)
+    if "stage1.1.3.weight" in plain:
+        return _mobilenet(plain)
+    return None
+
+
+def _retinaface(state: Mapping[str, Tensor]) -> Ready:
+    renamed = {_name(name): value for name, value in state.items()}
+    first = next(name for name, value in renamed.items() if value.ndim == 4 and value.shape[1] == 3)
+    renamed[first] = renamed[first].flip(1)  # blue, green, red -> red, green, blue
+    return Ready("retinaface", _fitted(PROPOSERS["retinaface"](), renamed), "Pytorch_Retinaface's .pth")
+
+
+def _name(name: str) -> str:
+    """Our name of a parameter of Pytorch_Retinaface's RetinaFace."""
+    part, _, rest = name.partition(".")
+    level = int(part[-1]) - 1 if part[-1].isdecimal() else 0
+    if part == "body":
+        return f"trunk.{_trunk_name(rest)}"
+    if part == "fpn":
+        return re.sub(r"(output|merge)(\d)", lambda m: f"pyramid.{_LATERAL[m[1]]}.{int(m[2]) - 1}", rest)
+    if part.startswith("ssh"):
+        module, _, rest = rest.partition(".")
+        return f"context.{level}.{_CONTEXT.get(module, module)}.{rest}"
+    if part in _HEADS:
+        return f"{_HEADS[part]}.levels.{rest.replace('conv1x1.', '')}"
+    raise CheckpointError(f"holds a parameter {name}; expected those of Pytorch_Retinaface's RetinaFace")
+
+
+_LATERAL = {"output": "lateral", "merge": "merge"}
+
+
+def _trunk_name(name: str) -> str:
+    """Our name of a parameter of its MobileNet: the halves of a separable convolution are layers 0, 1 and 3, 4."""
+    match = re.fullmatch(r"stage(\d)\.(\d)\.(\d)\.(\w+)", name)
+    if match is None:
+        return name
+    stage, block, layer = int(match[1]) - 1, int(match[2]), int(match[3])
+    half = "" if (stage, block) == (0, 0) else f"{layer // 3}."
+    return f"stages.{stage}.{block}.{half}{layer % 3}.{match[4]}"
+
+
+def _mobilenet(state: Mapping[str, Tensor]) -> Ready:
+    renamed = {_trunk_name(name): value for name, value in state.items() if not name.startswith("fc.")}
+    fitted = _fitted(TRUNKS["trunk-mobilenet"](), renamed)
+    _fold_scaling(fitted, "stages.0.0.0.weight", "stages.0.0.1.running_mean")
+    return Ready("trunk-mobilenet", fitted, "Pytorch_Retinaface's ImageNet trunk")
+
+
+def _fold_scaling(state: dict[str, Tensor], kernel: str, running_mean: str) -> None:
+    """Make a first layer for torchvision's scaling one for MEAN_COLOUR.
+
+    (x - a) / d = ((x - b) - (a - b)) / d: the kernel is divided by d, and what it makes of the constant a - b is moved
+    into the mean that batch norm subtracts. Exact, but for the border, where the padding is now the mean colour b.
+    """
+    state[kernel] = state[kernel] / _DEVIATION[:, None, None]
+    shift = _MEAN - torch.tensor(MEAN_COLOUR[0])
+    state[running_mean] = state[running_mean] + (state[kernel].sum(dim=(2, 3)) * shift).sum(dim=1)
+
+
+def _fitted(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` in the order of the module's own. Raises CheckpointError where names or shapes differ."""
+    wanted = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
+    for name, value in wanted.items():
+        if name not in state:
+            raise CheckpointError(f"lacks {name}; expected {len(wanted)} arrays of weights")
+        if state[name].shape != value.shape:
+            raise CheckpointError(f"holds {name} of {tuple(state[name].shape)}; expected {tuple(value.shape)}")
+        if not bool(torch.isfinite(state[name]).all()):
+            raise CheckpointError(f"holds NaN or infinity in {name}; expected finite weights")
+    extra = state.keys() - wanted.keys()
+    if extra:
+        raise CheckpointError(f"holds a parameter {min(extra)}; expected {len(wanted)} arrays of weights")
+    kept = {name: state[name].detach().to(torch.float32) for name in wanted}
+    return {name: kept.get(name, value) for name, value in module.state_dict().items()}
