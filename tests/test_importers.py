@@ -22,6 +22,7 @@ from mtcnn.checkpoint import load_net, read, weights_path
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights, read_weights
 from mtcnn.importers.caffe import read_caffe
+from mtcnn.importers.layers import Found
 from mtcnn.nets import NETS, SIZES
 
 ONE_NET: dict[str, Callable[[str], bytes]] = {
@@ -90,6 +91,7 @@ def test_state_dict_of_a_whole_mtcnn(tmp_path: Path) -> None:
 def caffe_forward(net: str, data: bytes, images: torch.Tensor) -> list[torch.Tensor]:
     """The outputs of the heads as Caffe computes them from a file, for images (N, 3, H, W) shown with x before y."""
     (found,) = read_caffe(data)
+    assert isinstance(found, Found)
     pools = {"pnet": [2], "rnet": [3, 3], "onet": [3, 3, 2]}[net]
     x = images.transpose(2, 3)
     heads = []
@@ -236,7 +238,7 @@ def test_other_files(tmp_path: Path) -> None:
     np.save(stream, np.zeros(3))
     assert "expected objects" in refused(foreign.write(tmp_path / "floats.npy", stream.getvalue()))
     with (tmp_path / "large").open("wb") as file:
-        file.truncate(70 * 2**20)
+        file.truncate(2**30 + 1)
     assert "at most" in refused(tmp_path / "large")
 
 

@@ -29,8 +29,8 @@ from .state_dict import read_state_dict
 
 __all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
 
-LARGEST = 64 * 2**20
-"""Bytes. All three nets together have 2 MB of parameters; what is much larger is something else, and is not read."""
+LARGEST = 2**30
+"""Bytes. VGG-16 has 138 million parameters; what is much larger is something else, and is not read."""
 
 
 class Form(NamedTuple):
@@ -107,7 +107,7 @@ def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
             raise CheckpointError(
-                f"{path} has {path.stat().st_size} bytes; expected weights of MTCNN, at most {LARGEST}"
+                f"{path} has {path.stat().st_size} bytes; expected weights of a detector, at most {LARGEST}"
             )
         data = path.read_bytes()
     except OSError as error:

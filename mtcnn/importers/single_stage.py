@@ -10,9 +10,10 @@ Source of the names: `models/retinaface.py` and `models/net.py` of Pytorch_Retin
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,8 +21,10 @@ from ..errors import CheckpointError
 from ..proposers import PROPOSERS
 from ..proposers.blocks import MEAN_COLOUR
 from ..proposers.trunks import TRUNKS
+from ..proposers.vgg import Vgg
+from .layers import Layer
 
-__all__ = ["Ready", "read_single_stage"]
+__all__ = ["Ready", "read_caffe_vgg", "read_single_stage"]
 
 # torchvision's scaling of ImageNet, red, green and blue.
 _MEAN = torch.tensor([0.485, 0.456, 0.406]) * 255
@@ -47,18 +50,19 @@ def read_single_stage(state: Mapping[str, Tensor]) -> Ready | None:
     """
     plain = {name.removeprefix("module."): value for name, value in state.items()}  # torch's DataParallel adds it
     plain = {name: value for name, value in plain.items() if not name.endswith("num_batches_tracked")}
-    if "ClassHead.0.conv1x1.weight" in plain:
-        return _retinaface(plain)
-    if "stage1.1.3.weight" in plain:
-        return _mobilenet(plain)
-    return None
+    return next((read(plain) for sign, read in _SIGNS.items() if sign in plain), None)
 
 
 def _retinaface(state: Mapping[str, Tensor]) -> Ready:
-    renamed = {_name(name): value for name, value in state.items()}
-    first = next(name for name, value in renamed.items() if value.ndim == 4 and value.shape[1] == 3)
-    renamed[first] = renamed[first].flip(1)  # blue, green, red -> red, green, blue
-    return Ready("retinaface", _fitted(PROPOSERS["retinaface"](), renamed), "Pytorch_Retinaface's .pth")
+    net = "retinaface-r50" if "body.layer1.0.conv1.weight" in state else "retinaface"
+    fitted = _fitted(PROPOSERS[net](), {_name(name): value for name, value in state.items()})
+    return Ready(net, _from_bgr(fitted), "Pytorch_Retinaface's .pth")
+
+
+def _from_bgr(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """With the first kernel's blue, green, red as red, green, blue."""
+    first, kernel = next(iter(state.items()))
+    return {**state, first: kernel.flip(1)}
 
 
 def _name(name: str) -> str:
@@ -92,20 +96,61 @@ def _trunk_name(name: str) -> str:
 
 def _mobilenet(state: Mapping[str, Tensor]) -> Ready:
     renamed = {_trunk_name(name): value for name, value in state.items() if not name.startswith("fc.")}
-    fitted = _fitted(TRUNKS["trunk-mobilenet"](), renamed)
-    _fold_scaling(fitted, "stages.0.0.0.weight", "stages.0.0.1.running_mean")
-    return Ready("trunk-mobilenet", fitted, "Pytorch_Retinaface's ImageNet trunk")
+    return Ready("trunk-mobilenet", _trunk("trunk-mobilenet", renamed), "Pytorch_Retinaface's ImageNet trunk")
 
 
-def _fold_scaling(state: dict[str, Tensor], kernel: str, running_mean: str) -> None:
-    """Make a first layer for torchvision's scaling one for MEAN_COLOUR.
+def _resnet(state: Mapping[str, Tensor]) -> Ready:
+    kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    return Ready("trunk-resnet50", _trunk("trunk-resnet50", kept), "torchvision's resnet50")
 
-    (x - a) / d = ((x - b) - (a - b)) / d: the kernel is divided by d, and what it makes of the constant a - b is moved
-    into the mean that batch norm subtracts. Exact, but for the border, where the padding is now the mean colour b.
+
+def _vgg(state: Mapping[str, Tensor]) -> Ready:
+    kept = {name: value for name, value in state.items() if name.startswith("features.")}
+    renamed = dict(zip(Vgg().state_dict(), kept.values(), strict=False))  # both in the order of the layers
+    if len(kept) != len(renamed):
+        raise CheckpointError(f"holds {len(kept)} arrays of features; expected {len(renamed)}, of VGG-16 without norm")
+    return Ready("trunk-vgg16", _trunk("trunk-vgg16", renamed), "torchvision's vgg16")
+
+
+def read_caffe_vgg(layers: Sequence[Layer]) -> Ready | None:
+    """VGG-16 as its authors published it for Caffe, BGR less a mean colour that is MEAN_COLOUR but for less than a level.
+
+    None when the first layer is another net's. What comes after the 13 convolutions is left out.
     """
-    state[kernel] = state[kernel] / _DEVIATION[:, None, None]
-    shift = _MEAN - torch.tensor(MEAN_COLOUR[0])
-    state[running_mean] = state[running_mean] + (state[kernel].sum(dim=(2, 3)) * shift).sum(dim=1)
+    if layers[0].weight.shape != (64, 3, 3, 3):
+        return None
+    values = [torch.from_numpy(np.array(array)) for layer in layers for array in (layer.weight, layer.bias)]
+    state = dict(zip(Vgg().state_dict(), values, strict=False))
+    return Ready("trunk-vgg16", _from_bgr(_fitted(Vgg(), state)), "VGG-16 for Caffe")
+
+
+_SIGNS: dict[str, Callable[[Mapping[str, Tensor]], Ready]] = {
+    "ClassHead.0.conv1x1.weight": _retinaface,
+    "stage1.1.3.weight": _mobilenet,
+    "layer1.0.conv3.weight": _resnet,
+    "features.0.weight": _vgg,
+}
+"""A parameter that only these files have -> what reads them."""
+
+
+def _trunk(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of a trunk that saw torchvision's scaling, for MEAN_COLOUR.
+
+    (x - a) / d = ((x - b) - (a - b)) / d: the first kernel is divided by d, and what it makes of the constant a - b
+    goes into the bias, or into the mean that batch norm subtracts. Exact, but for the border, where the padding is now
+    the mean colour b.
+    """
+    fitted = _fitted(TRUNKS[name](), state)
+    first, kernel = next(iter(fitted.items()))
+    fitted[first] = kernel / _DEVIATION[:, None, None]
+    constant = (fitted[first].sum(dim=(2, 3)) * (_MEAN - torch.tensor(MEAN_COLOUR[0]))).sum(dim=1)
+    names = list(fitted)
+    means = [name for name in names if name.endswith(".running_mean")]
+    if means:
+        fitted[means[0]] = fitted[means[0]] + constant
+    else:
+        fitted[names[1]] = fitted[names[1]] - constant
+    return fitted
 
 
 def _fitted(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

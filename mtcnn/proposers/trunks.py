@@ -10,10 +10,16 @@ from torch import nn
 from ..checkpoint import read
 from ..errors import CheckpointError
 from .mobilenet import MobileNet
+from .resnet import ResNet
+from .vgg import Vgg
 
 __all__ = ["TRUNKS", "load_trunk"]
 
-TRUNKS: dict[str, Callable[[], nn.Module]] = {"trunk-mobilenet": MobileNet}
+TRUNKS: dict[str, Callable[[], nn.Module]] = {
+    "trunk-mobilenet": MobileNet,
+    "trunk-resnet50": ResNet,
+    "trunk-vgg16": Vgg,
+}
 """Name in a checkpoint -> what builds the trunk, for input scaled by `blocks.MEAN_COLOUR`."""
 
 
