@@ -1,0 +1,120 @@
+"""Which face each anchor of a single-stage detector is trained on: the first of match, sample, encode.
+
+Anchors and faces are boxes in pixels of the net's input. A matching is int64 (A,): the row of a face, or BACKGROUND, or
+UNUSED for an anchor that teaches nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.boxes import areas, ios, iou
+
+__all__ = ["BACKGROUND", "UNUSED", "MatchSettings", "Matching", "compensate", "counts", "match", "match_by_iou"]
+
+Array = NDArray[Any]
+Matching = NDArray[np.int64]
+
+BACKGROUND, UNUSED = -1, -2
+NEAR = 0.1  # IoU with a face that is not to be learned, above which an anchor is no background either
+COVERED = 0.5  # share of an anchor that such a face covers
+
+
+@dataclass(frozen=True)
+class MatchSettings:
+    """Section [match] of a detector's recipe.
+
+    positive    an anchor with at least this IoU with a face belongs to the face it overlaps most.
+    negative    below this IoU with every face it is background; between the two it is not used.
+    forced      a face without an anchor gets its best one if their IoU is at least this; 1 for never.
+    compensate  a second stage gives every face anchors with an IoU above this (S3FD has 0.1); 0 for no second stage.
+    """
+
+    positive: float = 0.35
+    negative: float = 0.35
+    forced: float = 0.2
+    compensate: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}; expected a number from 0 to 1")
+        for name in ("negative", "compensate"):
+            if getattr(self, name) > self.positive:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at most positive, {self.positive}")
+
+
+def counts(matching: Matching, faces: int) -> NDArray[np.int64]:
+    """Anchors of each face: int64 (faces,)."""
+    return np.bincount(matching[matching >= 0], minlength=faces).astype(np.int64)
+
+
+def match_by_iou(overlaps: Array, positive: float, negative: float, forced: float = 1.0) -> Matching:
+    """Matching of anchors by their IoU with faces, float (A, G).
+
+    Of equal overlaps the first face wins. A face left without an anchor takes its best one where their IoU is at least
+    `forced`, unless it is the only one of another face; the face with the larger overlap comes first. Source: Liu et
+    al. 2016, section 2.2; the floor under the last step is that of the PyTorch RetinaFace.
+    """
+    matching = np.full(len(overlaps), BACKGROUND, np.int64)
+    if not overlaps.size:
+        return matching
+    best = overlaps.max(axis=1)
+    matching[best >= negative] = UNUSED
+    taken = best >= positive
+    matching[taken] = overlaps[taken].argmax(axis=1)
+    owned = counts(matching, overlaps.shape[1])
+    anchors, reached = overlaps.argmax(axis=0), overlaps.max(axis=0)
+    poor = np.flatnonzero((owned == 0) & (reached >= forced) & (reached > 0))
+    for face in poor[np.argsort(-reached[poor], kind="stable")]:
+        owner = matching[anchors[face]]
+        if owner < 0 or owned[owner] > 1:
+            owned[owner] -= owner >= 0
+            owned[face] += 1
+            matching[anchors[face]] = face
+    return matching
+
+
+def compensate(matching: Matching, overlaps: Array, above: float) -> Matching:
+    """S3FD's second stage: every face with fewer anchors than the mean is given more. A new matching.
+
+    N is the mean number of anchors of a face, rounded down. Pairs of a face and an anchor that no face owns are taken
+    by falling IoU, as long as it is above `above` and the face has fewer than N: so a face stays below N only where no
+    free anchor overlaps it enough, and what stage one gave stays. Of equal pairs the earlier face wins, then the
+    earlier anchor. Source: Zhang et al. 2017, section 3.2.
+    """
+    matching, faces = matching.copy(), overlaps.shape[1]
+    if not overlaps.size:
+        return matching
+    owned = counts(matching, faces)
+    wanted = int(owned.sum()) // faces
+    face, anchor = np.nonzero((above < overlaps.T) & (matching < 0) & (owned < wanted)[:, None])
+    for i in np.argsort(-overlaps[anchor, face], kind="stable"):
+        if matching[anchor[i]] < 0 and owned[face[i]] < wanted:
+            matching[anchor[i]] = face[i]
+            owned[face[i]] += 1
+    return matching
+
+
+def match(anchors: Array, boxes: Array, ignore: NDArray[np.bool_], settings: MatchSettings) -> Matching:
+    """Matching of anchors (A, 4) with faces (G, 4), as `settings` say; rows that it names are those of `boxes`.
+
+    Faces where `ignore` (G,) is set get no anchor, and what overlaps them is no background either.
+    """
+    rows = np.flatnonzero(~ignore & (areas(boxes) > 0))
+    overlaps = iou(anchors, boxes[rows])
+    matching = match_by_iou(overlaps, settings.positive, settings.negative, settings.forced)
+    if settings.compensate > 0:
+        matching = compensate(matching, overlaps, settings.compensate)
+    if ignore.any():
+        hidden = boxes[ignore]
+        covered = (ios(anchors, hidden) >= COVERED) & (areas(anchors)[:, None] <= areas(hidden))
+        doubtful = (covered | (iou(anchors, hidden) >= NEAR)).any(axis=1)
+        matching[doubtful & (matching == BACKGROUND)] = UNUSED
+    if len(rows):
+        matching[matching >= 0] = rows[matching[matching >= 0]]
+    return matching

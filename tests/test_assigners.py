@@ -1,0 +1,163 @@
+"""Matching of anchors and faces, against slow loops and the figures of the original projects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mtcnn.boxes import iou
+from mtcnn.proposers.anchors import RETINAFACE, S3FD, anchors
+from stages.assigners import BACKGROUND, UNUSED, MatchSettings, compensate, counts, match, match_by_iou
+
+Array = NDArray[Any]
+
+LOG_BEFORE = [7, 2, 1, 1, 1, 3, 1, 9, 7, 9, 14]  # anchors of each face that a training of S3FD printed
+LOG_AFTER = [7, 5, 5, 5, 5, 5, 5, 9, 7, 9, 14]
+
+
+def slow_match(overlaps: Array, positive: float, negative: float, forced: float) -> list[int]:
+    """Anchor by anchor and face by face."""
+    rows, faces = overlaps.tolist(), range(overlaps.shape[1])
+    matching = []
+    for row in rows:
+        best = max(row) if row else 0.0
+        matching.append(row.index(best) if row and best >= positive else UNUSED if row and best >= negative else -1)
+    poor = [face for face in faces if face not in matching]
+    for face in sorted(poor, key=lambda face: -max(row[face] for row in rows)):
+        column = [row[face] for row in rows]
+        anchor = column.index(max(column))
+        alone = matching[anchor] >= 0 and matching.count(matching[anchor]) == 1
+        if column[anchor] >= forced and column[anchor] > 0 and not alone:
+            matching[anchor] = face
+    return matching
+
+
+def slow_compensate(matching: list[int], overlaps: Array, above: float) -> list[int]:
+    """The best pair of a free anchor and a face below the mean, again and again."""
+    result, faces = list(matching), overlaps.shape[1]
+    wanted = sum(owner >= 0 for owner in matching) // faces
+    while True:
+        pairs = [
+            (-overlaps[anchor, face], face, anchor)
+            for face in range(faces)
+            for anchor in range(len(result))
+            if result[anchor] < 0 and overlaps[anchor, face] > above and result.count(face) < wanted
+        ]
+        if not pairs:
+            return result
+        _, face, anchor = min(pairs)
+        result[anchor] = face
+
+
+@st.composite
+def overlap_tables(draw: st.DrawFn) -> Array:
+    """Tables (A, G) with ties, zeros and exact thresholds."""
+    shape = draw(st.integers(1, 12)), draw(st.integers(1, 5))
+    values = st.sampled_from([0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.5, 0.9])
+    row = st.lists(values, min_size=shape[1], max_size=shape[1])
+    return np.array(draw(st.lists(row, min_size=shape[0], max_size=shape[0])), np.float32)
+
+
+@st.composite
+def faces_in(draw: st.DrawFn, side: int) -> Array:
+    """Up to six boxes (G, 4) of any shape in a square of `side` pixels."""
+    count, rng = draw(st.integers(1, 6)), np.random.default_rng(draw(st.integers(0, 10_000)))
+    sizes = np.exp(rng.uniform(np.log(4), np.log(side), (count, 2)))
+    corner = rng.uniform(0, 1, (count, 2)) * (side - sizes)
+    return np.concatenate([corner, corner + sizes], axis=1).astype(np.float32)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(overlap_tables(), st.sampled_from([(0.35, 0.35, 0.2), (0.5, 0.3, 1.0), (0.35, 0.35, 0.0)]))
+def test_thresholds_equal_the_loop(overlaps: Array, bands: tuple[float, float, float]) -> None:
+    exact = tuple(float(np.float32(value)) for value in bands)
+    assert match_by_iou(overlaps, *exact).tolist() == slow_match(overlaps, *exact)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(overlap_tables())
+def test_compensation_equals_the_loop(overlaps: Array) -> None:
+    first = match_by_iou(overlaps, 0.35, 0.35, 0.0)
+    above = float(np.float32(0.1))
+    assert compensate(first, overlaps, above).tolist() == slow_compensate(first.tolist(), overlaps, above)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(faces_in(128))
+def test_compensation_of_faces_among_anchors(faces: Array) -> None:
+    places = anchors(128, 128, S3FD)
+    overlaps = iou(places, faces)
+    first = match_by_iou(overlaps, 0.35, 0.35, 0.0)
+    second = compensate(first, overlaps, 0.1)
+    before, after = counts(first, len(faces)), counts(second, len(faces))
+    mean = before.sum() // len(faces)
+    assert (second[first >= 0] == first[first >= 0]).all()
+    assert (after[before >= mean] == before[before >= mean]).all()
+    free = (overlaps > 0.1) & (second < 0)[:, None]
+    assert not free[:, after < mean].any()
+    added = np.flatnonzero((second >= 0) & (first < 0))
+    assert (overlaps[added, second[added]] > 0.1).all()
+
+
+def test_pattern_of_the_reference_log() -> None:
+    """Faces with few anchors are raised to the mean of 55 / 11 = 5; those with more keep theirs."""
+    rows = []
+    for face, count in enumerate(LOG_BEFORE):
+        strong = np.zeros((count, len(LOG_BEFORE)))
+        strong[:, face] = 0.5
+        weak = np.zeros((6, len(LOG_BEFORE)))
+        weak[:, face] = np.linspace(0.3, 0.15, 6)
+        rows += [strong, weak]
+    overlaps = np.concatenate(rows).astype(np.float32)
+    first = match_by_iou(overlaps, 0.35, 0.35, 0.0)
+    second = compensate(first, overlaps, 0.1)
+    assert counts(first, 11).tolist() == LOG_BEFORE
+    assert counts(second, 11).tolist() == LOG_AFTER
+    # The added ones are the best of the weak ones: those of face 2, which had a single anchor, are four of six.
+    mine = np.flatnonzero(second == 2)
+    assert overlaps[mine, 2] == pytest.approx([0.5, 0.3, 0.27, 0.24, 0.21])
+
+
+def test_an_empty_slot_makes_no_anchor_positive() -> None:
+    """The face has less than N candidates: what is missing stays missing, and the first anchor stays background."""
+    overlaps = np.zeros((12, 2), np.float32)
+    overlaps[3:11, 0] = 0.6
+    overlaps[11, 1] = 0.4
+    second = compensate(match_by_iou(overlaps, 0.35, 0.35, 0.0), overlaps, 0.1)
+    assert second.tolist() == [BACKGROUND] * 3 + [0] * 8 + [1]
+
+
+def test_a_face_keeps_its_only_anchor() -> None:
+    """Both faces like anchor 1 best; the second has no other, and the first would be left without."""
+    overlaps = np.array([[0.0, 0.0], [0.6, 0.3], [0.1, 0.1]], np.float32)
+    assert match_by_iou(overlaps, 0.35, 0.35, 0.2).tolist() == [BACKGROUND, 0, BACKGROUND]
+    overlaps[2, 0] = 0.5
+    assert match_by_iou(overlaps, 0.35, 0.35, 0.2).tolist() == [BACKGROUND, 1, 0]
+
+
+def test_faces_to_ignore_are_neither() -> None:
+    """No anchor for them, and no background below them; a large anchor that holds a small one stays background."""
+    places = np.array([[0, 0, 16, 16], [0, 0, 256, 256], [200, 200, 216, 216], [4, 0, 20, 16]], np.float32)
+    boxes = np.array([[0, 0, 16, 16], [200, 200, 216, 216]], np.float32)
+    found = match(places, boxes, np.array([True, False]), MatchSettings())
+    assert found.tolist() == [UNUSED, BACKGROUND, 1, UNUSED]
+    assert match(places, boxes, np.array([False, False]), MatchSettings()).tolist() == [0, BACKGROUND, 1, 0]
+
+
+def test_no_faces_and_boxes_without_area() -> None:
+    places = anchors(64, 64, RETINAFACE)
+    none, flat = np.zeros((0, 4), np.float32), np.array([[5, 5, 5, 30]], np.float32)
+    for chosen in (MatchSettings(), MatchSettings(0.35, 0.35, 0.0, 0.1)):
+        assert (match(places, none, np.zeros(0, bool), chosen) == BACKGROUND).all()
+        assert (match(places, flat, np.zeros(1, bool), chosen) == BACKGROUND).all()
+
+
+@pytest.mark.parametrize("wrong", [{"positive": 1.5}, {"negative": 0.4}, {"compensate": 0.5}, {"forced": -0.1}])
+def test_bad_settings(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
+        MatchSettings(**wrong)
