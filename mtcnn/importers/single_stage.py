@@ -113,7 +113,7 @@ def _vgg(state: Mapping[str, Tensor]) -> Ready:
 
 
 def read_caffe_vgg(layers: Sequence[Layer]) -> Ready | None:
-    """VGG-16 as its authors published it for Caffe, BGR less a mean colour that is MEAN_COLOUR but for less than a level.
+    """VGG-16 as its authors published it for Caffe: BGR less a mean colour, which is MEAN_COLOUR within a level.
 
     None when the first layer is another net's. What comes after the 13 convolutions is left out.
     """
