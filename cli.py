@@ -108,24 +108,44 @@ def command(name: str | None = None, group: click.Group = main) -> Callable[[Cal
 
 
 @command()
-@click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an image.")
+@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGES...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or a frame of a video.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row a face, with a header.")
-@click.option("--draw", type=PATH, help="Write pictures with the faces drawn in: to this folder, or this image file.")
+@click.option("--wider", type=PATH, metavar="DIR", help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
+@click.option("--out", type=PATH, metavar="FILE", help="Write to this file what would go to stdout.")
+@click.option("--resume", is_flag=True, help="Go on with the --out or --wider of an earlier run: skip what it has.")
+@click.option(
+    "--draw", type=PATH, help="Draw the faces into copies of images and videos: in this folder, or this file."
+)
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Of videos take each n-th frame.")
+@click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images detected together.")
 @detector_options
-def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, draw: Path | None, **settings: Any) -> None:
-    """Find faces in image files and folders of them.
+def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
+           draw: Path | None, every: int, track: bool, batch: int, **settings: Any) -> None:  # fmt: skip
+    """Find faces in images, videos, folders of them, and cameras.
+
+    IMAGES are files, folders, patterns, camera:N, @FILE (a list of names, one a line) or - (such a list on stdin).
 
     \b
     mtcnn detect photo.jpg                        one line a face: box and score
     mtcnn detect photos --json > faces.jsonl      one JSON object an image
     mtcnn detect photo.jpg --draw photo-faces.jpg
+    mtcnn detect photos --json --out faces.jsonl --resume
+    mtcnn detect clip.mp4 --track --every 2 --draw faces.mp4
     """
-    from mtcnn.report import detect_files
+    from mtcnn.interrupts import Interrupted
+    from mtcnn.report import Run
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")
-    if not detect_files(images, "json" if as_json else "csv" if as_csv else "text", draw, settings):
+    style: Any = "json" if as_json else "csv" if as_csv else "text"
+    try:
+        done = Run(images, style, out, wider, draw, batch, every, track, resume, settings)()
+    except Interrupted as stop:
+        click.echo("mtcnn: interrupted; what was written is whole, and --resume goes on behind it", err=True)
+        sys.exit(128 + stop.number)
+    if not done:
         sys.exit(1)
 
 

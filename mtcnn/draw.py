@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ _SHIFT = 4  # OpenCV draws at 1/16 pixel
 
 
 def draw_faces(
-    image: NDArray[Any], faces: Faces, *, scores: bool = True, landmarks: bool = True, line_width: int | None = None
+    image: NDArray[Any],
+    faces: Faces,
+    *,
+    scores: bool = True,
+    landmarks: bool = True,
+    line_width: int | None = None,
+    labels: Sequence[str] | None = None,
 ) -> RGB:
     """A new picture, uint8 RGB (H, W, 3), with a box around every face, its score above, and its five landmarks.
 
@@ -41,17 +48,21 @@ def draw_faces(
     scores      write each score; a face narrower than half the text gets none, or a crowd would vanish behind numbers.
     landmarks   draw the landmarks that are known; NaN is passed over.
     line_width  of boxes, in pixels; by default one for each 300 pixels of the image's mean side.
+    labels      texts to write instead of the scores, one a face, at faces of any size.
 
     The best face is drawn last, so that worse ones do not cover it. Raises ImageError as `as_rgb` does.
     """
     picture = as_rgb(image).copy()
     side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
     width = max(1, round(side / 300)) if line_width is None else max(1, line_width)
-    for face in reversed(list(faces.sorted())):
+    for i in np.argsort(-faces.scores, kind="stable")[::-1]:
+        face = faces[i]
         _box(picture, face.boxes[0], width)
         if landmarks and face.landmarks is not None:
             _dots(picture, face.landmarks[0], width)
-        if scores:
+        if labels is not None:
+            _label(picture, face.boxes[0], labels[i], side, always=True)
+        elif scores:
             _label(picture, face.boxes[0], f"{face.scores[0]:.2f}", side)
     return picture
 
@@ -99,11 +110,11 @@ def _dots(picture: RGB, points: NDArray[np.float32], width: int) -> None:
             cv2.circle(picture, centre, size, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _label(picture: RGB, box: NDArray[np.float32], text: str, side: float) -> None:
+def _label(picture: RGB, box: NDArray[np.float32], text: str, side: float, always: bool = False) -> None:
     scale = max(0.4, side / 1200)
     thick = max(1, round(scale))
     (wide, high), below = cv2.getTextSize(text, _FONT, scale, thick)
-    if not np.isfinite(box).all() or wide > 2 * (box[2] - box[0]):
+    if not np.isfinite(box).all() or (wide > 2 * (box[2] - box[0]) and not always):
         return
     tall = high + below + 2
     # Above the box; inside, where the picture ends; never beyond its sides.

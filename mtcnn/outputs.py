@@ -25,6 +25,7 @@ class Item:
     faces   by falling score, pixels of `image`.
     frame   number of the frame in its video, from 0; None for an image.
     time    seconds since the start of the video; None for an image.
+    fps     frames a second that come of its video, skipped ones not counted; None for an image.
     ids     one number a face, the same for the same face from frame to frame; None when faces are not tracked.
     """
 
@@ -33,6 +34,7 @@ class Item:
     faces: Faces
     frame: int | None = None
     time: float | None = None
+    fps: float | None = None
     ids: tuple[int, ...] | None = None
 
 

@@ -1,138 +1,177 @@
-"""Detection over files: which images a user means, and their faces as text, CSV, JSON lines and pictures."""
+"""Detection over whatever the user names: decoded ahead, detected in batches, handed to sinks as it comes."""
 
 from __future__ import annotations
 
-import csv
-import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from glob import glob, has_magic
-from io import TextIOWrapper
-from itertools import chain, count
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
 from .cascade import Detector
-from .draw import SAVE_SUFFIXES, draw_faces, save_image
-from .errors import ImageError
-from .images import SUFFIXES, read_image
-from .types import Faces, ImageSize
+from .decoding import Decoder, Read, batches
+from .interrupts import Interrupted, Interrupts
+from .listing import Style, WiderFiles, columns, open_listing
+from .outputs import Item, Sink
+from .pictures import Pictures
+from .resume import Done, read_listing, read_wider
+from .sources import find_sources, kind_of
+from .track import Tracker
 
-__all__ = ["detect_files", "image_files", "picture_paths"]
+__all__ = ["MakeSink", "Run"]
 
-Style = Literal["text", "csv", "json"]
-
-
-def image_files(named: Iterable[Path]) -> Iterator[Path]:
-    """The image files that a user names: files as they are, folders searched through, patterns expanded, in order."""
-    for path in named:
-        if path.is_dir():
-            files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES)
-            yield from (file for file in files if not file.is_dir())
-        elif not path.exists() and has_magic(str(path)):
-            yield from image_files(Path(name) for name in sorted(glob(str(path), recursive=True)))
-        else:
-            yield path
+MakeSink = Callable[[Sequence[Path], Detector], Sink]
+"""Makes a sink from all sources of a run and its detector; raises ValueError when they do not fit its settings."""
 
 
-def _text(path: Path, size: ImageSize, faces: Faces) -> Iterator[str]:
-    yield f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"
-    for face in faces.to_dicts():
-        x1, y1, x2, y2 = face["box"]
-        yield f"  {x1:8.1f} {y1:8.1f} {x2:8.1f} {y2:8.1f}  score {face['score']:.3f}"
+@dataclass
+class Run:
+    """One run of `mtcnn detect`.
 
-
-def _json(path: Path, size: ImageSize, faces: Faces) -> Iterator[str]:
-    found = {"image": str(path), "width": size.width, "height": size.height, "faces": faces.to_dicts()}
-    yield json.dumps(found, ensure_ascii=False)
-
-
-POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
-
-
-def _csv(path: Path, size: ImageSize, faces: Faces) -> Iterator[Sequence[Any]]:
-    for face in faces.to_dicts():
-        yield (path, *face["box"], face["score"], *(v for point in face.get("landmarks", ()) for v in point))
-
-
-def _writer(style: Style, out: TextIO) -> Callable[[Path, ImageSize, Faces], None]:
-    """A function that prints the faces of one image in `style`."""
-    if style == "csv":
-        table = csv.writer(out, lineterminator="\n")
-        table.writerow(COLUMNS)
-        return lambda *found: table.writerows(_csv(*found))
-    lines = _json if style == "json" else _text
-
-    def write(path: Path, size: ImageSize, faces: Faces) -> None:
-        for line in lines(path, size, faces):
-            out.write(f"{line}\n")
-        out.flush()
-
-    return write
-
-
-def picture_paths(draw: Path, images: Sequence[Path]) -> list[Path]:
-    """Where the pictures of `images` go: to `draw` itself when it names an image file, else into that folder.
-
-    No two go to one file, and none to one of `images`: a number makes the name another. Raises ValueError when `draw`
-    is a file and cannot take these pictures.
-    """
-    taken = {image.resolve() for image in images}
-    writable = draw.suffix.lower() in SAVE_SUFFIXES
-    if not draw.is_dir() and (writable or draw.exists()):
-        if len(images) > 1 or not writable or draw.resolve() in taken:
-            raise ValueError(f"--draw {draw} is a file; expected a folder, or a new image file for a single picture")
-        return [draw]
-    targets = []
-    for image in images:
-        suffix = image.suffix if image.suffix.lower() in SAVE_SUFFIXES else ".png"
-        names = chain([image.stem], (f"{image.stem}-{number}" for number in count(2)))
-        targets.append(next(path for name in names if (path := draw / f"{name}{suffix}").resolve() not in taken))
-        taken.add(targets[-1].resolve())
-    return targets
-
-
-def _files(named: Sequence[Path]) -> tuple[list[Path], int]:
-    """All image files that are named, and how many names stand for none, which are printed to stderr."""
-    found = {name: list(image_files([name])) for name in named}
-    for name, files in found.items():
-        if not files:
-            print(f"mtcnn: no image in {name}; expected image files, folders of them, or patterns", file=sys.stderr)
-    return [file for files in found.values() for file in files], sum(not files for files in found.values())
-
-
-def detect_files(
-    named: Sequence[Path], style: Style, draw: Path | None, settings: dict[str, Any], out: TextIO | None = None
-) -> bool:
-    """Detect over files and folders; print results as they come, problems to stderr. True when there were none.
-
-    draw      folder, or image file, to write pictures to; see `picture_paths`.
+    named     what the user names, see `sources.find_sources`.
+    style     of the listing that goes to stdout, or to the file `out`.
+    wider     a folder for WIDER FACE's text files, in place of the listing.
+    draw      see `pictures.Pictures`.
+    batch     images that are detected together.
+    every     take each n-th frame of a video.
+    track     give the faces of a video ids, see `track.Tracker`.
+    resume    leave out what `out` or `wider` has already, and go on behind it.
     settings  keyword arguments of Detector.
+    sinks     makers of further sinks.
 
-    Raises ValueError for settings or a `draw` that make no sense, before anything is printed.
+    Raises ValueError for settings that make no sense, before anything is written.
     """
-    out = out or sys.stdout
-    if isinstance(out, TextIOWrapper):
-        out.reconfigure(errors="surrogateescape")  # a name that is no valid text is printed as it is stored
-    files, bad = _files(named)
-    targets = None if draw is None else picture_paths(draw, files)
-    detector = Detector(**settings)
-    write = _writer(style, out)
-    for i, path in enumerate(tqdm(files, unit="img", disable=len(files) < 2 or not sys.stderr.isatty())):
-        try:
-            image = read_image(path)
-        except ImageError as error:
-            tqdm.write(f"mtcnn: skipped {error}", file=sys.stderr)
-            bad += 1
-            continue
-        faces = detector.detect(image)
-        write(path, ImageSize(*image.shape[:2]), faces)
-        if targets is not None:
-            with suppress(OSError):  # what is wrong with the folder, save_image tells
-                targets[i].parent.mkdir(parents=True, exist_ok=True)
-            save_image(targets[i], draw_faces(image, faces))
-    return bad == 0
+
+    named: Sequence[Path]
+    style: Style = "text"
+    out: Path | None = None
+    wider: Path | None = None
+    draw: Path | None = None
+    batch: int = 8
+    every: int = 1
+    track: bool = False
+    resume: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    sinks: Sequence[MakeSink] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"--batch is {self.batch}; expected 1 or more")
+        if self.every < 1:
+            raise ValueError(f"--every is {self.every}; expected 1 or more")
+        if self.wider is not None and (self.style != "text" or self.out is not None):
+            raise ValueError("--wider writes files of its own; expected no --json, --csv or --out beside it")
+        if self.resume and self.out is None and self.wider is None:
+            raise ValueError("--resume reads what is done from the results; expected --out FILE or --wider DIR as well")
+
+    def __call__(self) -> bool:
+        """Detect; problems go to stderr, a line each. True when there were none.
+
+        Ctrl-C and SIGTERM raise Interrupted between two items, with all sinks closed; they are the usual end of a
+        camera. Raises MtcnnError where an output cannot be written.
+        """
+        sources, problems = find_sources(self.named)
+        self._check(sources)
+        self._bad, self._live = 0, False
+        self._tell(problems)
+        # Of images of all sizes torch would keep the code that it compiles for each, several hundred megabytes; read
+        # at the first convolution.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+        detector = Detector(**self.settings)
+        with Interrupts() as interrupts, ExitStack() as stack:
+            done, sinks = self._open(sources, detector)
+            stack.callback(_close, sinks, interrupts)
+            left = [source for source in sources if source not in done.sources]
+            bar = stack.enter_context(closing(_bar(left)))
+            decoder = Decoder(self.every, 2 * self.batch, done.first, lambda frames: _expect(bar, frames))
+            try:
+                self._detect(detector, stack.enter_context(closing(decoder.read(left))), sinks, bar, interrupts)
+            except Interrupted:
+                if not self._live:
+                    raise
+        return self._bad == 0
+
+    def _check(self, sources: Sequence[Path]) -> None:
+        """Raises ValueError when the settings do not fit the sources."""
+        kinds = {kind_of(source) for source in sources}
+        if self.track and not kinds & {"video", "camera"}:
+            raise ValueError("--track follows faces from frame to frame; expected a video or camera:N")
+        if self.resume and "camera" in kinds:
+            raise ValueError("--resume cannot go back to what a camera saw; leave it out")
+        if self.out is not None and self.out.resolve() in {source.resolve() for source in sources}:
+            raise ValueError(f"--out {self.out} is one of the images; expected another file")
+
+    def _open(self, sources: Sequence[Path], detector: Detector) -> tuple[Done, list[Sink]]:
+        """What is done already, and all sinks. The listing comes last: what it tells of is whole everywhere."""
+        sinks = [make(sources, detector) for make in self.sinks]
+        if self.draw is not None:
+            sinks.append(Pictures(self.draw, sources))
+        whole_videos = self.track or self.draw is not None  # ids and videos cannot be taken up in the middle
+        if self.wider is not None:
+            files = WiderFiles(self.wider, sources)
+            done = read_wider(files, sources, whole_videos) if self.resume else Done()
+            return done, [*sinks, files]
+        done, names = Done(), columns(sources, self.track)
+        if self.resume and self.out is not None:
+            done = read_listing(self.out, self.style, names, sources, whole_videos)
+        return done, [*sinks, open_listing(self.out, self.style, names, done.keep)]
+
+    def _detect(
+        self, detector: Detector, results: Iterable[Read], sinks: Sequence[Sink], bar: Any, interrupts: Interrupts
+    ) -> None:
+        for item in self._tracked(_detected(detector, batches(results, self.batch))):
+            if not isinstance(item, Item):
+                self._tell([f"skipped {item}"])
+            else:
+                self._live = kind_of(item.source) == "camera"
+                with interrupts.held(), _beside(bar):
+                    for sink in sinks:
+                        sink.write(item)
+            bar.update()
+
+    def _tracked(self, results: Iterable[Read]) -> Iterator[Read]:
+        tracker, of = Tracker(), None
+        for item in results:
+            if self.track and isinstance(item, Item) and item.frame is not None:
+                if item.source != of:
+                    tracker, of = Tracker(), item.source
+                item = replace(item, ids=tracker.update(item.faces))
+            yield item
+
+    def _tell(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            tqdm.write(f"mtcnn: {problem}", file=sys.stderr)
+            self._bad += 1
+
+
+def _detected(detector: Detector, runs: Iterable[Sequence[Read]]) -> Iterator[Read]:
+    """The same in the same order, with faces."""
+    for run in runs:
+        found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
+        yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
+
+
+def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
+    with interrupts.held(), ExitStack() as stack:
+        for sink in sinks:
+            stack.callback(sink.close)
+
+
+def _bar(sources: Sequence[Path]) -> Any:
+    """Progress on a terminal: images and frames, how many a second, and the time that is left."""
+    many = len(sources) > 1 or any(kind_of(source) != "image" for source in sources)
+    return tqdm(total=len(sources), unit="img", disable=not many or not sys.stderr.isatty(), dynamic_ncols=True)
+
+
+def _expect(bar: Any, frames: int | None) -> None:
+    """A video has been opened: it counts as so many images."""
+    bar.total = None if frames is None or bar.total is None else bar.total + frames - 1
+
+
+def _beside(bar: Any) -> Any:
+    """A context in which printing does not run into the bar, where both are on one terminal."""
+    return nullcontext() if bar.disable or not sys.stdout.isatty() else bar.external_write_mode()

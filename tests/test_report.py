@@ -1,12 +1,13 @@
-"""Detection over files: which images a name stands for, where pictures go, and what is printed."""
+"""A run over files: what is printed, drawn and told, in which order, and what an interruption leaves."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pytest
 
 from mtcnn import report
 from mtcnn.draw import draw_faces, save_image
+from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
-from mtcnn.report import detect_files, image_files, picture_paths
+from mtcnn.interrupts import Interrupted
+from mtcnn.outputs import Item
+from mtcnn.report import Run
 from mtcnn.types import Faces
 
-POINTS: list[list[float]] = [[11, 12], [13, 14], [15, 16], [17, 18], [19, 20.5]]
 WIDTHS = {"none.png": 30, "one.png": 31, "two.png": 32}  # of the pictures, by which the detector below knows them
 
 
@@ -27,21 +30,31 @@ class KnownFaces:
     """A detector that knows how many faces a picture of some width has."""
 
     made_with: dict[str, Any] = {}  # noqa: RUF012 - of the last one made
+    batches: list[int] = []  # noqa: RUF012 - how many pictures were given at a time
 
     def __init__(self, **settings: Any) -> None:
-        KnownFaces.made_with = settings
+        KnownFaces.made_with, KnownFaces.batches = settings, []
 
-    def detect(self, image: Any) -> Faces:
-        count = image.shape[1] - 30
+    def detect(self, images: Sequence[Any]) -> list[Faces]:
+        KnownFaces.batches.append(len(images))
+        return [self.faces(image.shape[1] - 30) for image in images]
+
+    @staticmethod
+    def faces(count: int) -> Faces:
         boxes = np.array([[1, 2, 21.126, 22], [5, 6, 15, 16.5]], np.float32)[:count]
-        points = np.array([POINTS] * 2, np.float32)[:count]
-        points[1:, 0] = np.nan
-        return Faces(boxes, np.array([0.98765, 0.5], np.float32)[:count], points)
+        return Faces(boxes, np.array([0.98765, 0.5], np.float32)[:count])
 
 
 @pytest.fixture(autouse=True)
 def _known_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "Detector", KnownFaces)
+
+
+@pytest.fixture(autouse=True)
+def _no_bar(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Standard error is no terminal here, so nothing but problems is printed to it."""
+    yield
+    assert "img/s" not in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -54,198 +67,127 @@ def folder(tmp_path: Path) -> Path:
     return photos
 
 
-def detected(*named: Path, style: Any = "text", draw: Path | None = None) -> tuple[bool, str]:
-    out = io.StringIO()
-    return detect_files(named, style, draw, {}, out), out.getvalue()
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
 
 
-# ---- which files
+def names(out: Path) -> list[str]:
+    """Of the images in a file of JSON lines, which are all whole."""
+    text = out.read_text(encoding="utf-8")
+    assert not text or text.endswith("\n")
+    return [Path(json.loads(line)["image"]).name for line in text.splitlines()]
 
 
-def make(folder: Path, *names: str) -> list[Path]:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return [folder / name for name in names]
+class Noted:
+    """A sink that notes what it is given, and may do something with it."""
+
+    def __init__(self, then: Any = None) -> None:
+        self.then, self.names, self.closed = then, list[str](), 0
+
+    def write(self, item: Item) -> None:
+        self.names.append(item.source.name)
+        if self.then:
+            self.then(item)
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def __call__(self, sources: Sequence[Path], detector: Any) -> Noted:
+        """Makes itself."""
+        self.sources, self.detector = list(sources), detector
+        return self
 
 
-def test_files_are_taken_as_named(tmp_path: Path) -> None:
-    """Whatever their suffix, and also where there are none: reading them tells."""
-    named = [*make(tmp_path, "b.jpg", "a.dat"), tmp_path / "missing.png"]
-    assert list(image_files(named)) == named
+# ---- results
 
 
-def test_folders_are_searched_through(tmp_path: Path) -> None:
-    make(tmp_path, "z.JPG", "a.png", "notes.txt", "sub/b.webp", "sub/deep/c.tiff", "sub/readme")
-    (tmp_path / "folder.jpg").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in image_files([tmp_path])]
-    assert found == ["a.png", "sub/b.webp", "sub/deep/c.tiff", "z.JPG"]
-
-
-def test_dangling_links_are_not_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    assert list(image_files([tmp_path])) == [tmp_path / "link.jpg"]
-
-
-def test_patterns_are_expanded(tmp_path: Path) -> None:
-    make(tmp_path, "a1.png", "a2.png", "b1.png", "sub/a3.png")
-    assert list(image_files([tmp_path / "a*.png"])) == [tmp_path / "a1.png", tmp_path / "a2.png"]
-    assert list(image_files([tmp_path / "**" / "a?.png"]))[-1] == tmp_path / "sub" / "a3.png"
-    assert list(image_files([tmp_path / "s*"])) == [tmp_path / "sub" / "a3.png"]  # a folder, as a shell would give it
-    assert list(image_files([tmp_path / "x*"])) == []
-
-
-def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
-    make(tmp_path, "a[1].png", "a1.png")
-    assert list(image_files([tmp_path / "a[1].png"])) == [tmp_path / "a[1].png"]
-
-
-def test_order_is_that_of_the_names(tmp_path: Path) -> None:
-    make(tmp_path, "x/2.png", "x/1.png", "3.png")
-    found = list(image_files([tmp_path / "x", tmp_path / "3.png", tmp_path / "x" / "2.png"]))
-    assert [path.name for path in found] == ["1.png", "2.png", "3.png", "2.png"]
-
-
-# ---- where pictures go
-
-
-def names(paths: list[Path]) -> list[str]:
-    return [path.name for path in paths]
-
-
-def test_pictures_go_to_the_folder(tmp_path: Path) -> None:
-    images = [Path("in/a.jpg"), Path("in/b.gif"), Path("in/c.JPEG"), Path("in/d")]
-    targets = picture_paths(tmp_path, images)
-    assert names(targets) == ["a.jpg", "b.png", "c.JPEG", "d.png"]  # what cannot be written becomes PNG
-    assert {path.parent for path in targets} == {tmp_path}
-    assert picture_paths(tmp_path / "new", images[:1]) == [tmp_path / "new" / "a.jpg"]
-    assert not (tmp_path / "new").exists()
-
-
-def test_no_picture_covers_another(tmp_path: Path) -> None:
-    images = [Path("x/a.jpg"), Path("y/a.jpg"), Path("z/a.gif"), Path("z/a.png"), Path("x/a.jpg")]
-    assert names(picture_paths(tmp_path, images)) == ["a.jpg", "a-2.jpg", "a.png", "a-2.png", "a-3.jpg"]
-
-
-def test_no_picture_covers_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = [tmp_path / "a.jpg", tmp_path / "a-2.jpg", tmp_path / "b.gif"]
-    assert names(picture_paths(tmp_path, images)) == ["a-3.jpg", "a-2-2.jpg", "b.png"]
-    monkeypatch.chdir(tmp_path)
-    assert names(picture_paths(Path(), [tmp_path / "a.jpg"])) == ["a-2.jpg"]  # the same folder by another name
-
-
-def test_one_picture_may_be_named(tmp_path: Path) -> None:
-    target = tmp_path / "out.jpg"
-    assert picture_paths(target, [Path("a.png")]) == [target]
-    target.touch()
-    assert picture_paths(target, [Path("a.png")]) == [target]  # written anew, like any output
-    folder = tmp_path / "folder.jpg"
-    folder.mkdir()
-    assert picture_paths(folder, [Path("a.png")]) == [folder / "a.png"]
-
-
-@pytest.mark.parametrize(
-    ("draw", "images"),
-    [("out.jpg", ["a.png", "b.png"]), ("notes.txt", ["a.png"]), ("a.png", ["a.png"]), ("out.jpg", [])],
-)
-def test_a_file_that_cannot_take_the_pictures(tmp_path: Path, draw: str, images: list[str]) -> None:
-    make(tmp_path, "a.png", "notes.txt")
-    if not images:
-        assert picture_paths(tmp_path / draw, []) == [tmp_path / draw]  # nothing to draw is told elsewhere
-        return
-    with pytest.raises(ValueError, match="expected a folder, or a new image file"):
-        picture_paths(tmp_path / draw, [tmp_path / name for name in images])
-
-
-# ---- what is printed
-
-
-def test_text(folder: Path) -> None:
-    done, text = detected(folder)
-    assert done
-    assert text.splitlines() == [
+def test_to_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Run([folder])()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == [
         f"{folder / 'none.png'}: 0 faces",
         f"{folder / 'one.png'}: 1 face",
-        "       1.0      2.0     21.1     22.0  score 0.988",
         f"{folder / 'two.png'}: 2 faces",
-        "       1.0      2.0     21.1     22.0  score 0.988",
-        "       5.0      6.0     15.0     16.5  score 0.500",
     ]
+    assert len(lines) == 6
 
 
-def test_json_lines(folder: Path) -> None:
-    done, text = detected(folder, style="json")
-    assert done
-    rows = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
-    assert [(row["image"], row["width"], row["height"]) for row in rows] == [
-        (str(folder / name), width, 40) for name, width in WIDTHS.items()
-    ]
-    assert rows[0]["faces"] == []
-    assert rows[1]["faces"] == [{"box": [1, 2, 21.13, 22], "score": 0.98765, "landmarks": POINTS}]
-    assert rows[2]["faces"][1]["landmarks"] == [[None, None], *POINTS[1:]]
-
-
-def test_csv(folder: Path) -> None:
-    done, text = detected(folder, style="csv")
-    assert done
-    header, *rows = csv.reader(io.StringIO(text))
-    assert header[:8] == ["image", "x1", "y1", "x2", "y2", "score", "x_left_eye", "y_left_eye"]
-    assert header[-1] == "y_right_mouth"
-    assert {len(row) for row in rows} == {len(header)} == {16}
-    assert [Path(row[0]).name for row in rows] == ["one.png", "two.png", "two.png"]
-    assert [float(value) for value in rows[0][1:]] == [1, 2, 21.13, 22, 0.98765, *np.ravel(POINTS)]
-    assert rows[2][6:10] == ["", "", "13.0", "14.0"]  # an unknown point is left empty
-
-
-def test_names_of_any_kind_are_printed(folder: Path) -> None:
-    odd = folder / 'größe, "2"\n.png'
-    (folder / "one.png").rename(odd)
-    row = json.loads(detected(odd, style="json")[1])
-    assert row["image"] == str(odd)
-    (_, fields) = csv.reader(io.StringIO(detected(odd, style="csv")[1], newline=""))
-    assert fields[0] == str(odd)
-
-
-def test_names_that_are_no_text_come_out_as_stored(folder: Path) -> None:
+def test_names_that_are_no_text_come_out_as_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = os.fsencode(folder) + b"/\xff.png"
     try:
         os.rename(folder / "one.png", name)
     except OSError:
         pytest.skip("this file system takes no such name")
     raw = io.BytesIO()
-    out = io.TextIOWrapper(raw, encoding="utf-8")
-    assert detect_files([folder], "text", None, {}, out)
-    out.flush()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    assert Run([folder])()
     assert name + b": 1 face\n" in raw.getvalue()
 
 
+def test_to_a_file(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Run([folder], "json", out)()
+    assert names(out) == list(WIDTHS)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_batches_change_nothing(tmp_path: Path, out: Path, batch: int) -> None:
+    images = [tmp_path / f"{number}.png" for number in range(5)]
+    for number, image in enumerate(images):
+        save_image(image, np.zeros((40, 30 + number % 3, 3), np.uint8))
+    images.insert(3, tmp_path / "missing.png")
+    assert not Run(images, "json", out, batch=batch)()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [len(row["faces"]) for row in rows] == [0, 1, 2, 0, 1]
+    assert [row["width"] for row in rows] == [30, 31, 32, 30, 31]
+    assert max(KnownFaces.batches) == min(batch, 5)
+
+
+def test_large_images_make_small_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that memory does not grow with what a user happens to have."""
+    monkeypatch.setattr("mtcnn.decoding.PIXELS", 40 * 31)
+    Run([folder])()
+    assert KnownFaces.batches == [2, 1]  # the first two have 40 x 61 pixels together
+
+
 def test_results_come_as_they_are_found(folder: Path) -> None:
-    """Each image's before the next is read: here the second is removed while the first is printed."""
-    (folder / "none.png").unlink()
+    """While the first of many images is printed, most of the others have not been read."""
+    for number in range(40):
+        save_image(folder / f"z{number:02}.png", np.zeros((40, 30, 3), np.uint8))
 
-    class Watched(io.StringIO):
-        def flush(self) -> None:
-            (folder / "two.png").unlink(missing_ok=True)
+    def remove_the_last(_: Item) -> None:
+        (folder / "z39.png").unlink(missing_ok=True)
 
-    out = Watched()
-    assert not detect_files([folder], "text", None, {}, out)
-    assert "one.png: 1 face" in out.getvalue()
+    noted = Noted(remove_the_last)
+    assert not Run([folder], batch=2, sinks=[noted])()
+    assert len(noted.names) == 42
 
 
 def test_settings_reach_the_detector(folder: Path) -> None:
-    detect_files([folder], "text", None, {"min_face": 33, "device": "cpu"}, io.StringIO())
+    Run([folder], settings={"min_face": 33, "device": "cpu"})()
     assert KnownFaces.made_with == {"min_face": 33, "device": "cpu"}
+
+
+def test_more_sinks(folder: Path, out: Path) -> None:
+    """They know all sources and the detector, and come before the listing, which says what is whole everywhere."""
+    listed: list[int] = []
+    noted = Noted(lambda _: listed.append(len(names(out))))
+    assert Run([folder], "json", out, sinks=[noted])()
+    assert [path.name for path in noted.sources] == noted.names == list(WIDTHS)
+    assert isinstance(noted.detector, KnownFaces)
+    assert noted.closed == 1
+    assert listed == [0, 1, 2]
 
 
 # ---- what goes wrong
 
 
-def test_bad_files_are_told_and_the_rest_is_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_told_and_the_rest_is_done(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "none.png").write_text("no picture")
     (folder / "one.png").write_bytes((folder / "one.png").read_bytes()[:60])
-    done, text = detected(folder / "missing.jpg", folder, style="json")
-    assert not done
-    assert [Path(json.loads(line)["image"]).name for line in text.splitlines()] == ["two.png"]
+    assert not Run([folder / "missing.jpg", folder], "json", out)()
+    assert names(out) == ["two.png"]
     problems = capsys.readouterr().err.splitlines()
     assert len(problems) == 3
     for name, problem in zip(("missing.jpg", "none.png", "one.png"), problems, strict=True):
@@ -253,24 +195,130 @@ def test_bad_files_are_told_and_the_rest_is_done(folder: Path, capsys: pytest.Ca
         assert name in problem
 
 
-def test_names_without_images_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_without_images_are_told(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "empty").mkdir()
-    done, text = detected(folder / "empty", folder / "*.jpg", folder / "one.png")
-    assert not done
-    assert text.startswith(f"{folder / 'one.png'}: 1 face")
-    problems = capsys.readouterr().err.splitlines()
-    assert [problem.split(";")[0] for problem in problems] == [
-        f"mtcnn: no image in {folder / 'empty'}",
-        f"mtcnn: no image in {folder / '*.jpg'}",
-    ]
+    assert not Run([folder / "empty", folder / "one.png"], "json", out)()
+    assert names(out) == ["one.png"]
+    (problem,) = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"mtcnn: no image in {folder / 'empty'};")
 
 
-def test_senseless_draw_is_told_before_anything_is_done(folder: Path) -> None:
-    out = io.StringIO()
-    with pytest.raises(ValueError, match="--draw"):
-        detect_files([folder], "csv", folder / "out.png", {}, out)
-    assert out.getvalue() == ""
-    assert sorted(os.listdir(folder)) == sorted(WIDTHS)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draw": Path("out.png")}, "--draw"),
+        ({"out": Path("photos/one.png")}, "is one of the images"),
+        ({"track": True}, "expected a video"),
+        ({"resume": True}, "expected --out FILE or --wider DIR"),
+        ({"resume": True, "out": Path("out"), "named": [Path("camera:0")]}, "leave it out"),
+        ({"wider": Path("found"), "style": "json"}, "expected no --json"),
+        ({"wider": Path("found"), "out": Path("out")}, "expected no --json"),
+        ({"wider": Path("photos/one.png")}, "expected a folder"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"every": 0}, "--every is 0"),
+    ],
+)
+def test_senseless_settings_are_told_before_anything_is_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    before = {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*")}
+    with pytest.raises(ValueError, match=message):
+        Run(**{"named": [folder], **settings})()
+    assert {path: path.stat().st_mtime_ns for path in folder.parent.rglob("*")} == before
+
+
+def test_a_sink_that_fails_ends_the_run(folder: Path, out: Path) -> None:
+    def fail(item: Item) -> None:
+        if item.source.name == "one.png":
+            raise MtcnnError("no room")
+
+    noted = Noted(fail)
+    with pytest.raises(MtcnnError, match="no room"):
+        Run([folder], "json", out, sinks=[noted])()
+    assert names(out) == ["none.png"]
+    assert noted.closed == 1
+
+
+# ---- interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_whole_lines(folder: Path, out: Path, number: signal.Signals) -> None:
+    """It comes in the middle of an item, which is finished first; the rest is done when the run is resumed."""
+    before = signal.getsignal(number)
+    noted = Noted(lambda item: item.source.name == "one.png" and signal.raise_signal(number))
+    with pytest.raises(Interrupted) as caught:
+        Run([folder], "json", out, sinks=[noted])()
+    assert caught.value.number == number
+    assert names(out) == ["none.png", "one.png"]
+    assert noted.closed == 1
+    assert signal.getsignal(number) == before
+    assert Run([folder], "json", out, resume=True)()
+    assert names(out) == list(WIDTHS)
+
+
+def test_an_interruption_in_the_detector_comes_at_once(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def detect(self: KnownFaces, images: Sequence[Any]) -> list[Faces]:
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("went on")
+
+    monkeypatch.setattr(KnownFaces, "detect", detect)
+    with pytest.raises(Interrupted):
+        Run([folder], "json", out)()
+    assert names(out) == []
+
+
+# ---- resuming
+
+
+def test_resume_does_what_is_missing(folder: Path, out: Path) -> None:
+    full = out.with_suffix(".full")
+    Run([folder], "json", full)()
+    whole = full.read_bytes()
+    for cut in (0, 10, len(whole.splitlines(keepends=True)[0]), len(whole) - 1, len(whole)):
+        out.write_bytes(whole[:cut])
+        noted = Noted()
+        assert Run([folder], "json", out, resume=True, sinks=[noted])()
+        assert out.read_bytes() == whole
+        assert noted.names == list(WIDTHS)[whole[:cut].count(b"\n") :]
+        assert [path.name for path in noted.sources] == list(WIDTHS)  # so that names of files stay the same
+
+
+def test_resume_without_anything_to_resume(folder: Path, out: Path) -> None:
+    assert Run([folder], "json", out, resume=True)()
+    assert names(out) == list(WIDTHS)
+
+
+def test_resume_finds_files_that_were_added(folder: Path, out: Path) -> None:
+    Run([folder], "json", out)()
+    save_image(folder / "between.png", np.zeros((40, 31, 3), np.uint8))
+    assert Run([folder], "json", out, resume=True)()
+    assert names(out) == [*WIDTHS, "between.png"]
+
+
+def test_bad_files_are_told_again_when_resumed(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "none.png").write_text("no picture")
+    for resume in (False, True):
+        assert not Run([folder], "json", out, resume=resume)()
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert names(out) == ["one.png", "two.png"]
+
+
+def test_wider_files_and_resume(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tmp_path / "found"
+    assert Run([folder], wider=found)()
+    texts = {path.name: path.read_text() for path in (found / "photos").iterdir()}
+    assert texts["two.txt"].splitlines()[:3] == ["two", "2", "1.00 2.00 20.13 20.00 0.98765"]
+    assert len(texts) == 3
+    (found / "photos" / "one.txt").unlink()
+    noted = Noted()
+    assert Run([folder], wider=found, resume=True, sinks=[noted])()
+    assert noted.names == ["one.png"]
+    assert {path.name: path.read_text() for path in (found / "photos").iterdir()} == texts
+    assert capsys.readouterr().out == ""
 
 
 # ---- pictures
@@ -278,35 +326,23 @@ def test_senseless_draw_is_told_before_anything_is_done(folder: Path) -> None:
 
 def test_pictures_are_drawn(folder: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "new" / "drawn"
-    assert detected(folder, draw=drawn)[0]
+    assert Run([folder], draw=drawn)()
     assert sorted(os.listdir(drawn)) == sorted(WIDTHS)
-    for name in WIDTHS:
-        image = read_image(folder / name)
-        np.testing.assert_array_equal(read_image(drawn / name), draw_faces(image, KnownFaces().detect(image)))
+    for name, width in WIDTHS.items():
+        expected = draw_faces(read_image(folder / name), KnownFaces.faces(width - 30))
+        np.testing.assert_array_equal(read_image(drawn / name), expected)
     assert not np.array_equal(read_image(drawn / "one.png"), read_image(folder / "one.png"))
 
 
 def test_pictures_beside_the_images_leave_them_alone(folder: Path) -> None:
     before = {name: (folder / name).read_bytes() for name in WIDTHS}
-    assert detected(folder, draw=folder)[0]
+    assert Run([folder], draw=folder)()
     assert {name: (folder / name).read_bytes() for name in WIDTHS} == before
     assert sorted(set(os.listdir(folder)) - set(WIDTHS)) == ["none-2.png", "one-2.png", "two-2.png"]
 
 
-def test_one_picture_to_a_file(folder: Path, tmp_path: Path) -> None:
-    assert detected(folder / "one.png", draw=tmp_path / "deep" / "out.bmp")[0]
-    assert read_image(tmp_path / "deep" / "out.bmp").shape == (40, 31, 3)
-
-
 def test_skipped_images_do_not_shift_the_pictures(folder: Path, tmp_path: Path) -> None:
     (folder / "none.png").write_text("no picture")
-    detected(folder, draw=tmp_path / "drawn")
+    Run([folder], draw=tmp_path / "drawn")()
     found = {path.name: read_image(path).shape[1] for path in (tmp_path / "drawn").iterdir()}
     assert found == {"one.png": 31, "two.png": 32}
-
-
-@pytest.fixture(autouse=True)
-def _no_bar(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Standard error is no terminal here, so nothing but problems is printed to it."""
-    yield
-    assert "img/s" not in capsys.readouterr().err

@@ -26,11 +26,16 @@ def numbers(line: str) -> list[float] | None:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file, and the folders above it where missing. Raises MtcnnError when that cannot be done."""
+    """Writes a text file, and the folders above it where missing; a killed run leaves all of it, or nothing.
+
+    Raises MtcnnError when that cannot be done.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")  # a name that is no text, as it is stored
+        part.replace(path)
     except OSError as error:
         raise MtcnnError(f"{path}: cannot be written ({error.strerror}); expected a path to a new file") from None
     return path

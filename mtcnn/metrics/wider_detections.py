@@ -166,4 +166,4 @@ def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> Non
         lines = [
             f"{x:.2f} {y:.2f} {w:.2f} {h:.2f} {score:.7g}" for x, y, w, h, score in np.asarray(rows).reshape(-1, 5)
         ]
-        write_text(path, "\n".join([path.stem, str(len(lines)), *lines]) + "\n")
+        write_text(path, "\n".join([path.stem.replace("\n", " "), str(len(lines)), *lines]) + "\n")

@@ -1,0 +1,153 @@
+"""Which images, videos and cameras a name stands for."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtcnn.sources import find_sources, image_files, kind_of
+
+
+def make(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in names]
+
+
+def found_in(folder: Path, *named: Path) -> list[str]:
+    sources, problems = find_sources(named or [folder])
+    assert not problems
+    return [path.relative_to(folder).as_posix() for path in sources]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.jpg", "image"),
+        ("a", "image"),
+        ("a.MP4", "video"),
+        ("b/a.avi", "video"),
+        ("camera:0", "camera"),
+        ("camera:12", "camera"),
+        ("camera:x", "image"),
+        ("./b/camera:0", "image"),
+        ("camera:0.mp4", "video"),
+    ],
+)
+def test_kind(name: str, kind: str) -> None:
+    assert kind_of(Path(name)) == kind
+
+
+def test_files_are_taken_as_named(tmp_path: Path) -> None:
+    """Whatever their suffix, and also where there are none: reading them tells."""
+    named = [*make(tmp_path, "b.jpg", "a.dat"), tmp_path / "missing.png", Path("camera:3")]
+    assert list(image_files(named)) == named
+    assert find_sources(named) == (named, [])
+
+
+def test_folders_are_searched_through(tmp_path: Path) -> None:
+    make(tmp_path, "z.JPG", "a.png", "notes.txt", "sub/b.webp", "sub/deep/c.tiff", "sub/readme", "clip.MOV")
+    found = ["a.png", "clip.MOV", "sub/b.webp", "sub/deep/c.tiff", "z.JPG"]
+    assert found_in(tmp_path) == found
+    images = [path.relative_to(tmp_path).as_posix() for path in image_files([tmp_path])]
+    assert images == [name for name in found if name != "clip.MOV"]
+
+
+def test_a_folder_with_the_name_of_an_image(tmp_path: Path) -> None:
+    """Is searched through like any other; without any image it is a bad image, which reading it tells."""
+    make(tmp_path, "full.jpg/a.png", "notes.jpg/readme", "plain/readme")
+    assert found_in(tmp_path) == ["full.jpg/a.png", "notes.jpg"]
+
+
+def test_dangling_links_are_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "li[n]k.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert found_in(tmp_path) == ["li[n]k.jpg", "link.jpg"]
+    assert found_in(tmp_path, tmp_path / "li[n]k.jpg") == ["li[n]k.jpg"]
+
+
+def test_pipes_are_passed_over(tmp_path: Path) -> None:
+    """Opening one would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    make(tmp_path, "a.jpg")
+    assert found_in(tmp_path) == ["a.jpg"]
+
+
+def test_folders_that_cannot_be_searched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.jpg", "secret/b.jpg")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    sources, problems = find_sources([tmp_path])
+    assert sources == [tmp_path / "a.jpg"]
+    assert problems == [f"{tmp_path / 'secret'}: cannot be searched (Permission denied); check its permissions"]
+
+
+def test_patterns_are_expanded(tmp_path: Path) -> None:
+    make(tmp_path, "a1.png", "a2.png", "b1.png", "sub/a3.png")
+    assert found_in(tmp_path, tmp_path / "a*.png") == ["a1.png", "a2.png"]
+    assert found_in(tmp_path, tmp_path / "**" / "a?.png") == ["a1.png", "a2.png", "sub/a3.png"]
+    assert found_in(tmp_path, tmp_path / "s*") == ["sub/a3.png"]  # a folder, as a shell would give it
+    assert list(image_files([tmp_path / "x*"])) == []
+
+
+def test_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
+    make(tmp_path, "a[1].png", "a1.png")
+    assert found_in(tmp_path, tmp_path / "a[1].png") == ["a[1].png"]
+
+
+def test_each_source_comes_once_where_it_was_named_first(tmp_path: Path) -> None:
+    make(tmp_path, "x/2.png", "x/1.png", "3.png")
+    assert found_in(tmp_path, tmp_path / "x/2.png", tmp_path / "3.png", tmp_path / "x") == [
+        "x/2.png",
+        "3.png",
+        "x/1.png",
+    ]
+
+
+def test_names_that_stand_for_nothing_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    named = [tmp_path / "empty", tmp_path / "*.jpg", *make(tmp_path, "a.png")]
+    sources, problems = find_sources(named)
+    assert sources == named[2:]
+    assert [problem.split(";")[0] for problem in problems] == [f"no image in {name}" for name in named[:2]]
+
+
+# ---- lists
+
+
+def test_a_list_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.png", "sub/b.png", "sub/c.png", "größe.png", "a\u2028b.png")
+    text = "a.png\r\n\nsub\n  \ngr*.png\ncamera:1\na\u2028b.png\nmissing.png"
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    monkeypatch.chdir(tmp_path)
+    names = ["a.png", "sub/b.png", "sub/c.png", "größe.png", "camera:1", "a\u2028b.png", "missing.png"]
+    expected = [Path(name) for name in names]
+    assert find_sources([Path("@list.txt")]) == (expected, [])
+    assert find_sources([Path("@list.txt"), Path("a.png")]) == (expected, [])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert find_sources([Path("-")]) == (expected, [])
+
+
+def test_names_in_a_list_may_be_no_text(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes(b"\xff.png\n")
+    (path,) = find_sources([Path(f"@{tmp_path}/list.txt")])[0]
+    assert os.fsencode(path) == b"\xff.png"
+
+
+def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n\n")
+    sources, problems = find_sources([Path(f"@{tmp_path}/none.txt"), Path(f"@{tmp_path}/empty.txt")])
+    assert sources == []
+    assert problems[0].startswith(f"@{tmp_path}/none.txt: cannot be read (No such file or directory); expected")
+    assert problems[1].startswith(f"no image in @{tmp_path}/empty.txt")
