@@ -40,7 +40,7 @@ class Cost:
 
 
 def cost(net: nn.Module, height: int, width: int) -> Cost:
-    """Counts of a single-stage detector, or its trunk, for one image of `height` x `width` pixels; it stays as it is."""
+    """Counts of a single-stage detector, or its trunk, for an image of `height` x `width` pixels; it stays as it is."""
     net = copy.deepcopy(net).to("meta").eval()  # shapes alone
     counts = {"multiply_adds": 0, "biases": 0, "normalised": 0}
 

@@ -1,0 +1,189 @@
+"""A single-stage detector at work, with nets that say what the test wants: what comes in, what comes out, in pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from reference import plain_nms
+from torch import Tensor, nn
+
+from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.nets import SCALING, to_input
+from mtcnn.proposers import PROPOSERS, proposer_named
+from mtcnn.proposers.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
+from mtcnn.proposers.blocks import MEAN_COLOUR, ProposerOutput
+from mtcnn.proposers.proposer import AnchorProposer, select
+from mtcnn.types import Faces
+
+Array = NDArray[Any]
+
+POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])  # of a box's sides
+BOXES = np.array([[20.5, 30, 50, 70.25], [60, 8, 75, 30], [-4, 50, 20, 90]], np.float32)
+
+
+class Says(nn.Module):
+    """A net that finds BOXES whatever it sees, and keeps what it saw. Other anchors are sure of no face."""
+
+    layout = RETINAFACE
+    scaling = MEAN_COLOUR
+
+    def __init__(self, logits: tuple[float, ...] = (3.0, 2.0, 1.0), landmarks: bool = True) -> None:
+        super().__init__()
+        self.logits, self.landmarks = logits, landmarks
+
+    def forward(self, x: Tensor) -> ProposerOutput:
+        self.saw = x
+        anchor = anchors(x.shape[2], x.shape[3], self.layout)
+        scores = np.tile(np.array([9, -9], np.float32), (len(anchor), 1))
+        codes, points = np.zeros((len(anchor), 4), np.float32), np.zeros((len(anchor), 10), np.float32)
+        for number, (box, logit) in enumerate(zip(BOXES, self.logits, strict=True)):
+            row = slice(40 + number, 41 + number)  # any anchor can say any box
+            scores[row] = (-logit, 0)
+            codes[row] = encode_box_codes(anchor[row], box[None])
+            points[row] = encode_landmark_codes(anchor[row], (box[:2] + POINTS * (box[2:] - box[:2]))[None])
+        tensors = [torch.from_numpy(values)[None] for values in (scores, codes, points)]
+        return ProposerOutput(tensors[0], tensors[1], tensors[2] if self.landmarks else None)
+
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (90, 100, 3), np.uint8)
+
+
+def test_faces_are_in_pixels_of_the_image() -> None:
+    found = AnchorProposer(Says())(IMAGE)
+    np.testing.assert_allclose(found.boxes, BOXES, atol=1e-4)
+    np.testing.assert_allclose(found.scores, 1 / (1 + np.exp([-3.0, -2, -1])), rtol=1e-6)
+    sides = BOXES[:, None, 2:] - BOXES[:, None, :2]
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, BOXES[:, None, :2] + POINTS * sides, atol=1e-4)
+
+
+def test_faces_are_sorted_whatever_the_order_of_anchors() -> None:
+    found = AnchorProposer(Says((1.0, 3.0, 2.0)))(IMAGE)
+    np.testing.assert_allclose(found.boxes, BOXES[[1, 2, 0]], atol=1e-4)
+
+
+def test_without_landmarks() -> None:
+    assert AnchorProposer(Says(landmarks=False))(IMAGE).landmarks is None
+
+
+def test_what_the_net_sees() -> None:
+    """RGB less its mean colour, in the upper left of an input whose sides are multiples of 32; the rest is 0."""
+    net = Says()
+    AnchorProposer(net)(IMAGE)
+    assert net.saw.shape == (1, 3, 96, 128)
+    wanted = IMAGE.astype(np.float32) - np.array([123, 117, 104], np.float32)
+    np.testing.assert_array_equal(net.saw[0, :, :90, :100].permute(1, 2, 0).numpy(), wanted)
+    assert not net.saw[0, :, 90:].any() and not net.saw[0, :, :, 100:].any()
+    AnchorProposer(net)(np.zeros((64, 32, 3), np.uint8))
+    assert net.saw.shape == (1, 3, 64, 32)
+
+
+def test_scaling_by_one_number_is_as_it_was() -> None:
+    wanted = (IMAGE.astype(np.float32) - 127.5) / 128
+    np.testing.assert_array_equal(to_input(IMAGE[None])[0].permute(1, 2, 0).numpy(), wanted)
+
+
+def test_threshold_is_the_least_score() -> None:
+    """Exactly, in float32: logit 0 is a score of 0.5."""
+    net = Says((0.0, -1e-6, 1.0))
+    assert len(AnchorProposer(net, threshold=0.5)(IMAGE)) == 2
+    assert len(AnchorProposer(net, threshold=0.0, overlap=1.0, kept=10**6)(IMAGE)) == len(anchors(96, 128, RETINAFACE))
+    nothing = AnchorProposer(net, threshold=1.0)(IMAGE)
+    assert len(nothing) == 0 and nothing.landmarks is not None
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="expected a number from 0 to 1"):
+            AnchorProposer(net, threshold=wrong)
+
+
+def plain_select(logits: Array, boxes: Array, threshold: float, overlap: float, most: int, kept: int) -> Array:
+    chosen = [i for i in range(len(logits)) if 1 / (1 + np.exp(-float(logits[i]))) >= threshold]
+    chosen = sorted(chosen, key=lambda i: (-logits[i], i))[:most]
+    return boxes[chosen][plain_nms(boxes[chosen].tolist(), logits[chosen].tolist(), overlap)[:kept]]
+
+
+@pytest.mark.parametrize(("threshold", "most", "kept"), [(0.3, 10**6, 10**6), (0.3, 30, 10**6), (0.1, 200, 7)])
+def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> None:
+    rng = np.random.default_rng(1)
+    anchor = anchors(64, 64, RETINAFACE)
+    logits = rng.normal(size=len(anchor)).round(1).astype(np.float32)  # rounded: many are equal
+    codes = rng.normal(size=(len(anchor), 4)).astype(np.float32)
+    classes = np.stack([rng.normal(size=len(anchor)), np.zeros(len(anchor))], axis=1).astype(np.float32)
+    classes[:, 1] = classes[:, 0] + logits
+    logits = classes[:, 1] - classes[:, 0]
+    output = ProposerOutput(torch.from_numpy(classes)[None], torch.from_numpy(codes)[None], None)
+    found = select(output, anchor, threshold, 0.4, most, kept)
+    centres, sides = (anchor[:, :2] + anchor[:, 2:]) / 2, anchor[:, 2:] - anchor[:, :2]
+    middle, size = centres + codes[:, :2] * np.float32(0.1) * sides, sides * np.exp(codes[:, 2:] * np.float32(0.2))
+    boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
+    wanted = plain_select(logits, boxes, threshold, 0.4, most, kept)
+    assert 5 < len(wanted) == len(found)
+    np.testing.assert_allclose(found.boxes, wanted, rtol=1e-4, atol=1e-3)
+
+
+# ---- weights
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Single-stage detectors of random weights, an eighth as wide, that have seen some noise."""
+    folder = tmp_path_factory.mktemp("models")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name, build in PROPOSERS.items():
+            net = build(width=0.125).train()
+            with torch.no_grad():
+                net(torch.randn(2, 3, 96, 96) * 64)  # so that batch norm knows what comes
+            write(weights_path(folder, name), Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR))
+    return folder
+
+
+@pytest.mark.parametrize("name", list(PROPOSERS))
+def test_proposer_named(models: Path, name: str) -> None:
+    """It proposes what the net in the file says of the image."""
+    proposer = proposer_named(name, models, threshold=0.3)
+    image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8)
+    found = proposer(image)
+    net = PROPOSERS[name](width=0.125)
+    net.load_state_dict(read(models / "models-12" / f"weights-{name}.pt").state)
+    with torch.inference_mode():
+        logits = net.eval()(to_input(image[None], scaling=MEAN_COLOUR)).class_logits[0]
+    assert isinstance(found, Faces) and len(found) > 0
+    assert found.scores[0] == pytest.approx(float(torch.softmax(logits, dim=1)[:, 1].max()), rel=1e-4)
+    assert (found.landmarks is not None) is name.startswith("retinaface")
+
+
+def test_proposer_named_refuses(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"stage 1 is 'yolo'; expected one of retinaface, .*s3fd"):
+        proposer_named("yolo", models)
+    with pytest.raises(ValueError, match="threshold is 2"):
+        proposer_named("ssh", models, threshold=2)
+    with pytest.raises(CheckpointError, match=r"weights-ssh.pt: no such file"):
+        proposer_named("ssh", tmp_path)
+    with pytest.raises(MtcnnError, match="nowhere"):
+        proposer_named("ssh", models, device="nowhere")
+
+
+def test_checkpoint_keeps_three_means(models: Path) -> None:
+    assert read(weights_path(models, "ssh")).scaling == ((123.0, 117.0, 104.0), 1.0)
+
+
+def test_other_scaling_is_refused(models: Path, tmp_path: Path) -> None:
+    state = read(weights_path(models, "retinaface")).state
+    write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=SCALING))
+    with pytest.raises(CheckpointError, match=r"by \(127.5, 128.0\); expected .*\(\(123.0, 117.0, 104.0\), 1.0\)"):
+        load_net(tmp_path / "w.pt", "retinaface")
+
+
+def test_weights_of_another_net_are_refused(models: Path, tmp_path: Path) -> None:
+    state = read(weights_path(models, "ssh")).state
+    write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
+    with pytest.raises(CheckpointError, match=r"w.pt lacks trunk.stages.0.0.0.weight"):
+        load_net(tmp_path / "w.pt", "retinaface")
+    with pytest.raises(CheckpointError, match=r"holds weights of retinaface; expected ssh"):
+        load_net(tmp_path / "w.pt", "ssh")
