@@ -133,7 +133,8 @@ class VideoFile:
 
     path  its suffix, one of CODECS, decides the format.
     fps   frames a second.
-    size  height and width of a frame; others are resized, for a video has one size.
+    size  height and width of a frame; others are resized, for a video has one size. Codecs halve the sides of the
+          colours, so of an odd side the last row or column is left out.
 
     Raises ImageError for another suffix, and when the file cannot be written.
     """

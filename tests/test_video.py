@@ -1,0 +1,179 @@
+"""Videos read and written: numbers, times, pictures, and what is told of files that are none."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from clips import number_of, numbered, write_clip
+
+from mtcnn import video
+from mtcnn.errors import ImageError
+from mtcnn.video import CODECS, FPS, Video, VideoFile
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_clip(tmp_path / "clip.mp4", numbered(20), 12.5)
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+def test_what_is_written_is_read(tmp_path: Path, suffix: str) -> None:
+    path = write_clip(tmp_path / f"clip{suffix}", numbered(20, 47, 65), 29.97)  # odd sides lose a pixel
+    with Video(path) as clip:
+        assert clip.fps == pytest.approx(29.97, rel=1e-3)
+        assert clip.length == 20
+        frames = list(clip)
+        assert clip.read() is None  # and again
+    assert [frame.number for frame in frames] == list(range(20))
+    assert [number_of(frame.image) for frame in frames] == list(range(20))
+    assert [frame.time for frame in frames] == pytest.approx([number / 29.97 for number in range(20)], abs=1e-3)
+    assert {frame.image.shape for frame in frames} == {(46, 64, 3)}
+    assert {frame.image.dtype for frame in frames} == {np.dtype(np.uint8)}
+
+
+def test_colours_keep_their_order(tmp_path: Path) -> None:
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 220
+    with Video(write_clip(tmp_path / "red.avi", [red])) as clip:
+        (frame,) = clip
+    assert frame.image[16, 16] == pytest.approx([220, 0, 0], abs=12)
+
+
+def test_every_and_first(clip: Path) -> None:
+    for every, first, expected in ((1, 17, [17, 18, 19]), (6, 0, [0, 6, 12, 18]), (6, 7, [12, 18]), (50, 1, [])):
+        with Video(clip, every, first) as frames:
+            found = list(frames)
+        assert [frame.number for frame in found] == expected
+        assert [number_of(frame.image) for frame in found] == expected
+        assert [frame.time for frame in found] == pytest.approx([number / 12.5 for number in expected], abs=1e-3)
+
+
+def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
+    """A video has one size; OpenCV would leave such frames out without a word."""
+    path = tmp_path / "clip.avi"
+    writer = VideoFile(path, 25, (48, 64))
+    for height, width in ((48, 64), (24, 32), (96, 100)):
+        writer.write(np.full((height, width, 3), 200, np.uint8))
+    writer.close()
+    with Video(path) as clip:
+        assert [frame.image.shape for frame in clip] == [(48, 64, 3)] * 3
+    assert writer.written == 3
+
+
+# ---- what files say of themselves
+
+
+class Fake:
+    """A capture that reports what it is told to, and has frames of one pixel."""
+
+    def __init__(self, fps: float, count: float, clock: list[float], side: int = 1) -> None:
+        self.values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: count}
+        self.values[cv2.CAP_PROP_FRAME_WIDTH] = self.values[cv2.CAP_PROP_FRAME_HEIGHT] = side
+        self.clock = clock
+
+    def isOpened(self) -> bool:
+        return True
+
+    def grab(self) -> bool:
+        if self.clock:
+            self.values[cv2.CAP_PROP_POS_MSEC] = self.clock.pop(0)
+            return True
+        return False
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.zeros((1, 1, 3), np.uint8)
+
+    def get(self, key: int) -> float:
+        return self.values[key]
+
+    def release(self) -> None: ...
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, *values: Any, **more: Any) -> Video:
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda name: Fake(*values, **more))
+    return Video("clip.mp4")
+
+
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), 1000.0, 90000.0])
+def test_without_a_frame_rate(monkeypatch: pytest.MonkeyPatch, fps: float) -> None:
+    clip = opened(monkeypatch, fps, -1.9e14, [0.0, 0.0, 0.0])
+    assert clip.fps == FPS == 25
+    assert clip.length is None
+    assert [frame.time for frame in clip] == pytest.approx([0, 1 / 25, 2 / 25])
+
+
+def test_the_clock_of_the_file_is_believed_while_it_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = opened(monkeypatch, 10.0, 6.0, [500.0, 510.0, 900.0, 900.0, float("nan"), 1200.0])
+    assert [frame.time for frame in clip] == pytest.approx([0.5, 0.51, 0.9, 1.0, 1.1, 1.2])
+
+
+def test_a_bare_stream(tmp_path: Path) -> None:
+    """Neither rate nor length in it: JPEGs one after the other."""
+    jpeg = cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
+    (tmp_path / "bare.mjpeg").write_bytes(jpeg * 4)
+    with Video(tmp_path / "bare.mjpeg") as clip:
+        assert clip.fps == FPS
+        assert clip.length is None
+        assert [round(frame.time, 3) for frame in clip] == [0, 0.04, 0.08, 0.12]
+
+
+# ---- problems
+
+
+def test_files_that_are_no_video(tmp_path: Path, clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = clip.read_bytes()
+    contents = {"empty.mp4": b"", "text.avi": b"no video", "half.mp4": whole[: len(whole) // 2]}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ImageError, match=f"{name}: is not a video that can be read; expected"):
+            Video(tmp_path / name)
+    with pytest.raises(ImageError, match="missing.mp4: no such file; expected a video"):
+        Video(tmp_path / "missing.mp4")
+    with pytest.raises(ImageError, match="is not a video that can be read"):
+        Video(tmp_path)
+    assert capfd.readouterr().err == ""  # of OpenCV and FFmpeg
+
+
+def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match=r"^camera:97: cannot be opened; expected a camera"):
+        Video("camera:97")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_that_ends_early(tmp_path: Path) -> None:
+    """All frames that are there, then the error."""
+    path = write_clip(tmp_path / "clip.avi", numbered(50), 10)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Video(path) as clip:
+        first = list(islice(clip, 10))
+        with pytest.raises(ImageError, match=r"clip.avi: ends after \d\.\d of 5.0 seconds; expected a whole video"):
+            list(clip)
+    assert [number_of(frame.image) for frame in first] == list(range(10))
+
+
+def test_a_video_without_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match="has no frame that can be decoded"):
+        opened(monkeypatch, 25.0, 3.0, []).read()
+
+
+def test_a_video_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match="10000 x 10000 pixels; expected at most"):
+        opened(monkeypatch, 25.0, 3.0, [], side=10000)
+
+
+def test_settings(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every is 0"):
+        Video(clip, every=0)
+    with pytest.raises(ImageError, match=r"unknown suffix '.gif'; expected one of .avi"):
+        VideoFile(tmp_path / "out.gif", 25, (48, 64))
+
+
+def test_a_video_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ImageError, match="out.mp4: cannot be written; expected a folder to write to"):
+        VideoFile(tmp_path / "none" / "out.mp4", 25, (48, 64))
+    assert capfd.readouterr().err == ""
