@@ -7,33 +7,34 @@ stay real numbers throughout; nothing is truncated to whole pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from . import boxes as box
 from .checkpoint import load_net, packaged_weights, weights_path
 from .crops import cut
+from .engine.runners import Cells, Refined, crop_runner, map_runner
+from .engine.threads import spread, threads
 from .images import as_rgb, read_image
-from .nets import SIZES, to_input
+from .nets import SIZES
 from .nms import nms
-from .pyramid import CELL, levels
-from .types import Faces, Proposer, Refiner
+from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
+from .types import Faces, ImageSize, Proposer, Refiner
 
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
 Picture = str | PathLike[str] | NDArray[Any]
 
-STRIDE = 2  # of PNet's map, pixels of the level
-STRIP = 1 << 16  # pixels of a level that PNet sees at a time
-BATCH = {"rnet": 1024, "onet": 256}  # crops a forward pass: beyond these sizes activations leave the cache
+BATCH = 512  # crops at a time: what is cut from a crowd need not be held all at once
+BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
 
 
 def _logit(probability: float) -> float:
@@ -62,49 +63,48 @@ class PNetProposer:
     device: str = "cpu"
     per_level: int = 4000
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
-        cells, scores, offsets = [], [], []
-        for level in levels(image, self.min_face, self.scale_factor):
-            found = self._level(*self._map(level.image))
-            step = np.array([level.step_x, level.step_y] * 2)
-            cells.append(found[0] * step)
-            scores.append(found[1])
-            offsets.append(found[2])
-        if not cells:
+        found = [self._kept(level, cells) for level, cells in self._looked(image)]
+        if not found:
             return Faces.empty()
-        all_cells, all_scores = np.concatenate(cells), np.concatenate(scores)
-        kept = nms(all_cells, all_scores, 0.7)
-        moved = box.decode_offsets(all_cells[kept], np.concatenate(offsets)[kept])
-        return Faces(moved, _sigmoid(all_scores[kept]))
+        boxes, logits, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        kept = nms(boxes, logits, 0.7)
+        return Faces(box.decode_offsets(boxes[kept], offsets[kept]), _sigmoid(logits[kept]))
 
-    def _map(self, level: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """PNet's logits (h, w) and offsets (4, h, w) over a level (H, W, 3), computed in horizontal strips.
+    def cells(self, level: NDArray[Any], least: float, rows: slice = slice(None)) -> Cells:
+        """The cells of level (H, W, 3) whose logit reaches `least`, in these rows of the map, row by row."""
+        first, last, _ = rows.indices(map_size(ImageSize(*level.shape[:2])).height)
+        return map_runner(self.net, self.device).cells(level, least, first, last)
 
-        The values are those of one pass. A strip keeps the activations in the processor's cache, which is two to three
-        times faster on a large level, and memory does not grow with the image.
-        """
-        height, width = level.shape[:2]
-        total = -(-(height - 2) // STRIDE) - 4  # rows of the map, see PNet.forward
-        rows = max(STRIP // (STRIDE * width), 8)
-        logits, offsets = [], []
-        for row in range(0, total, rows):
-            # The last strip takes all that is left: pooling rounds up only at the true end of the level.
-            end = height if row + rows >= total else STRIDE * (row + rows) + CELL - STRIDE
-            output = self.net(to_input(level[None, STRIDE * row : end], self.device))
-            logits.append(output.face_logits[0].cpu().numpy())
-            offsets.append(output.offsets[0].cpu().numpy())
-        return np.concatenate(logits), np.concatenate(offsets, axis=1)
+    def _looked(self, image: NDArray[np.uint8]) -> Iterator[tuple[Level, Cells]]:
+        """The levels of the pyramid, and their cells that pass."""
+        least = _logit(self.threshold)
+        if threads() == 1 or self.device != "cpu":  # one level at a time is less to hold
+            for level in levels(image, self.min_face, self.scale_factor):
+                yield level, self.cells(level.image, least)
+            return
+        sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
+        pyramid = spread(partial(level_of, image), sizes)
+        parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
+        found = spread(lambda part: self.cells(pyramid[part[0]].image, least, part[1]), parts)
+        for index, level in enumerate(pyramid):
+            mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
+            yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
 
-    def _level(self, logits: NDArray[Any], offsets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Map (h, w) and offsets (4, h, w) to cells (N, 4) in level pixels, logits (N,) and offsets (N, 4)."""
-        rows, columns = np.nonzero(logits >= _logit(self.threshold))
-        scores = logits[rows, columns]
-        corner = STRIDE * np.stack([columns, rows], axis=1)
-        cells = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
-        kept = nms(cells, scores, 0.5, limit=self.per_level)
-        return cells[kept], scores[kept], offsets[:, rows[kept], columns[kept]].T
+    def _kept(self, level: Level, cells: Cells) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of the cells that NMS within a level keeps."""
+        corner = STRIDE * np.stack([cells.columns, cells.rows], axis=1)
+        boxes = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
+        kept = nms(boxes, cells.logits, 0.5, limit=self.per_level)
+        return boxes[kept] * np.array([level.step_x, level.step_y] * 2), cells.logits[kept], cells.offsets[kept]
+
+
+def _bands(size: ImageSize) -> list[slice]:
+    """Rows of the map of a level of this size, in parts of about equal work."""
+    rows, columns = map_size(size)
+    step = max(BAND_CELLS // columns, 16)
+    return [slice(row, row + step) for row in range(0, rows, step)]
 
 
 @dataclass
@@ -120,7 +120,6 @@ class NetRefiner:
     threshold: float = 0.7
     device: str = "cpu"
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces that stay, by falling score; with landmarks if the net has them."""
         squares = box.square(faces.boxes.astype(np.float64))
@@ -135,20 +134,20 @@ class NetRefiner:
         found = Faces(moved, _sigmoid(scores), landmarks)
         return found[kept]
 
-    @torch.inference_mode()
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
         """Logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4), in order."""
-        size = SIZES[self.name]
-        logits, offsets, points = [np.zeros(0)], [np.zeros((0, 4))], [np.zeros((0, 5, 2))]
-        for start in range(0, len(squares), BATCH[self.name]):
-            crops = cut(image, squares[start : start + BATCH[self.name]], size)
-            output = self.net(to_input(crops, self.device))
-            logits.append(output.face_logits.cpu().numpy())
-            offsets.append(output.offsets.cpu().numpy())
-            if output.landmarks is not None:
-                points.append(output.landmarks.cpu().numpy())
-        has_points = self.name == "onet"
-        return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if has_points else None
+        run = crop_runner(self.net, self.device)
+        step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else BATCH
+        parts = [squares[at : at + step] for at in range(0, len(squares), step)]
+        with_points = self.name == "onet"
+        found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
+        found += spread(lambda part: run(self.crops(image, part, SIZES[self.name])), parts)
+        logits, offsets, points = zip(*found, strict=True)
+        return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if with_points else None
+
+    def crops(self, image: NDArray[np.uint8], squares: NDArray[Any], size: int) -> NDArray[Any]:
+        """(N, size, size, 3), uint8 or float32 from 0 to 255, of squares (N, 4)."""
+        return cut(image, squares, size)
 
 
 def _touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:
@@ -186,12 +185,12 @@ class Detector:
         ]
 
     @overload
-    def detect(self, images: Picture) -> Faces: ...
+    def detect(self, images: Picture) -> Faces: ...  # type: ignore[overload-overlap]  # a str is one path
 
     @overload
-    def detect(self, images: list[Picture] | tuple[Picture, ...]) -> list[Faces]: ...
+    def detect(self, images: Sequence[Picture]) -> list[Faces]: ...
 
-    def detect(self, images: Picture | list[Picture] | tuple[Picture, ...]) -> Faces | list[Faces]:
+    def detect(self, images: Picture | Sequence[Picture]) -> Faces | list[Faces]:
         """Faces of an image (a path, or an array as `images.as_rgb` takes it), by falling score, cut to the image.
 
         A list of images, of any sizes, gives a list of Faces: the same as one by one. A box that its offsets have moved
@@ -199,7 +198,7 @@ class Detector:
         """
         if isinstance(images, str | PathLike | np.ndarray):
             return self._detect(images)
-        return [self._detect(image) for image in images]
+        return spread(self._detect, images)
 
     def _detect(self, image: Picture) -> Faces:
         pixels = as_rgb(image) if isinstance(image, np.ndarray) else read_image(image)

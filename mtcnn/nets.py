@@ -31,7 +31,7 @@ def to_input(images: NDArray[np.uint8], device: str | torch.device = "cpu", scal
     pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
     mean, divisor = scaling
     level = mean if isinstance(mean, float) else torch.tensor(mean, device=device)[:, None, None]  # (3, 1, 1)
-    return pixels.to(torch.float32).sub_(level).mul_(1 / divisor)
+    return pixels.to(torch.float32, copy=True).sub_(level).mul_(1 / divisor)
 
 
 class PooledPReLU(nn.Module):

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from .resample import resample
 from .types import ImageSize
 
-__all__ = ["CELL", "Level", "level_sizes", "levels"]
+__all__ = ["CELL", "STRIDE", "Level", "level_of", "level_sizes", "levels", "map_size"]
 
-CELL = 12  # PNet's receptive field, pixels
+CELL = 12  # PNet's receptive field, pixels of the level
+STRIDE = 2  # from one cell of PNet's map to the next, pixels of the level
 
 
 class Level(NamedTuple):
@@ -43,8 +44,18 @@ def level_sizes(size: ImageSize, min_face: float, scale_factor: float) -> list[I
     return sizes
 
 
+def map_size(level: ImageSize) -> ImageSize:
+    """Rows and columns of PNet's map over a level: ceil((side - 2) / 2) - 4, since pooling rounds up."""
+    return ImageSize((level.height - 1) // STRIDE - 4, (level.width - 1) // STRIDE - 4)
+
+
+def level_of(image: NDArray[np.uint8], size: ImageSize) -> Level:
+    """Image (H, W, 3) uint8 at this size."""
+    height, width = image.shape[:2]
+    return Level(resample(image, size.height, size.width), width / size.width, height / size.height)
+
+
 def levels(image: NDArray[np.uint8], min_face: float, scale_factor: float) -> Iterator[Level]:
     """The levels of image (H, W, 3) uint8, largest first, one at a time."""
-    height, width = image.shape[:2]
-    for size in level_sizes(ImageSize(height, width), min_face, scale_factor):
-        yield Level(resample(image, size.height, size.width), width / size.width, height / size.height)
+    for size in level_sizes(ImageSize(*image.shape[:2]), min_face, scale_factor):
+        yield level_of(image, size)

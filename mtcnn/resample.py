@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .engine.vectors import mix_pixels
+
 __all__ = ["resample", "resample_many"]
 
 Array = NDArray[Any]
@@ -30,64 +32,93 @@ def _window(start: float, step: float, index: int, limit: int) -> tuple[float, f
     return low, high, first, last
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, row: Array, out: Array) -> None:
-    height, width = image.shape[0], image.shape[1] // 3
-    out_height, out_width = out.shape[0], out.shape[1]
-    step_y, step_x = (y2 - y1) / out_height, (x2 - x1) / out_width
-    # Source columns that any output pixel touches.
-    left = _window(x1, step_x, 0, width)[2]
-    right = max(_window(x1, step_x, out_width - 1, width)[3], left)
-    for i in range(out_height):
-        low, high, first, last = _window(y1, step_y, i, height)
-        row[3 * left : 3 * right] = 0.0
-        total_y = np.float32(0.0)
-        for y in range(first, last):
-            weight = np.float32(min(high, y + 1.0) - max(low, float(y)))
-            if weight <= 0.0:
-                continue
-            total_y += weight
-            source = image[y]
-            for k in range(3 * left, 3 * right):
-                row[k] += weight * np.float32(source[k])
+@njit(cache=True, nogil=True)
+def _shares(start: float, step: float, limit: int, zero_outside: bool, firsts: Array, shares: Array) -> None:
+    """For each output pixel the first source pixel of its window, and the share of each source pixel from there on.
+
+    firsts (N,); shares (N, T), of which T is at least the number of pixels in any window and at most `limit`.
+    """
+    for index in range(len(firsts)):
+        low, high, first, last = _window(start, step, index, limit)
+        firsts[index] = min(first, limit - shares.shape[1])
+        total = 0.0
+        for i in range(shares.shape[1]):
+            pixel = firsts[index] + i
+            share = min(high, pixel + 1.0) - max(low, float(pixel)) if first <= pixel < last else 0.0
+            shares[index, i] = max(share, 0.0)
+            total += shares[index, i]
         if zero_outside:
-            total_y = np.float32(high - low)
+            total = high - low
+        norm = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
+        for i in range(shares.shape[1]):
+            shares[index, i] *= norm
+
+
+@njit(cache=True, nogil=True)
+def _taps(step: float, limit: int) -> int:
+    """How many source pixels a window may touch."""
+    return int(min(np.ceil(max(step, 1.0)) + 1.0, limit))
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, row: Array) -> None:
+    """The weighted sum of rows from `first` on, columns [left, right), into row (right - left,)."""
+    line, only = image[first, left:right], shares[0]
+    for k in range(len(row)):
+        row[k] = only * np.float32(line[k])
+    whole = 1 + (len(shares) - 1) // 4 * 4
+    for i in range(1, whole, 4):  # four at a time, to go over `row` less often
+        one, two = image[first + i, left:right], image[first + i + 1, left:right]
+        three, four = image[first + i + 2, left:right], image[first + i + 3, left:right]
+        w1, w2, w3, w4 = shares[i], shares[i + 1], shares[i + 2], shares[i + 3]
+        for k in range(len(row)):
+            row[k] += (w1 * np.float32(one[k]) + w2 * np.float32(two[k])) + (
+                w3 * np.float32(three[k]) + w4 * np.float32(four[k])
+            )
+    for i in range(whole, len(shares)):
+        line, only = image[first + i, left:right], shares[i]
+        for k in range(len(row)):
+            row[k] += only * np.float32(line[k])
+
+
+@njit(cache=True, nogil=True)
+def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, out: Array) -> None:
+    """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3)."""
+    height, width = image.shape[0], image.shape[1] // 3
+    out_height, out_width = out.shape[0], out.shape[1] // 3
+    step_y, step_x = (y2 - y1) / out_height, (x2 - x1) / out_width
+    across = np.empty((out_width, _taps(step_x, width)), np.float32)
+    columns = np.empty(out_width, np.int64)
+    _shares(x1, step_x, width, zero_outside, columns, across)
+    down = np.empty((out_height, _taps(step_y, height)), np.float32)
+    rows = np.empty(out_height, np.int64)
+    _shares(y1, step_y, height, zero_outside, rows, down)
+    left, right = 3 * columns[0], 3 * (columns[-1] + across.shape[1])  # all that any output pixel touches
+    row = np.zeros(right - left + 1, np.float32)  # and one number that `mix_pixels` reads and ignores
+    for i in range(out_height):
+        _mix_rows(image, rows[i], down[i], left, right, row[:-1])
         for j in range(out_width):
-            low_x, high_x, first_x, last_x = _window(x1, step_x, j, width)
-            red = green = blue = total = np.float32(0.0)
-            for x in range(first_x, last_x):
-                weight = np.float32(min(high_x, x + 1.0) - max(low_x, float(x)))
-                if weight <= 0.0:
-                    continue
-                total += weight
-                red += weight * row[3 * x]
-                green += weight * row[3 * x + 1]
-                blue += weight * row[3 * x + 2]
-            if zero_outside:
-                total = np.float32(high_x - low_x)
-            area = total * total_y
-            norm = np.float32(1.0) / area if area > 0.0 else np.float32(0.0)
-            out[i, j, 0] = np.uint8(red * norm + np.float32(0.5))
-            out[i, j, 1] = np.uint8(green * norm + np.float32(0.5))
-            out[i, j, 2] = np.uint8(blue * norm + np.float32(0.5))
+            mix_pixels(
+                row.ctypes.data + 4 * (3 * columns[j] - left),
+                across.ctypes.data + 4 * j * across.shape[1],
+                across.shape[1],
+                out.ctypes.data + i * out.shape[1] + 3 * j,
+            )
 
 
 @njit(cache=True, nogil=True)
 def _many(image: Array, boxes: Array, out: Array) -> None:
-    # Zeros, for rounding may let a window reach, with next to no weight, a column that no row has filled.
-    row = np.zeros(image.shape[1], np.float32)
     for n in range(len(boxes)):
         width, height = boxes[n, 2] - boxes[n, 0], boxes[n, 3] - boxes[n, 1]
         if 0.0 < width < np.inf and 0.0 < height < np.inf:
-            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, row, out[n])
+            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, out[n])
         else:
             out[n] = 0
 
 
 @njit(cache=True, nogil=True)
 def _whole(image: Array, out: Array) -> None:
-    row = np.zeros(image.shape[1], np.float32)
-    _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, row, out)
+    _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, out)
 
 
 def _rows(image: Array) -> Array:
@@ -96,9 +127,9 @@ def _rows(image: Array) -> Array:
 
 def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """The whole image (H, W, 3) uint8 at another size; edge windows are cut to the image."""
-    out = np.empty((height, width, 3), np.uint8)
+    out = np.empty((height, width * 3), np.uint8)
     _whole(_rows(image), out)
-    return out
+    return out.reshape(height, width, 3)
 
 
 def resample_many(image: NDArray[np.uint8], boxes: Array, size: int) -> NDArray[np.uint8]:
@@ -106,6 +137,6 @@ def resample_many(image: NDArray[np.uint8], boxes: Array, size: int) -> NDArray[
 
     Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
     """
-    out = np.empty((len(boxes), size, size, 3), np.uint8)
+    out = np.empty((len(boxes), size, size * 3), np.uint8)
     _many(_rows(image), np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), out)
-    return out
+    return out.reshape(len(boxes), size, size, 3)

@@ -186,22 +186,6 @@ def test_no_proposals_have_the_right_shapes() -> None:
         assert (faces.boxes.shape, faces.scores.shape, faces.landmarks) == ((0, 4), (0,), None)
 
 
-@pytest.mark.parametrize("shape", [(12, 12), (61, 53), (60, 53), (128, 40), (31, 200)])
-def test_strips_change_nothing(random_models: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
-    net = load_net(weights_path(random_models, "pnet"), "pnet")
-    image, propose = noise(*shape, 3), PNetProposer(net)
-    monkeypatch.setattr(cascade, "STRIP", 10**9)
-    with torch.inference_mode():
-        whole = propose._map(image)
-    assert whole[0].shape == map_size(torch.zeros(1, 3, *shape))
-    for strip in (1, 40 * 16 * 2, 60 * 11 * 2):  # the least, 8 rows, and numbers that leave a rest
-        monkeypatch.setattr(cascade, "STRIP", strip)
-        with torch.inference_mode():
-            parts = propose._map(image)
-        for found, expected in zip(parts, whole, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-
-
 # ---- RNet and ONet
 
 
@@ -314,7 +298,7 @@ def test_batches_change_nothing(random_models: Path, monkeypatch: pytest.MonkeyP
     squares = np.concatenate([corners, corners + rng.uniform(5, 40, (11, 1))], axis=1)
     refine = NetRefiner(net, name)
     whole = refine.raw(image, squares)
-    monkeypatch.setitem(cascade.BATCH, name, 4)
+    monkeypatch.setattr(cascade, "BATCH", 4)
     for found, expected in zip(refine.raw(image, squares), whole, strict=True):
         if expected is not None:
             assert len(expected) == 11

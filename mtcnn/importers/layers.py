@@ -51,10 +51,14 @@ class Orientation(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """The layers of one net as they lie in a file, in the order in which they are applied."""
+    """The layers of one net as they lie in a file, in the order in which they are applied.
+
+    form  what the file is called, where that is more than the name of its Form.
+    """
 
     layers: Sequence[Layer]
     orientation: Orientation
+    form: str = ""
 
 
 def _trunk(module: nn.Module) -> list[tuple[nn.Conv2d | nn.Linear, nn.PReLU]]:

@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .. import boxes as box
-from ..cascade import STRIDE, PNetProposer
-from ..pyramid import CELL, level_sizes
+from ..cascade import NetRefiner, PNetProposer
+from ..pyramid import CELL, STRIDE, level_sizes
 from ..types import Faces, ImageSize
-from .old_refiner import OldRefiner, face_scores
+from .scores import face_scores, least_logit
 
 __all__ = ["SampledProposer", "SampledRefiner"]
 
@@ -35,7 +34,6 @@ ROWS = 512  # of the table of overlaps that are held at a time
 class SampledProposer(PNetProposer):
     """Stage 1 as in ipazc's mtcnn 1."""
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)  # checks the settings
@@ -51,20 +49,19 @@ class SampledProposer(PNetProposer):
     def _scaled(self, image: NDArray[np.uint8], scale: float) -> Faces:
         height, width = (int(side * scale) for side in image.shape[:2])
         level = cv2.resize(image.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        logits, offsets = self._map(level.astype(np.float64))
-        scores = face_scores(logits)
-        rows, columns = np.nonzero(scores > self.threshold)
-        corner = STRIDE * np.stack([columns, rows], axis=1)
+        passed = self.cells(level, least_logit(self.threshold))
+        scores = face_scores(passed.logits)
+        corner = STRIDE * np.stack([passed.columns, passed.rows], axis=1)
         cells = np.concatenate([corner + 1, corner + CELL], axis=1)  # of 11 pixels, counted from 1
-        moved = box.decode_offsets(cells, offsets[:, rows, columns].T) / scale
-        return _suppressed(Faces(moved.astype(np.float32), scores[rows, columns]), 0.5)[: self.per_level]
+        moved = box.decode_offsets(cells, passed.offsets) / scale
+        found = Faces(moved.astype(np.float32), scores)[scores > self.threshold]
+        return _suppressed(found, 0.5)[: self.per_level]
 
 
 @dataclass
-class SampledRefiner(OldRefiner):
+class SampledRefiner(NetRefiner):
     """Stage 2 or 3 as in ipazc's mtcnn 1."""
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces that stay, by falling score; with landmarks if the net has them."""
         squares = box.square(faces.boxes.astype(np.float64))
@@ -78,7 +75,7 @@ class SampledRefiner(OldRefiner):
         return _suppressed(Faces(moved, scores[chosen], landmarks), 0.7, "iou" if points is None else "ios")
 
     def crops(self, image: NDArray[np.uint8], squares: Array, size: int) -> Array:
-        """float64 (N, size, size, 3): `size` points a side from edge to edge, each between its four pixels."""
+        """float32 (N, size, size, 3): `size` points a side from edge to edge, each between its four pixels."""
         height, width = image.shape[:2]
         steps = np.arange(size) / (size - 1)
         x = (squares[:, :1] + steps * (squares[:, 2:3] - squares[:, :1])) * (width - 1) / width
@@ -93,7 +90,7 @@ class SampledRefiner(OldRefiner):
         upper = pixels(top, left) * (1 - across) + pixels(top, right) * across
         lower = pixels(bottom, left) * (1 - across) + pixels(bottom, right) * across
         inside = ((y >= 0) & (y <= height - 1))[:, :, None] & ((x >= 0) & (x <= width - 1))[:, None, :]
-        return np.where(inside[..., None], upper * (1 - down) + lower * down, GRAY)
+        return np.where(inside[..., None], upper * (1 - down) + lower * down, GRAY).astype(np.float32)
 
 
 def _suppressed(faces: Faces, threshold: float, overlap: Literal["iou", "ios"] = "iou") -> Faces:

@@ -58,7 +58,7 @@ def _layers_of_nets(state: dict[str, Tensor]) -> list[Found]:
             raise CheckpointError(f"holds a parameter {name}; expected names such as conv1.weight and prelu1.weight")
         net, layer, role = match.groups(default="")
         nets[net][layer][role] = value.detach().to(torch.float32).numpy()
-    return [Found(_layers(parts), ORIENTATION) for parts in nets.values()]
+    return [Found(_layers(parts), ORIENTATION, "facenet-pytorch's .pt") for parts in nets.values()]
 
 
 def _layers(parts: dict[str, dict[str, NDArray[Any]]]) -> list[Layer]:

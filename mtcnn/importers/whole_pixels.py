@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from .. import boxes as box
-from ..cascade import STRIDE, PNetProposer
+from ..cascade import NetRefiner, PNetProposer
 from ..nms import nms
-from ..pyramid import CELL, level_sizes
+from ..pyramid import CELL, STRIDE, level_sizes
 from ..types import Faces, ImageSize
-from .old_refiner import OldRefiner, face_scores
+from .scores import face_scores, least_logit
 
 __all__ = ["FACENET_PYTORCH", "MATLAB", "WholePixelProposer", "WholePixelRefiner", "WholePixels"]
 
@@ -33,8 +33,7 @@ LAST_PIXEL = np.array([0, 0, 1, 1])  # added to a box whose last pixel is includ
 class WholePixels(NamedTuple):
     """How a project differs.
 
-    resize  image (H, W, 3), height and width to float64 (height, width, 3); not float32, for `to_input` would scale
-            that in place, and PNet looks at some rows twice.
+    resize  image (H, W, 3), height and width to float32 (height, width, 3).
     real    the type in which cells are divided by the scale: rounding moves a box where the quotient is near a whole
             number.
     grows   a level has a pixel more than it needs where its size comes out whole.
@@ -54,11 +53,11 @@ def _resize_torch(image: Array, height: int, width: int) -> Array:
     """Means over whole pixels: windows from floor(i * step) to ceil((i + 1) * step). Enlarging repeats pixels."""
     pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
     small = torch.nn.functional.adaptive_avg_pool2d(pixels[None], (height, width))[0]
-    return small.permute(1, 2, 0).double().numpy()  # (3, h, w) -> (h, w, 3)
+    return small.permute(1, 2, 0).contiguous().numpy()  # (3, h, w) -> (h, w, 3)
 
 
 def _resize_cv2(image: Array, height: int, width: int) -> Array:
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float64)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
 FACENET_PYTORCH = WholePixels(_resize_torch, np.float32, grows=True, whole=False, closed=False)
@@ -71,7 +70,6 @@ class WholePixelProposer(PNetProposer):
 
     rule: WholePixels = MATLAB
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         found = [(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))]
@@ -87,23 +85,22 @@ class WholePixelProposer(PNetProposer):
         """Cells (N, 4) in image pixels, scores (N,) and offsets (N, 4) of one level."""
         rule = self.rule
         height, width = (int(side * scale + 1) if rule.grows else math.ceil(side * scale) for side in image.shape[:2])
-        logits, offsets = self._map(rule.resize(image, height, width))
-        scores = face_scores(logits)
-        rows, columns = np.nonzero(scores >= self.threshold)
+        passed = self.cells(rule.resize(image, height, width), least_logit(self.threshold))
+        scores = face_scores(passed.logits)
         # A pixel is counted from 1, so that the first cell spans 1 to 12.
-        corner = (STRIDE * np.stack([columns, rows], axis=1)).astype(rule.real)
+        corner = (STRIDE * np.stack([passed.columns, passed.rows], axis=1)).astype(rule.real)
         cells = np.floor(np.concatenate([corner + 1, corner + CELL], axis=1) / rule.real(scale)).astype(np.float64)
-        kept = _nms(cells, scores[rows, columns], 0.5, rule.closed)[: self.per_level]
-        return cells[kept], scores[rows, columns][kept], offsets[:, rows[kept], columns[kept]].T
+        above = np.flatnonzero(scores >= self.threshold)
+        kept = above[_nms(cells[above], scores[above], 0.5, rule.closed)[: self.per_level]]
+        return cells[kept], scores[kept], passed.offsets[kept]
 
 
 @dataclass
-class WholePixelRefiner(OldRefiner):
+class WholePixelRefiner(NetRefiner):
     """Stage 2 or 3 in whole pixels."""
 
     rule: WholePixels = MATLAB
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces that stay, by falling score; with landmarks if the net has them."""
         squares = box.square(faces.boxes.astype(np.float64))
@@ -122,16 +119,16 @@ class WholePixelRefiner(OldRefiner):
         return Faces(moved, scores, landmarks)[kept]
 
     def crops(self, image: NDArray[np.uint8], squares: Array, size: int) -> Array:
-        """float64 (N, size, size, 3) of pixels x1 to x2 and y1 to y2."""
+        """float32 (N, size, size, 3) of pixels x1 to x2 and y1 to y2."""
         return np.stack([self._crop(image, corners, size) for corners in np.trunc(squares).astype(np.int64)])
 
     def _crop(self, image: NDArray[np.uint8], corners: Array, size: int) -> Array:
-        """float64 (size, size, 3) of pixels x1 to x2 and y1 to y2, counted from 1; zeros for what has no pixel."""
+        """float32 (size, size, 3) of pixels x1 to x2 and y1 to y2, counted from 1; zeros for what has no pixel."""
         height, width = image.shape[:2]
         x1, y1, x2, y2 = (int(value) for value in corners)
         inside = image[max(y1, 1) - 1 : max(min(y2, height), 0), max(x1, 1) - 1 : max(min(x2, width), 0)]
         if inside.size == 0:
-            return np.zeros((size, size, 3))
+            return np.zeros((size, size, 3), np.float32)
         if self.rule.whole:
             edges = (max(1 - y1, 0), max(y2 - height, 0)), (max(1 - x1, 0), max(x2 - width, 0)), (0, 0)
             inside = np.pad(inside.astype(np.float32), edges)

@@ -1,0 +1,44 @@
+"""Work shared among threads: compiled code lets go of Python's lock, so that plain threads compute side by side.
+
+How many there are is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads mean here what they mean there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+
+__all__ = ["spread", "threads"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_inside = threading.local()  # of a thread of the pool, which must not wait for the pool
+
+
+def threads() -> int:
+    """How many threads `spread` will use here: 1 within its own work."""
+    return 1 if getattr(_inside, "working", False) else torch.get_num_threads()
+
+
+@lru_cache(maxsize=1)
+def _pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "mtcnn")
+
+
+def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """[work(item) for item in items], by `threads()` threads, which take the next item when they are done with one."""
+    count = threads()
+    if count == 1 or len(items) < 2:
+        return [work(item) for item in items]
+
+    def inside(item: Item) -> Result:
+        _inside.working = True
+        return work(item)
+
+    return list(_pool(count).map(inside, items))

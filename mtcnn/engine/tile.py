@@ -1,0 +1,188 @@
+"""The one piece of arithmetic behind the fast nets: a tile of a convolution, kept in the processor's registers.
+
+Activations lie as (row, column, channel), so that what a kernel row sees of the image is one run of numbers. A tile is
+a few neighbouring positions times a few vectors of output channels; its sums stay in registers while the kernel is
+walked once. This is the register blocking of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix
+Multiplication", section 4, without the packing of the image, which a small net would not earn back.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+
+from .vectors import (
+    FLOAT,
+    LANES,
+    LONG,
+    REGISTERS,
+    VECTOR,
+    Builder,
+    Value,
+    fma,
+    intrinsic,
+    load,
+    loop,
+    slot,
+    splat,
+    store,
+)
+
+__all__ = ["TileShape", "conv_tile", "padded", "pool_tile", "pooled_tile", "tile_shape"]
+
+
+class TileShape(NamedTuple):
+    """Vectors of output channels and neighbouring positions that are computed together."""
+
+    vectors: int
+    positions: int
+
+
+def padded(channels: int) -> int:
+    """`channels` rounded up to whole vectors."""
+    return -(-channels // LANES) * LANES
+
+
+@lru_cache
+def tile_shape(channels: int, columns: int) -> TileShape:
+    """The shape that computes `columns` positions of `channels` outputs with the fewest cycles.
+
+    A step of a tile loads its vectors of weights and one number for each position, and multiplies each with each; it
+    takes as long as the more numerous of the two, and at least the latency of an addition. Sums, weights and one number
+    have to fit the registers.
+    """
+    blocks = padded(channels) // LANES
+    best = (float("inf"), TileShape(1, 1))
+    for vectors in (v for v in (4, 3, 2, 1) if blocks % v == 0):
+        for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
+            step = max(vectors * positions, vectors + positions, 8)
+            cycles = step * (blocks // vectors) * -(-columns // positions)
+            best = min(best, (cycles + 0.01 * (vectors + positions) / step, TileShape(vectors, positions)))
+    return best[1]
+
+
+def _prelu(b: Builder, value: Value, slope: Value) -> Value:
+    return b.select(b.fcmp_ordered(">", value, ir.Constant(VECTOR, None)), value, b.fmul(value, slope))
+
+
+def _larger(b: Builder, one: Value, other: Value) -> Value:
+    return b.select(b.fcmp_ordered(">", one, other), one, other)
+
+
+def _sums(b: Builder, args: Any, vectors: int, offsets: list[Value]) -> list[list[Value]]:
+    """Slots with the sums of a tile, [position][vector]; `offsets` are those of its positions, in floats."""
+    source, row_stride, rows, run, weights, bias = args
+    pointer = FLOAT.as_pointer()
+    source, weights, bias = (b.inttoptr(address, pointer) for address in (source, weights, bias))
+    sums = [[slot(b, VECTOR) for _ in range(vectors)] for _ in offsets]
+    for i in range(vectors):
+        start = load(b, bias, i * LANES)
+        for at in sums:
+            b.store(start, at[i])
+
+    def kernel_row(row: Value) -> None:
+        image = b.gep(source, [b.mul(row, row_stride)])
+        used = b.gep(weights, [b.mul(b.mul(row, run), LONG(vectors * LANES))])
+
+        def step(k: Value) -> None:
+            here = b.gep(image, [k])
+            of_step = b.gep(used, [b.mul(k, LONG(vectors * LANES))])
+            factors = [load(b, of_step, i * LANES) for i in range(vectors)]
+            for at, offset in zip(sums, offsets, strict=True):
+                number = splat(b, b.load(b.gep(here, [offset])))
+                for total, factor in zip(at, factors, strict=True):
+                    b.store(fma(b, number, factor, b.load(total)), total)
+
+        loop(b, run, step)
+
+    loop(b, rows, kernel_row)
+    return sums
+
+
+ADDRESSES = (types.intp,) * 8
+
+
+@intrinsic(prefer_literal=True)
+def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, target, step, vectors, positions, out_step):  # type: ignore[no-untyped-def]
+    """Convolution, bias and PReLU of one tile.
+
+    source      address of the first number that the first position sees; the next position is `step` floats further.
+    row_stride  floats from one row of the kernel to the next.  rows, run  of the kernel: rows, and numbers in a row.
+    weights     (rows * run, vectors * LANES) floats; bias, slope (vectors * LANES).
+    target      where the outputs of the first position go; the next ones lie `out_step` floats further. Positions are
+                written in order, so that padding lanes are overwritten by the next.
+
+    The last four are constants of the compiled code. Addresses are integers.
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        count, many = vectors.literal_value, positions.literal_value
+        sums = _sums(b, args[:6], count, [LONG(p * step.literal_value) for p in range(many)])
+        slopes, out = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[6:8])
+        bent = [load(b, slopes, i * LANES) for i in range(count)]
+        for p in range(many):
+            for i in range(count):
+                store(b, _prelu(b, b.load(sums[p][i]), bent[i]), out, p * out_step.literal_value + i * LANES)
+        return _context.get_dummy_value()
+
+    return types.void(*ADDRESSES, step, vectors, positions, out_step), code
+
+
+@intrinsic(prefer_literal=True)
+def pooled_tile(  # type: ignore[no-untyped-def]
+    context, source, row_stride, rows, run, weights, bias, slope, target, beside, below, step, vectors, pairs, out_step
+):
+    """As `conv_tile`, then the largest of each 2 x 2 positions: `pairs` outputs.
+
+    beside, below  floats from a position to its neighbours; 0 where the map ends, which leaves the neighbour out.
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        count, many = vectors.literal_value, pairs.literal_value
+        right, down = args[8:10]
+        corners = [LONG(0), right, down, b.add(right, down)]
+        places = [b.add(LONG(2 * p * step.literal_value), corner) for p in range(many) for corner in corners]
+        sums = _sums(b, args[:6], count, places)
+        slopes, out = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[6:8])
+        bent = [load(b, slopes, i * LANES) for i in range(count)]
+        for p in range(many):
+            for i in range(count):
+                four = [_prelu(b, b.load(at[i]), bent[i]) for at in sums[4 * p : 4 * p + 4]]
+                top = _larger(b, _larger(b, four[0], four[1]), _larger(b, four[2], four[3]))
+                store(b, top, out, p * out_step.literal_value + i * LANES)
+        return _context.get_dummy_value()
+
+    return types.void(*ADDRESSES, types.intp, types.intp, step, vectors, pairs, out_step), code
+
+
+@intrinsic(prefer_literal=True)
+def pool_tile(context, source, row_stride, rows, columns, target, channels):  # type: ignore[no-untyped-def]
+    """The largest of rows x columns positions, for each of `channels` and the padding lanes behind them."""
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        source, row_stride, rows, columns, target = args[:5]
+        source, target = (b.inttoptr(address, FLOAT.as_pointer()) for address in (source, target))
+        count = channels.literal_value
+        best = [slot(b, VECTOR) for _ in range(padded(count) // LANES)]
+        for i, largest in enumerate(best):
+            b.store(load(b, source, i * LANES), largest)
+
+        def window_row(row: Value) -> None:
+            line = b.gep(source, [b.mul(row, row_stride)])
+
+            def position(column: Value) -> None:
+                here = b.gep(line, [b.mul(column, LONG(count))])
+                for i, largest in enumerate(best):
+                    b.store(_larger(b, b.load(largest), load(b, here, i * LANES)), largest)
+
+            loop(b, columns, position)
+
+        loop(b, rows, window_row)
+        for i, largest in enumerate(best):
+            store(b, b.load(largest), target, i * LANES)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 5, channels), code

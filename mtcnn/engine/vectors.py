@@ -1,0 +1,115 @@
+"""LLVM code for vectors of floats: the pieces that the compiled tiles are put together from.
+
+Loops in Python syntax leave sums in memory and shuffle where no shuffle is needed; the few innermost ones are therefore
+written here. Numba's cache looks at the file of a compiled function alone: after a change in this file or in `tile.py`,
+remove the __pycache__ folders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+__all__ = [
+    "FLOAT", "LANES", "LONG", "REGISTERS", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
+    "mix_pixels", "slot", "splat", "store",
+]  # fmt: skip
+
+# Numba's types are wrong about the first argument of an intrinsic function, and missing for the other.
+intrinsic: Any = extending.intrinsic
+slot: Any = cgutils.alloca_once
+
+Builder: TypeAlias = Any  # llvmlite has no types: an ir.IRBuilder
+Value: TypeAlias = Any  # an ir.Value, or a type of LLVM
+
+
+def _registers() -> tuple[int, int]:
+    """Floats in a vector register, and the number of registers."""
+    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return 4, 32
+    has = llvmlite.binding.get_host_cpu_features()
+    if has.get("avx512f"):
+        return 16, 32
+    return (8, 16) if has.get("avx2") else (4, 16)
+
+
+LANES, REGISTERS = _registers()
+
+FLOAT, LONG, INT, BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(8)
+VECTOR = ir.VectorType(FLOAT, LANES)
+PIXEL = ir.VectorType(FLOAT, 4)  # three colours, and one number that is ignored
+
+
+def load(b: Builder, base: Value, index: int | Value, kind: Value = VECTOR) -> Value:
+    """The vector that begins at base[index], aligned or not."""
+    place = b.gep(base, [LONG(index) if isinstance(index, int) else index])
+    found = b.load(b.bitcast(place, kind.as_pointer()))
+    found.align = 4
+    return found
+
+
+def store(b: Builder, value: Value, base: Value, index: int) -> None:
+    """Put a vector at base[index]."""
+    b.store(value, b.bitcast(b.gep(base, [LONG(index)]), value.type.as_pointer())).align = 4
+
+
+def splat(b: Builder, number: Value, kind: Value = VECTOR) -> Value:
+    """A vector with `number` in every lane."""
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = b.insert_element(nothing, number, INT(0))
+    return b.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(INT, kind.count), [0] * kind.count))
+
+
+def fma(b: Builder, one: Value, other: Value, more: Value) -> Value:
+    """one * other + more, rounded once."""
+    name = f"llvm.fma.v{one.type.count}f32"
+    insert: Any = cgutils.get_or_insert_function
+    function = insert(b.module, ir.FunctionType(one.type, [one.type] * 3), name)
+    return b.call(function, [one, other, more])
+
+
+def loop(b: Builder, count: Value, body: Callable[[Value], None]) -> None:
+    """`body` with 0 to count - 1; count is at least 1."""
+    before, head = b.block, b.append_basic_block("loop")
+    b.branch(head)
+    b.position_at_end(head)
+    index = b.phi(LONG)
+    index.add_incoming(LONG(0), before)
+    body(index)
+    following = b.add(index, LONG(1))
+    index.add_incoming(following, b.block)
+    after = b.append_basic_block("after")
+    b.cbranch(b.icmp_signed("<", following, count), head, after)
+    b.position_at_end(after)
+
+
+@intrinsic
+def mix_pixels(context, pixels, weights, count, target):  # type: ignore[no-untyped-def]
+    """The weighted sum of `count` neighbouring pixels of three floats, rounded, as three bytes at `target`.
+
+    Addresses are integers. One float behind the last pixel is read and ignored.
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        source, factors = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[:2])
+        out = b.inttoptr(args[3], BYTE.as_pointer())
+        total = slot(b, PIXEL)
+        b.store(splat(b, ir.Constant(FLOAT, 0.5), PIXEL), total)
+
+        def add(index: Value) -> None:
+            factor = splat(b, b.load(b.gep(factors, [index])), PIXEL)
+            pixel = load(b, source, b.mul(index, LONG(3)), PIXEL)
+            b.store(fma(b, factor, pixel, b.load(total)), total)
+
+        loop(b, args[2], add)
+        whole = b.fptosi(b.load(total), ir.VectorType(INT, 4))
+        for i in range(3):
+            b.store(b.trunc(b.extract_element(whole, INT(i)), BYTE), b.gep(out, [LONG(i)]))
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 4), code

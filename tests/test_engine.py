@@ -1,0 +1,224 @@
+"""The compiled nets against torch: random weights, slopes of either sign, odd sizes, parts and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mtcnn.cascade import Detector, PNetProposer
+from mtcnn.engine import runners, vectors
+from mtcnn.engine.pnet import FastPNet
+from mtcnn.engine.refine import FastRefiner
+from mtcnn.engine.runners import TorchPNet, TorchRefiner, crop_runner, map_runner
+from mtcnn.engine.threads import spread, threads
+from mtcnn.engine.tile import padded, tile_shape
+from mtcnn.nets import NETS, SIZES, to_input
+from mtcnn.pyramid import map_size
+from mtcnn.types import ImageSize
+
+
+def assert_near(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)  # logits of random nets reach some tens
+
+
+def random_net(name: str, seed: int = 0) -> Any:
+    """Slopes of both signs and above 1, as published weights have them, and biases that matter."""
+    torch.manual_seed(seed)
+    net = NETS[name]()
+    for layer in net.modules():
+        if isinstance(layer, nn.PReLU):
+            nn.init.uniform_(layer.weight, -1.2, 1.2)
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.normal_(layer.bias, std=0.3)  # type: ignore[arg-type]
+    return net.eval()
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def whole_map(net: Any, level: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Logits (h, w) and offsets (h, w, 4) by torch, in one pass."""
+    with torch.inference_mode():
+        output = net(to_input(level[None]))
+    return output.face_logits[0].numpy(), output.offsets[0].numpy().transpose(1, 2, 0)
+
+
+# ---- PNet
+
+# The least that has a cell, odd and even sides, rows fewer and more than a band, columns fewer than a tile and more.
+LEVELS = [
+    (12, 12),
+    (12, 13),
+    (13, 12),
+    (13, 13),
+    (14, 15),
+    (25, 12),
+    (12, 200),
+    (31, 77),
+    (64, 90),
+    (87, 41),
+    (120, 33),
+]
+
+
+@pytest.mark.parametrize("shape", LEVELS)
+def test_pnet_is_that_of_torch(shape: tuple[int, int]) -> None:
+    net, level = random_net("pnet"), noise(*shape, 3)
+    logits, offsets = whole_map(net, level)
+    assert logits.shape == map_size(ImageSize(*shape))
+    cells = FastPNet(net).cells(level, -np.inf, 0, len(logits))
+    rows, columns = np.indices(logits.shape).reshape(2, -1)
+    np.testing.assert_array_equal(cells.rows, rows)
+    np.testing.assert_array_equal(cells.columns, columns)
+    assert_near(cells.logits, logits.ravel())
+    assert_near(cells.offsets, offsets.reshape(-1, 4))
+
+
+@pytest.mark.parametrize("runner", [FastPNet, lambda net: TorchPNet(net, "cpu")])
+def test_only_cells_that_reach_the_logit_come_out(runner: Any) -> None:
+    net, level = random_net("pnet"), noise(61, 83, 3)
+    logits, offsets = whole_map(net, level)
+    least = float(np.median(logits)) + 0.01
+    near = np.abs(logits - least) < 1e-3
+    cells = runner(net).cells(level, least, 0, len(logits))
+    found = np.zeros(logits.shape, bool)
+    found[cells.rows, cells.columns] = True
+    assert (found == (logits >= least))[~near].all()
+    assert 0 < len(cells.rows) < logits.size
+    assert_near(cells.offsets, offsets[cells.rows, cells.columns])
+    nothing = runner(net).cells(level, 1e9, 0, len(logits))
+    assert (len(nothing.rows), nothing.offsets.shape) == (0, (0, 4))
+
+
+@pytest.mark.parametrize("runner", [FastPNet, lambda net: TorchPNet(net, "cpu")])
+def test_rows_of_a_map_are_computed_apart(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "STRIP", 1)  # torch's strips then have their least height
+    net, level = random_net("pnet"), noise(80, 45, 3)
+    logits, _ = whole_map(net, level)
+    for first, last in ((0, 9), (9, 10), (10, 27), (27, len(logits))):
+        cells = runner(net).cells(level, -np.inf, first, last)
+        assert set(cells.rows) == set(range(first, last))
+        assert_near(cells.logits, logits[first:last].ravel())
+
+
+def test_levels_of_real_numbers() -> None:
+    """Older arithmetic does not round its levels; the given array is left as it is."""
+    net, rng = random_net("pnet"), np.random.default_rng(3)
+    level = rng.uniform(0, 255, (40, 50, 3)).astype(np.float32)
+    before, rows = level.copy(), map_size(ImageSize(40, 50)).height
+    fast, slow = (run.cells(level, -np.inf, 0, rows) for run in (FastPNet(net), TorchPNet(net, "cpu")))
+    assert_near(fast.logits, slow.logits)
+    np.testing.assert_array_equal(level, before)
+
+
+# ---- RNet and ONet
+
+
+@pytest.mark.parametrize("name", ["rnet", "onet"])
+@pytest.mark.parametrize("count", [1, 2, 5, 17])
+def test_refiners_are_those_of_torch(name: str, count: int) -> None:
+    net, crops = random_net(name, count), noise(count, SIZES[name], SIZES[name], 3, seed=count)
+    for given in (crops, crops.astype(np.float32)):
+        fast, slow = FastRefiner(net)(given), TorchRefiner(net, "cpu")(given)
+        for found, expected in zip(fast, slow, strict=True):
+            assert (found is None) == (expected is None)
+            if found is not None and expected is not None:
+                assert found.shape == expected.shape
+                assert_near(found, expected)
+
+
+@pytest.mark.parametrize("name", ["rnet", "onet"])
+def test_no_crops(name: str) -> None:
+    size = SIZES[name]
+    found = FastRefiner(random_net(name))(np.zeros((0, size, size, 3), np.uint8))
+    assert (found.logits.shape, found.offsets.shape) == ((0,), (0, 4))
+    assert (found.landmarks.shape if found.landmarks is not None else None) == ((0, 5, 2) if name == "onet" else None)
+
+
+# ---- which runner
+
+
+def test_other_nets_and_devices_run_in_torch() -> None:
+    class Other(nn.Module):
+        pass
+
+    assert isinstance(map_runner(random_net("pnet"), "cpu"), FastPNet)
+    assert isinstance(map_runner(random_net("pnet"), "meta"), TorchPNet)
+    assert isinstance(map_runner(Other(), "cpu"), TorchPNet)
+    assert isinstance(crop_runner(random_net("onet"), "cpu"), FastRefiner)
+    assert isinstance(crop_runner(Other(), "cpu"), TorchRefiner)
+
+
+def test_weights_are_packed_once_and_again_when_they_change() -> None:
+    net, crops = random_net("rnet"), noise(3, 24, 24, 3)
+    run = crop_runner(net, "cpu")
+    assert crop_runner(net, "cpu") is run
+    with torch.no_grad():
+        net.face.bias += 1
+        net.offsets.bias += 2
+    changed = crop_runner(net, "cpu")
+    assert changed is not run
+    assert_near(changed(crops).offsets, run(crops).offsets + 2)
+
+
+# ---- tiles and threads
+
+
+@pytest.mark.parametrize("channels", [5, 10, 16, 28, 48, 64, 128, 256])
+@pytest.mark.parametrize("columns", [1, 3, 9, 22, 500])
+def test_tiles_fit_the_registers(channels: int, columns: int) -> None:
+    shape = tile_shape(channels, columns)
+    assert 1 <= shape.positions <= columns
+    assert padded(channels) % (shape.vectors * vectors.LANES) == 0
+    assert shape.vectors * (shape.positions + 1) + 1 <= vectors.REGISTERS
+
+
+def test_spread_keeps_the_order_and_does_not_nest(two_threads: None) -> None:
+    assert threads() == 2
+    assert spread(lambda i: i * i, range(9)) == [i * i for i in range(9)]
+    assert spread(lambda i: threads(), range(4)) == [1] * 4
+    assert spread(lambda i: spread(lambda k: i + k, range(3)), range(3)) == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    assert threads() == 2
+
+
+def test_spread_raises_what_the_work_raises(two_threads: None) -> None:
+    with pytest.raises(ZeroDivisionError):
+        spread(lambda i: 1 // i, [1, 0])
+
+
+def test_threads_change_nothing(random_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Detector(random_models, thresholds=(0.5, 0.3, 0.3))
+    images = [noise(150, 180, 3), noise(90, 70, 3, seed=1)]
+    two = [found.detect(image) for image in images]
+    together = found.detect(images)
+    torch.set_num_threads(1)
+    for image, *others in zip(images, two, together, strict=True):
+        faces = found.detect(image)
+        for other in others:
+            np.testing.assert_array_equal(other.boxes, faces.boxes)
+            np.testing.assert_array_equal(other.scores, faces.scores)
+    assert any(len(faces) for faces in two)
+
+
+def test_bands_of_a_level_are_the_whole_level(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtcnn.cascade.BAND_CELLS", 100)
+    propose, image = PNetProposer(random_net("pnet"), threshold=0.3), noise(150, 180, 3)
+    bands = propose(image)
+    torch.set_num_threads(1)
+    np.testing.assert_array_equal(bands.boxes, propose(image).boxes)
