@@ -233,7 +233,7 @@ def test_other_files(tmp_path: Path) -> None:
     assert "empty" in refused(foreign.write(tmp_path / "empty", b""))
     assert "No such file" in refused(tmp_path / "missing")
     assert "cannot be read" in refused(tmp_path)
-    assert "expected facenet-pytorch's .pt" in refused(foreign.write(tmp_path / "text", b"hello\n"))
+    assert "expected a .pt or .pth of torch" in refused(foreign.write(tmp_path / "text", b"hello\n"))
     stream = io.BytesIO()
     np.save(stream, np.zeros(3))
     assert "expected objects" in refused(foreign.write(tmp_path / "floats.npy", stream.getvalue()))

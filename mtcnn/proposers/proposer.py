@@ -23,8 +23,6 @@ from .blocks import ProposerOutput
 
 __all__ = ["AnchorProposer", "select"]
 
-MULTIPLE = 32  # of which the sides of an input are made, so that every map is a half of the one before
-
 _anchors = functools.lru_cache(maxsize=8)(anchors)
 
 
@@ -41,9 +39,10 @@ class AnchorProposer:
     net        with a `layout` and a `scaling`, that returns a ProposerOutput.
     threshold  least score of a face, 0 to 1.    overlap  IoU above which the lower of two boxes goes.
     most       boxes that go into NMS, best first; `kept` of them may come out.
+    multiple   of which the sides of an input are made; at 32 every map is a half of the one before, 1 leaves them.
 
-    The image is neither scaled nor squeezed. At its right and lower edge it is extended to a multiple of 32 pixels with
-    the mean colour, which is 0 after scaling, like what convolutions see beyond the other edges.
+    The image is neither scaled nor squeezed. It is extended at its right and lower edge, with the mean colour, which is
+    0 after scaling, like what convolutions see beyond the other edges.
     """
 
     net: nn.Module
@@ -52,6 +51,7 @@ class AnchorProposer:
     overlap: float = 0.4
     most: int = 5000
     kept: int = 750
+    multiple: int = 32
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -61,7 +61,7 @@ class AnchorProposer:
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
         x = to_input(image[None], self.device, self.net.scaling)  # type: ignore[arg-type]
-        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in image.shape[:2])
+        height, width = (-(-side // self.multiple) * self.multiple for side in image.shape[:2])
         output = self.net(functional.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])))
         layout: Layout = self.net.layout  # type: ignore[assignment]
         return select(output, _anchors(height, width, layout), self.threshold, self.overlap, self.most, self.kept)
