@@ -2,7 +2,7 @@
 # constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test format clean
+.PHONY: demo test format clean compare-peers bench-peers
 
 # The first Python that is new enough; name another with `make PYTHON=...`.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,14 @@ test: .venv/ready-for-test
 format: .venv/ready-for-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Other detectors, each in an environment of its own below .peers, which take gigabytes. MTCNN_DATA names the folder of
+# photos (CONTRIBUTING.md); ARGS holds options, such as `make bench-peers ARGS="--rounds 3"`.
+compare-peers: .venv/ready-for-test
+	$(BIN)/python benchmarks/compare_peers.py $(ARGS)
+
+bench-peers: .venv/ready-for-test
+	$(BIN)/python benchmarks/bench_peers.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

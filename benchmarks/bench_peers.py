@@ -2,8 +2,8 @@
 
     python benchmarks/bench_peers.py [--part speed ...] [--data FOLDER] [--peer NAME ...] [--threads 1] [--rounds 7]
 
-Each detector runs in an environment (peers.py) and a process of its own, pinned to the same core; they take turns on the
-same decoded images. Cascades have the same weights, those of facenet-pytorch, and the same settings.
+Each detector runs in an environment (peers.py) and a process of its own, pinned to the same core; they take turns on
+the same decoded images. Cascades have the same weights, those of facenet-pytorch, and the same settings.
 
     speed     composed scenes of four sizes with 1, 9 and 90 faces
     fresh     the first detection of a process, the second, and peak memory

@@ -93,8 +93,8 @@ def _agreement(theirs: Faces, ours: Faces) -> list[int]:
 
 def ratio(row: Mapping[str, Any], peer: str, ours: str = OURS) -> float:
     """How many times as long the peer takes: the median over rounds, of which each compares neighbours in time."""
-    times = (row["detectors"][name]["ms"] for name in (peer, ours))
-    return statistics.median(theirs / own for theirs, own in zip(*times, strict=True))
+    theirs, own = (np.array(row["detectors"][name]["ms"]) for name in (peer, ours))
+    return float(np.median(theirs / own))
 
 
 def fastest(row: Mapping[str, Any]) -> str | None:
@@ -117,7 +117,8 @@ def tables(result: Mapping[str, Any]) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     low, middle, high = np.percentile(values, [25, 50, 75])
-    return f"{middle:.1f} ({low:.1f}–{high:.1f})"
+    digits = 1 if middle < 100 else 0
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
 
 
 def _times(rows: Sequence[Mapping[str, Any]], names: Sequence[str], ratios: bool) -> str:
