@@ -14,7 +14,7 @@ from mtcnn.proposers.anchors import Layout, anchors, encode_box_codes, encode_la
 from .assigners import BACKGROUND, MatchSettings, match
 from .square_crops import Scene
 
-__all__ = ["AnchorTargets", "encode", "stack"]
+__all__ = ["FACE", "NO_FACE", "UNUSED", "AnchorTargets", "encode", "stack", "to"]
 
 Array = NDArray[Any]
 UNUSED, NO_FACE, FACE = -1, 0, 1

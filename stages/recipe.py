@@ -20,7 +20,7 @@ from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from prepare.sample import CropSettings
 
-__all__ = ["Mix", "Recipe", "TrainSettings", "digest", "load_recipe", "read_recipe"]
+__all__ = ["Mix", "Recipe", "TrainSettings", "check", "digest", "load_recipe", "read_as", "read_recipe"]
 
 T = TypeVar("T")
 
@@ -38,9 +38,9 @@ class Mix:
 
     def __post_init__(self) -> None:
         for name, share in vars(self).items():
-            _check(share >= 0, name, share, "a share of 0 or more")
+            check(share >= 0, name, share, "a share of 0 or more")
         for name in ("neg", "pos"):
-            _check(getattr(self, name) > 0, name, getattr(self, name), "a share above 0")
+            check(getattr(self, name) > 0, name, getattr(self, name), "a share above 0")
 
     def counts(self, batch: int) -> dict[Kind, int]:
         """Crops of each kind in a batch of `batch`; what rounding leaves over is background."""
@@ -87,15 +87,15 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch"):
-            _check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
+            check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
         for name in ("warmup", "weight_decay", "face", "box", "landmark", "seed"):
-            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("rate", "hard"):
-            _check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
+            check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
         for name in ("hard", "ema", "colour", "blur", "recall"):
-            _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
+            check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a number from 0 to 1")
         counts = self.mix.counts(self.batch)
-        _check(min(counts.values()) >= 0 and counts[Kind.NEG] > 0 and counts[Kind.POS] > 0, "batch", self.batch,
+        check(min(counts.values()) >= 0 and counts[Kind.NEG] > 0 and counts[Kind.POS] > 0, "batch", self.batch,
                "one large enough for some neg and some pos crops of the mix")  # fmt: skip
 
 
@@ -116,18 +116,19 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
-        _check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
-        _check(self.seed >= 0, "seed", self.seed, "0 or more")
-        _check(self.draft is None or (self.net == "pnet" and self.mine is not None), "draft", "given",
+        check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
+        check(self.seed >= 0, "seed", self.seed, "0 or more")
+        check(self.draft is None or (self.net == "pnet" and self.mine is not None), "draft", "given",
                "it for pnet alone, together with [mine]")  # fmt: skip
         for name in ("draft", "train"):
             settings = getattr(self, name)
             wants = settings is not None and settings.mix.landmark > 0
-            _check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
-            _check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
+            check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
+            check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
 
 
-def _check(good: bool, name: str, value: Any, expected: str) -> None:
+def check(good: bool, name: str, value: Any, expected: str) -> None:
+    """Raise RecipeError unless `good`, naming the key, its value and what was expected."""
     if not good:
         raise RecipeError(f"{name} is {value}; expected {expected}")
 
@@ -138,14 +139,14 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _build(kind: type[T], values: dict[str, Any], where: str) -> T:
+def build(kind: type[T], values: dict[str, Any], where: str) -> T:
     """A dataclass from a TOML table, tables within becoming dataclasses too."""
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise RecipeError(f"{where}{unknown[0]} is no key of a recipe; expected one of {', '.join(sorted(hints))}")
     if "net" in hints and "net" not in values:
-        raise RecipeError(f"{where}net is missing; expected one of {', '.join(SIZES)}")
+        raise RecipeError(f"{where}net is missing; expected the name of the net that the recipe is for")
     ready = {name: _value(hints[name], value, f"{where}{name}") for name, value in values.items()}
     try:
         return kind(**ready)
@@ -159,7 +160,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if tables:
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {value!r}; expected a table")
-        return _build(tables[0], value, f"{where}.")
+        return build(tables[0], value, f"{where}.")
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise RecipeError(f"{where} is {value!r}; expected numbers in brackets")
@@ -172,7 +173,12 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read one recipe. Raises RecipeError naming the file, the key and what was expected."""
+    """Read the recipe of a net of the cascade. Raises RecipeError naming the file, the key and what was expected."""
+    return read_as(Recipe, path)
+
+
+def read_as(kind: type[T], path: Path) -> T:
+    """Read a recipe as the dataclass `kind`. Raises RecipeError naming the file, the key and what was expected."""
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -180,7 +186,7 @@ def read_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from error
     try:
-        return _build(Recipe, values, "")
+        return build(kind, values, "")
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from error
 
@@ -189,5 +195,5 @@ def load_recipe(folder: Path, net: str) -> Recipe:
     """The recipe of `net` below a folder that holds models-12, models-24 and models-48."""
     path = folder / f"models-{SIZES[net]}" / f"recipe-{net}.toml"
     recipe = read_recipe(path)
-    _check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as the file name says")
+    check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as the file name says")
     return recipe

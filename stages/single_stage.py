@@ -1,4 +1,4 @@
-"""The training loop of single-stage detectors.
+"""The training loop of single-stage detectors, from top to bottom.
 
 As that of the cascade: an epoch is a fixed number of steps and ends with a checkpoint, all chance comes from (seed,
 epoch), and a run killed at any moment and started again ends with the very weights of an unbroken run.
@@ -6,195 +6,137 @@ epoch), and a run killed at any moment and started again ends with the very weig
 
 from __future__ import annotations
 
-import math
+import copy
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from mtcnn.checkpoint import Checkpoint, write
-from mtcnn.errors import TrainingError
+from mtcnn.nets import Scaling
 from mtcnn.proposers import PROPOSERS
+from mtcnn.proposers.anchors import Layout, map_sizes
+from mtcnn.proposers.blocks import ProposerOutput
 
 from .anchor_losses import AnchorLosses, detector_loss
-from .anchor_targets import to
-from .detector_recipe import DetectorRecipe
-from .loop import _save, _world, learning_rate
+from .anchor_targets import AnchorTargets, to
+from .detector_recipe import DetectorRecipe, DetectorSettings
+from .photos import Photos
 from .run_log import RunLog
-from .scenes import ScenePool, tensors
+from .scenes import ScenePool
+from .training import Training, world
 
-__all__ = ["train_detector"]
+__all__ = ["new_net", "train_detector"]
+
+_Run = Training[DetectorSettings]
+NAMES = ("total", "face", "box", "landmark")
 
 
-class _Run:
-    """The state that a checkpoint of a running training holds."""
-
-    def __init__(self, recipe: DetectorRecipe, start: dict[str, Tensor] | None, device: str) -> None:
-        torch.manual_seed(recipe.train.seed)
-        self.recipe, self.device = recipe, device
-        self.module = PROPOSERS[recipe.net]()
-        if start:
-            own = self.module.state_dict()
-            self.module.load_state_dict({**own, **start})
-        self.module = self.module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        settings = recipe.train
-        decayed = [p for p in self.module.parameters() if p.ndim > 1]
-        plain = [p for p in self.module.parameters() if p.ndim <= 1]  # biases and the scales of batch norm
-        groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.rate, weight_decay=settings.weight_decay)
-        self.epoch = 0
-
-    def state(self, key: str) -> dict[str, Any]:
-        return {
-            "key": key,
-            "epoch": self.epoch,
-            "module": self.module.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def restore(self, path: Path, key: str) -> None:
-        """Go on from the checkpoint at `path`, if it is there, whole, and of the same recipe."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception:  # absent, or not a checkpoint: then the training starts anew
-            return
-        if not isinstance(state, dict) or state.get("key") != key:
-            return
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.epoch = state["average"], state["epoch"]
-
-    def follow(self, step: int) -> None:
-        """Move the average towards the weights; at first faster, so that the start is forgotten."""
-        decay = min(self.recipe.train.ema, (1 + step) / (10 + step))
-        for name, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)  # batch norm's count of batches
+def new_net(recipe: DetectorRecipe) -> nn.Module:
+    """The net of a recipe with random weights, the same for the same seed."""
+    torch.manual_seed(recipe.train.seed)
+    return PROPOSERS[recipe.net](width=recipe.width)
 
 
 def train_detector(
     recipe: DetectorRecipe,
-    pool: ScenePool,
+    net: nn.Module,
+    photos: Photos,
     folder: Path,
     target: Path,
     key: str,
-    start: dict[str, Tensor] | None = None,
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
-    """Train a detector on the pictures of `pool` and write its weights to `target`.
+    """Train `net` on pictures drawn from `photos` and write its weights to `target`.
 
+    net     of `new_net`, with the weights to start from.
     folder  for the checkpoint of the running training (train-<net>.pt), the log and the curves.
     key     names recipe and inputs; a checkpoint in `folder` with the same key is gone on from.
-    start   weights to start from, all of them or a part such as a trunk.
 
     Raises TrainingError when the loss stops being finite; the last checkpoint stays.
     """
-    settings, (rank, world) = recipe.train, _world()
-    run = _Run(recipe, start, device)
-    resume = folder / f"train-{recipe.net}.pt"
+    rank, count = world()
+    run = Training(recipe.net, recipe.net, net, _groups(net, recipe.train.weight_decay), recipe.train, device)
+    pool, resume = ScenePool(photos, recipe, net), folder / f"train-{recipe.net}.pt"
     run.restore(resume, key)
     log = RunLog(folder, recipe.net, run.epoch) if rank == 0 else None
-    model = nn.parallel.DistributedDataParallel(run.module) if world > 1 else run.module
-    figures: dict[str, float] = {}
-    for epoch in range(run.epoch, settings.epochs):
+    model, judged = run.parallel(), _judge(run, recipe, pool) if rank == 0 and run.epoch else {}
+    for epoch in range(run.epoch, recipe.train.epochs):
         began = time.perf_counter()
-        row = _epoch(run, model, pool, epoch, quiet)
+        row = _epoch(run, recipe, model, pool, epoch, quiet)
         run.epoch = epoch + 1
         if log is not None:
-            figures = _judge(run, pool)
-            seconds = time.perf_counter() - began
-            log.add({"epoch": epoch, **row, **figures, "seconds": round(seconds, 1)})
+            judged = _judge(run, recipe, pool)
+            log.add({"epoch": epoch, **row, **judged, "seconds": round(time.perf_counter() - began, 1)})
             log.draw()
-            _save(run.state(key), resume)
+            run.save(resume, key)
             if not quiet:
-                tqdm.write(_line(recipe.net, epoch, settings.epochs, {**row, **figures}), file=sys.stderr)
+                tqdm.write(_line(run, {**row, **judged}), file=sys.stderr)
     if rank == 0:
-        figures = {**(figures or _judge(run, pool)), "epochs": settings.epochs}
-        write(
-            target,
-            Checkpoint(
-                recipe.net,
-                run.average,
-                scaling=run.module.scaling,
-                recipe=asdict(recipe),
-                recipe_hash=key,
-                figures=figures,
-            ),
-        )
-    if world > 1:
-        torch.distributed.barrier()
+        scaling: Scaling = net.scaling  # type: ignore[assignment]
+        figures = {**judged, "epochs": recipe.train.epochs}
+        write(target, Checkpoint(recipe.net, run.average, "rgb", scaling, asdict(recipe), key, figures))
+    if count > 1:
+        dist.barrier()
 
 
-def _epoch(run: _Run, model: nn.Module, pool: ScenePool, epoch: int, quiet: bool) -> dict[str, float]:
+def _groups(net: nn.Module, decay: float) -> list[dict[str, object]]:
+    """Weight decay for kernels; biases, and the scales of norms, are left alone by it."""
+    kernels = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _epoch(
+    run: _Run, recipe: DetectorRecipe, model: nn.Module, pool: ScenePool, epoch: int, quiet: bool
+) -> dict[str, float]:
     """One epoch of steps. Returns the mean losses."""
-    recipe, settings, (rank, world) = run.recipe, run.recipe.train, _world()
+    rank, count = world()
     model.train()
-    sums = torch.zeros(4)
-    batches = pool.batches(
-        recipe.pictures, settings.batch, settings.steps, (settings.seed, epoch), run.module, recipe.match, rank, world
-    )
-    label = f"{recipe.net} {epoch + 1}/{settings.epochs}"
+    sums, settings = torch.zeros(len(NAMES)), run.settings
+    label = f"{run.name} {epoch + 1}/{settings.epochs}"
+    batches = pool.batches(epoch, rank, count)
     bar = tqdm(batches, total=settings.steps, desc=label, unit="step", leave=False, disable=quiet or rank > 0)
     for i, (x, targets) in enumerate(bar):
-        step = epoch * settings.steps + i
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step, settings)
-        losses = _losses(model, x, targets, run)
-        total = float(losses.total.detach())
-        if not math.isfinite(total):
-            raise TrainingError(
-                f"the loss of {recipe.net} is {total} at step {step}; expected a finite number: lower rate in its "
-                "recipe and run the same command again, which trains it from the start"
-            )
-        run.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(run.module.parameters(), settings.clip)
-        run.optimizer.step()
-        run.follow(step)
+        losses = _losses(run, recipe, model, x, targets)
+        run.advance(losses.total, epoch * settings.steps + i, settings.clip)
         sums += torch.stack([loss.detach().cpu() for loss in losses])
-    return _named("train", (sums / settings.steps).tolist())
+        if i % 20 == 19:
+            bar.set_postfix(loss=f"{float(sums[0]) / (i + 1):.4f}", refresh=False)
+    return _named("train", sums / settings.steps)
 
 
-def _losses(model: nn.Module, x: Tensor, targets: Any, run: _Run) -> AnchorLosses:
-    settings = run.recipe.train
-    weights = (settings.face, settings.box, settings.landmark)
-    return detector_loss(model(x.to(run.device)), to(targets, run.device), weights, settings.negatives, settings.least)
+def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targets: AnchorTargets) -> AnchorLosses:
+    layout: Layout = run.module.layout  # type: ignore[assignment]
+    maps = map_sizes(x.shape[2], x.shape[3], layout)
+    levels = [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, layout, strict=True)]
+    with torch.autocast(run.device.partition(":")[0], torch.bfloat16, enabled=run.settings.mixed):
+        output: ProposerOutput = model(x.to(run.device))
+    output = ProposerOutput(*(None if part is None else part.float() for part in output))
+    return detector_loss(output, to(targets, run.device), levels, recipe.sample, run.settings)
 
 
-def _named(part: str, values: list[float]) -> dict[str, float]:
-    return {f"{part}_{n}": round(v, 5) for n, v in zip(("total", "face", "box", "landmark"), values, strict=True)}
+def _named(part: str, values: Tensor) -> dict[str, float]:
+    return {f"{part}_{name}": round(float(value), 5) for name, value in zip(NAMES, values, strict=True)}
 
 
 @torch.no_grad()
-def _judge(run: _Run, pool: ScenePool) -> dict[str, float]:
-    """Losses of the averaged weights on the same pictures of held images every time; nothing where none are held."""
+def _judge(run: _Run, recipe: DetectorRecipe, pool: ScenePool) -> dict[str, float]:
+    """Mean losses of the averaged weights on pictures of held images; nothing where none are held."""
     if not len(pool.held):
         return {}
-    recipe, rng = run.recipe, np.random.default_rng(0)
-    module = PROPOSERS[recipe.net]().to(device=run.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    module = copy.deepcopy(run.module).eval()
     module.load_state_dict(run.average)
-    sums, batches = torch.zeros(4), 0
-    for first in range(0, min(len(pool.held), 160), 8):
-        images = pool.held[first : first + 8].tolist()
-        scenes = [pool.scene(image, int(recipe.pictures.sizes[0]), recipe.pictures, rng) for image in images]
-        x, targets = tensors(scenes, module, recipe.match)
-        sums += torch.stack([loss.cpu() for loss in _losses(module, x, targets, run)])
-        batches += 1
-    return _named("held", (sums / batches).tolist())
+    rows = [torch.stack([*_losses(run, recipe, module, x, targets)]).cpu() for x, targets in pool.held_batches()]
+    return _named("held", torch.stack(rows).mean(dim=0))
 
 
-def _line(net: str, epoch: int, epochs: int, row: dict[str, float]) -> str:
-    parts = [f"{name} {row[f'train_{name}']:.4f}" for name in ("total", "face", "box", "landmark")]
-    held = f"  held {row['held_total']:.4f}  face {row['held_face']:.4f}" if "held_total" in row else ""
-    return f"{net} {epoch + 1}/{epochs}  {'  '.join(parts)}{held}"
+def _line(run: _Run, row: dict[str, float]) -> str:
+    figures = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items())
+    return f"{run.name} {run.epoch}/{run.settings.epochs}  {figures}"

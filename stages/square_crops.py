@@ -1,24 +1,25 @@
-"""Training pictures of single-stage detectors: square crops of photos, their colours, and pages of faces with points.
+"""Training pictures of single-stage detectors: square windows of photos, with the faces in them.
 
-Sources: random square crops of Pytorch_Retinaface and SCRFD, whose largest ones reach out of the photo; the distortion
-of colours of Liu et al. 2016, section 2.2.
+Sources: the random square crops of Pytorch_Retinaface, and of SCRFD, whose largest ones reach out of the photo; the
+data-anchor sampling of S3FD's PyTorch code.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.boxes import areas
 from mtcnn.resample import resample_many
-from prepare.points import FLIP_ORDER, square_of_points
+from prepare.points import FLIP_ORDER
 from prepare.records import ImageRecord
 
-__all__ = ["PictureSettings", "Scene", "colours", "crop", "mirrored", "page", "square_crop", "tile"]
+__all__ = ["PictureSettings", "Scene", "anchored_crop", "crop", "fill", "mirrored", "square_crop"]
 
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
@@ -32,6 +33,7 @@ class PictureSettings:
 
     sizes      sides of the pictures; each batch takes one of them at random, and larger ones make smaller batches.
     crop       least and largest side of a crop, in units of the photo's shorter side; above 1 it reaches outside.
+    anchored   share of pictures in which one face, chosen at random, gets the size of some anchor.
     smallest   faces below this size (root of the area, in pixels of the picture) are neither learned nor background.
     brightness contrast saturation hue   largest changes: share of the range, factors, factors, degrees of 360.
     points     share of pictures that are pages of faces with known points, which teach the landmarks alone.
@@ -39,6 +41,7 @@ class PictureSettings:
 
     sizes: tuple[float, ...] = (640,)
     crop: tuple[float, ...] = (0.3, 1.0)
+    anchored: float = 0.0
     smallest: float = 7.0
     brightness: float = 0.125
     contrast: float = 0.5
@@ -51,7 +54,8 @@ class PictureSettings:
             raise ValueError(f"sizes is {list(self.sizes)}; expected multiples of 32")
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1]:
             raise ValueError(f"crop is {list(self.crop)}; expected the least and the largest side, such as [0.3, 1.0]")
-        for name, most in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 180), ("points", 1)):
+        shares = ("brightness", "contrast", "saturation", "points", "anchored")
+        for name, most in (*((name, 1) for name in shares), ("hue", 180)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number from 0 to {most}")
 
@@ -106,9 +110,52 @@ def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float
     return window
 
 
+def anchored_crop(record: ImageRecord, height: int, width: int, size: int, anchors: Sequence[float], rng: Any) -> Array:
+    """A random window (4,) that holds one face, and as a picture of `size` pixels gives it the size of an anchor.
+
+    The anchor, a side in pixels, is the one nearest the face's own size, the next larger one, or any smaller one, all
+    alike; the face then gets half to twice its size. So large faces become small ones, of which a net needs more, and
+    hardly any is blown up. Faces to be ignored are not chosen.
+    """
+    faces = np.flatnonzero(~record.ignore & (areas(record.boxes) > 0))
+    if not len(faces):
+        return square_crop(record, height, width, (1.0, 1.0), rng)
+    box = record.boxes[faces[rng.integers(len(faces))]].astype(np.float64)
+    own = math.sqrt((box[2] - box[0]) * (box[3] - box[1]))
+    nearest = int(np.abs(np.asarray(anchors) - own).argmin())
+    target = anchors[int(rng.integers(min(nearest + 1, len(anchors) - 1) + 1))] * 2 ** rng.uniform(-1, 1)
+    side = size * own / target
+    corner = [_around(box[axis], box[axis + 2], side, length, rng) for axis, length in ((0, width), (1, height))]
+    return np.array([*corner, corner[0] + side, corner[1] + side])
+
+
+def _around(low: float, high: float, side: float, length: float, rng: Any) -> float:
+    """A place for a window of `side` on an axis of `length`: it holds [low, high], or lies within if it is shorter.
+
+    As far as that leaves a choice, it also lies within the photo, or holds all of it.
+    """
+    first, last = sorted((high - side, low))
+    inner_first, inner_last = sorted((0.0, length - side))
+    if max(first, inner_first) <= min(last, inner_last):
+        first, last = max(first, inner_first), min(last, inner_last)
+    return float(rng.uniform(first, last))
+
+
 def _offset(room: float, rng: Any) -> float:
     """A place for a window with `room` to move; of a window larger than the photo, the photo lies anywhere in it."""
     return float(rng.uniform(min(room, 0.0), max(room, 0.0)))
+
+
+def fill(image: RGB, window: Array, height: int, width: int, colour: float | tuple[float, float, float]) -> RGB:
+    """The picture of `window` (4,) with `colour` where the photo of `height` x `width` ends, as at detection."""
+    scale = image.shape[0] / (window[2] - window[0])
+    first = np.clip(np.ceil(-window[:2] * scale), 0, image.shape[0]).astype(int)
+    last = np.clip(np.floor((np.array([width, height]) - window[:2]) * scale), 0, image.shape[0]).astype(int)
+    filled = np.empty_like(image)
+    filled[:] = np.round(colour).astype(np.uint8)
+    inside = slice(first[1], last[1]), slice(first[0], last[0])
+    filled[inside] = image[inside]
+    return filled
 
 
 def mirrored(scene: Scene) -> Scene:
@@ -118,54 +165,3 @@ def mirrored(scene: Scene) -> Scene:
     boxes[:, 0], boxes[:, 2] = side - scene.boxes[:, 2], side - scene.boxes[:, 0]
     points[:, :, 0] = side - points[:, :, 0]
     return scene._replace(image=np.ascontiguousarray(scene.image[:, ::-1]), boxes=boxes, landmarks=points)
-
-
-def colours(image: RGB, settings: PictureSettings, rng: Any) -> RGB:
-    """Brightness, contrast, saturation and hue changed, each half of the time; contrast before or after the others."""
-    chance, late = rng.random(4) < 0.5, rng.random() < 0.5
-    shift = 255 * rng.uniform(-settings.brightness, settings.brightness) * chance[0]
-    contrast, saturation = (
-        rng.uniform(1 - most, 1 + most) if used else 1.0
-        for most, used in ((settings.contrast, chance[1]), (settings.saturation, chance[2]))
-    )
-    hue = rng.uniform(-settings.hue, settings.hue) * chance[3]
-    if not late:
-        image = _linear(image, contrast, shift * contrast)
-    if chance[2] or chance[3]:
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)  # hue in half degrees, 0 to 179
-        levels = np.arange(256)
-        hsv[..., 0] = cv2.LUT(hsv[..., 0], ((levels + round(hue / 2)) % 180).astype(np.uint8))
-        hsv[..., 1] = cv2.LUT(hsv[..., 1], np.clip(levels * saturation, 0, 255).astype(np.uint8))
-        image = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
-    return _linear(image, contrast, shift) if late else image
-
-
-def _linear(image: RGB, factor: float, shift: float) -> RGB:
-    table = np.clip(np.arange(256) * factor + shift + 0.5, 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), np.uint8)
-
-
-def page(photos: list[tuple[RGB, Array]], size: int) -> Scene:
-    """A picture of `size` pixels tiled with square photos of one face each, given with the points (5, 2) of the face.
-
-    Boxes are the squares around the points. It is not complete: other faces may be visible in the photos.
-    """
-    count = math.isqrt(len(photos))
-    side = size // count
-    image, points = np.zeros((size, size, 3), np.uint8), []
-    for i, (photo, face) in enumerate(photos[: count * count]):
-        corner = np.array([i % count, i // count]) * side
-        image[corner[1] : corner[1] + side, corner[0] : corner[0] + side] = photo[:side, :side]
-        points.append(face + corner)
-    landmarks = np.array(points, np.float32).reshape(-1, 5, 2)
-    boxes = square_of_points(landmarks).astype(np.float32)
-    return Scene(image, boxes, landmarks, np.zeros(len(boxes), bool), complete=False)
-
-
-def tile(photo: RGB, landmarks: Array, side: int, rng: Any) -> tuple[RGB, Array]:
-    """One photo of a page: the face with points (5, 2) and 1.1 to 2 times its square around it, as `side` pixels."""
-    square = square_of_points(landmarks[None].astype(np.float64))[0]
-    half = (square[2] - square[0]) / 2 * math.exp(rng.uniform(math.log(1.1), math.log(2.0)))
-    centre = (square[:2] + square[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * half
-    window = np.concatenate([centre - half, centre + half])
-    return resample_many(photo, window[None], side)[0], (landmarks - window[:2]) * side / (2 * half)

@@ -103,7 +103,7 @@ def test_one_line_names_file_and_key(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seed = 1", "net is missing; expected one of pnet, rnet, onet"),
+        ("seed = 1", "net is missing; expected the name of the net"),
         ('net = "znet"', "net is znet; expected one of pnet, rnet, onet"),
         ('net = "rnet"', "net is rnet; expected pnet, as the file name says"),
         ('net = "rnet"\n[mine]\n[draft]', "draft is given; expected it for pnet alone"),
