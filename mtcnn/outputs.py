@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain, count
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from .types import Faces
 
-__all__ = ["Item", "Names", "Sink"]
+__all__ = ["Item", "Names", "Sink", "real"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,9 +65,9 @@ class Names:
 
     def __init__(self, folder: Path, sources: Iterable[Path], suffix_of: Callable[[Path], str]) -> None:
         self.folder, self.suffix_of = folder, suffix_of
-        self._root = folder.resolve()
+        self._root = real(folder)
         sources = list(dict.fromkeys(sources))
-        self._inputs = {source.resolve() for source in sources}
+        self._inputs = {real(source) for source in sources}
         self._stems: dict[Path, str] = {}
         taken: set[str] = set()
         for source in sources:
@@ -81,7 +82,12 @@ class Names:
 
     def _free(self, stem: str, suffix: str, taken: set[str]) -> str:
         names = chain([f"{stem}{suffix}"], (f"{stem}-{number}{suffix}" for number in count(2)))
-        return next(name for name in names if name not in taken and self._root / name not in self._inputs)
+        return next(name for name in names if name not in taken and real(self._root / name) not in self._inputs)
+
+
+def real(path: Path) -> Path:
+    """The path without links, to compare; other than `Path.resolve` it takes rings of links too."""
+    return Path(os.path.realpath(path))
 
 
 def _stem(source: Path) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draw import SAVE_SUFFIXES, draw_faces, save_image
-from .outputs import Item, Names
+from .outputs import Item, Names, real
 from .sources import kind_of
 from .video import CODECS, FPS, VideoFile
 
@@ -26,8 +26,10 @@ class Pictures:
     Raises ValueError when `draw` is a file and cannot take what comes of `sources`.
     """
 
+    option = "--draw"  # as errors call it
+
     def __init__(self, draw: Path, sources: Sequence[Path]) -> None:
-        self._file = _as_file(draw, sources)
+        self._file = _as_file(self.option, draw, sources)
         self._names = Names(draw, sources, _drawn_suffix)
         self._video: VideoFile | None = None
         self._of: Path | None = None  # the source of the video being written
@@ -44,14 +46,18 @@ class Pictures:
             self._of = item.source
             with suppress(OSError):  # what is wrong with the folder, the writers tell
                 target.parent.mkdir(parents=True, exist_ok=True)
-        labels = None
-        if item.ids is not None:
-            labels = [f"#{number} {score:.2f}" for number, score in zip(item.ids, item.faces.scores, strict=True)]
-        picture = draw_faces(item.image, item.faces, labels=labels)
+        picture = self.picture(item)
         if item.frame is None:
             save_image(target, picture)
         else:
             self._append(target, item, picture)
+
+    def picture(self, item: Item) -> NDArray[np.uint8]:
+        """What is written for an item: uint8 RGB (H, W, 3), its image with the faces drawn in."""
+        labels = None
+        if item.ids is not None:
+            labels = [f"#{number} {score:.2f}" for number, score in zip(item.ids, item.faces.scores, strict=True)]
+        return draw_faces(item.image, item.faces, labels=labels)
 
     def _append(self, target: Path, item: Item, picture: NDArray[np.uint8]) -> None:
         fps = item.fps or FPS
@@ -70,15 +76,15 @@ class Pictures:
         self._video, self._of, self._last = None, None, None
 
 
-def _as_file(draw: Path, sources: Sequence[Path]) -> Path | None:
+def _as_file(option: str, draw: Path, sources: Sequence[Path]) -> Path | None:
     """`draw` where it is the file to write; None where it is a folder."""
     suffix = draw.suffix.lower()
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
     fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)
-    if len(sources) > 1 or (sources and not fits) or draw.resolve() in {source.resolve() for source in sources}:
+    if len(sources) > 1 or (sources and not fits) or real(draw) in {real(source) for source in sources}:
         raise ValueError(
-            f"--draw {draw} is a file; expected a folder, or a new image file for a single picture, "
+            f"{option} {draw} is a file; expected a folder, or a new image file for a single picture, "
             f"or a new video file ({' '.join(CODECS)}) for a single video"
         )
     return draw

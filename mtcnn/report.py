@@ -16,7 +16,7 @@ from .cascade import Detector
 from .decoding import Decoder, Read, batches
 from .interrupts import Interrupted, Interrupts
 from .listing import Style, WiderFiles, columns, open_listing
-from .outputs import Item, Sink
+from .outputs import Item, Sink, real
 from .pictures import Pictures
 from .resume import Done, read_listing, read_wider
 from .sources import find_sources, kind_of
@@ -102,7 +102,7 @@ class Run:
             raise ValueError("--track follows faces from frame to frame; expected a video or camera:N")
         if self.resume and "camera" in kinds:
             raise ValueError("--resume cannot go back to what a camera saw; leave it out")
-        if self.out is not None and self.out.resolve() in {source.resolve() for source in sources}:
+        if self.out is not None and real(self.out) in {real(source) for source in sources}:
             raise ValueError(f"--out {self.out} is one of the images; expected another file")
 
     def _open(self, sources: Sequence[Path], detector: Detector) -> tuple[Done, list[Sink]]:
@@ -110,7 +110,8 @@ class Run:
         sinks = [make(sources, detector) for make in self.sinks]
         if self.draw is not None:
             sinks.append(Pictures(self.draw, sources))
-        whole_videos = self.track or self.draw is not None  # ids and videos cannot be taken up in the middle
+        # Ids and videos cannot be taken up in the middle.
+        whole_videos = self.track or self.draw is not None or bool(self.sinks)
         if self.wider is not None:
             files = WiderFiles(self.wider, sources)
             done = read_wider(files, sources, whole_videos) if self.resume else Done()

@@ -65,6 +65,9 @@ def _listed(name: Path, problems: list[str]) -> list[Path]:
     except OSError as error:
         problems.append(f"{name}: cannot be read ({error.strerror}); expected a text file of names; check the path")
         return []
+    if b"\0" in data:
+        problems.append(f"{name}: is no text; expected a text file of names, one a line; name images without the @")
+        return []
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")  # not splitlines: a name may hold U+2028
     return [Path(line.removesuffix("\r")) for line in lines if line.strip()]
 

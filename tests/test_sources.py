@@ -147,7 +147,10 @@ def test_names_in_a_list_may_be_no_text(tmp_path: Path) -> None:
 
 def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n\n")
-    sources, problems = find_sources([Path(f"@{tmp_path}/none.txt"), Path(f"@{tmp_path}/empty.txt")])
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\0\n")
+    sources, problems = find_sources([Path(f"@{tmp_path}/{name}") for name in ("none.txt", "empty.txt", "photo.jpg")])
     assert sources == []
     assert problems[0].startswith(f"@{tmp_path}/none.txt: cannot be read (No such file or directory); expected")
     assert problems[1].startswith(f"no image in @{tmp_path}/empty.txt")
+    assert problems[2].startswith(f"@{tmp_path}/photo.jpg: is no text; expected a text file of names")
+    assert len(problems) == 3

@@ -132,7 +132,7 @@ def test_files_that_are_no_video(tmp_path: Path, clip: Path, capfd: pytest.Captu
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ImageError, match=f"{name}: is not a video that can be read; expected"):
             Video(tmp_path / name)
-    with pytest.raises(ImageError, match="missing.mp4: no such file; expected a video"):
+    with pytest.raises(ImageError, match=r"missing.mp4: no such file; expected a video"):
         Video(tmp_path / "missing.mp4")
     with pytest.raises(ImageError, match="is not a video that can be read"):
         Video(tmp_path)
@@ -174,6 +174,6 @@ def test_settings(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImageError, match="out.mp4: cannot be written; expected a folder to write to"):
+    with pytest.raises(ImageError, match=r"out.mp4: cannot be written; expected a folder to write to"):
         VideoFile(tmp_path / "none" / "out.mp4", 25, (48, 64))
     assert capfd.readouterr().err == ""
