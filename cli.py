@@ -68,6 +68,20 @@ detector_options = _options(
     click.option("--device", default="cpu", show_default=True, help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 
+FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_truth")
+
+face_options = _options(
+    click.option("--crop", type=PATH, metavar="DIR", help="Write every face as a picture to this folder."),
+    click.option("--crop-margin", type=float, metavar="SHARE", help="Added around a crop, of its side. [default: 0.2]"),
+    click.option("--crop-align", is_flag=True, help="Crops of 112 x 112 with eyes and mouth where ArcFace has them."),
+    click.option("--blur", type=PATH, metavar="DIR|FILE", help="Copies with hidden faces and without metadata."),
+    click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]), help="[default: pixelate]"),
+    click.option("--trace", type=PATH, metavar="DIR", help="Pictures and counts of what each stage found."),
+    click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
+                 help="Say which stage lost the face in this box; repeat for more."),
+    click.option("--trace-truth", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
+)  # fmt: skip
+
 build_options = _options(
     click.option("--work", type=PATH, default=Path("work"), show_default=True, help="Folder for all that is made."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
@@ -120,9 +134,10 @@ def command(name: str | None = None, group: click.Group = main) -> Callable[[Cal
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Of videos take each n-th frame.")
 @click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images detected together.")
+@face_options
 @detector_options
 def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
-           draw: Path | None, every: int, track: bool, batch: int, **settings: Any) -> None:  # fmt: skip
+           draw: Path | None, every: int, track: bool, batch: int, **options: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders of them, and cameras.
 
     IMAGES are files, folders, patterns, camera:N, @FILE (a list of names, one a line) or - (such a list on stdin).
@@ -133,15 +148,20 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
     mtcnn detect photo.jpg --draw photo-faces.jpg
     mtcnn detect photos --json --out faces.jsonl --resume
     mtcnn detect clip.mp4 --track --every 2 --draw faces.mp4
+    mtcnn detect photos --crop faces --crop-align         crops for face recognition
+    mtcnn detect photos --blur copies                     copies without faces and metadata
+    mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
     """
     from mtcnn.interrupts import Interrupted
     from mtcnn.report import Run
+    from mtcnn.sinks import extra_sinks
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")
     style: Any = "json" if as_json else "csv" if as_csv else "text"
+    sinks = extra_sinks(**{name: options.pop(name) for name in FACE_OPTIONS})
     try:
-        done = Run(images, style, out, wider, draw, batch, every, track, resume, settings)()
+        done = Run(images, style, out, wider, draw, batch, every, track, resume, options, sinks)()
     except Interrupted as stop:
         click.echo("mtcnn: interrupted; what was written is whole, and --resume goes on behind it", err=True)
         sys.exit(128 + stop.number)

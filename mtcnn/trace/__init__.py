@@ -1,0 +1,20 @@
+"""Why a face was found or missed: what each stage of the cascade was given, what it saw in it, and what it kept.
+
+from mtcnn import Detector, read_image
+from mtcnn.trace import judge, record
+
+detector, image = Detector(), read_image("photo.jpg")
+trace = record(detector, image)
+verdict = judge(trace, (100, 80, 160, 150))  # a face that should be found, xyxy pixels
+print(verdict.found, verdict.lost_by, verdict.why)
+"""
+
+from __future__ import annotations
+
+from .candidates import Candidates, Step, look
+from .files import TraceFiles
+from .pictures import pictures
+from .recording import StageTrace, Trace, record
+from .verdict import Verdict, judge
+
+__all__ = ["Candidates", "StageTrace", "Step", "Trace", "TraceFiles", "Verdict", "judge", "look", "pictures", "record"]

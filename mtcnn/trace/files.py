@@ -1,0 +1,133 @@
+"""The sink of `--trace`: for each image a picture a stage, a JSON file, and lines on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..cascade import Detector
+from ..draw import save_image
+from ..metrics.text_files import write_text
+from ..metrics.wider_truth import GroundTruth, image_key
+from ..outputs import Item, Names
+from .pictures import pictures
+from .recording import Trace, record
+from .verdict import Verdict, judge
+
+__all__ = ["TraceFiles", "truth_of"]
+
+Array = NDArray[Any]
+Box = Sequence[float]
+
+
+class TraceFiles:
+    """Traces what it is given, by the detector that found it.
+
+    folder   for `<image>.json` and the pictures `<image>-1-proposals.jpg`, `-2-pnet`, `-3-rnet`, `-4-onet`.
+    sources  all sources of the run.
+    boxes    faces that should be found in the only source, x1 y1 x2 y2 pixels.
+    truth    labels of many images, as `GroundTruth.load` reads them.
+
+    Raises ValueError when `boxes` are no boxes, or are given for several sources.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sources: Sequence[Path],
+        detector: Detector,
+        boxes: Sequence[Box] = (),
+        truth: GroundTruth | None = None,
+    ) -> None:
+        if boxes and len(sources) > 1:
+            raise ValueError(
+                f"--trace-box is a face of one image and there are {len(sources)}; "
+                "expected one image, or labels for all of them in --trace-truth"
+            )
+        for box in boxes:
+            if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
+                given = " ".join(f"{value:g}" for value in box)
+                raise ValueError(f"--trace-box {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
+        self._detector, self._boxes, self._truth = detector, boxes, truth
+        self._texts = Names(folder, sources, lambda source: ".json")
+        self._pictures = Names(folder, sources, lambda source: ".jpg")
+        self._lost: Counter[str] = Counter()
+        self._found = 0
+
+    def write(self, item: Item) -> None:
+        trace = record(self._detector, item.image, item.faces)
+        verdicts = [judge(trace, box) for box in self._faces(item)]
+        self._found += sum(verdict.found for verdict in verdicts)
+        self._lost.update(verdict.lost_by for verdict in verdicts if verdict.lost_by)
+        self._tell(item, trace, verdicts)
+        content = json.dumps(_to_dict(item, trace, verdicts), ensure_ascii=False, indent=1)
+        write_text(self._texts.path(item.source, item.frame), content + "\n")
+        for name, picture in pictures(item.image, trace, verdicts).items():
+            save_image(self._pictures.path(item.source, item.frame, f"-{name}"), picture)
+
+    def _faces(self, item: Item) -> list[Box]:
+        """The faces that should be found in an item."""
+        return list(self._boxes) if self._truth is None else [*self._boxes, *truth_of(self._truth, item.source)]
+
+    def _tell(self, item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> None:
+        name = str(item.source) if item.frame is None else f"{item.source} frame {item.frame}"
+        _say(f"{name}: {_summary(trace)}")
+        for verdict in verdicts:
+            # What was found of thousands of labelled faces needs no line each.
+            if self._boxes or not verdict.found:
+                place = " ".join(f"{value:.0f}" for value in verdict.box)
+                fate = "" if verdict.found else f"lost by {verdict.lost_by}: "
+                score = "" if verdict.score is None or not verdict.found else f", score {verdict.score:.2f}"
+                overlap = f", IoU {verdict.iou:.2f}" if verdict.found else ""
+                _say(f"{name}: face [{place}] {fate}{verdict.why}{score}{overlap}")
+
+    def close(self) -> None:
+        if total := self._found + sum(self._lost.values()):
+            lost = ", ".join(f"{count} lost by {name}" for name, count in self._lost.most_common())
+            _say(f"{self._found} of {total} faces found{', ' if lost else ''}{lost}")
+
+
+def truth_of(truth: GroundTruth, source: Path) -> list[Box]:
+    """The labelled boxes of an image, x1 y1 x2 y2, found by "<event>/<image>"; none for an image without labels."""
+    rows = np.asarray(truth.boxes.get(image_key(source.as_posix()), np.zeros((0, 4))), np.float64)
+    rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
+    return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1).tolist()  # type: ignore[no-any-return]
+
+
+def _summary(trace: Trace) -> str:
+    """Counts and milliseconds of all stages in a line."""
+    parts = []
+    for stage in trace.stages:
+        seen = stage.candidates
+        if seen is not None and seen.pyramid:
+            told = f"{seen.steps[0].kept.sum()} of {len(seen.scores)} cells, {len(stage.found)} boxes"
+        else:
+            first = stage is trace.stages[0]
+            told = f"{len(stage.found)} boxes" if first else f"{len(stage.given)} to {len(stage.found)}"
+        parts.append(f"{stage.name} {told} in {stage.ms:.1f} ms")
+    return f"{'; '.join(parts)}; {len(trace.faces)} face{'' if len(trace.faces) == 1 else 's'}"
+
+
+def _to_dict(item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    frame = {} if item.frame is None else {"frame": item.frame, "time": item.time}
+    return {
+        "image": str(item.source),
+        **frame,
+        "width": trace.size.width,
+        "height": trace.size.height,
+        "stages": [stage.to_dict() for stage in trace.stages],
+        "faces": trace.faces.to_dicts(),
+        "truth": [verdict.to_dict() for verdict in verdicts],
+    }
+
+
+def _say(line: str) -> None:
+    tqdm.write(f"mtcnn: {line}", file=sys.stderr)
