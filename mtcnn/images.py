@@ -182,6 +182,8 @@ def _open_header(stream: IO[bytes], name: str) -> Image.Image:
 
 
 def _fail_open(stream: IO[bytes], name: str, error: Exception) -> NoReturn:
+    if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
+        raise ImageError(f"{name}: cannot be read ({_one_line(error)}); {_EXPECTED}; check the disk") from None
     if stream.seek(0, os.SEEK_END) == 0:
         raise ImageError(f"{name}: is empty; {_EXPECTED}; save or download it again") from None
     why = "is not an image that can be read" if isinstance(error, UnidentifiedImageError) else _one_line(error)

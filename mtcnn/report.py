@@ -76,7 +76,8 @@ class Run:
         """
         sources, problems = find_sources(self.named)
         self._check(sources)
-        self._bad, self._live = 0, False
+        self._bad = 0
+        self._last: Path | None = None  # source of the last item
         self._tell(problems)
         # Of images of all sizes torch would keep the code that it compiles for each, several hundred megabytes; read
         # at the first convolution.
@@ -91,7 +92,7 @@ class Run:
             try:
                 self._detect(detector, stack.enter_context(closing(decoder.read(left))), sinks, bar, interrupts)
             except Interrupted:
-                if not self._live:
+                if self._last is None or kind_of(self._last) != "camera":
                     raise
         return self._bad == 0
 
@@ -126,9 +127,10 @@ class Run:
     ) -> None:
         for item in self._tracked(_detected(detector, batches(results, self.batch))):
             if not isinstance(item, Item):
-                self._tell([f"skipped {item}"])
+                begun = str(item).startswith(f"{self._last}: ")  # a video that broke off
+                self._tell([f"{item}" if begun else f"skipped {item}"])
             else:
-                self._live = kind_of(item.source) == "camera"
+                self._last = item.source
                 with interrupts.held(), _beside(bar):
                     for sink in sinks:
                         sink.write(item)

@@ -75,6 +75,12 @@ def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_refused(tmp_path / "secret.png", "may not be read")
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can be opened and not read")
+def test_a_disk_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to("/proc/self/mem")
+    assert_refused(tmp_path / "link.jpg", "cannot be read", "Input/output error", "check the disk")
+
+
 def test_no_image(tmp_path: Path) -> None:
     for name, content in {"text.jpg": b"hello\n" * 99, "noise.png": bytes(range(256)), "one": b"\xff"}.items():
         (tmp_path / name).write_bytes(content)

@@ -128,7 +128,7 @@ def test_each_item_is_one_write() -> None:
             return super().write(text)
 
     for style in ("text", "json", "csv"):
-        listing = Listing(Counted(), style)  # type: ignore[arg-type]
+        listing = Listing(Counted(), style)
         Counted.writes = 0
         listing.write(item(2))
         assert Counted.writes == 1

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import numbered, write_clip
 
 from mtcnn import report
 from mtcnn.draw import draw_faces, save_image
@@ -180,6 +181,25 @@ def test_more_sinks(folder: Path, out: Path) -> None:
     assert listed == [0, 1, 2]
 
 
+def test_progress_on_a_terminal(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a rate; for a video its frames are counted. What is told of bad files stays readable."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    write_clip(folder / "clip.avi", numbered(10))
+    (folder / "text.png").write_text("no picture")
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    Run([folder], "json", out, every=2)()
+    assert "| 9/9 [" in shown.getvalue()  # 4 images and every other of 10 frames
+    assert "img/s]" in shown.getvalue()
+    assert "mtcnn: skipped" in shown.getvalue()
+    monkeypatch.setattr(sys, "stderr", quiet := Terminal())
+    Run([folder / "one.png"], "json", out)()
+    assert quiet.getvalue() == ""  # nothing to wait for
+
+
 # ---- what goes wrong
 
 
@@ -247,7 +267,12 @@ def test_a_sink_that_fails_ends_the_run(folder: Path, out: Path) -> None:
 def test_an_interruption_leaves_whole_lines(folder: Path, out: Path, number: signal.Signals) -> None:
     """It comes in the middle of an item, which is finished first; the rest is done when the run is resumed."""
     before = signal.getsignal(number)
-    noted = Noted(lambda item: item.source.name == "one.png" and signal.raise_signal(number))
+
+    def stop(item: Item) -> None:
+        if item.source.name == "one.png":
+            signal.raise_signal(number)
+
+    noted = Noted(stop)
     with pytest.raises(Interrupted) as caught:
         Run([folder], "json", out, sinks=[noted])()
     assert caught.value.number == number
