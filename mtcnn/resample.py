@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .engine.vectors import mix_pixels
+from .engine.windows import mix_row
 
 __all__ = ["resample", "resample_many"]
 
@@ -60,27 +60,6 @@ def _taps(step: float, limit: int) -> int:
     return int(min(np.ceil(max(step, 1.0)) + 1.0, limit))
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, row: Array) -> None:
-    """The weighted sum of rows from `first` on, columns [left, right), into row (right - left,)."""
-    line, only = image[first, left:right], shares[0]
-    for k in range(len(row)):
-        row[k] = only * np.float32(line[k])
-    whole = 1 + (len(shares) - 1) // 4 * 4
-    for i in range(1, whole, 4):  # four at a time, to go over `row` less often
-        one, two = image[first + i, left:right], image[first + i + 1, left:right]
-        three, four = image[first + i + 2, left:right], image[first + i + 3, left:right]
-        w1, w2, w3, w4 = shares[i], shares[i + 1], shares[i + 2], shares[i + 3]
-        for k in range(len(row)):
-            row[k] += (w1 * np.float32(one[k]) + w2 * np.float32(two[k])) + (
-                w3 * np.float32(three[k]) + w4 * np.float32(four[k])
-            )
-    for i in range(whole, len(shares)):
-        line, only = image[first + i, left:right], shares[i]
-        for k in range(len(row)):
-            row[k] += only * np.float32(line[k])
-
-
 @njit(cache=True, nogil=True)
 def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, out: Array) -> None:
     """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3)."""
@@ -93,17 +72,12 @@ def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside
     down = np.empty((out_height, _taps(step_y, height)), np.float32)
     rows = np.empty(out_height, np.int64)
     _shares(y1, step_y, height, zero_outside, rows, down)
-    left, right = 3 * columns[0], 3 * (columns[-1] + across.shape[1])  # all that any output pixel touches
-    row = np.zeros(right - left + 1, np.float32)  # and one number that `mix_pixels` reads and ignores
+    row, line = np.empty(3 * width + 1, np.float32), np.empty(3 * out_width + 1, np.float32)
     for i in range(out_height):
-        _mix_rows(image, rows[i], down[i], left, right, row[:-1])
-        for j in range(out_width):
-            mix_pixels(
-                row.ctypes.data + 4 * (3 * columns[j] - left),
-                across.ctypes.data + 4 * j * across.shape[1],
-                across.shape[1],
-                out.ctypes.data + i * out.shape[1] + 3 * j,
-            )
+        mix_row(image, rows[i], down[i], columns, across, row, line)
+        target = out[i]
+        for k in range(len(target)):
+            target[k] = np.uint8(line[k] + np.float32(0.5))
 
 
 @njit(cache=True, nogil=True)

@@ -40,7 +40,7 @@ def _registers() -> tuple[int, int]:
 
 LANES, REGISTERS = _registers()
 
-FLOAT, LONG, INT, BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(32), ir.IntType(8)
+FLOAT, LONG, INT = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
 PIXEL = ir.VectorType(FLOAT, 4)  # three colours, and one number that is ignored
 
@@ -90,16 +90,15 @@ def loop(b: Builder, count: Value, body: Callable[[Value], None]) -> None:
 
 @intrinsic
 def mix_pixels(context, pixels, weights, count, target):  # type: ignore[no-untyped-def]
-    """The weighted sum of `count` neighbouring pixels of three floats, rounded, as three bytes at `target`.
+    """The weighted sum of `count` neighbouring pixels of three floats, as three floats at `target`.
 
-    Addresses are integers. One float behind the last pixel is read and ignored.
+    Addresses are integers. A fourth float is read behind the last pixel, and written behind the sum.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        source, factors = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[:2])
-        out = b.inttoptr(args[3], BYTE.as_pointer())
+        source, factors, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 1, 3))
         total = slot(b, PIXEL)
-        b.store(splat(b, ir.Constant(FLOAT, 0.5), PIXEL), total)
+        b.store(ir.Constant(PIXEL, None), total)
 
         def add(index: Value) -> None:
             factor = splat(b, b.load(b.gep(factors, [index])), PIXEL)
@@ -107,9 +106,7 @@ def mix_pixels(context, pixels, weights, count, target):  # type: ignore[no-unty
             b.store(fma(b, factor, pixel, b.load(total)), total)
 
         loop(b, args[2], add)
-        whole = b.fptosi(b.load(total), ir.VectorType(INT, 4))
-        for i in range(3):
-            b.store(b.trunc(b.extract_element(whole, INT(i)), BYTE), b.gep(out, [LONG(i)]))
+        store(b, b.load(total), out, 0)
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 4), code

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .. import boxes as box
@@ -21,6 +20,7 @@ from ..cascade import NetRefiner, PNetProposer
 from ..nms import nms
 from ..pyramid import CELL, STRIDE, level_sizes
 from ..types import Faces, ImageSize
+from .averages import average, average_many
 from .scores import face_scores, least_logit
 
 __all__ = ["FACENET_PYTORCH", "MATLAB", "WholePixelProposer", "WholePixelRefiner", "WholePixels"]
@@ -49,18 +49,11 @@ class WholePixels(NamedTuple):
     closed: bool
 
 
-def _resize_torch(image: Array, height: int, width: int) -> Array:
-    """Means over whole pixels: windows from floor(i * step) to ceil((i + 1) * step). Enlarging repeats pixels."""
-    pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels[None], (height, width))[0]
-    return small.permute(1, 2, 0).contiguous().numpy()  # (3, h, w) -> (h, w, 3)
-
-
 def _resize_cv2(image: Array, height: int, width: int) -> Array:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-FACENET_PYTORCH = WholePixels(_resize_torch, np.float32, grows=True, whole=False, closed=False)
+FACENET_PYTORCH = WholePixels(average, np.float32, grows=True, whole=False, closed=False)
 MATLAB = WholePixels(_resize_cv2, np.float64, grows=False, whole=True, closed=True)
 
 
@@ -119,20 +112,22 @@ class WholePixelRefiner(NetRefiner):
         return Faces(moved, scores, landmarks)[kept]
 
     def crops(self, image: NDArray[np.uint8], squares: Array, size: int) -> Array:
-        """float32 (N, size, size, 3) of pixels x1 to x2 and y1 to y2."""
-        return np.stack([self._crop(image, corners, size) for corners in np.trunc(squares).astype(np.int64)])
+        """float32 (N, size, size, 3) of pixels x1 to x2 and y1 to y2, counted from 1."""
+        corners = np.trunc(squares).astype(np.int64) - [1, 1, 0, 0]  # counted from 0, half-open
+        if self.rule.whole:
+            return np.stack([self._padded(image, corner, size) for corner in corners])
+        height, width = image.shape[:2]
+        return average_many(image, np.clip(corners, 0, [width, height, width, height]), size)
 
-    def _crop(self, image: NDArray[np.uint8], corners: Array, size: int) -> Array:
-        """float32 (size, size, 3) of pixels x1 to x2 and y1 to y2, counted from 1; zeros for what has no pixel."""
+    def _padded(self, image: NDArray[np.uint8], corners: Array, size: int) -> Array:
+        """float32 (size, size, 3) of pixels [x1, x2) x [y1, y2), zeros for what has no pixel."""
         height, width = image.shape[:2]
         x1, y1, x2, y2 = (int(value) for value in corners)
-        inside = image[max(y1, 1) - 1 : max(min(y2, height), 0), max(x1, 1) - 1 : max(min(x2, width), 0)]
+        inside = image[max(y1, 0) : max(min(y2, height), 0), max(x1, 0) : max(min(x2, width), 0)]
         if inside.size == 0:
             return np.zeros((size, size, 3), np.float32)
-        if self.rule.whole:
-            edges = (max(1 - y1, 0), max(y2 - height, 0)), (max(1 - x1, 0), max(x2 - width, 0)), (0, 0)
-            inside = np.pad(inside.astype(np.float32), edges)
-        return self.rule.resize(inside, size, size)
+        edges = (max(-y1, 0), max(y2 - height, 0)), (max(-x1, 0), max(x2 - width, 0)), (0, 0)
+        return self.rule.resize(np.pad(inside.astype(np.float32), edges), size, size)
 
 
 def _nms(
