@@ -27,8 +27,8 @@ def extra_sinks(
 ) -> list[MakeSink]:
     """Makers of the sinks that the options ask for; see FaceFiles, AnonymousCopies and TraceFiles.
 
-    Raises ValueError for options that say nothing without another one or contradict each other, DataError when the
-    labels cannot be read.
+    Raises ValueError for options that say nothing without another one or contradict each other, DataError for labels
+    that cannot be read or do not follow their format.
     """
     _check_needed("--crop", crop, {"--crop-margin": crop_margin is not None, "--crop-align": crop_align})
     _check_needed("--blur", blur, {"--blur-style": blur_style is not None})
@@ -42,8 +42,7 @@ def extra_sinks(
     if blur is not None:
         makers.append(lambda sources, _: AnonymousCopies(blur, sources, blur_style or "pixelate"))
     if trace is not None:
-        # Rows of labels that do not follow the format are left out; `mtcnn eval` tells of them.
-        truth = None if trace_truth is None else GroundTruth.load(trace_truth, Problems())
+        truth = None if trace_truth is None else GroundTruth.load(trace_truth, Problems(strict=True))
         makers.append(lambda sources, detector: TraceFiles(trace, sources, detector, trace_box, truth))
     return makers
 

@@ -53,7 +53,7 @@ class FiringPNet(nn.Module):
 
 
 class BrightNet(nn.Module):
-    """RNet or ONet: a logit of 4 for a white crop, -4 for a black one; constant offsets; ONet's points in the middle."""
+    """RNet or ONet: a logit of 4 for a white crop, -4 for a black one; constant offsets, points in the middle."""
 
     def __init__(self, offsets: Sequence[float] = STILL, with_points: bool = False) -> None:
         super().__init__()
@@ -238,7 +238,7 @@ def test_real_nets_lose_a_drawn_face_where_the_threshold_says(number: int) -> No
     [
         ((22, 32, 42, 52), "20 x 20 pixels is smaller than min_face 40; lower it"),
         ((5, 10, 175, 118), "170 x 108 pixels is larger than the largest cell, 80; raise scale_factor"),
-        ((5, 30, 175, 42), "170 x 12 pixels is too long, lies at the border, or falls between the squares"),
+        ((5, 30, 175, 42), "170 x 12 pixels is too long, lies at the border, or falls between the cells"),
     ],
 )
 def test_no_cell_covers_it(detector: Detector, scene: RGB, truth: Sequence[float], why: str) -> None:
@@ -246,7 +246,7 @@ def test_no_cell_covers_it(detector: Detector, scene: RGB, truth: Sequence[float
     assert verdict.lost_by == "pnet"
     assert verdict.score is None
     assert 0 < verdict.iou < 0.4
-    assert verdict.why == f"no square covers it (best IoU {verdict.iou:.2f}): {why}"
+    assert verdict.why == f"no cell covers it (best IoU {verdict.iou:.2f}): {why}"
 
 
 def firing(detector: Detector, cells: dict[int, dict[tuple[int, int], float]], **settings: Any) -> Detector:
@@ -304,7 +304,7 @@ def test_moved_away(random_models: Any, scene: RGB, stage: str) -> None:
     trace = record(cascade(random_models, **{stage: (2.0, 0.0, 2.0, 0.0)}), scene)
     verdict = lost(trace, WHITE)
     assert verdict.lost_by == stage
-    assert verdict.why == "moved away by its offsets: IoU 1.00 before, 0.00 after"
+    assert verdict.why == "its box moved away: IoU 1.00 before, 0.00 after"
 
 
 def test_off_the_mark(detector: Detector) -> None:
@@ -325,11 +325,11 @@ def test_outside_of_the_image(detector: Detector) -> None:
 
 
 def test_a_square_around_a_long_box(detector: Detector) -> None:
-    """RNet looks at the square: of a proposal that is long and thin it fills a small part."""
+    """RNet looks at the square, of which a long face fills a small part, and this RNet leaves the box so."""
     detector.proposer = Given((20, 20, 100, 40))
     verdict = lost(record(detector, np.full((120, 120, 3), 255, np.uint8)), (20, 20, 100, 40))
     assert verdict.lost_by == "rnet"
-    assert verdict.why.startswith("no square covers it (best IoU 0.25): 80 x 20 pixels is too long")
+    assert verdict.why == "its box moved away: IoU 1.00 before, 0.25 after"
 
 
 def test_stages_of_other_kinds(detector: Detector, scene: RGB) -> None:

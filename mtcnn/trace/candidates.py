@@ -58,12 +58,14 @@ class Candidates:
     """All that the net of one stage looked at.
 
     boxes   float64 (N, 4): cells of PNet's map, or squares around the faces that a refiner was given; image pixels.
+    given   (N, 4): those faces themselves, of which a square may be much larger; the cells again for PNet.
     scores  float64 (N,).    moved  (N, 4): where the net's offsets put them.
     steps   the sieves, in order.
     level   int (N,), index into `pyramid`; empty for refiners, which have none.
     """
 
     boxes: Array
+    given: Array
     scores: Array
     moved: Array
     steps: tuple[Step, ...]
@@ -102,11 +104,11 @@ def _look_pnet(stage: PNetProposer, image: NDArray[np.uint8]) -> Candidates:
         parts.append(_cells(stage, level))
     if not parts:
         none = np.zeros((0, 4))
-        return Candidates(none, np.zeros(0), none, ())
+        return Candidates(none, none, np.zeros(0), none, ())
     small, cells, logits, offsets = (np.concatenate(values) for values in zip(*parts, strict=True))
     number = np.repeat(np.arange(len(parts)), [len(part[2]) for part in parts])
     steps = _pnet_steps(stage, small, cells, logits, number)
-    return Candidates(cells, _sigmoid(logits), box.decode_offsets(cells, offsets), steps, number, pyramid)
+    return Candidates(cells, cells, _sigmoid(logits), box.decode_offsets(cells, offsets), steps, number, pyramid)
 
 
 def _cells(stage: PNetProposer, level: Level) -> tuple[Array, Array, Array, Array]:
@@ -146,4 +148,4 @@ def _look_refiner(stage: NetRefiner, image: NDArray[np.uint8], faces: Faces) -> 
         Step("threshold", above, stage.threshold),
         Step("NMS", _mask(len(squares), best), 0.7, places, smaller=last),
     )
-    return Candidates(squares, _sigmoid(logits), moved, steps)
+    return Candidates(squares, faces.boxes, _sigmoid(logits), moved, steps)

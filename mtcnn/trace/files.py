@@ -64,7 +64,7 @@ class TraceFiles:
 
     def write(self, item: Item) -> None:
         trace = record(self._detector, item.image, item.faces)
-        verdicts = [judge(trace, box) for box in self._faces(item)]
+        verdicts = [judge(trace, box) for box in self._faces(item.source)]
         self._found += sum(verdict.found for verdict in verdicts)
         self._lost.update(verdict.lost_by for verdict in verdicts if verdict.lost_by)
         self._tell(item, trace, verdicts)
@@ -73,9 +73,12 @@ class TraceFiles:
         for name, picture in pictures(item.image, trace, verdicts).items():
             save_image(self._pictures.path(item.source, item.frame, f"-{name}"), picture)
 
-    def _faces(self, item: Item) -> list[Box]:
-        """The faces that should be found in an item."""
-        return list(self._boxes) if self._truth is None else [*self._boxes, *truth_of(self._truth, item.source)]
+    def _faces(self, source: Path) -> list[Box]:
+        """The faces that should be found in a source."""
+        labelled = [] if self._truth is None else truth_of(self._truth, source)
+        if labelled is None:
+            _say(f"{source}: not in the labels of --trace-truth; expected {image_key(source.as_posix())} among them")
+        return [*self._boxes, *(labelled or [])]
 
     def _tell(self, item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> None:
         name = str(item.source) if item.frame is None else f"{item.source} frame {item.frame}"
@@ -95,9 +98,18 @@ class TraceFiles:
             _say(f"{self._found} of {total} faces found{', ' if lost else ''}{lost}")
 
 
-def truth_of(truth: GroundTruth, source: Path) -> list[Box]:
-    """The labelled boxes of an image, x1 y1 x2 y2, found by "<event>/<image>"; none for an image without labels."""
-    rows = np.asarray(truth.boxes.get(image_key(source.as_posix()), np.zeros((0, 4))), np.float64)
+def truth_of(truth: GroundTruth, source: Path) -> list[Box] | None:
+    """The labelled boxes of an image, x1 y1 x2 y2; None for an image that the labels do not name.
+
+    An image is known by "<event>/<image>", the last two parts of its path, or by its own name where only one has it.
+    """
+    key = image_key(source.as_posix())
+    alike = [name for name in truth.boxes if name == key] or [
+        name for name in truth.boxes if name.split("/")[-1] == key.split("/")[-1]
+    ]
+    if len(alike) != 1:
+        return None
+    rows = np.asarray(truth.boxes[alike[0]], np.float64)
     rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
     return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1).tolist()  # type: ignore[no-any-return]
 

@@ -98,7 +98,7 @@ def _explain(stage: StageTrace, face: Array) -> tuple[str, float, float | None]:
     seen = stage.candidates
     if seen is None:
         return "nothing that it kept covers the face", float(_overlaps(stage.found.boxes, face).max(initial=0)), None
-    overlaps = _overlaps(seen.boxes, face)
+    overlaps = _overlaps(seen.given, face)
     near = overlaps >= COVERED
     iou = float(overlaps.max(initial=0))
     if not near.any():
@@ -111,21 +111,21 @@ def _explain(stage: StageTrace, face: Array) -> tuple[str, float, float | None]:
         near &= step.kept
     best = int(np.flatnonzero(near)[seen.scores[near].argmax()])
     moved = float(_overlaps(seen.moved[best : best + 1], face)[0])
-    return f"moved away by its offsets: IoU {overlaps[best]:.2f} before, {moved:.2f} after", iou, score
+    return f"its box moved away: IoU {overlaps[best]:.2f} before, {moved:.2f} after", iou, score
 
 
 def _not_seen(seen: Candidates, face: Array, iou: float) -> str:
     width, height = face[2:] - face[:2]
     side = float(np.sqrt(width * height))
     cells = [level.cell for level in seen.pyramid]
-    shape = f"no square covers it (best IoU {iou:.2f}): {width:.0f} x {height:.0f} pixels"
+    shape = f"no cell covers it (best IoU {iou:.2f}): {width:.0f} x {height:.0f} pixels"
     if not len(seen.boxes):
         return "the image is smaller than the smallest face to find; lower min_face"
-    if cells and side < min(cells):
+    if side < min(cells):
         return f"{shape} is smaller than min_face {min(cells):.0f}; lower it"
-    if cells and side > max(cells):
+    if side > max(cells):
         return f"{shape} is larger than the largest cell, {max(cells):.0f}; raise scale_factor"
-    return f"{shape} is too long, lies at the border, or falls between the squares"
+    return f"{shape} is too long, lies at the border, or falls between the cells"
 
 
 def _dropped(seen: Candidates, step: Step, best: int) -> str:
