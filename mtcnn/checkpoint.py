@@ -79,7 +79,9 @@ def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(f"no weights at {path}: {what}; train them or import them, or leave out --models")
+        raise CheckpointError(
+            f"no weights at {path}: {what}; train them or import them, or name another folder with --models"
+        )
     try:
         body = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -1,0 +1,190 @@
+"""Nets as ONNX files that take images of any size, checked against torch before they are handed over.
+
+An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so that nobody
+can get it wrong. What comes out is a `types.NetOutput`, or a `proposers.blocks.ProposerOutput` with one logit an anchor
+instead of two. The anchors' strides and sizes, and the variances of the codes, are in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import load_net, packaged_weights, weights_path
+from .errors import MtcnnError
+from .nets import SCALING, SIZES, PooledPReLU, Scaling
+from .proposers import PROPOSERS
+from .proposers.anchors import VARIANCES
+from .proposers.blocks import ProposerOutput
+
+__all__ = ["Exported", "export_onnx"]
+
+OPSET = 17  # of 2022: every runtime of today knows it
+TOLERANCE = 1e-3  # of an output's largest value, between torch and onnxruntime
+
+_ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images of the check
+_CROPS = (1, 2, 5)  # and of crops, whose size is the net's
+
+
+class Exported(NamedTuple):
+    """A file that was written.
+
+    outputs     names of its outputs.
+    checked     the inputs it was checked with: batch, height, width.
+    difference  the largest between torch and onnxruntime, as a share of an output's largest value.
+    """
+
+    path: Path
+    outputs: tuple[str, ...]
+    checked: tuple[tuple[int, int, int], ...]
+    difference: float
+
+
+class _Whole(nn.Module):
+    """A net with its scaling in front, whose outputs are tensors alone."""
+
+    mean: Tensor
+
+    def __init__(self, net: nn.Module, scaling: Scaling) -> None:
+        super().__init__()
+        mean, divisor = scaling
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.factor = 1 / divisor
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        output = self.net((images - self.mean) * self.factor)
+        if isinstance(output, ProposerOutput):
+            logits = output.class_logits[..., 1] - output.class_logits[..., 0]
+            output = (logits, output.box_codes, output.landmark_codes)
+        return tuple(part for part in output if part is not None)
+
+
+def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
+    """Write the net `name` with the weights in the folder `models` (None: those that ship with the project) to `path`.
+
+    name  "pnet", "rnet", "onet", or one of `proposers.PROPOSERS`. PNet and the detectors take images of any size, RNet
+          and ONet crops of theirs; all take any number at a time.
+
+    Raises ValueError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a
+    package of the extra `export` is missing, or the file cannot be written, or computes anything else than torch.
+    """
+    if name not in SIZES and name not in PROPOSERS:
+        raise ValueError(f"net is {name!r}; expected one of {', '.join([*SIZES, *PROPOSERS])}")
+    _needed("onnx")
+    _needed("onnxruntime")
+    net = load_net(weights_path(packaged_weights() if models is None else models, name), name)
+    whole = _Whole(_resolved(net), getattr(net, "scaling", SCALING)).eval()
+    shapes = _shapes(name)
+    names = _output_names(name, whole, shapes[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _write(whole, draft, name, names, shapes[0])
+        difference = _difference(whole, draft, shapes)
+        if not difference < TOLERANCE:
+            raise MtcnnError(
+                f"{name} exported to ONNX differs from torch by {difference:.2g}; expected less than {TOLERANCE}: "
+                "another version of torch or onnxruntime may help"
+            )
+        os.replace(draft, path)
+    except OSError as error:
+        raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return Exported(path, names, shapes, difference)
+
+
+def _needed(package: str) -> Any:
+    try:
+        return __import__(package)
+    except ImportError:
+        raise MtcnnError(f"no package {package}; expected it for ONNX: pip install 'mtcnn-cascade[export]'") from None
+
+
+def _resolved(net: nn.Module) -> nn.Module:
+    """The net with each PooledPReLU as the two layers that it would choose: a file cannot look at slopes."""
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, PooledPReLU):
+                rises = bool((layer.prelu.weight >= 0).all())
+                order = (layer.pool, layer.prelu) if rises else (layer.prelu, layer.pool)
+                setattr(parent, name, nn.Sequential(*order))
+    return net
+
+
+def _shapes(name: str) -> tuple[tuple[int, int, int], ...]:
+    if name in ("rnet", "onet"):
+        return tuple((batch, SIZES[name], SIZES[name]) for batch in _CROPS)
+    return _ANY_SIZE
+
+
+def _output_names(name: str, whole: nn.Module, shape: tuple[int, int, int]) -> tuple[str, ...]:
+    names = ("offsets", "landmarks") if name in SIZES else ("box_codes", "landmark_codes")
+    with torch.inference_mode():
+        return ("face_logits", *names)[: len(whole(_images(shape)))]
+
+
+def _images(shape: tuple[int, int, int]) -> Tensor:
+    batch, height, width = shape
+    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+
+
+def _write(whole: nn.Module, path: Path, name: str, names: Sequence[str], shape: tuple[int, int, int]) -> None:
+    sizes = {0: "batch"} if name in ("rnet", "onet") else {0: "batch", 2: "height", 3: "width"}
+    axes = {"images": sizes, **{output: _output_axes(name) for output in names}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of this exporter's age, see docs/decisions.md
+        torch.onnx.export(
+            whole,
+            (_images(shape),),
+            str(path),
+            input_names=["images"],
+            output_names=list(names),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    _describe(whole, path, name)
+
+
+def _output_axes(name: str) -> dict[int, str]:
+    if name == "pnet":
+        return {0: "batch"}
+    return {0: "batch"} if name in SIZES else {0: "batch", 1: "anchors"}
+
+
+def _describe(whole: nn.Module, path: Path, name: str) -> None:
+    """Put into the metadata what decoding needs."""
+    onnx = _needed("onnx")
+    model = onnx.load(str(path))
+    facts = {"net": name, "images": "float32 RGB, 0 to 255"}
+    layout = getattr(whole.net, "layout", None)
+    if layout is not None:
+        facts["anchors"] = json.dumps([{"stride": level.stride, "sizes": list(level.sizes)} for level in layout])
+        facts["variances"] = json.dumps(VARIANCES)
+    onnx.helper.set_model_props(model, facts)
+    onnx.save(model, str(path))
+
+
+def _difference(whole: nn.Module, path: Path, shapes: Sequence[tuple[int, int, int]]) -> float:
+    """The largest difference between torch and onnxruntime, as a share of the output's largest value."""
+    session = _needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = []
+    for shape in shapes:
+        images = _images(shape)
+        with torch.inference_mode():
+            wanted = whole(images)
+        for ours, theirs in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):
+            if ours.shape != tuple(theirs.shape):
+                return float("inf")
+            found.append(float((torch.from_numpy(ours) - theirs).abs().max() / theirs.abs().max()))
+    return float(np.max(found))  # unlike max(), NaN where there is one
