@@ -1,8 +1,9 @@
-"""Exported nets: onnxruntime computes what torch does, for any number of images of any size, from pixels as they are."""
+"""Exported nets: onnxruntime computes what torch does, for any number of images of any size, from plain pixels."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,10 @@ def test_refusals(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         export_onnx("yolo", tmp_path / "x.onnx", models)
     with pytest.raises(CheckpointError, match="no such file"):
         export_onnx("ssh", tmp_path / "x.onnx", tmp_path)
+    (tmp_path / "models").mkdir()
     with pytest.raises(MtcnnError, match=r"models cannot be written .*; name another file"):
-        (tmp_path / "models").mkdir()
         export_onnx("pnet", tmp_path / "models", models)
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MtcnnError, match=r"no package onnx; .*mtcnn-cascade\[export\]"):
         export_onnx("pnet", tmp_path / "x.onnx", models)
     assert not list(tmp_path.glob("*.onnx"))
