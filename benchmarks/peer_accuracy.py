@@ -37,7 +37,7 @@ def measure(
             name: stack.enter_context(PeerProcess(name.partition(":")[0], given._replace(least=LEAST), cores))
             for name, given in settings.items()
         }
-        for photo in tqdm(photos, "accuracy", unit=" photos"):
+        for photo in tqdm(photos, "accuracy", unit=" photos", disable=None):
             file = folder / "photo.npy"
             np.save(file, read_image(photo))
             for name, process in processes.items():

@@ -33,7 +33,7 @@ def measure(
         files[scene] = folder / f"{scene.width}.npy"
         np.save(files[scene], sources.compose(*scene))
     found: dict[str, list[list[float]]] = {name: [] for name in settings}
-    for number in tqdm(range(rounds + 1), "fresh processes"):
+    for number in tqdm(range(rounds + 1), "fresh processes", disable=None):
         for name, given in settings.items():
             with PeerProcess(name, given, cores) as process:
                 (first, second), _ = process.detect(files[SMALL], 2)

@@ -26,14 +26,15 @@ class PeerProcess:
     """A detector in its environment and process, pinned to cores; ends with the `with` block.
 
     cores     to run on; empty for all.        settings  of the detector, with as many threads as it may use.
+    clock     "wall", or "cpu" for the time that the process computes.
     started   seconds from the start of the process to its readiness; `loaded`: of them, to import and load.
     files     the weights in its package.
 
     Raises SystemExit, naming its log, when the process ends or cannot load its detector.
     """
 
-    def __init__(self, name: str, settings: Settings, cores: Sequence[int] = ()) -> None:
-        self.name = name
+    def __init__(self, name: str, settings: Settings, cores: Sequence[int] = (), clock: str = "wall") -> None:
+        self.name, self.clock = name, clock
         FOLDER.mkdir(exist_ok=True)
         self.log = FOLDER / f"{name}.log"
         given = {"name": name, "cores": list(cores), "settings": settings._asdict()}
@@ -63,7 +64,7 @@ class PeerProcess:
 
     def detect(self, image: Path, times: int = 1) -> tuple[list[float], Faces]:
         """Seconds (times,) and the faces in the array of an .npy file."""
-        self.ask("detect", image=str(image), times=times)
+        self.ask("detect", image=str(image), times=times, clock=self.clock)
         return self.found()
 
     def found(self) -> tuple[list[float], Faces]:

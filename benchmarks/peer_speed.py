@@ -48,21 +48,23 @@ ASKED = {  # times as fast as facenet-pytorch, and as the fastest peer of MTCNN'
 
 
 def measure(
-    settings: Mapping[str, Settings], sources: Sources, folder: Path, cores: Sequence[int], rounds: int
+    settings: Mapping[str, Settings], sources: Sources, folder: Path, cores: Sequence[int], rounds: int, clock: str
 ) -> dict[str, Any]:
     """Plain values for JSON: for each scene and detector milliseconds by round, and faces found.
 
     settings  of each detector by name, this project's two among them.   folder  to keep the scenes in meanwhile.
-    cores     that the processes are pinned to; they take turns.
+    cores     that the processes are pinned to; they take turns.   clock  see PeerProcess.
     """
     rows = []
     with ExitStack() as stack:
-        processes = {name: stack.enter_context(PeerProcess(name, given, cores)) for name, given in settings.items()}
-        for scene in tqdm(SCENES, "scenes"):
+        processes = {
+            name: stack.enter_context(PeerProcess(name, given, cores, clock)) for name, given in settings.items()
+        }
+        for scene in tqdm(SCENES, "scenes", disable=None):
             file = folder / "scene.npy"
             np.save(file, sources.compose(*scene))
             rows.append({"scene": [*scene], "detectors": _scene(processes, file, rounds)})
-    return {"rows": rows, "photos": sources.label, "threads": settings[OURS].threads}
+    return {"rows": rows, "photos": sources.label, "threads": settings[OURS].threads, "clock": clock}
 
 
 def _scene(processes: Mapping[str, PeerProcess], file: Path, rounds: int) -> dict[str, Any]:
@@ -108,7 +110,8 @@ def tables(result: Mapping[str, Any]) -> str:
     names = list(result["rows"][0]["detectors"])
     kind = [name for name in names if name not in PEERS or PEERS[name].cascade]
     others = [name for name in names if name not in kind]
-    parts = [f"Milliseconds a detection, {result['threads']} thread(s); {result['photos']}. Median (quartiles).", ""]
+    clock = {"wall": "Milliseconds", "cpu": "Milliseconds of computing"}[result["clock"]]
+    parts = [f"{clock} a detection, {result['threads']} thread(s); {result['photos']}. Median (quartiles).", ""]
     parts += [_times(result["rows"], kind, ratios=True), "", _agreements(result["rows"], kind)]
     if others:
         parts += ["", "Others that one might pick:", "", _times(result["rows"], [OURS, *others], ratios=False)]

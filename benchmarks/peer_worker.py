@@ -17,19 +17,23 @@ from typing import Any
 import numpy as np
 from peer_packages import LOAD, Package, Settings
 
+# The second is what the process computes, whoever else uses the core meanwhile.
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
 
 def _plain(values: Any) -> list[Any]:
     return np.asarray(values, np.float64).tolist()  # type: ignore[no-any-return]
 
 
-def detect(package: Package, image: str, times: int = 1) -> dict[str, Any]:
+def detect(package: Package, image: str, times: int = 1, clock: str = "wall") -> dict[str, Any]:
     """Seconds of each of `times` detections, decoding not counted, and what was found."""
+    now = CLOCKS[clock]
     picture = package.form(np.load(image))
     seconds = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = now()
         found = package.find(picture)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(now() - start)
     return {"seconds": seconds, **dict(zip(("boxes", "scores", "points"), map(_plain, found), strict=True))}
 
 

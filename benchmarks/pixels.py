@@ -52,7 +52,7 @@ class Row(NamedTuple):
 def measure(sources: Sources, settings: Settings, cores: Sequence[int], rounds: int) -> list[Row]:
     rows = []
     with TemporaryDirectory() as folder:
-        for width, height in tqdm(SIZES, "sizes"):
+        for width, height in tqdm(SIZES, "sizes", disable=None):
             file = Path(folder) / "scene.npy"
             np.save(file, sources.compose(width, height, FACES))
             with PeerProcess(OURS, settings, cores) as process:
