@@ -16,6 +16,7 @@ from mtcnn.errors import MtcnnError
 from mtcnn.proposers import PROPOSERS
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
+DETECTORS = ("retinaface", "ssh", "s3fd")  # single-stage ones that have a recipe
 PATH = click.Path(path_type=Path)
 
 
@@ -210,10 +211,12 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
 
 @command()
-@click.option("--net", type=click.Choice(list(NETS)), required=True, help="12 PNet, 24 RNet, 48 ONet.")
+@click.option("--net", type=click.Choice([*NETS, *DETECTORS]), required=True,
+              help="12 PNet, 24 RNet, 48 ONet, or a single-stage detector.")  # fmt: skip
+@click.option("--start", type=PATH, metavar="FILE", help="Weights a detector starts from: its own, or its trunk's.")
 @build_options
 @train_options
-def train(net: str, **options: Any) -> None:
+def train(net: str, start: Path | None, **options: Any) -> None:
     """Train one net, and first make what it needs.
 
     A checkpoint is written every epoch; a killed run goes on from the last one and ends with the same weights.
@@ -222,11 +225,27 @@ def train(net: str, **options: Any) -> None:
     \b
     mtcnn train --net 12 --data FOLDER
     mtcnn train --net 24 --hard-from pnet --processes 2
+    mtcnn train --net retinaface --start models-12/weights-trunk-mobilenet.pt
     torchrun --nproc-per-node 2 -m mtcnn train --net 48
     """
+    if net in DETECTORS:
+        from stages.detector_project import make_detector
+
+        path, made = make_detector(net, start=start, say=_say, **_for_detector(options))
+        click.echo(f"{path}{'' if made else ' (was fresh)'}")
+        return
+    if start is not None:
+        raise click.UsageError(f"--start is for {', '.join(DETECTORS)}; expected none with --net {net}")
     dag = _dag(**options)
     made = dag.ensure(NETS[net], say=_say)
     click.echo(f"{dag.nodes[NETS[net]].makes}{'' if made else ' (was fresh)'}")
+
+
+def _for_detector(options: dict[str, Any]) -> dict[str, Any]:
+    """Of the options of a training those that a detector has: it needs no crops, and nobody to mine them."""
+    if options["hard_from"]:
+        raise click.UsageError("--hard-from is for --net 24 and 48; a detector mines its own background")
+    return {name: value for name, value in options.items() if name not in ("hard_from", "workers")}
 
 
 @command()
@@ -387,6 +406,43 @@ def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limi
         click.echo(f"mtcnn: skipped {line}", err=True)
     result = benchmark(detector, photos, threads, repeats, settings, sys.stderr.isatty())
     click.echo(json.dumps(result.to_dict()) if as_json else result.table())
+
+
+# ---- look inside
+
+
+@main.group(cls=Group)
+def inspect() -> None:
+    """Look at what a training would be taught."""
+
+
+@command("matching", inspect)
+@click.argument("image", type=PATH)
+@click.argument("labels", required=False)
+@click.option("--model", type=click.Choice(DETECTORS), required=True, help="Whose anchors.")
+@click.option("--work", type=PATH, help="Work folder with the recipe to go by; default: the packaged recipe.")
+@click.option("--draw", type=PATH, metavar="FILE", help="Draw the matched anchors to this picture.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def inspect_matching(image: Path, labels: str | None, model: str, work: Path | None, draw: Path | None,
+                     as_json: bool) -> None:  # fmt: skip
+    """How many anchors each face of an image is learned at, before and after S3FD's second stage.
+
+    LABELS is a WIDER FACE text file, or FORMAT:PATH[:IMAGES] as with `train --data`; without it, the faces are those
+    that the packaged cascade finds.
+
+    \b
+    mtcnn inspect matching photo.jpg --model s3fd --draw matching.png
+    mtcnn inspect matching photo.jpg wider_face_train_bbx_gt.txt --model retinaface
+    """
+    from stages.match_report import match_report
+
+    report = match_report(model, image, labels, work)
+    click.echo(json.dumps({"image": str(image), "faces": report.rows()}) if as_json else report.table())
+    if draw:
+        from mtcnn.draw import save_image
+
+        save_image(draw, report.picture())
+        click.echo(f"picture: {draw}", err=True)
 
 
 # ---- weights

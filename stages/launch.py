@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -25,14 +25,22 @@ from .batches import CropPool
 from .loop import train
 from .recipe import TrainSettings
 
-__all__ = ["TrainJob", "agreed", "is_main", "joined", "launch", "wait_for_main"]
+__all__ = ["Job", "TrainJob", "agreed", "is_main", "joined", "launch", "wait_for_main"]
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process prepares crops; torch's default is half an hour
 
 
+class Job(Protocol):
+    """A training that can be started in any process: it travels to others by pickle."""
+
+    @property
+    def device(self) -> str: ...
+    def train(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class TrainJob:
-    """What a training needs, in a form that travels to another process. See loop.train for the parts."""
+    """What a training of the cascade needs, in a form that travels to another process. See loop.train for the parts."""
 
     net: str
     name: str
@@ -44,6 +52,20 @@ class TrainJob:
     start: Path | None = None
     device: str = "cpu"
     quiet: bool = False
+
+    def train(self) -> None:
+        """Train, in this process or as one of several."""
+        stores = [CropStore(path) for path in self.stores]
+        start = None if self.start is None else read(self.start).state
+        pool = CropPool(stores)
+        try:
+            train(
+                self.net, pool, self.settings, self.folder, self.target, self.key, self.name, start, self.device,
+                self.quiet,
+            )  # fmt: skip
+        finally:
+            for store in stores:
+                store.close()
 
 
 def under_torchrun() -> bool:
@@ -103,23 +125,16 @@ def _keep_freed_memory() -> None:
         libc.mallopt(mmap_max, 0)
 
 
-def _train(job: TrainJob) -> None:
+def _train(job: Job) -> None:
     # One thread a process: on the small layers of these nets a second thread costs more than it gives, and several
     # processes, each with its own, use the cores better.
     if job.device == "cpu":
         torch.set_num_threads(1)
         _keep_freed_memory()
-    stores = [CropStore(path) for path in job.stores]
-    start = None if job.start is None else read(job.start).state
-    pool = CropPool(stores)
-    try:
-        train(job.net, pool, job.settings, job.folder, job.target, job.key, job.name, start, job.device, job.quiet)
-    finally:
-        for store in stores:
-            store.close()
+    job.train()
 
 
-def _ranked(rank: int, job: TrainJob, processes: int, folder: str) -> None:
+def _ranked(rank: int, job: Job, processes: int, folder: str) -> None:
     _join(job.device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     try:
         _train(job)
@@ -130,7 +145,7 @@ def _ranked(rank: int, job: TrainJob, processes: int, folder: str) -> None:
         dist.destroy_process_group()
 
 
-def launch(job: TrainJob, processes: int = 1) -> None:
+def launch(job: Job, processes: int = 1) -> None:
     """Run `job` in `processes` processes of this machine; within `joined`, as one of torchrun's.
 
     Raises what the training raises; a failed process ends the others.

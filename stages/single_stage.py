@@ -113,12 +113,16 @@ def _epoch(
 
 
 def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targets: AnchorTargets) -> AnchorLosses:
-    layout: Layout = run.module.layout  # type: ignore[assignment]
+    layout: Layout = run.module.layout
     maps = map_sizes(x.shape[2], x.shape[3], layout)
     levels = [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, layout, strict=True)]
-    with torch.autocast(run.device.partition(":")[0], torch.bfloat16, enabled=run.settings.mixed):
+    mixed = run.settings.mixed and run.device != "cpu"
+    with torch.autocast(run.device.partition(":")[0], torch.bfloat16, enabled=mixed):
         output: ProposerOutput = model(x.to(run.device))
-    output = ProposerOutput(*(None if part is None else part.float() for part in output))
+    points = output.landmark_codes
+    output = ProposerOutput(
+        output.class_logits.float(), output.box_codes.float(), None if points is None else points.float()
+    )
     return detector_loss(output, to(targets, run.device), levels, recipe.sample, run.settings)
 
 
