@@ -14,11 +14,13 @@ from torch import nn
 
 from mtcnn.cascade import Detector, PNetProposer
 from mtcnn.engine import runners, vectors
+from mtcnn.engine.layers import SLACK
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
 from mtcnn.engine.runners import TorchPNet, TorchRefiner, crop_runner, map_runner
 from mtcnn.engine.threads import spread, threads
 from mtcnn.engine.tile import padded, tile_shape
+from mtcnn.engine.winograd import pack_winograd, scratch, winograd
 from mtcnn.nets import NETS, SIZES, to_input
 from mtcnn.pyramid import map_size
 from mtcnn.types import ImageSize
@@ -125,6 +127,32 @@ def test_levels_of_real_numbers() -> None:
     fast, slow = (run.cells(level, -np.inf, 0, rows) for run in (FastPNet(net), TorchPNet(net, "cpu")))
     assert_near(fast.logits, slow.logits)
     np.testing.assert_array_equal(level, before)
+
+
+# ---- Winograd's convolution
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(16, 32), (28, 48), (5, 16)])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 5), (9, 4), (11, 30)])
+def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, int]) -> None:
+    """What lies beyond the map may be anything, without a trace in the outputs that count."""
+    torch.manual_seed(0)
+    layer, bent = nn.Conv2d(inputs, outputs, 3), nn.PReLU(outputs)
+    nn.init.uniform_(bent.weight, -1, 2)
+    height, width = shape
+    rows, columns = height - 2, width - 2
+    image = np.random.default_rng(0).standard_normal((height, width, inputs)).astype(np.float32)
+    source = np.full((height + 1) * (width + 1) * inputs + SLACK, np.nan, np.float32)
+    source[: image.size] = image.ravel()
+    even = np.zeros((rows + rows % 2, columns + columns % 2, outputs), np.float32)
+    packed, work = pack_winograd(layer, bent, 20), np.zeros(scratch(inputs, outputs), np.float32)
+    winograd(inputs, outputs, 20)(
+        source.ctypes.data, width * inputs, *(array.ctypes.data for array in packed), even.ctypes.data,
+        even.shape[1] * outputs, rows, columns, work.ctypes.data,
+    )  # fmt: skip
+    with torch.inference_mode():
+        expected = bent(layer(torch.from_numpy(image).permute(2, 0, 1)[None]))[0].permute(1, 2, 0)
+    np.testing.assert_allclose(even[:rows, :columns], expected, rtol=1e-5, atol=1e-5)
 
 
 # ---- RNet and ONet

@@ -143,11 +143,13 @@ def pooled_conv(step: int, channels: int) -> Any:
 
 
 def max_pool(side: int, channels: int) -> Any:
-    """The largest of each side x side window at stride 2; windows are cut at the end, so that sizes are rounded up."""
+    """The largest of each side x side window at stride 2; windows are cut at the end, so that sizes are rounded up.
+
+    Of a square map of `size`, whose rows lie `stride` floats apart.
+    """
 
     @njit(cache=True, nogil=True)
-    def run(source, size, target):  # type: ignore[no-untyped-def]
-        stride = size * channels
+    def run(source, stride, size, target):  # type: ignore[no-untyped-def]
         wide = (size - side + 1) // 2 + 1
         for i in range(wide):
             rows = min(side, size - 2 * i)

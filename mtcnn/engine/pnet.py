@@ -16,6 +16,7 @@ from ..nets import PNet
 from ..pyramid import map_size
 from ..types import ImageSize
 from .layers import SLACK, conv, numbers, pack_conv, pooled_conv
+from .winograd import TILES, pack_winograd, scratch, winograd
 
 __all__ = ["Cells", "FastPNet"]
 
@@ -26,7 +27,8 @@ COLUMNS = 256  # of a usual map, in one band: long enough to choose the tiles by
 
 _conv1 = pooled_conv(3, 10)
 _conv2 = conv(10, 16, COLUMNS)
-_conv3 = conv(16, 32, COLUMNS)
+_conv3 = winograd(16, 32, TILES)
+WORK = scratch(16, 32)
 
 
 class Cells(NamedTuple):
@@ -89,6 +91,7 @@ def _map(level, first, last, least, w1, b1, s1, w2, b2, s2, w3, b3, s3, heads, c
     pooled = flat1[: (BAND + 4) * wide * 10].reshape(BAND + 4, wide, 10)
     second = flat2[: (BAND + 2) * wide * 16].reshape(BAND + 2, wide, 16)
     features = flat3[: BAND * wide * 32].reshape(BAND, wide, 32)
+    work = np.empty(WORK, np.float32)
     passed = 0
     for start in range(first, last, BAND):
         count = min(BAND, last - start)
@@ -102,8 +105,8 @@ def _map(level, first, last, least, w1, b1, s1, w2, b2, s2, w3, b3, s3, heads, c
         _conv2(pooled.ctypes.data + 4 * known2 * wide * 10, wide * 10, 3, 30, w2.ctypes.data, b2.ctypes.data,
                s2.ctypes.data, second.ctypes.data + 4 * known2 * wide * 16,
                (count + 2 - known2) * wide - 2)  # fmt: skip
-        _conv3(second.ctypes.data, wide * 16, 3, 48, w3.ctypes.data, b3.ctypes.data, s3.ctypes.data,
-               features.ctypes.data, count * wide - 4)  # fmt: skip
+        _conv3(second.ctypes.data, wide * 16, w3.ctypes.data, b3.ctypes.data, s3.ctypes.data,
+               features.ctypes.data, wide * 32, count, wide - 4, work.ctypes.data)  # fmt: skip
         passed = _pass(features[:count], wide - 4, start, heads, least, passed, cells, values)
     return passed
 
@@ -123,8 +126,9 @@ class FastPNet:
         convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)][:3]
         slopes = [layer for layer in net.modules() if isinstance(layer, nn.PReLU)]
         layers = (
-            pack_conv(conv, slope, COLUMNS, pixels=i == 0)
-            for i, (conv, slope) in enumerate(zip(convs, slopes, strict=True))
+            pack_conv(convs[0], slopes[0], COLUMNS, pixels=True),
+            pack_conv(convs[1], slopes[1], COLUMNS),
+            pack_winograd(convs[2], slopes[2], TILES),
         )
         self.weights = (*(array for layer in layers for array in layer), _heads(net))
 

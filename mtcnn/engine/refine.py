@@ -11,6 +11,7 @@ from torch import nn
 
 from ..nets import ONet, RNet
 from .layers import SLACK, conv, max_pool, pack_conv, pack_dense, pack_heads
+from .winograd import pack_winograd, scratch, winograd
 
 __all__ = ["FastRefiner", "Refined"]
 
@@ -18,12 +19,13 @@ Array = NDArray[Any]
 
 MANY = 64  # crops; a usual number, to choose the tiles of the dense layers by
 
-_r1, _r2, _r3 = conv(3, 28, 22), conv(28, 48, 9), conv(48, 64, 3)
+_r1, _r2, _r3 = conv(3, 28, 22), winograd(28, 48, 25), conv(48, 64, 3)
 _r_pool1, _r_pool2 = max_pool(3, 28), max_pool(3, 48)
 _r_dense, _r_heads = conv(576, 128, MANY), conv(128, 5, MANY)
-_o1, _o2, _o3, _o4 = conv(3, 32, 46), conv(32, 64, 21), conv(64, 64, 8), conv(64, 128, 3)
+_o1, _o2, _o3, _o4 = conv(3, 32, 46), winograd(32, 64, 31), winograd(64, 64, 16), conv(64, 128, 3)
 _o_pool1, _o_pool2, _o_pool3 = max_pool(3, 32), max_pool(3, 64), max_pool(2, 64)
 _o_dense, _o_heads = conv(1152, 256, MANY), conv(256, 15, MANY)
+R_WORK, O_WORK = scratch(28, 48), scratch(64, 64)
 
 
 class Refined(NamedTuple):
@@ -39,8 +41,10 @@ def _rnet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, out
     """crops (N, 24 * 24 * 3) to out (N * 5 + SLACK,)."""
     count = len(crops)
     pixels = np.empty(24 * 72, np.float32)
-    map1, pooled1 = np.empty(22 * 22 * 28 + SLACK, np.float32), np.empty(11 * 11 * 28 + SLACK, np.float32)
-    map2, pooled2 = np.empty(9 * 9 * 48 + SLACK, np.float32), np.empty(4 * 4 * 48 + SLACK, np.float32)
+    # What Winograd's tiles read or write beyond the edge lies in one more row and column.
+    map1, pooled1 = np.empty(22 * 22 * 28 + SLACK, np.float32), np.empty(12 * 12 * 28 + SLACK, np.float32)
+    map2, pooled2 = np.empty(10 * 10 * 48, np.float32), np.empty(4 * 4 * 48 + SLACK, np.float32)
+    work = np.empty(R_WORK, np.float32)
     flat, dense = np.empty(count * 576 + SLACK, np.float32), np.empty(count * 128 + SLACK, np.float32)
     for n in range(count):
         for k in range(24 * 72):
@@ -48,11 +52,10 @@ def _rnet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, out
         for row in range(22):
             _r1(pixels.ctypes.data + 4 * 72 * row, 72, 3, 9, w1.ctypes.data, b1.ctypes.data, s1.ctypes.data,
                 map1.ctypes.data + 4 * 22 * 28 * row, 22)  # fmt: skip
-        _r_pool1(map1.ctypes.data, 22, pooled1.ctypes.data)
-        for row in range(9):
-            _r2(pooled1.ctypes.data + 4 * 11 * 28 * row, 11 * 28, 3, 84, w2.ctypes.data, b2.ctypes.data, s2.ctypes.data,
-                map2.ctypes.data + 4 * 9 * 48 * row, 9)  # fmt: skip
-        _r_pool2(map2.ctypes.data, 9, pooled2.ctypes.data)
+        _r_pool1(map1.ctypes.data, 22 * 28, 22, pooled1.ctypes.data)
+        _r2(pooled1.ctypes.data, 11 * 28, w2.ctypes.data, b2.ctypes.data, s2.ctypes.data, map2.ctypes.data, 10 * 48,
+            9, 9, work.ctypes.data)  # fmt: skip
+        _r_pool2(map2.ctypes.data, 10 * 48, 9, pooled2.ctypes.data)
         for row in range(3):
             _r3(pooled2.ctypes.data + 4 * 4 * 48 * row, 4 * 48, 2, 96, w3.ctypes.data, b3.ctypes.data, s3.ctypes.data,
                 flat.ctypes.data + 4 * (576 * n + 3 * 64 * row), 3)  # fmt: skip
@@ -65,9 +68,10 @@ def _onet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, w6,
     """crops (N, 48 * 48 * 3) to out (N * 15 + SLACK,)."""
     count = len(crops)
     pixels = np.empty(48 * 144, np.float32)
-    map1, pooled1 = np.empty(46 * 46 * 32 + SLACK, np.float32), np.empty(23 * 23 * 32 + SLACK, np.float32)
-    map2, pooled2 = np.empty(21 * 21 * 64 + SLACK, np.float32), np.empty(10 * 10 * 64 + SLACK, np.float32)
-    map3, pooled3 = np.empty(8 * 8 * 64 + SLACK, np.float32), np.empty(4 * 4 * 64 + SLACK, np.float32)
+    map1, pooled1 = np.empty(46 * 46 * 32, np.float32), np.empty(24 * 24 * 32, np.float32)
+    map2, pooled2 = np.empty(22 * 22 * 64, np.float32), np.empty(10 * 10 * 64, np.float32)
+    map3, pooled3 = np.empty(8 * 8 * 64, np.float32), np.empty(4 * 4 * 64, np.float32)
+    work = np.empty(O_WORK, np.float32)
     flat, dense = np.empty(count * 1152 + SLACK, np.float32), np.empty(count * 256 + SLACK, np.float32)
     for n in range(count):
         for k in range(48 * 144):
@@ -75,15 +79,13 @@ def _onet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, w6,
         for row in range(46):
             _o1(pixels.ctypes.data + 4 * 144 * row, 144, 3, 9, w1.ctypes.data, b1.ctypes.data, s1.ctypes.data,
                 map1.ctypes.data + 4 * 46 * 32 * row, 46)  # fmt: skip
-        _o_pool1(map1.ctypes.data, 46, pooled1.ctypes.data)
-        for row in range(21):
-            _o2(pooled1.ctypes.data + 4 * 23 * 32 * row, 23 * 32, 3, 96, w2.ctypes.data, b2.ctypes.data, s2.ctypes.data,
-                map2.ctypes.data + 4 * 21 * 64 * row, 21)  # fmt: skip
-        _o_pool2(map2.ctypes.data, 21, pooled2.ctypes.data)
-        for row in range(8):
-            _o3(pooled2.ctypes.data + 4 * 10 * 64 * row, 10 * 64, 3, 192, w3.ctypes.data, b3.ctypes.data,
-                s3.ctypes.data, map3.ctypes.data + 4 * 8 * 64 * row, 8)  # fmt: skip
-        _o_pool3(map3.ctypes.data, 8, pooled3.ctypes.data)
+        _o_pool1(map1.ctypes.data, 46 * 32, 46, pooled1.ctypes.data)
+        _o2(pooled1.ctypes.data, 23 * 32, w2.ctypes.data, b2.ctypes.data, s2.ctypes.data, map2.ctypes.data, 22 * 64,
+            21, 21, work.ctypes.data)  # fmt: skip
+        _o_pool2(map2.ctypes.data, 22 * 64, 21, pooled2.ctypes.data)
+        _o3(pooled2.ctypes.data, 10 * 64, w3.ctypes.data, b3.ctypes.data, s3.ctypes.data, map3.ctypes.data, 8 * 64,
+            8, 8, work.ctypes.data)  # fmt: skip
+        _o_pool3(map3.ctypes.data, 8 * 64, 8, pooled3.ctypes.data)
         for row in range(3):
             _o4(pooled3.ctypes.data + 4 * 4 * 64 * row, 4 * 64, 2, 128, w4.ctypes.data, b4.ctypes.data, s4.ctypes.data,
                 flat.ctypes.data + 4 * (1152 * n + 3 * 128 * row), 3)  # fmt: skip
@@ -91,7 +93,11 @@ def _onet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, w6,
     _o_heads(dense.ctypes.data, 0, 1, 256, w6.ctypes.data, b6.ctypes.data, s6.ctypes.data, out.ctypes.data, count)
 
 
-COLUMNS = {RNet: (22, 9, 3), ONet: (46, 21, 8, 3)}  # of the convolutions' maps
+# How each convolution is computed, and the columns or tiles that it is packed for.
+LAYERS = {
+    RNet: ((pack_conv, 22), (pack_winograd, 25), (pack_conv, 3)),
+    ONet: ((pack_conv, 46), (pack_winograd, 31), (pack_winograd, 16), (pack_conv, 3)),
+}
 
 
 class FastRefiner:
@@ -101,10 +107,9 @@ class FastRefiner:
         convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
         slopes = [layer for layer in net.modules() if isinstance(layer, nn.PReLU)]
         dense = next(layer for layer in net.trunk if isinstance(layer, nn.Linear))
-        columns = COLUMNS[type(net)]
         packed = [
-            pack_conv(conv, slope, wide, pixels=i == 0)
-            for i, (conv, slope, wide) in enumerate(zip(convs, slopes[:-1], columns, strict=True))
+            pack(conv, slope, many) if i else pack_conv(conv, slope, many, pixels=True)
+            for i, (conv, slope, (pack, many)) in enumerate(zip(convs, slopes[:-1], LAYERS[type(net)], strict=True))
         ]
         packed.append(pack_dense(dense, slopes[-1], 3, MANY))
         others = [net.offsets, net.landmarks] if isinstance(net, ONet) else [net.offsets]

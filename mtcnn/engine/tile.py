@@ -31,7 +31,7 @@ from .vectors import (
     store,
 )
 
-__all__ = ["TileShape", "conv_tile", "padded", "pool_tile", "pooled_tile", "tile_shape"]
+__all__ = ["TileShape", "conv_tile", "padded", "pool_tile", "pooled_tile", "prelu", "product_tile", "tile_shape"]
 
 
 class TileShape(NamedTuple):
@@ -64,7 +64,8 @@ def tile_shape(channels: int, columns: int) -> TileShape:
     return best[1]
 
 
-def _prelu(b: Builder, value: Value, slope: Value) -> Value:
+def prelu(b: Builder, value: Value, slope: Value) -> Value:
+    """PReLU of a vector."""
     return b.select(b.fcmp_ordered(">", value, ir.Constant(VECTOR, None)), value, b.fmul(value, slope))
 
 
@@ -73,13 +74,16 @@ def _larger(b: Builder, one: Value, other: Value) -> Value:
 
 
 def _sums(b: Builder, args: Any, vectors: int, offsets: list[Value]) -> list[list[Value]]:
-    """Slots with the sums of a tile, [position][vector]; `offsets` are those of its positions, in floats."""
+    """Slots with the sums of a tile, [position][vector]; `offsets` are those of its positions, in floats.
+
+    args  as `conv_tile` has them first; without bias (None) sums begin at zero.
+    """
     source, row_stride, rows, run, weights, bias = args
     pointer = FLOAT.as_pointer()
-    source, weights, bias = (b.inttoptr(address, pointer) for address in (source, weights, bias))
+    source, weights = (b.inttoptr(address, pointer) for address in (source, weights))
     sums = [[slot(b, VECTOR) for _ in range(vectors)] for _ in offsets]
     for i in range(vectors):
-        start = load(b, bias, i * LANES)
+        start = ir.Constant(VECTOR, None) if bias is None else load(b, b.inttoptr(bias, pointer), i * LANES)
         for at in sums:
             b.store(start, at[i])
 
@@ -125,10 +129,26 @@ def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, targ
         bent = [load(b, slopes, i * LANES) for i in range(count)]
         for p in range(many):
             for i in range(count):
-                store(b, _prelu(b, b.load(sums[p][i]), bent[i]), out, p * out_step.literal_value + i * LANES)
+                store(b, prelu(b, b.load(sums[p][i]), bent[i]), out, p * out_step.literal_value + i * LANES)
         return _context.get_dummy_value()
 
     return types.void(*ADDRESSES, step, vectors, positions, out_step), code
+
+
+@intrinsic(prefer_literal=True)
+def product_tile(context, source, run, weights, target, vectors, positions, step, out_step):  # type: ignore[no-untyped-def]
+    """As `conv_tile` for a kernel of one row, without bias and PReLU."""
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        offsets = [LONG(p * step.literal_value) for p in range(positions.literal_value)]
+        sums = _sums(b, (args[0], LONG(0), LONG(1), args[1], args[2], None), vectors.literal_value, offsets)
+        out = b.inttoptr(args[3], FLOAT.as_pointer())
+        for p, at in enumerate(sums):
+            for i, total in enumerate(at):
+                store(b, b.load(total), out, p * out_step.literal_value + i * LANES)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 4, vectors, positions, step, out_step), code
 
 
 @intrinsic(prefer_literal=True)
@@ -150,7 +170,7 @@ def pooled_tile(  # type: ignore[no-untyped-def]
         bent = [load(b, slopes, i * LANES) for i in range(count)]
         for p in range(many):
             for i in range(count):
-                four = [_prelu(b, b.load(at[i]), bent[i]) for at in sums[4 * p : 4 * p + 4]]
+                four = [prelu(b, b.load(at[i]), bent[i]) for at in sums[4 * p : 4 * p + 4]]
                 top = _larger(b, _larger(b, four[0], four[1]), _larger(b, four[2], four[3]))
                 store(b, top, out, p * out_step.literal_value + i * LANES)
         return _context.get_dummy_value()

@@ -59,7 +59,8 @@ def _many(image: Array, corners: Array, out: Array) -> None:
 def average(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
     """The whole image (H, W, 3) uint8 at another size: float32 (height, width, 3), not rounded."""
     corners = np.array([[0, 0, image.shape[1], image.shape[0]]])
-    return _averaged(image, corners, height, width)[0]
+    (found,) = _averaged(image, corners, height, width)
+    return np.asarray(found)
 
 
 def average_many(image: NDArray[np.uint8], corners: Array, size: int) -> NDArray[np.float32]:

@@ -1,0 +1,141 @@
+"""3 x 3 convolutions with 16 multiplications where 36 are usual.
+
+A tile of 2 x 2 outputs needs 4 x 4 inputs. Both, and the kernel, are turned by small fixed matrices of additions;
+between them lie 16 products of a number each, summed over the channels, where a plain convolution has 4 times 9.
+Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4.1, F(2 x 2, 3 x 3).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+from torch import nn
+
+from .layers import FLOAT_BYTES, SLACK, Packed, numbers
+from .tile import padded, prelu, product_tile, tile_shape
+from .vectors import FLOAT, LANES, LONG, Builder, Value, intrinsic, load, store
+
+__all__ = ["TILES", "pack_winograd", "scratch", "winograd"]
+
+Array = NDArray[Any]
+
+TILES = 32  # at most, that are turned before the products: what lies between stays in the nearest cache
+KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
+
+
+def _turn_input(b: Builder, four: list[Value]) -> list[Value]:
+    """The paper's B^T."""
+    return [b.fsub(four[0], four[2]), b.fadd(four[1], four[2]), b.fsub(four[2], four[1]), b.fsub(four[1], four[3])]
+
+
+def _turn_output(b: Builder, four: list[Value]) -> list[Value]:
+    """The paper's A^T."""
+    return [b.fadd(b.fadd(four[0], four[1]), four[2]), b.fsub(b.fsub(four[1], four[2]), four[3])]
+
+
+def _both_ways(b: Builder, turn: Any, table: list[list[Value]]) -> list[list[Value]]:
+    """turn(table) turn^T: along the columns, then along the rows."""
+    columns = [turn(b, list(column)) for column in zip(*table, strict=True)]
+    return [turn(b, list(row)) for row in zip(*columns, strict=True)]
+
+
+@intrinsic(prefer_literal=True)
+def _turned_in(context, source, row_stride, target, plane, channels):  # type: ignore[no-untyped-def]
+    """The 4 x 4 inputs at `source` turned, into 16 planes that lie `plane` floats apart."""
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        image, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2))
+        rows = [b.gep(image, [b.mul(args[1], LONG(i))]) for i in range(4)]
+        planes = [b.gep(out, [b.mul(args[3], LONG(i))]) for i in range(16)]
+        count = channels.literal_value
+        for at in range(0, padded(count), LANES):
+            four = [[load(b, row, j * count + at) for j in range(4)] for row in rows]
+            for i, row in enumerate(_both_ways(b, _turn_input, four)):
+                for j, value in enumerate(row):
+                    store(b, value, planes[4 * i + j], at)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 4, channels), code
+
+
+@intrinsic(prefer_literal=True)
+def _turned_out(context, source, plane, bias, slope, target, row_stride, channels):  # type: ignore[no-untyped-def]
+    """16 planes at `source` turned back, with bias and PReLU, into 2 x 2 outputs at `target`."""
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        planes, more, bent, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2, 3, 4))
+        count = channels.literal_value
+        rows = [out, b.gep(out, [args[5]])]
+        sources = [[b.gep(planes, [b.mul(args[1], LONG(4 * i + j))]) for j in range(4)] for i in range(4)]
+        for at in range(0, padded(count), LANES):
+            four = [[load(b, place, at) for place in line] for line in sources]
+            added, slopes = load(b, more, at), load(b, bent, at)
+            for row, values in zip(rows, _both_ways(b, _turn_output, four), strict=True):
+                for j, value in enumerate(values):
+                    store(b, prelu(b, b.fadd(value, added), slopes), row, j * count + at)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 6, channels), code
+
+
+def scratch(inputs: int, outputs: int) -> int:
+    """Floats that a layer of these channels needs to work in."""
+    return 16 * (TILES * (inputs + outputs) + 2 * SLACK)
+
+
+def winograd(inputs: int, outputs: int, usual: int) -> Any:
+    """A 3 x 3 convolution with bias and PReLU of a map.
+
+    inputs, outputs  channels; `outputs` fills whole vectors.    usual  about how many tiles a map has, at most TILES.
+
+    The map of the result has even numbers of rows and columns: what is beyond the given ones is without meaning. One
+    row and column more than the input has may be read; they do not touch the outputs that count.
+    """
+    assert outputs % LANES == 0
+    vectors, positions = tile_shape(outputs, usual)
+    blocks, lanes = outputs // LANES // vectors, vectors * LANES
+    in_plane, out_plane = TILES * inputs + SLACK, TILES * outputs + SLACK
+
+    @njit(cache=True, nogil=True)
+    def run(source, row_stride, weights, bias, slope, target, out_stride, rows, columns, work):  # type: ignore[no-untyped-def]
+        wide = (columns + 1) // 2
+        tiles = (rows + 1) // 2 * wide
+        at_once = -(-tiles // -(-tiles // TILES))  # parts of about one size
+        products = work + FLOAT_BYTES * 16 * in_plane
+        for first in range(0, tiles, at_once):
+            count = min(at_once, tiles - first)
+            for t in range(count):
+                i, j = (first + t) // wide, (first + t) % wide
+                _turned_in(source + FLOAT_BYTES * 2 * (i * row_stride + j * inputs), row_stride,
+                           work + FLOAT_BYTES * t * inputs, in_plane, inputs)  # fmt: skip
+            for plane in range(16):
+                planes = work + FLOAT_BYTES * plane * in_plane
+                for block in range(blocks):
+                    used = weights + FLOAT_BYTES * (plane * blocks + block) * inputs * lanes
+                    made = products + FLOAT_BYTES * (plane * out_plane + block * lanes)
+                    for at in range(0, count if count >= positions else 0, positions):
+                        t = min(at, count - positions)
+                        product_tile(planes + FLOAT_BYTES * t * inputs, inputs, used,
+                                     made + FLOAT_BYTES * t * outputs, vectors, positions, inputs, outputs)  # fmt: skip
+                    for t in range(count if count < positions else 0):
+                        product_tile(planes + FLOAT_BYTES * t * inputs, inputs, used,
+                                     made + FLOAT_BYTES * t * outputs, vectors, 1, inputs, outputs)  # fmt: skip
+            for t in range(count):
+                i, j = (first + t) // wide, (first + t) % wide
+                _turned_out(products + FLOAT_BYTES * t * outputs, out_plane, bias, slope,
+                            target + FLOAT_BYTES * 2 * (i * out_stride + j * outputs), out_stride, outputs)  # fmt: skip
+
+    return run
+
+
+def pack_winograd(layer: nn.Conv2d, slope: nn.PReLU, usual: int) -> Packed:
+    """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
+    kernel = numbers(layer.weight).transpose(2, 3, 1, 0)  # (out, in, y, x) -> (y, x, in, out)
+    turned = np.einsum("ay,bx,yxio->abio", KERNEL, KERNEL, kernel)
+    lanes = tile_shape(layer.out_channels, usual).vectors * LANES
+    planes = turned.reshape(16, layer.in_channels, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
+    bias, bent = (numbers(values).astype(np.float32) for values in (layer.bias, slope.weight))
+    return Packed(np.ascontiguousarray(planes, np.float32), bias, bent)
