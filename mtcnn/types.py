@@ -24,7 +24,12 @@ class ImageSize(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Faces of one image.
+    """Faces of one image: a collection that is cut, filtered and looped over as a whole.
+
+        sure = faces[faces.scores > 0.9]
+        large = faces[faces.sizes.min(axis=1) >= 40]
+        for face in faces[:3]: ...    # each again Faces, of length one
+        json.dumps(faces.to_dicts())
 
     boxes      float32 (N, 4), xyxy in pixels of the image, half-open: width = x2 - x1.
     scores     float32 (N,), in [0, 1]. A detector returns them falling; slicing keeps the order it is given.
@@ -69,11 +74,19 @@ class Faces:
             np.concatenate(points) if len(points) == len(parts) else None,
         )
 
+    @property
+    def sizes(self) -> NDArray[np.float32]:
+        """Width and height of the boxes, float32 (N, 2), pixels."""
+        return np.asarray(self.boxes[:, 2:] - self.boxes[:, :2])
+
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Any) -> Faces:
-        """Faces at a mask, a slice, an array of ints, or one int (a Faces of length one)."""
+        """Faces at a mask (N,) of bools, a slice, an array or list of ints, or one int (a Faces of length one).
+
+        The order is that of the index. Raises IndexError for a face that is not there, and for a mask of another length.
+        """
         if isinstance(index, int | np.integer):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"face {index} of {len(self)}")
@@ -82,6 +95,7 @@ class Faces:
         return Faces(self.boxes[index], self.scores[index], points)
 
     def __iter__(self) -> Iterator[Faces]:
+        """Each face, as Faces of length one."""
         return (self[i] for i in range(len(self)))
 
     def sorted(self) -> Faces:

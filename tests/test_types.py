@@ -101,6 +101,25 @@ def test_index(landmarks: bool) -> None:
     assert_picks(faces[9:], [], faces)
 
 
+def test_filters() -> None:
+    """By anything that is known of each face."""
+    boxes = np.array([[0, 0, 10, 30], [5, 5, 45, 25], [1, 2, 1, 2]], np.float32)
+    faces = Faces(boxes, np.array([0.9, 0.8, 0.7], np.float32))
+    assert faces.sizes.tolist() == [[10, 30], [40, 20], [0, 0]]
+    assert faces.sizes.dtype == np.float32
+    assert_picks(faces[faces.sizes.min(axis=1) >= 10], [0, 1], faces)
+    assert_picks(faces[(faces.scores < 0.85) & (faces.sizes[:, 0] > 0)], [1], faces)
+    assert_picks(faces[[True, False, True]], [0, 2], faces)
+    assert_picks(faces[faces.boxes[:, 0] > 99], [], faces)
+    assert Faces.empty().sizes.shape == (0, 2)
+
+
+def test_a_mask_of_another_length() -> None:
+    for mask in (np.ones(3, bool), np.ones(5, bool)):
+        with pytest.raises(IndexError, match="boolean"):
+            some_faces(4)[mask]
+
+
 @pytest.mark.parametrize("index", [4, -5, np.int64(4)])
 def test_index_out_of_range(index: Any) -> None:
     with pytest.raises(IndexError, match="of 4"):
