@@ -85,7 +85,7 @@ class Faces:
     def __getitem__(self, index: Any) -> Faces:
         """Faces at a mask (N,) of bools, a slice, an array or list of ints, or one int (a Faces of length one).
 
-        The order is that of the index. Raises IndexError for a face that is not there, and for a mask of another length.
+        The order is that of the index. Raises IndexError for a face that is not there and a mask of another length.
         """
         if isinstance(index, int | np.integer):
             if not -len(self) <= index < len(self):
