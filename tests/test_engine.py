@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -250,3 +254,29 @@ def test_bands_of_a_level_are_the_whole_level(two_threads: None, monkeypatch: py
     bands = propose(image)
     torch.set_num_threads(1)
     np.testing.assert_array_equal(bands.boxes, propose(image).boxes)
+
+
+# ---- other processors
+
+NARROW = """
+import numpy as np, torch
+from test_engine import assert_near, noise, random_net, whole_map
+from mtcnn.engine.pnet import FastPNet
+from mtcnn.engine.vectors import LANES
+net, level = random_net("pnet"), noise(41, 53, 3)
+logits, _ = whole_map(net, level)
+assert_near(FastPNet(net).cells(level, -np.inf, 0, len(logits)).logits, logits.ravel())
+print(LANES)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names features of x86 processors")
+def test_processors_with_narrower_vectors(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse4.2", "NUMBA_CACHE_DIR": str(tmp_path)}
+    path = os.pathsep.join([str(here), str(here.parent)])
+    run = subprocess.run(
+        [sys.executable, "-c", NARROW], env={**os.environ, **settings, "PYTHONPATH": path}, capture_output=True
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    assert run.stdout.strip() == b"4"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import llvmlite.binding
 from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils
+from numba.core import cgutils, config
 
 __all__ = [
     "FLOAT", "LANES", "LONG", "REGISTERS", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
@@ -28,14 +28,22 @@ Builder: TypeAlias = Any  # llvmlite has no types: an ir.IRBuilder
 Value: TypeAlias = Any  # an ir.Value, or a type of LLVM
 
 
+def _has(feature: str) -> bool:
+    """Whether code is made for a processor with this feature: the host's, or what NUMBA_CPU_FEATURES says."""
+    if config.CPU_FEATURES is not None:
+        return f"+{feature}" in config.CPU_FEATURES.split(",")
+    if config.CPU_NAME not in (None, "host"):
+        return False
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
+
+
 def _registers() -> tuple[int, int]:
     """Floats in a vector register, and the number of registers."""
     if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
         return 4, 32
-    has = llvmlite.binding.get_host_cpu_features()
-    if has.get("avx512f"):
+    if _has("avx512f"):
         return 16, 32
-    return (8, 16) if has.get("avx2") else (4, 16)
+    return (8, 16) if _has("avx2") else (4, 16)
 
 
 LANES, REGISTERS = _registers()
@@ -66,8 +74,8 @@ def splat(b: Builder, number: Value, kind: Value = VECTOR) -> Value:
 
 
 def fma(b: Builder, one: Value, other: Value, more: Value) -> Value:
-    """one * other + more, rounded once."""
-    name = f"llvm.fma.v{one.type.count}f32"
+    """one * other + more, in one instruction where there is one."""
+    name = f"llvm.fmuladd.v{one.type.count}f32"
     insert: Any = cgutils.get_or_insert_function
     function = insert(b.module, ir.FunctionType(one.type, [one.type] * 3), name)
     return b.call(function, [one, other, more])
