@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from reference import plain_nms
 from torch import Tensor, nn
 
-from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.export import export_onnx
 from mtcnn.nets import SCALING, to_input
 from mtcnn.proposers import PROPOSERS, proposer_named
 from mtcnn.proposers.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
 from mtcnn.proposers.blocks import MEAN_COLOUR, ProposerOutput
 from mtcnn.proposers.proposer import AnchorProposer, select
+from mtcnn.proposers.runtimes import AnchorValues, OnnxRuntime, TorchRuntime, fold_norms
 from mtcnn.types import Faces
 
 Array = NDArray[Any]
@@ -55,7 +57,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (90, 100, 3), np.uint8)
 
 
 def test_faces_are_in_pixels_of_the_image() -> None:
-    found = AnchorProposer(Says())(IMAGE)
+    found = AnchorProposer(TorchRuntime(Says()))(IMAGE)
     np.testing.assert_allclose(found.boxes, BOXES, atol=1e-4)
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp([-3.0, -2, -1])), rtol=1e-6)
     sides = BOXES[:, None, 2:] - BOXES[:, None, :2]
@@ -64,23 +66,23 @@ def test_faces_are_in_pixels_of_the_image() -> None:
 
 
 def test_faces_are_sorted_whatever_the_order_of_anchors() -> None:
-    found = AnchorProposer(Says((1.0, 3.0, 2.0)))(IMAGE)
+    found = AnchorProposer(TorchRuntime(Says((1.0, 3.0, 2.0))))(IMAGE)
     np.testing.assert_allclose(found.boxes, BOXES[[1, 2, 0]], atol=1e-4)
 
 
 def test_without_landmarks() -> None:
-    assert AnchorProposer(Says(landmarks=False))(IMAGE).landmarks is None
+    assert AnchorProposer(TorchRuntime(Says(landmarks=False)))(IMAGE).landmarks is None
 
 
 def test_what_the_net_sees() -> None:
     """RGB less its mean colour, in the upper left of an input whose sides are multiples of 32; the rest is 0."""
     net = Says()
-    AnchorProposer(net)(IMAGE)
+    AnchorProposer(TorchRuntime(net))(IMAGE)
     assert net.saw.shape == (1, 3, 96, 128)
     wanted = IMAGE.astype(np.float32) - np.array([123, 117, 104], np.float32)
     np.testing.assert_array_equal(net.saw[0, :, :90, :100].permute(1, 2, 0).numpy(), wanted)
     assert not net.saw[0, :, 90:].any() and not net.saw[0, :, :, 100:].any()
-    AnchorProposer(net)(np.zeros((64, 32, 3), np.uint8))
+    AnchorProposer(TorchRuntime(net))(np.zeros((64, 32, 3), np.uint8))
     assert net.saw.shape == (1, 3, 64, 32)
 
 
@@ -92,13 +94,15 @@ def test_scaling_by_one_number_is_as_it_was() -> None:
 def test_threshold_is_the_least_score() -> None:
     """Exactly, in float32: logit 0 is a score of 0.5."""
     net = Says((0.0, -1e-6, 1.0))
-    assert len(AnchorProposer(net, threshold=0.5)(IMAGE)) == 2
-    assert len(AnchorProposer(net, threshold=0.0, overlap=1.0, kept=10**6)(IMAGE)) == len(anchors(96, 128, RETINAFACE))
-    nothing = AnchorProposer(net, threshold=1.0)(IMAGE)
+    assert len(AnchorProposer(TorchRuntime(net), threshold=0.5)(IMAGE)) == 2
+    assert len(AnchorProposer(TorchRuntime(net), threshold=0.0, overlap=1.0, kept=10**6)(IMAGE)) == len(
+        anchors(96, 128, RETINAFACE)
+    )
+    nothing = AnchorProposer(TorchRuntime(net), threshold=1.0)(IMAGE)
     assert len(nothing) == 0 and nothing.landmarks is not None
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="expected a number from 0 to 1"):
-            AnchorProposer(net, threshold=wrong)
+            AnchorProposer(TorchRuntime(net), threshold=wrong)
 
 
 def plain_select(logits: Array, boxes: Array, threshold: float, overlap: float, most: int, kept: int) -> Array:
@@ -113,11 +117,7 @@ def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> N
     anchor = anchors(64, 64, RETINAFACE)
     logits = rng.normal(size=len(anchor)).round(1).astype(np.float32)  # rounded: many are equal
     codes = rng.normal(size=(len(anchor), 4)).astype(np.float32)
-    classes = np.stack([rng.normal(size=len(anchor)), np.zeros(len(anchor))], axis=1).astype(np.float32)
-    classes[:, 1] = classes[:, 0] + logits
-    logits = classes[:, 1] - classes[:, 0]
-    output = ProposerOutput(torch.from_numpy(classes)[None], torch.from_numpy(codes)[None], None)
-    found = select(output, anchor, threshold, 0.4, most, kept)
+    found = select(AnchorValues(logits, codes, None), anchor, threshold, 0.4, most, kept)
     centres, sides = (anchor[:, :2] + anchor[:, 2:]) / 2, anchor[:, 2:] - anchor[:, :2]
     middle, size = centres + codes[:, :2] * np.float32(0.1) * sides, sides * np.exp(codes[:, 2:] * np.float32(0.2))
     boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
@@ -158,11 +158,52 @@ def test_proposer_named(models: Path, name: str) -> None:
     assert (found.landmarks is not None) is name.startswith("retinaface")
 
 
+@pytest.mark.parametrize("name", ["retinaface", "s3fd"])
+def test_engines_find_the_same_faces(models: Path, name: str) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    image = np.random.default_rng(3).integers(0, 256, (75, 50, 3), np.uint8)
+    torch_faces, onnx_faces = (proposer_named(name, models, 0.3, engine=engine)(image) for engine in ("torch", "onnx"))
+    assert len(torch_faces) == len(onnx_faces) > 0
+    np.testing.assert_allclose(onnx_faces.scores, torch_faces.scores, atol=1e-5)
+    np.testing.assert_allclose(onnx_faces.boxes, torch_faces.boxes, atol=0.01)
+
+
+def test_onnx_files_that_are_refused(models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(CheckpointError, match=r"text.onnx is no detector for ONNX; expected a file that"):
+        OnnxRuntime(tmp_path / "text.onnx")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        OnnxRuntime(tmp_path / "missing.onnx")
+    export_onnx("pnet", tmp_path / "pnet.onnx", packaged_weights())
+    with pytest.raises(CheckpointError, match="is no detector"):
+        OnnxRuntime(tmp_path / "pnet.onnx")
+
+
+@pytest.mark.parametrize("name", list(PROPOSERS))
+def test_folded_norms_change_nothing(models: Path, name: str) -> None:
+    net = load_net(weights_path(models, name), name)
+    x = torch.randn(1, 3, 64, 64) * 64
+    with torch.inference_mode():
+        before = net(x)
+        left = sum(isinstance(layer, nn.BatchNorm2d) for layer in fold_norms(net).modules())
+        after = net(x)
+    for ours, theirs in zip(after, before, strict=True):
+        if theirs is not None:
+            torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=0)
+    assert left == (49 if name == "retinaface-r50" else 0)  # the blocks of ResNet are no nn.Sequential
+
+
 def test_proposer_named_refuses(models: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"stage 1 is 'yolo'; expected one of retinaface, .*s3fd"):
         proposer_named("yolo", models)
     with pytest.raises(ValueError, match="threshold is 2"):
         proposer_named("ssh", models, threshold=2)
+    for engine, device in (("tensorrt", "cpu"), ("onnx", "cuda")):
+        with pytest.raises(ValueError, match=f"engine is '{engine}' on {device}; expected torch, or onnx on cpu"):
+            proposer_named("ssh", models, device=device, engine=engine)
     with pytest.raises(CheckpointError, match=r"weights-ssh.pt: no such file"):
         proposer_named("ssh", tmp_path)
     with pytest.raises(MtcnnError, match="nowhere"):

@@ -23,6 +23,7 @@ from mtcnn.metrics.wider_detections import load_detections
 from mtcnn.proposers import PROPOSERS
 from mtcnn.proposers.blocks import MEAN_COLOUR
 from mtcnn.proposers.proposer import AnchorProposer
+from mtcnn.proposers.runtimes import TorchRuntime
 from mtcnn.proposers.trunks import TRUNKS, load_trunk
 
 
@@ -183,7 +184,7 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
         pytest.skip(f"no {archive.name} there")
     wanted = load_detections(archive)
     net = load_net(weights_path(retinaface, "retinaface"), "retinaface")
-    proposer = AnchorProposer(net, threshold=0.02, multiple=1)
+    proposer = AnchorProposer(TorchRuntime(net), threshold=0.02, multiple=1)
     photos = sorted((data_folder / "wider" / "dev" / "images").glob("*/*.jpg"))[:PHOTOS]
     assert len(photos) == PHOTOS
     count = close = 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..types import Proposer
+    from .runtimes import Runtime
 
 __all__ = ["PROPOSERS", "build_like", "proposer_named"]
 
@@ -74,18 +75,38 @@ def build_like(name: str, state: Mapping[str, Tensor]) -> nn.Module:
     return PROPOSERS[name](width=len(state[first]) / len(kernel))
 
 
-def proposer_named(name: str, models: Path | None = None, threshold: float = 0.5, device: str = "cpu") -> Proposer:
+def proposer_named(
+    name: str, models: Path | None = None, threshold: float = 0.5, device: str = "cpu", engine: str = "torch"
+) -> Proposer:
     """The single-stage detector `name` with the weights in the folder `models`, models-12/weights-<name>.pt.
 
     models     None takes the weights that ship with the project.
     threshold  least score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
+    engine     "torch", or "onnx": onnxruntime on the CPU, faster there; the export takes a second or two.
 
-    Raises ValueError for another name or threshold, CheckpointError when the weights are missing or do not fit.
+    Raises ValueError for another name, threshold or engine, CheckpointError when the weights are missing or do not fit,
+    MtcnnError without the packages that an engine needs.
     """
     from ..checkpoint import load_net, packaged_weights, weights_path
     from .proposer import AnchorProposer
+    from .runtimes import TorchRuntime, fold_norms
 
     if name not in PROPOSERS:
         raise ValueError(f"stage 1 is {name!r}; expected one of {', '.join(PROPOSERS)}")
-    path = weights_path(packaged_weights() if models is None else Path(models), name)
-    return AnchorProposer(load_net(path, name, device), threshold, device)
+    if engine not in ("torch", "onnx") or (engine == "onnx" and device != "cpu"):
+        raise ValueError(f"engine is {engine!r} on {device}; expected torch, or onnx on cpu")
+    folder = packaged_weights() if models is None else Path(models)
+    if engine == "onnx":
+        return AnchorProposer(_exported(name, folder), threshold)
+    net = fold_norms(load_net(weights_path(folder, name), name, device))
+    return AnchorProposer(TorchRuntime(net, device), threshold)
+
+
+def _exported(name: str, models: Path) -> Runtime:
+    from tempfile import TemporaryDirectory
+
+    from ..export import export_onnx
+    from .runtimes import OnnxRuntime
+
+    with TemporaryDirectory() as folder:
+        return OnnxRuntime(export_onnx(name, Path(folder) / f"{name}.onnx", models).path)

@@ -10,16 +10,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional
 
-from ..nets import to_input
 from ..nms import nms
 from ..types import Faces
-from .anchors import Layout, anchors, decode_box_codes, decode_landmark_codes
-from .blocks import ProposerOutput
+from .anchors import anchors, decode_box_codes, decode_landmark_codes
+from .blocks import MEAN_COLOUR
+from .runtimes import AnchorValues, Runtime
 
 __all__ = ["AnchorProposer", "select"]
 
@@ -36,8 +33,8 @@ def _logit(probability: float) -> float:
 class AnchorProposer:
     """Stage 1, or a detector alone: an anchor-based net over the image as it is.
 
-    net        with a `layout` and a `scaling`, that returns a ProposerOutput.
-    threshold  least score of a face, 0 to 1.    overlap  IoU above which the lower of two boxes goes.
+    runtime    what computes the net.            threshold  least score of a face, 0 to 1.
+    overlap    IoU above which the lower of two boxes goes.
     most       boxes that go into NMS, best first; `kept` of them may come out.
     multiple   of which the sides of an input are made; at 32 every map is a half of the one before, 1 leaves them.
 
@@ -45,9 +42,8 @@ class AnchorProposer:
     0 after scaling, like what convolutions see beyond the other edges.
     """
 
-    net: nn.Module
+    runtime: Runtime
     threshold: float = 0.5
-    device: str = "cpu"
     overlap: float = 0.4
     most: int = 5000
     kept: int = 750
@@ -57,31 +53,37 @@ class AnchorProposer:
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold is {self.threshold}; expected a number from 0 to 1")
 
-    @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
-        x = to_input(image[None], self.device, self.net.scaling)  # type: ignore[arg-type]
-        height, width = (-(-side // self.multiple) * self.multiple for side in image.shape[:2])
-        output = self.net(functional.pad(x, (0, width - x.shape[3], 0, height - x.shape[2])))
-        layout: Layout = self.net.layout  # type: ignore[assignment]
-        return select(output, _anchors(height, width, layout), self.threshold, self.overlap, self.most, self.kept)
+        extended = _extend(image, self.multiple)
+        anchor = _anchors(*extended.shape[:2], self.runtime.layout)
+        return select(self.runtime(extended), anchor, self.threshold, self.overlap, self.most, self.kept)
+
+
+def _extend(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    shape = (-(-height // multiple) * multiple, -(-width // multiple) * multiple, 3)
+    if shape == image.shape:
+        return image
+    extended = np.empty(shape, np.uint8)
+    extended[:height, :width] = image
+    extended[height:] = extended[:height, width:] = np.array(MEAN_COLOUR[0], np.uint8)
+    return extended
 
 
 def select(
-    output: ProposerOutput, anchor: NDArray[np.float32], threshold: float, overlap: float, most: int, kept: int
+    values: AnchorValues, anchor: NDArray[np.float32], threshold: float, overlap: float, most: int, kept: int
 ) -> Faces:
-    """Faces in the output for one image (N = 1) with anchors (A, 4), by falling score.
+    """Faces in what a net says of anchors (A, 4), by falling score.
 
     Of the boxes with at least `threshold` the `most` best go through NMS at IoU `overlap`; at most `kept` come out.
     """
-    logits = (output.class_logits[0, :, 1] - output.class_logits[0, :, 0]).cpu().numpy()
+    logits = values.face_logits
     rows = np.flatnonzero(logits >= _logit(threshold))
     rows = rows[np.argsort(-logits[rows], kind="stable")[:most]]
-    boxes = decode_box_codes(anchor[rows], output.box_codes[0].cpu().numpy()[rows])
+    boxes = decode_box_codes(anchor[rows], values.box_codes[rows])
     chosen = nms(boxes, logits[rows], overlap, limit=kept)
-    scores = (1 / (1 + np.exp(-logits[rows[chosen]].astype(np.float64)))).astype(np.float32)
-    points = None
-    if output.landmark_codes is not None:
-        codes = output.landmark_codes[0].cpu().numpy()[rows[chosen]]
-        points = decode_landmark_codes(anchor[rows[chosen]], codes)
-    return Faces(boxes[chosen], scores, points)
+    rows = rows[chosen]
+    scores = (1 / (1 + np.exp(-logits[rows].astype(np.float64)))).astype(np.float32)
+    codes = values.landmark_codes
+    return Faces(boxes[chosen], scores, None if codes is None else decode_landmark_codes(anchor[rows], codes[rows]))
