@@ -98,7 +98,7 @@ def _sieved(seen: Candidates) -> list[tuple[str, int]]:
 
 def _finished(picture: RGB, zoom: int, words: Words, verdicts: Sequence[Verdict]) -> RGB:
     """The faces that should be found, and the caption on top."""
-    thick = max(2, 2 * round(math.hypot(*picture.shape[:2]) / 1600))
+    thick = max(1, round(math.hypot(*picture.shape[:2]) / 800))
     for verdict in verdicts:
         _rectangle(picture, np.array(verdict.box) * zoom, TRUTH, thick)
     lost = sum(not verdict.found for verdict in verdicts)
