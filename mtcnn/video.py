@@ -51,7 +51,8 @@ class Video:
     length  how many frames there are by the header of the file, which may be a guess; None where it does not say.
 
     Frames are upright: OpenCV applies the rotation that phones record. Raises ImageError when the source cannot be
-    opened; at the end, when there was no frame at all, or less than nine tenths of what the header told.
+    opened; at the end, when there was no frame at all, or less than nine tenths of what the header told. A camera has
+    no end: it raises when it is gone.
     """
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
@@ -105,6 +106,8 @@ class Video:
         return self._time + 1 / self.fps if self._number else 0.0
 
     def _check_end(self) -> None:
+        if self.live:
+            raise ImageError(f"{self.name}: gives no more pictures; expected a camera that stays; check its cable")
         if self._number < 0:
             raise ImageError(f"{self.name}: has no frame that can be decoded; expected a video; convert it")
         reported = self._capture.get(cv2.CAP_PROP_FPS)

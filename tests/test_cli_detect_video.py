@@ -136,6 +136,21 @@ def test_resume_within_a_video(
     assert out.read_bytes() == whole
 
 
+@pytest.mark.parametrize("option", ["--draw", "--blur"])
+def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Path, option: str) -> None:
+    """None can be taken up in the middle. Videos that are done are left alone."""
+    second = write_clip(tmp_path / "second.avi", numbered(20, 64, 80), 10)
+    line = ("detect", clip, second, "--json", "--models", random_models, *OPTIONS, "--out", tmp_path / "out")
+    assert run(*line).exit_code == 0
+    whole = (tmp_path / "out").read_bytes()
+    (tmp_path / "out").write_bytes(whole[: 3 * len(whole) // 4])
+    assert run(*line, "--resume", option, tmp_path / "made").exit_code == 0
+    assert (tmp_path / "out").read_bytes() == whole
+    assert os.listdir(tmp_path / "made") == ["second.avi"]
+    with Video(tmp_path / "made" / "second.avi") as video:
+        assert len(list(video)) == 20
+
+
 # ---- Ctrl-C
 
 

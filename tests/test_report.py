@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from clips import numbered, write_clip
@@ -23,6 +24,7 @@ from mtcnn.interrupts import Interrupted
 from mtcnn.outputs import Item
 from mtcnn.report import Run
 from mtcnn.types import Faces
+from mtcnn.video import Video
 
 WIDTHS = {"none.png": 30, "one.png": 31, "two.png": 32}  # of the pictures, by which the detector below knows them
 
@@ -294,6 +296,63 @@ def test_an_interruption_in_the_detector_comes_at_once(
     with pytest.raises(Interrupted):
         Run([folder], "json", out)()
     assert names(out) == []
+
+
+class Camera:
+    """A capture of pictures of one face, of which the second comes a second late, and that is unplugged after ten."""
+
+    left = 10
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        return 5.0 if key == cv2.CAP_PROP_FPS else 0.0
+
+    def grab(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.zeros((64, 31, 3), np.uint8)
+
+    def release(self) -> None: ...
+
+
+@pytest.fixture
+def _camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([7.0, 8.0, *np.arange(8.2, 99, 0.2)])
+    files = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: Camera() if source == 3 else files(source))
+    monkeypatch.setattr("mtcnn.video.time.monotonic", lambda: next(clock))
+
+
+@pytest.mark.usefixtures("_camera")
+def test_a_camera_runs_until_it_is_stopped(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is its usual end, and no error. The video that is drawn keeps the time, whatever the camera did."""
+
+    def stop(item: Item) -> None:
+        if item.frame == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    assert Run([Path("camera:3")], "json", out, draw=tmp_path / "drawn.avi", track=True, sinks=[Noted(stop)])()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["image"], row["frame"]) for row in rows] == [("camera:3", number) for number in range(5)]
+    assert [row["time"] for row in rows] == [0, 1, 1.2, 1.4, 1.6]
+    assert [row["faces"][0]["id"] for row in rows] == [1] * 5
+    assert set(KnownFaces.batches) == {1}  # each picture as soon as it comes
+    with Video(tmp_path / "drawn.avi") as drawn:
+        assert drawn.fps == 5
+        assert len(list(drawn)) == 9  # of 1.8 seconds
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("_camera")
+def test_a_camera_that_goes_away_is_told(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not Run([Path("camera:3")], "json", out)()
+    assert len(out.read_text().splitlines()) == 10
+    (problem,) = capsys.readouterr().err.splitlines()
+    assert problem.startswith("mtcnn: camera:3: gives no more pictures; expected")
 
 
 # ---- resuming
