@@ -21,7 +21,7 @@ from torch import nn
 from . import boxes as box
 from .checkpoint import load_net, packaged_weights, weights_path
 from .crops import cut
-from .engine.runners import Cells, Refined, crop_runner, map_runner
+from .engine.runners import Cells, Refined, TorchPNet, crop_runner, map_runner
 from .engine.threads import spread, threads
 from .images import as_rgb, read_image
 from .nets import SIZES
@@ -80,17 +80,21 @@ class PNetProposer:
     def _looked(self, image: NDArray[np.uint8]) -> Iterator[tuple[Level, Cells]]:
         """The levels of the pyramid, and their cells that pass."""
         least = _logit(self.threshold)
-        if threads() == 1 or self.device != "cpu":  # one level at a time is less to hold
+        sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
+        run = map_runner(self.net, self.device)
+        if isinstance(run, TorchPNet) and self.device != "cpu" and sizes:
+            pyramid = spread(partial(level_of, image), sizes)
+            yield from zip(pyramid, run.pyramid([level.image for level in pyramid], least), strict=True)
+        elif threads() == 1:  # one level at a time is less to hold
             for level in levels(image, self.min_face, self.scale_factor):
                 yield level, self.cells(level.image, least)
-            return
-        sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
-        pyramid = spread(partial(level_of, image), sizes)
-        parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
-        found = spread(lambda part: self.cells(pyramid[part[0]].image, least, part[1]), parts)
-        for index, level in enumerate(pyramid):
-            mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
-            yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
+        else:
+            pyramid = spread(partial(level_of, image), sizes)
+            parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
+            found = spread(lambda part: self.cells(pyramid[part[0]].image, least, part[1]), parts)
+            for index, level in enumerate(pyramid):
+                mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
+                yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
 
     def _kept(self, level: Level, cells: Cells) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of the cells that NMS within a level keeps."""

@@ -6,14 +6,15 @@ figure 2; sizes and the rounding up of pooled maps from the authors' det1 to det
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .types import NetOutput
 
-__all__ = ["NETS", "SCALING", "SIZES", "ONet", "PNet", "RNet", "Scaling", "parameter_count", "to_input"]
+__all__ = ["NETS", "SCALING", "SIZES", "ONet", "PNet", "RNet", "Scaling", "parameter_count", "scaled", "to_input"]
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
 
@@ -23,15 +24,20 @@ Scaling = tuple[float | tuple[float, float, float], float]
 SCALING: Scaling = (127.5, 128.0)  # of the cascade
 
 
-def to_input(images: NDArray[np.uint8], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
-    """uint8 RGB (N, H, W, 3) to float32 (N, 3, H, W), (x - mean) / divisor: the only place where pixels are scaled.
+def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
+    """RGB (N, H, W, 3) from 0 to 255, uint8 or float32, to float32 (N, 3, H, W) on the device: see `scaled`."""
+    return scaled(torch.from_numpy(images).to(device), scaling)
+
+
+def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:
+    """RGB (N, H, W, 3) from 0 to 255 to (N, 3, H, W), (x - mean) / divisor: the only place where pixels are scaled.
 
     The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
     """
-    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
     mean, divisor = scaling
-    level = mean if isinstance(mean, float) else torch.tensor(mean, device=device)[:, None, None]  # (3, 1, 1)
-    return pixels.to(torch.float32, copy=True).sub_(level).mul_(1 / divisor)
+    level = mean if isinstance(mean, float) else torch.tensor(mean, device=pixels.device)[:, None, None]  # (3, 1, 1)
+    planes = pixels.permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
+    return planes.to(torch.float32, copy=True).sub_(level).mul_(1 / divisor)
 
 
 class PooledPReLU(nn.Module):

@@ -123,6 +123,17 @@ def test_rows_of_a_map_are_computed_apart(runner: Any, monkeypatch: pytest.Monke
         assert_near(cells.logits, logits[first:last].ravel())
 
 
+@pytest.mark.parametrize("least", [-np.inf, 0.0, 1e9])
+def test_a_pyramid_goes_to_the_device_at_once(least: float) -> None:
+    net = random_net("pnet")
+    levels = [noise(*shape, 3, seed=i) for i, shape in enumerate([(41, 60), (29, 43), (12, 17), (12, 12)])]
+    run = TorchPNet(net, "cpu")
+    for cells, level in zip(run.pyramid(levels, least), levels, strict=True):
+        alone = run.cells(level, least, 0, map_size(ImageSize(*level.shape[:2])).height)
+        for found, expected in zip(cells, alone, strict=True):
+            assert_near(found, expected)
+
+
 def test_levels_of_real_numbers() -> None:
     """Older arithmetic does not round its levels; the given array is left as it is."""
     net, rng = random_net("pnet"), np.random.default_rng(3)

@@ -5,6 +5,7 @@ Both answer alike within the rounding of float32; `tests/test_engine.py` compare
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..nets import ONet, PNet, RNet, to_input
+from ..nets import ONet, PNet, RNet, scaled, to_input
 from ..pyramid import CELL, STRIDE, map_size
 from ..types import ImageSize
 from .pnet import Cells, FastPNet
@@ -43,17 +44,17 @@ class CropRunner(Protocol):
 
 
 class TorchPNet:
-    """A fully convolutional net of 12-pixel cells at stride 2, run by torch in horizontal strips.
-
-    The values are those of one pass. A strip keeps the activations in the processor's cache, and memory does not grow
-    with the image.
-    """
+    """A fully convolutional net of 12-pixel cells at stride 2, run by torch."""
 
     def __init__(self, net: nn.Module, device: str) -> None:
         self.net, self.device = net, device
 
     @torch.inference_mode()
     def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
+        """In horizontal strips: the values are those of one pass, and memory does not grow with the image.
+
+        A strip keeps the activations in the processor's cache.
+        """
         height, width = level.shape[:2]
         total = map_size(ImageSize(height, width)).height
         step = max(STRIP // (STRIDE * width), 8)
@@ -68,6 +69,29 @@ class TorchPNet:
             found.append(Cells(rows + row, columns, logits[rows, columns], offsets[:, rows, columns].T))
         return Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
+    @torch.inference_mode()
+    def pyramid(self, levels: Sequence[Array], least: float) -> list[Cells]:
+        """The cells of each of `levels`, which go to the device together; what passes comes back together."""
+        pixels = torch.from_numpy(np.concatenate([level.ravel() for level in levels])).to(self.device)
+        flat = torch.split(pixels, [level.size for level in levels])
+        maps = [self.net(scaled(part.view(1, *level.shape))) for part, level in zip(flat, levels, strict=True)]
+        logits = torch.cat([output.face_logits.flatten() for output in maps])
+        offsets = torch.cat([output.offsets[0].flatten(1) for output in maps], dim=1)  # (4, cells of all levels)
+        index = (logits >= least).nonzero()[:, 0]
+        found = torch.cat([index[None], logits[None, index], offsets[:, index]]).double().cpu().numpy()
+        ends = np.cumsum([output.face_logits.numel() for output in maps])
+        cuts = np.searchsorted(found[0], ends)
+        parts = zip(maps, ends, np.split(found, cuts[:-1], axis=1), strict=True)
+        return [
+            _placed(part, end - output.face_logits.numel(), output.face_logits.shape[2]) for output, end, part in parts
+        ]
+
+
+def _placed(found: Array, start: int, columns: int) -> Cells:
+    """Rows of index, logit and offsets (6, N) as cells of a map that begins at index `start`."""
+    rows, places = np.divmod(found[0].astype(np.int64) - start, columns)
+    return Cells(rows, places, found[1].astype(np.float32), found[2:].T.astype(np.float32))
+
 
 class TorchRefiner:
     """A net over crops, run by torch."""
@@ -78,22 +102,29 @@ class TorchRefiner:
     @torch.inference_mode()
     def __call__(self, crops: Array) -> Refined:
         output = self.net(to_input(crops, self.device))
-        landmarks = None if output.landmarks is None else output.landmarks.cpu().numpy()
-        return Refined(output.face_logits.cpu().numpy(), output.offsets.cpu().numpy(), landmarks)
+        points = [] if output.landmarks is None else [output.landmarks.flatten(1)]  # (N, 5, 2) -> (N, 10)
+        table = torch.cat([output.face_logits[:, None], output.offsets, *points], dim=1).cpu().numpy()  # one transfer
+        landmarks = table[:, 5:].reshape(-1, 5, 2) if points else None
+        return Refined(table[:, 0], table[:, 1:5], landmarks)
 
 
 class _Known:
     """The compiled form of nets, each packed once, and again when its weights have changed."""
 
     def __init__(self) -> None:
-        self.nets: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
+        self.nets: WeakKeyDictionary[nn.Module, tuple[list[nn.Parameter], list[int], Any]] = WeakKeyDictionary()
 
     def packed(self, net: nn.Module, make: Any) -> Any:
-        state = [(weights.data_ptr(), weights._version) for weights in net.parameters()]
         found = self.nets.get(net)
-        if found is None or found[0] != state:
-            self.nets[net] = found = (state, make(net))
-        return found[1]
+        if found is None or found[1] != _state(found[0]):
+            weights = list(net.parameters())
+            self.nets[net] = found = (weights, _state(weights), make(net))
+        return found[2]
+
+
+def _state(weights: Sequence[nn.Parameter]) -> list[int]:
+    """What changes when weights are moved or written to."""
+    return [number for tensor in weights for number in (tensor.data_ptr(), tensor._version)]
 
 
 _known = _Known()

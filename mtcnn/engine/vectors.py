@@ -30,9 +30,10 @@ Value: TypeAlias = Any  # an ir.Value, or a type of LLVM
 
 def _has(feature: str) -> bool:
     """Whether code is made for a processor with this feature: the host's, or what NUMBA_CPU_FEATURES says."""
-    if config.CPU_FEATURES is not None:
-        return f"+{feature}" in config.CPU_FEATURES.split(",")
-    if config.CPU_NAME not in (None, "host"):
+    settings: Any = config  # made when it is imported, so that nothing is known of its types
+    if settings.CPU_FEATURES is not None:
+        return f"+{feature}" in settings.CPU_FEATURES.split(",")
+    if settings.CPU_NAME not in (None, "host"):
         return False
     return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
