@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from clips import face_clip
@@ -88,12 +89,12 @@ def test_faces_that_cannot_be_aligned(tmp_path: Path, capsys: pytest.CaptureFixt
     points[0] = np.nan
     source = tmp_path / "x.jpg"
     sink = FaceFiles(tmp_path / "faces", [source], aligned=True)
-    sink.write(Item(source, image, Faces(boxes[:2], np.ones(2), points[:2])))
+    sink.write(Item(source, image, Faces(boxes[:2], np.ones(2, np.float32), points[:2])))
     assert names(str(tmp_path / "faces")) == ["x-face2.png"]
     assert capsys.readouterr().err == f"mtcnn: {source}: face 1 lacks landmarks to align it by; left out\n"
     sink.write(Item(source, image, Faces.empty()))
     with pytest.raises(MtcnnError, match="--crop-align needs landmarks and these models find none"):
-        sink.write(Item(source, image, Faces(boxes, np.ones(len(boxes)))))
+        sink.write(Item(source, image, Faces(boxes, np.ones(len(boxes), np.float32))))
 
 
 # ---- hidden faces
@@ -124,14 +125,15 @@ SECRETS = (b"Secret", b"Exif", b"eXIf", b"http://ns.adobe.com", b"ICC_PROFILE", 
 )
 def test_metadata_is_gone_and_pixels_are_upright(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     image, boxes, _ = draw_scene(0, 3)
+    image = np.asarray(cv2.blur(image, (3, 3)), np.uint8)  # without its noise, which no compression keeps
     source = photo_with_secrets(tmp_path / name, image, **settings)
     before = Image.open(source)
     assert before.getexif().get_ifd(GPS)[2][0] == 48
     assert source.read_bytes().count(b"Secret") >= 2
     upright = read_image(source)
     assert upright.shape == image.shape
-    sink = AnonymousCopies(tmp_path / "copies", [source])
-    sink.write(Item(source, upright, Faces(boxes, np.ones(len(boxes)))))
+    sink = AnonymousCopies(tmp_path / "copies", [source], "solid")
+    sink.write(Item(source, upright, Faces(boxes, np.ones(len(boxes), np.float32))))
     sink.close()
     copy = tmp_path / "copies" / name
     after = Image.open(copy)
@@ -141,8 +143,8 @@ def test_metadata_is_gone_and_pixels_are_upright(tmp_path: Path, name: str, sett
     assert not after.getexif().get_ifd(GPS)
     assert not {"exif", "icc_profile", "comment", "xmp"} & set(after.info)
     assert not [secret for secret in SECRETS if secret in copy.read_bytes()]
-    hidden = anonymise(upright, boxes)
-    assert np.abs(np.asarray(after.convert("RGB")).astype(int) - hidden).mean() < 4  # what compression changes
+    hidden = anonymise(upright, boxes, "solid")
+    assert np.abs(np.asarray(after.convert("RGB")).astype(int) - hidden).mean() < 2.5
     assert np.abs(upright.astype(int) - hidden).mean() > 4
 
 
