@@ -23,6 +23,7 @@ import pytest
 import torch
 from commands import run
 from foreign import facenet
+from foreign_detectors import retinaface_state, saved
 from layouts import lay_out
 
 from cli import main
@@ -109,6 +110,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
         shutil.copytree(random_models, made / name)
     for net in ("pnet", "rnet", "onet"):
         (made / f"{net}.pt").write_bytes(facenet(net))
+    (made / "mobilenet0.25_Final.pth").write_bytes(saved(retinaface_state()))
     remember_sources(made / "work", ["synthetic:2"])
     return made
 
