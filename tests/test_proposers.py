@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,21 @@ def test_cost_of_the_trunks() -> None:
     dense = ((512 * 49, 4096), (4096, 4096), (4096, 1000))
     assert vgg.parameters == 138_357_544 - sum((inputs + 1) * outputs for inputs, outputs in dense)
     assert round((vgg.multiply_adds + sum(a * b for a, b in dense)) / 1e9, 2) == 15.47
+
+
+def test_cost_as_documented() -> None:
+    """The table of docs/detectors.md."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "detectors.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")
+    ]
+    table = {row[0]: row[3:] for row in rows if row[0] in PROPOSERS}
+    assert table.keys() == PROPOSERS.keys()
+    for name, build in PROPOSERS.items():
+        with torch.device("meta"):
+            found = cost(build(), 240, 320)
+        wanted = [f"{found.parameters:,}", f"{found.multiply_adds / 1e6:.1f} M", f"{found.thop / 1e6:.1f} M"]
+        assert table[name] == wanted
 
 
 def test_cost_leaves_the_net_alone() -> None:
