@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -265,6 +267,25 @@ def test_bands_of_a_level_are_the_whole_level(two_threads: None, monkeypatch: py
     bands = propose(image)
     torch.set_num_threads(1)
     np.testing.assert_array_equal(bands.boxes, propose(image).boxes)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking with threads, which is what is tested
+def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
+    assert spread(abs, [-1, -2]) == [1, 2]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if spread(abs, [-3, -4]) == [3, 4] else 1)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits for threads that are not there")
+    assert status == 0
 
 
 # ---- other processors

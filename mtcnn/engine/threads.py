@@ -5,6 +5,7 @@ How many there are is torch's setting, so that OMP_NUM_THREADS and torch.set_num
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ def threads() -> int:
 
 
 @lru_cache(maxsize=1)
-def _pool(count: int) -> ThreadPoolExecutor:
+def _pool(count: int, process: int) -> ThreadPoolExecutor:
+    """The threads of this process: those of the one it was forked from are not there."""
     return ThreadPoolExecutor(count, "mtcnn")
 
 
@@ -41,4 +43,4 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result
         _inside.working = True
         return work(item)
 
-    return list(_pool(count).map(inside, items))
+    return list(_pool(count, os.getpid()).map(inside, items))
