@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clips import write_clip
 from numpy.typing import NDArray
 
 from mtcnn.draw import save_image
@@ -87,6 +88,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
     """Everything that the commands in the documentation name, in one folder, by those names. Returns it.
 
     photo.jpg  img.jpg  photos/  images/<event>/  originalPics/    the same drawn scenes
+    names.txt  clip.mp4                                     a list of two of the photos, and the scenes as a video
     ground_truth/  list.txt  labels.txt                     WIDER FACE: official lists, names, labels as text
     found.tar.xz  found.zip                                 detections of all scenes
     FDDB-folds/  sizes.csv  result.txt                      FDDB: the scenes' faces as ellipses, one fold
@@ -120,6 +122,8 @@ def _write_photos(folder: Path, drawn: Mapping[str, tuple[Any, ...]]) -> None:
             save_image(folder / f"{path}.jpg", image)
     for path in ("photo.jpg", "img.jpg"):
         save_image(folder / path, next(iter(drawn.values()))[0])
+    write_text(folder / "names.txt", "photo.jpg\nphotos/1.jpg\n")
+    write_clip(folder / "clip.mp4", [image for image, *_ in drawn.values() for _ in range(4)])
 
 
 def _write_found(folder: Path, found: Rows) -> None:

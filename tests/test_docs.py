@@ -39,7 +39,16 @@ NOT_RUN = {
 }
 MEASURED = {"results.md"}  # its commands name the real data that its figures come from
 OTHER = {"make", "pip", "python", "torchrun", ".venv/bin/python"}  # installations, and scripts that others test
-OUTPUTS = {"--plot", "--write", "--draw", "--preview"}  # what they name must be there afterwards
+OUTPUTS = {
+    "--plot",
+    "--write",
+    "--draw",
+    "--preview",
+    "--out",
+    "--wider",
+    "--blur",
+    "--trace",
+}  # what they name must be there afterwards
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -129,14 +138,18 @@ def test_lines_run(words: list[str], inside: Path) -> None:
     outputs = [value for option, value in pairwise(words) if option in OUTPUTS]
     done = run(*small(words))
     assert done.exit_code == 0, done.stderr
-    assert done.stdout
+    assert done.stdout or {"--out", "--wider"} & {*words}  # which take its place
     written = [path for value in outputs for path in inside.glob(f"{value}*")]
     assert bool(written) is bool(outputs)
     for path in written:  # so that the next line has to write its own
         path.rename(path.with_name(f"done-{len(list(inside.iterdir()))}-{path.name}"))
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "evaluation.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *(ROOT / "docs" / name for name in ("detect.md", "crops-and-traces.md", "evaluation.md"))],
+    ids=lambda page: page.stem,
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the page evaluates detections of one data set on another
 def test_python_examples_run(page: Path, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, for the later ones use names of the earlier."""
