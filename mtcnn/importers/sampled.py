@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import cv2
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from .. import boxes as box
 from ..cascade import NetRefiner, PNetProposer
+from ..engine.threads import spread
 from ..pyramid import CELL, STRIDE, level_sizes
 from ..types import Faces, ImageSize
 from .scores import face_scores, least_logit
@@ -37,7 +39,7 @@ class SampledProposer(PNetProposer):
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)  # checks the settings
-        found = [self._scaled(image, scale) for scale in self._scales(min(image.shape[:2]))]
+        found = spread(partial(self._scaled, image), self._scales(min(image.shape[:2])))
         return _suppressed(Faces.concat(found), 0.7)
 
     def _scales(self, short: int) -> list[float]:

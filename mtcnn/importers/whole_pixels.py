@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from .. import boxes as box
 from ..cascade import NetRefiner, PNetProposer
+from ..engine.threads import spread
 from ..nms import nms
 from ..pyramid import CELL, STRIDE, level_sizes
 from ..types import Faces, ImageSize
@@ -66,10 +68,10 @@ class WholePixelProposer(PNetProposer):
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
         found = [(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))]
-        scale = CELL / self.min_face
+        scales = [CELL / self.min_face]
         for _ in level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor):
-            found.append(self._scaled(image, scale))
-            scale *= self.scale_factor
+            scales.append(scales[-1] * self.scale_factor)
+        found += spread(partial(self._scaled, image), scales[:-1])
         cells, scores, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
         kept = _nms(cells, scores, 0.7, self.rule.closed)
         return Faces(box.decode_offsets(cells[kept], offsets[kept]), scores[kept])
