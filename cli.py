@@ -165,7 +165,8 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
     try:
         done = Run(images, style, out, wider, draw, batch, every, track, resume, options, sinks)()
     except Interrupted as stop:
-        click.echo("mtcnn: interrupted; what was written is whole, and --resume goes on behind it", err=True)
+        more = ", and --resume goes on behind it" if out or wider else ""
+        click.echo(f"mtcnn: interrupted; what was written is whole{more}", err=True)
         sys.exit(128 + stop.number)
     if not done:
         sys.exit(1)
