@@ -152,7 +152,7 @@ def test_a_file_is_written_anew_or_gone_on_with(tmp_path: Path) -> None:
 
 def test_names_that_are_no_text_are_written_as_stored(tmp_path: Path) -> None:
     for style in ("text", "csv", "json"):
-        listing = open_listing(tmp_path / "out", style, COLUMNS)  # type: ignore[arg-type]
+        listing = open_listing(tmp_path / "out", style, COLUMNS)
         listing.write(item(1, os.fsdecode(b"\xff.png")))
         listing.close()
         assert b"\xff.png" in (tmp_path / "out").read_bytes()

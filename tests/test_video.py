@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from clips import number_of, numbered, write_clip
 
-from mtcnn import video
 from mtcnn.errors import ImageError
 from mtcnn.video import CODECS, FPS, Video, VideoFile
 
@@ -95,7 +94,7 @@ class Fake:
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, *values: Any, **more: Any) -> Video:
-    monkeypatch.setattr(video.cv2, "VideoCapture", lambda name: Fake(*values, **more))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: Fake(*values, **more))
     return Video("clip.mp4")
 
 
