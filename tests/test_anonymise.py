@@ -12,7 +12,7 @@ from mtcnn.anonymise import CELLS, MARGIN, STYLES, Style, anonymise
 from mtcnn.errors import ImageError
 
 RGB = NDArray[np.uint8]
-BOX = np.array([[60.0, 50.0, 120.0, 140.0]])  # 60 x 90 pixels: cells of 15
+BOX = np.array([[60.0, 50.0, 120.0, 140.0]])  # 60 x 90 pixels: cells of 22.5
 COVERED = (36, 14, 144, 176)  # with a margin of 0.4
 RAMP = np.stack(np.broadcast_arrays(np.arange(200)[:, None], np.arange(220), 7), axis=2).astype(np.uint8)  # y x 7
 NOISE: RGB = np.random.default_rng(0).integers(0, 256, (200, 220, 3), np.uint8)
@@ -41,20 +41,20 @@ def test_pixelate_shows_squares() -> None:
     patch = anonymise(RAMP, BOX, "pixelate")[y1:y2, x1:x2]
     assert patch.shape == (162, 108, 3)
     colours = np.unique(patch.reshape(-1, 3), axis=0)
-    across, down = 108 // 15, 162 // 15
+    across, down = 4, 7  # 108 / 22.5 = 4.8, 162 / 22.5 = 7.2
     assert len(colours) == across * down
     rows = [i for i in range(1, 162) if (patch[i] != patch[i - 1]).any()]
     assert len(rows) == down - 1
-    assert min(np.diff([0, *rows, 162])) >= 15
-    assert patch[0, 0] == pytest.approx([y1 + 162 / 10 / 2, x1 + 108 / 7 / 2, 7], abs=1)
+    assert min(np.diff([0, *rows, 162])) >= 22
+    assert patch[0, 0] == pytest.approx([y1 + 162 / 7 / 2, x1 + 108 / 4 / 2, 7], abs=1)
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_only_the_means_are_left(style: Style) -> None:
     """Two faces whose cells have the same means give the same picture: what differs between them is gone for good."""
-    exact = np.array([[60.0, 60.0, 150.0, 150.0]])  # with a margin of 1/3: 150 x 150, ten by ten cells of 15
+    exact = np.array([[60.0, 60.0, 150.0, 150.0]])  # with a margin of 1/3: 150 x 150, six by six cells of 25
     other = NOISE.copy()
-    cells = other[30:180, 30:180].reshape(10, 15, 10, 15, 3)
+    cells = other[30:180, 30:180].reshape(6, 25, 6, 25, 3)
     other[30:180, 30:180] = cells[:, ::-1, :, ::-1].reshape(150, 150, 3)  # each cell turned about in itself
     assert not np.array_equal(other, NOISE)
     first, second = (anonymise(image, exact, style, margin=1 / 3) for image in (NOISE, other))
@@ -78,14 +78,14 @@ def test_solid_is_black() -> None:
     assert (anonymise(np.maximum(NOISE, 1), BOX, "solid")[y1:y2, x1:x2] == 0).all()
 
 
-@pytest.mark.parametrize("side", [20.0, 60.0, 600.0])
+@pytest.mark.parametrize("side", [12.0, 60.0, 600.0])
 def test_strength_follows_the_face(side: float) -> None:
-    """A face twice as large gets squares twice as large; small faces do not get squares of two pixels."""
+    """A face twice as large gets squares twice as large; no square is smaller than 4 pixels."""
     level = np.linspace(0, 255, int(side)).astype(np.uint8)
     patch = np.stack(np.broadcast_arrays(level[:, None], level, 7), axis=2).astype(np.uint8)
     patch = anonymise(patch, np.array([[0.0, 0.0, side, side]]), "pixelate", margin=0)
     squares = len(np.unique(patch.reshape(-1, 3), axis=0))
-    assert squares == {20.0: 5, 60.0: CELLS, 600.0: CELLS}[side] ** 2
+    assert squares == {12.0: 3, 60.0: CELLS, 600.0: CELLS}[side] ** 2
 
 
 def test_borders_and_many_faces() -> None:
