@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from reference import plain_nms
 from torch import Tensor, nn
 
+from mtcnn.boxes import iou
 from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
@@ -156,6 +157,9 @@ def test_proposer_named(models: Path, name: str) -> None:
     assert isinstance(found, Faces) and len(found) > 0
     assert found.scores[0] == pytest.approx(float(torch.softmax(logits, dim=1)[:, 1].max()), rel=1e-4)
     assert (found.landmarks is not None) is name.startswith("retinaface")
+    close = iou(found.boxes, found.boxes)[~np.eye(len(found), dtype=bool)].max()
+    limit = 0.4 if name.startswith("retinaface") else 0.3
+    assert limit - 0.1 < close <= limit
 
 
 @pytest.mark.parametrize("name", ["retinaface", "s3fd"])

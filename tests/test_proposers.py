@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mtcnn.nets import parameter_count
 from mtcnn.proposers import PROPOSERS, build_like
@@ -17,6 +18,7 @@ from mtcnn.proposers.anchors import RETINAFACE, anchor_count, anchors
 from mtcnn.proposers.blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput, flatten
 from mtcnn.proposers.cost import cost
 from mtcnn.proposers.s3fd import L2Norm, max_out
+from mtcnn.proposers.ssh import enlarge
 from mtcnn.proposers.trunks import TRUNKS
 
 # (inputs, outputs, kernel, stride of its output map) of all convolutions, from the authors' prototxt files.
@@ -200,6 +202,17 @@ def test_feature_pyramid_adds_the_coarser_map() -> None:
     torch.testing.assert_close(coarse, torch.full_like(coarse, one))
     torch.testing.assert_close(middle, torch.full_like(middle, 11 * one**2))
     torch.testing.assert_close(fine, torch.full_like(fine, 100 * one**2 + 11 * one**3))
+
+
+def test_ssh_enlarges_as_its_authors_do() -> None:
+    """Caffe's deconvolution with `bilinear` weights: 4 x 4, stride 2, padding 1. Zeros beyond the border darken its."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    x = torch.randn(1, 1, 6, 9)
+    theirs = functional.conv_transpose2d(x, (line[:, None] * line)[None, None], stride=2, padding=1)
+    ours = enlarge(x)
+    assert ours.shape == theirs.shape
+    torch.testing.assert_close(ours[..., 1:-1, 1:-1], theirs[..., 1:-1, 1:-1])
+    assert bool((ours.abs() >= theirs.abs() - 1e-6).all())
 
 
 def test_max_out_takes_the_largest_background() -> None:

@@ -59,6 +59,10 @@ Each net has a `layout` (see `anchors`) and a `scaling` (see `nets.to_input`), a
 """
 
 
+# IoU above which the lower of two boxes goes, as the authors' test programs have it.
+_OVERLAPS = {"retinaface": 0.4, "retinaface-r50": 0.4, "ssh": 0.3, "s3fd": 0.3}
+
+
 def build_like(name: str, state: Mapping[str, Tensor]) -> nn.Module:
     """The net `name` with random weights, as wide as the one whose parameters `state` holds.
 
@@ -97,9 +101,9 @@ def proposer_named(
         raise ValueError(f"engine is {engine!r} on {device}; expected torch, or onnx on cpu")
     folder = packaged_weights() if models is None else Path(models)
     if engine == "onnx":
-        return AnchorProposer(_exported(name, folder), threshold)
+        return AnchorProposer(_exported(name, folder), threshold, _OVERLAPS[name])
     net = fold_norms(load_net(weights_path(folder, name), name, device))
-    return AnchorProposer(TorchRuntime(net, device), threshold)
+    return AnchorProposer(TorchRuntime(net, device), threshold, _OVERLAPS[name])
 
 
 def _exported(name: str, models: Path) -> Runtime:

@@ -15,7 +15,12 @@ from .anchors import Layout
 from .blocks import MEAN_COLOUR, ContextModule, Heads, ProposerOutput
 from .vgg import Vgg, initialise, pool
 
-__all__ = ["SSH"]
+__all__ = ["SSH", "enlarge"]
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """A map at twice its size, by linear interpolation."""
+    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SSH(nn.Module):
@@ -51,9 +56,7 @@ class SSH(nn.Module):
     def forward(self, x: Tensor) -> ProposerOutput:
         _, fine, coarse = self.trunk(x)
         narrow = functional.relu(self.fine(fine))
-        enlarged = functional.interpolate(
-            functional.relu(self.coarse(coarse)), scale_factor=2, mode="bilinear", align_corners=False
-        )
+        enlarged = enlarge(functional.relu(self.coarse(coarse)))
         # An odd row or column of the finer map has one cell less than twice the coarser map.
         narrow = narrow + enlarged[:, :, : narrow.shape[2], : narrow.shape[3]]
         levels = [functional.relu(self.merge(narrow)), coarse, pool(coarse)]
