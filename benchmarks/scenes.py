@@ -45,7 +45,7 @@ class Sources:
     def compose(self, width: int, height: int, faces: int) -> Image:
         """uint8 (height, width, 3) with `faces` faces in a grid; their photos take a square of at most FACE pixels."""
         image = self._background(width, height)
-        for place, photo in zip(_grid(width, height, faces), _spread(self.faces, faces), strict=True):
+        for place, photo in zip(grid(width, height, faces), _spread(self.faces, faces), strict=True):
             x, y, side = place
             image[y : y + side, x : x + side] = resample(photo, side, side)
         return image
@@ -98,10 +98,10 @@ def _covering(image: Image, width: int, height: int) -> Image:
     return resample(np.ascontiguousarray(image[y : y + cut_height, x : x + cut_width]), height, width)
 
 
-def _grid(width: int, height: int, count: int) -> Iterator[tuple[int, int, int]]:
+def grid(width: int, height: int, count: int) -> Iterator[tuple[int, int, int]]:
     """x, y and side of `count` squares in rows, nine tenths as large as their cells, or FACE pixels."""
     columns = max(round(math.sqrt(count * width / height)), 1)
-    rows = math.ceil(count / columns)
+    rows = max(math.ceil(count / columns), 1)
     cell_width, cell_height = width / columns, height / rows
     side = int(min(0.9 * cell_width, 0.9 * cell_height, FACE))
     for number in range(count):
