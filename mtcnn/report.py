@@ -82,8 +82,8 @@ class Run:
         # Of images of all sizes torch would keep the code that it compiles for each, several hundred megabytes; read
         # at the first convolution.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-        detector = Detector(**self.settings)
         with Interrupts() as interrupts, ExitStack() as stack:
+            detector = Detector(**self.settings)
             done, sinks = self._open(sources, detector)
             stack.callback(_close, sinks, interrupts)
             left = [source for source in sources if source not in done.sources]
