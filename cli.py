@@ -66,7 +66,13 @@ detector_options = _options(
     click.option("--min-face", type=float, default=20.0, show_default=True, help="Smallest face to find, pixels."),
     click.option("--scale-factor", type=float, default=0.709, show_default=True, help="Ratio of pyramid levels."),
     click.option("--thresholds", type=float, nargs=3, default=(0.6, 0.7, 0.7), show_default=True,
-                 help="Least scores of PNet, RNet and ONet."),
+                 help="Least scores of stage 1, RNet and ONet."),
+    click.option("--stage1", default="pnet", show_default=True, metavar="NAME",
+                 help="What proposes faces: pnet, or a single-stage detector: retinaface, retinaface-r50, ssh, s3fd."),
+    click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
+                 help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
+    click.option("--engine", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
+                 help="What runs a single-stage detector."),
     click.option("--device", default="cpu", show_default=True, help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 

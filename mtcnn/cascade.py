@@ -26,6 +26,7 @@ from .engine.threads import spread, threads
 from .images import as_rgb, read_image
 from .nets import SIZES
 from .nms import nms
+from .proposers import PROPOSERS, proposer_named
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
 from .types import Faces, ImageSize, Proposer, Refiner
 
@@ -33,6 +34,7 @@ __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
 Picture = str | PathLike[str] | NDArray[Any]
 
+REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
 BATCH = 512  # crops at a time: what is cut from a crowd need not be held all at once
 BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
 
@@ -167,7 +169,12 @@ class Detector:
 
     models        folder with models-12, models-24 and models-48; None takes the weights that ship with the project.
     min_face      smallest face to look for, pixels.   scale_factor  ratio of pyramid levels.
-    thresholds    least scores of PNet, RNet and ONet.  device       where torch computes, such as "cpu" or "cuda".
+    thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
+    stage1        "pnet", or a single-stage detector of `proposers.PROPOSERS`, which looks for faces of every size.
+    refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
+    engine        what runs a single-stage detector: "torch", or "onnx", see `proposers.proposer_named`.
+
+    Raises ValueError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """
 
     def __init__(
@@ -177,15 +184,31 @@ class Detector:
         scale_factor: float = 0.709,
         thresholds: Sequence[float] = (0.6, 0.7, 0.7),
         device: str = "cpu",
+        stage1: str = "pnet",
+        refine: str | None = None,
+        engine: str = "torch",
     ) -> None:
         if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
             raise ValueError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
         folder = packaged_weights() if models is None else Path(models)
-        nets = {name: load_net(weights_path(folder, name), name, device) for name in SIZES}
-        self.proposer: Proposer = PNetProposer(nets["pnet"], min_face, scale_factor, thresholds[0], device)
+        if stage1 not in ("pnet", *PROPOSERS):
+            raise ValueError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *PROPOSERS))}")
+        if refine is None:
+            refine = "rnet,onet" if stage1 == "pnet" else "none"
+        if refine not in REFINED:
+            raise ValueError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
+
+        def net(name: str) -> nn.Module:
+            return load_net(weights_path(folder, name), name, device)
+
+        self.proposer: Proposer
+        if stage1 == "pnet":
+            self.proposer = PNetProposer(net("pnet"), min_face, scale_factor, thresholds[0], device)
+        else:
+            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine)
         self.refiners: list[Refiner] = [
-            NetRefiner(nets["rnet"], "rnet", thresholds[1], device),
-            NetRefiner(nets["onet"], "onet", thresholds[2], device),
+            NetRefiner(net(name), name, least, device)
+            for name, least in zip(REFINED[refine], thresholds[1:], strict=False)
         ]
 
     @overload

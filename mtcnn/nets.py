@@ -26,7 +26,8 @@ SCALING: Scaling = (127.5, 128.0)  # of the cascade
 
 def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
     """RGB (N, H, W, 3) from 0 to 255, uint8 or float32, to float32 (N, 3, H, W) on the device: see `scaled`."""
-    return scaled(torch.from_numpy(images).to(device), scaling)
+    own = images if images.flags.writeable else images.copy()  # torch warns of what it could write to and must not
+    return scaled(torch.from_numpy(own).to(device), scaling)
 
 
 def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:

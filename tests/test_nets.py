@@ -177,3 +177,10 @@ def test_to_input_of_one_strip() -> None:
     """A slice of rows, as PNet sees a large level."""
     image = np.random.default_rng(0).integers(0, 256, (20, 9, 3), dtype=np.uint8)
     assert torch.equal(to_input(image[None, 4:16]), to_input(image[None])[:, :, 4:16])
+
+
+@pytest.mark.filterwarnings("error")
+def test_pixels_that_may_not_be_written_to_are_scaled_as_well() -> None:
+    pixels = np.full((1, 2, 2, 3), 255, np.uint8)
+    pixels.flags.writeable = False
+    assert to_input(pixels).max() == 127.5 / 128
