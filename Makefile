@@ -2,7 +2,7 @@
 # constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test format clean compare-peers bench-peers
+.PHONY: demo test format clean bench compare-peers bench-peers
 
 # The first Python that is new enough; name another with `make PYTHON=...`.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -25,6 +25,12 @@ test: .venv/ready-for-test
 format: .venv/ready-for-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# This project alone: the parts of a detection, time and memory over pixels, photos of FDDB's size.
+bench: .venv/ready-for-test
+	$(BIN)/python benchmarks/kernels.py
+	$(BIN)/python benchmarks/pixels.py
+	$(BIN)/mtcnn bench fddb $(if $(MTCNN_DATA),--images "$(MTCNN_DATA)/wider/dev/images" --limit 300)
 
 # Other detectors, each in an environment of its own below .peers, which take gigabytes. MTCNN_DATA names the folder of
 # photos (CONTRIBUTING.md); ARGS holds options, such as `make bench-peers ARGS="--rounds 3"`.

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from peer_packages import Settings
@@ -78,24 +78,23 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Time and memory over pixels, both on logarithmic axes, with a line of slope 1."""
+    """Time over pixels with a line of slope 1, and memory."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     pixels = [row.megapixels for row in rows]
-    values: dict[str, list[Any]] = {
-        "ms a detection": [np.median(row.ms) for row in rows], "peak memory, MB": [row.peak_mb for row in rows]
-    }  # fmt: skip
-    for number, (name, points) in enumerate(values.items(), 1):
-        panel = figure.add_subplot(1, 2, number)
-        panel.loglog(pixels, points, "o-", label="measured")
-        if number == 1:
-            panel.loglog(pixels, [points[-1] * part / pixels[-1] for part in pixels], "--", label="as the pixels")
+    times, memory = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
+    last = float(np.median(rows[-1].ms))
+    times.loglog(pixels, [np.median(row.ms) for row in rows], "o-", label="measured")
+    times.loglog(pixels, [last * part / pixels[-1] for part in pixels], "--", label="as the pixels")
+    times.legend()
+    memory.semilogx(pixels, [row.peak_mb for row in rows], "o-")
+    for panel, name in ((times, "ms a detection"), (memory, "peak memory, MB")):
         panel.set(xlabel="Mpx", ylabel=name)
+        panel.set_ylim(bottom=0 if panel is memory else None)
         panel.grid(alpha=0.3, which="both")
-        panel.legend()
     figure.savefig(path, dpi=120)
 
 
