@@ -66,13 +66,13 @@ def train_detector(
     pool, resume = ScenePool(photos, recipe, net), folder / f"train-{recipe.net}.pt"
     run.restore(resume, key)
     log = RunLog(folder, recipe.net, run.epoch) if rank == 0 else None
-    model, judged = run.parallel(), _judge(run, recipe, pool) if rank == 0 and run.epoch else {}
+    model, judged = run.parallel(), _judge(run, recipe, pool) if run.epoch else {}
     for epoch in range(run.epoch, recipe.train.epochs):
         began = time.perf_counter()
         row = _epoch(run, recipe, model, pool, epoch, quiet)
         run.epoch = epoch + 1
+        judged = _judge(run, recipe, pool)  # by all processes, as losses are divided by counts of all
         if log is not None:
-            judged = _judge(run, recipe, pool)
             log.add({"epoch": epoch, **row, **judged, "seconds": round(time.perf_counter() - began, 1)})
             log.draw()
             run.save(resume, key)

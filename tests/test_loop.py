@@ -24,8 +24,8 @@ from mtcnn.nets import to_input
 from prepare.labels import Kind
 from prepare.store import CropStore
 from stages.launch import TrainJob, launch
-from stages.training import learning_rate
 from stages.recipe import Mix, TrainSettings
+from stages.training import learning_rate
 
 PNET = TrainSettings(epochs=4, steps=40, batch=96, rate=4e-3, warmup=20, ema=0.98, recall=0.9)
 

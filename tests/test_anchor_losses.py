@@ -1,0 +1,134 @@
+"""Targets of anchors and the losses over them, by hand: what is learned where, and what a wrong answer costs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mtcnn.proposers.anchors import RETINAFACE, anchors, decode_box_codes, decode_landmark_codes
+from mtcnn.proposers.blocks import ProposerOutput
+from prepare.records import ImageRecord
+from stages.anchor_losses import detector_loss
+from stages.anchor_targets import FACE, NO_FACE, UNUSED, AnchorTargets, encode, stack
+from stages.assigners import MatchSettings
+from stages.detector_recipe import DetectorSettings
+from stages.samplers import SampleSettings
+from stages.square_crops import Scene, crop
+
+SETTINGS, SAMPLING = DetectorSettings(), SampleSettings(negatives=1.0, least=1)
+
+
+def scene(complete: bool = True, ignore: bool = False) -> Scene:
+    """One face of 40 x 50 pixels with five known points, and one far off of which only the box is known."""
+    points = np.array([[30, 40], [50, 40], [40, 52], [32, 62], [48, 62]], np.float32)
+    boxes = np.array([[20, 25, 60, 75], [70, 70, 100, 104]], np.float32)
+    landmarks = np.stack([points, np.full((5, 2), np.nan, np.float32)])
+    return Scene(np.zeros((128, 128, 3), np.uint8), boxes, landmarks, np.array([ignore, False]), complete)
+
+
+def test_targets_decode_to_the_faces() -> None:
+    made, places = scene(), anchors(128, 128, RETINAFACE)
+    labels, box_codes, landmark_codes = encode(made, RETINAFACE, MatchSettings())
+    mine = np.flatnonzero(np.isfinite(landmark_codes[:, 0]))
+    assert len(mine)
+    assert (labels[mine] == FACE).all()
+    assert np.allclose(decode_box_codes(places[mine], box_codes[mine]), made.boxes[0], atol=1e-3)
+    assert np.allclose(decode_landmark_codes(places[mine], landmark_codes[mine]), made.landmarks[0], atol=1e-3)
+    others = np.flatnonzero((labels == FACE) & np.isnan(landmark_codes[:, 0]))
+    assert np.allclose(decode_box_codes(places[others], box_codes[others]), made.boxes[1], atol=1e-3)
+    assert np.isnan(box_codes[labels != FACE]).all()
+    assert (labels == NO_FACE).sum() + (labels == FACE).sum() == len(places)
+
+
+def test_a_face_to_ignore_is_not_background() -> None:
+    labels, box_codes, _ = encode(scene(ignore=True), RETINAFACE, MatchSettings())
+    whole, _, _ = encode(scene(), RETINAFACE, MatchSettings())
+    assert (labels == UNUSED).any()
+    assert set(whole[labels == UNUSED].tolist()) == {FACE, NO_FACE}
+    assert np.isfinite(box_codes[labels == FACE]).all()
+
+
+def test_a_scene_that_is_not_complete_teaches_landmarks_alone() -> None:
+    labels, box_codes, landmark_codes = encode(scene(complete=False), RETINAFACE, MatchSettings())
+    assert (labels == UNUSED).all()
+    assert np.isnan(box_codes).all()
+    whole = encode(scene(), RETINAFACE, MatchSettings()).landmark_codes
+    assert np.array_equal(np.isfinite(landmark_codes), np.isfinite(whole))
+
+
+def test_targets_of_a_picture_made_of_a_photo() -> None:
+    """From labels in a photo to codes and back, through a crop."""
+    record = ImageRecord(Path("x.jpg"), np.array([[110, 65, 150, 115]], np.float32))
+    made = crop(np.zeros((200, 300, 3), np.uint8), record, np.array([90.0, 40, 154, 104]), 128)
+    labels, box_codes, _ = encode(made, RETINAFACE, MatchSettings())
+    mine = labels == FACE
+    found = decode_box_codes(anchors(128, 128, RETINAFACE)[mine], box_codes[mine]) / 2 + [90, 40, 90, 40]
+    assert np.allclose(found, [110, 65, 150, 104], atol=1e-3), "cut at the lower edge"
+
+
+def targets(labels: list[int]) -> AnchorTargets:
+    """Targets of one image: codes 0 for faces; points known for the first anchor alone."""
+    count = len(labels)
+    boxes, points = np.full((count, 4), np.nan, np.float32), np.full((count, 10), np.nan, np.float32)
+    boxes[np.array(labels) == FACE] = 0
+    points[0] = 0
+    return stack([AnchorTargets(np.array(labels, np.int8), boxes, points)])
+
+
+def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> ProposerOutput:
+    classes = torch.tensor([[[0.0, logit] for logit in logits]], requires_grad=True)
+    shape = (1, len(logits))
+    return ProposerOutput(
+        classes, torch.full((*shape, 4), box, requires_grad=True), torch.full((*shape, 10), point, requires_grad=True)
+    )
+
+
+def test_losses_by_hand() -> None:
+    """Two faces and, of three background anchors, the two that look most like faces."""
+    wanted = targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, UNUSED])
+    with torch.no_grad():
+        losses = detector_loss(output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0), wanted, [6], SAMPLING, SETTINGS)
+    each = [math.log1p(math.exp(-2)), math.log1p(math.exp(1)), math.log1p(math.exp(3)), math.log1p(1.0)]
+    assert float(losses.face) == pytest.approx(sum(each) / 2, rel=1e-5)
+    assert float(losses.box) == pytest.approx(4 * 0.5 * 0.5**2)
+    assert float(losses.landmark) == pytest.approx(10 * (2.0 - 0.5))
+    assert float(losses.total) == pytest.approx(float(losses.face + 2 * losses.box + losses.landmark))
+
+
+def test_the_face_loss_is_cross_entropy_over_two() -> None:
+    rng = torch.Generator().manual_seed(0)
+    classes = torch.randn(1, 4, 2, generator=rng)
+    given = ProposerOutput(classes, torch.zeros(1, 4, 4), None)
+    losses = detector_loss(given, targets([FACE, FACE, NO_FACE, NO_FACE]), [4], SAMPLING, SETTINGS)
+    usual = F.cross_entropy(classes[0], torch.tensor([1, 1, 0, 0]), reduction="sum") / 2
+    assert float(losses.face) == pytest.approx(float(usual), rel=1e-5)
+    assert float(losses.landmark) == 0
+
+
+def test_where_gradients_go() -> None:
+    """Only sampled anchors move scores, only faces boxes, only known points landmarks."""
+    given = output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0)
+    detector_loss(
+        given, targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, UNUSED]), [6], SAMPLING, SETTINGS
+    ).total.backward()
+    moved = [part.grad.abs().sum(dim=-1)[0] > 0 for part in given]  # type: ignore[union-attr]
+    assert moved[0].tolist() == [True, True, True, False, True, False]
+    assert moved[1].tolist() == [True, True, False, False, False, False]
+    assert moved[2].tolist() == [True, False, False, False, False, False]
+
+
+def test_a_batch_without_faces_or_points_costs_nothing_there() -> None:
+    wanted = targets([NO_FACE, NO_FACE])
+    wanted.landmark_codes[:] = math.nan
+    given = output([1.0, 0.0], 3.0, 3.0)
+    losses = detector_loss(given, wanted, [2], SAMPLING, SETTINGS)
+    losses.total.backward()
+    assert float(losses.box.detach()) == float(losses.landmark.detach()) == 0
+    assert float(losses.face.detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
+    assert given.box_codes.grad is not None
+    assert not given.box_codes.grad.any()
