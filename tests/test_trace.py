@@ -255,11 +255,13 @@ def firing(detector: Detector, cells: dict[int, dict[tuple[int, int], float]], *
 
 
 def test_suppressed_within_a_level(detector: Detector) -> None:
+    """What suppressed it is of its own level, though a better cell of another overlaps it even more."""
     image = np.zeros((40, 40, 3), np.uint8)
-    trace = record(firing(detector, {40: {(0, 0): 3.0, (0, 1): 2.0}}), image)
-    verdict = lost(trace, (7, 0, 19, 12))  # IoU 0.41 with the second cell, 0.26 with the first
+    cells = {40: {(0, 11): 3.0, (0, 10): 2.0}, 36: {(0, 10): 3.5}}
+    trace = record(firing(detector, cells, scale_factor=0.9), image)
+    verdict = lost(trace, (15, 0, 27, 12))  # IoU 0.41 with the cell at 20, less with those at 22
     assert verdict.lost_by == "pnet"
-    assert verdict.why == "suppressed in NMS in its level by [0 0 12 12]: score 0.88 against 0.95, IoU 0.71"
+    assert verdict.why == "suppressed in NMS in its level by [22 0 34 12]: score 0.88 against 0.95, IoU 0.71"
     assert verdict.score == pytest.approx(0.88, abs=0.01)
 
 
@@ -287,6 +289,15 @@ def test_suppressed_in_a_refiner(detector: Detector) -> None:
     verdict = lost(record(detector, image), (41, 20, 81, 60))
     assert verdict.lost_by == "rnet"
     assert verdict.why.startswith("suppressed in NMS by [20 20 60 60]: score 0.95 against 0.98, IoU 0.82")
+
+
+def test_onet_lets_boxes_compete_where_its_offsets_put_them(detector: Detector) -> None:
+    detector.proposer = Given((10, 10, 110, 110), (40, 40, 60, 60))
+    detector.refiners[1] = NetRefiner(BrightNet((1, 0, 1, 0), with_points=True), "onet", 0.5)
+    onet = record(detector, np.full((120, 220, 3), 250, np.uint8)).stages[-1]
+    assert onet.candidates is not None
+    assert onet.found.boxes.tolist() == [[110, 10, 210, 110], [60, 40, 80, 60]]  # one beside the other
+    assert [int(step.kept.sum()) for step in onet.candidates.steps] == [2, 2, 2]
 
 
 def test_suppressed_by_a_box_around_it(detector: Detector) -> None:
