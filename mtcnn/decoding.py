@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, repeat
 from pathlib import Path
+from threading import Condition
 from typing import TypeVar
 
 from .errors import ImageError
@@ -22,7 +23,7 @@ from .video import Frame, Video
 __all__ = ["Decoder", "batches"]
 
 THREADS = 2  # decoding is a tenth of the work, and the detector wants the cores as well
-PIXELS = 1 << 26  # 64 Mpx, 192 MiB: no more is decoded ahead, nor put into a batch, than this and one image a thread
+PIXELS = 1 << 25  # 34 Mpx, 96 MiB: no more is decoded ahead, nor put into a batch, than this and one image a thread
 
 T = TypeVar("T")
 Read = Item | ImageError
@@ -90,18 +91,56 @@ def _items(source: Path, fps: float, frames: Iterable[Frame | ImageError | None]
         yield Item(source, frame.image, Faces.empty(), frame.number, frame.time, fps)
 
 
+class _Room:
+    """Lets threads decode while what waits to be taken has at most PIXELS."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._waiting = 0  # pixels
+        self._wanted = 0  # number of the result that is to be taken next: for this one there is always room
+        self._closed = False
+
+    def decode(self, number: int, call: Callable[[], T]) -> T:
+        """What `call` returns, which is the result of this number."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting <= PIXELS or number == self._wanted or self._closed)
+            if self._closed:
+                raise CancelledError
+        result = call()
+        with self._changed:
+            self._waiting += _pixels([result])
+        return result
+
+    def take(self, future: Future[T]) -> T:
+        """The next result, waited for."""
+        result = future.result()
+        with self._changed:
+            self._waiting -= _pixels([result])
+            self._wanted += 1
+            self._changed.notify_all()
+        return result
+
+    def close(self) -> None:
+        """Nothing more will be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
 def _in_threads(calls: Iterable[Callable[[], T]], threads: int, ahead: int) -> Generator[T, None, None]:
     """What `calls` return, in order; at most `ahead` of them, or PIXELS, wait to be taken."""
+    room = _Room()
     with ThreadPoolExecutor(threads, "decode") as pool:
         flying: deque[Future[T]] = deque()
         try:
-            for call in calls:
-                flying.append(pool.submit(call))
-                while len(flying) > ahead or _pixels(future.result() for future in flying if future.done()) > PIXELS:
-                    yield flying.popleft().result()
+            for number, call in enumerate(calls):
+                flying.append(pool.submit(room.decode, number, call))
+                if len(flying) > ahead:
+                    yield room.take(flying.popleft())
             while flying:
-                yield flying.popleft().result()
+                yield room.take(flying.popleft())
         finally:
+            room.close()
             for future in flying:
                 future.cancel()
 

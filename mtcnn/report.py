@@ -156,6 +156,7 @@ def _detected(detector: Detector, runs: Iterable[Sequence[Read]]) -> Iterator[Re
     for run in runs:
         found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
         yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
+        run = ()  # so that its images are gone before the next are gathered
 
 
 def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
