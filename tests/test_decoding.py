@@ -96,7 +96,7 @@ def test_batches() -> None:
     items.insert(1, ImageError("bad"))
     assert [len(batch) for batch in batches(items, 4)] == [4, 2]
     assert [each for batch in batches(items, 4) for each in batch] == items
-    camera = Item(Path("camera:0"), image, Faces.empty())
+    camera = Item(Path("camera:0"), np.zeros((10, 10, 3), np.uint8), Faces.empty())
     assert [len(batch) for batch in batches([camera, camera, *items[:2]], 4)] == [1, 1, 2]
 
 
