@@ -71,8 +71,8 @@ detector_options = _options(
                  help="What proposes faces: pnet, or a single-stage detector: retinaface, retinaface-r50, ssh, s3fd."),
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
-    click.option("--engine", type=click.Choice(["torch", "onnx"]), default="torch", show_default=True,
-                 help="What runs a single-stage detector."),
+    click.option("--engine", type=click.Choice(["torch", "onnx"]),
+                 help="What runs a single-stage detector.  [default: torch]"),
     click.option("--device", default="cpu", show_default=True, help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 

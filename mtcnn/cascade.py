@@ -172,7 +172,7 @@ class Detector:
     thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `proposers.PROPOSERS`, which looks for faces of every size.
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
-    engine        what runs a single-stage detector: "torch", or "onnx", see `proposers.proposer_named`.
+    engine        what runs a single-stage detector: "torch" (the default) or "onnx", see `proposers.proposer_named`.
 
     Raises ValueError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """
@@ -186,13 +186,15 @@ class Detector:
         device: str = "cpu",
         stage1: str = "pnet",
         refine: str | None = None,
-        engine: str = "torch",
+        engine: str | None = None,
     ) -> None:
         if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
             raise ValueError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
         folder = packaged_weights() if models is None else Path(models)
         if stage1 not in ("pnet", *PROPOSERS):
             raise ValueError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *PROPOSERS))}")
+        if stage1 == "pnet" and engine is not None:
+            raise ValueError(f"engine is {engine!r}; expected none for pnet, which is compiled; name another stage 1")
         if refine is None:
             refine = "rnet,onet" if stage1 == "pnet" else "none"
         if refine not in REFINED:
@@ -205,7 +207,7 @@ class Detector:
         if stage1 == "pnet":
             self.proposer = PNetProposer(net("pnet"), min_face, scale_factor, thresholds[0], device)
         else:
-            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine)
+            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine or "torch")
         self.refiners: list[Refiner] = [
             NetRefiner(net(name), name, least, device)
             for name, least in zip(REFINED[refine], thresholds[1:], strict=False)

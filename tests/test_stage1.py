@@ -63,6 +63,8 @@ def test_senseless_stages(models: Path) -> None:
         Detector(models, stage1="yolo")
     with pytest.raises(ValueError, match="refine is 'onet'; expected 'rnet,onet', 'rnet', 'none'"):
         Detector(models, refine="onet")
+    with pytest.raises(ValueError, match="engine is 'onnx'; expected none for pnet"):
+        Detector(models, engine="onnx")
     with pytest.raises(CheckpointError, match=r"no weights at .*weights-ssh\.pt"):
         Detector(models, stage1="ssh")
 
