@@ -115,7 +115,7 @@ def test_where_gradients_go() -> None:
     given = output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0)
     detector_loss(
         given, targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, UNUSED]), [6], SAMPLING, SETTINGS
-    ).total.backward()
+    ).total.backward()  # type: ignore[no-untyped-call]
     moved = [part.grad.abs().sum(dim=-1)[0] > 0 for part in given]  # type: ignore[union-attr]
     assert moved[0].tolist() == [True, True, True, False, True, False]
     assert moved[1].tolist() == [True, True, False, False, False, False]
@@ -127,7 +127,7 @@ def test_a_batch_without_faces_or_points_costs_nothing_there() -> None:
     wanted.landmark_codes[:] = math.nan
     given = output([1.0, 0.0], 3.0, 3.0)
     losses = detector_loss(given, wanted, [2], SAMPLING, SETTINGS)
-    losses.total.backward()
+    losses.total.backward()  # type: ignore[no-untyped-call]
     assert float(losses.box.detach()) == float(losses.landmark.detach()) == 0
     assert float(losses.face.detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
     assert given.box_codes.grad is not None

@@ -24,8 +24,8 @@ def photo_with_faces(height: int, width: int, boxes: list[tuple[int, int, int, i
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = 200
     found = np.array(boxes, np.float32).reshape(-1, 4)
-    x1, y1, x2, y2 = found.T
-    points = [(x1, y1), (x2, y1), ((x1 + x2) / 2, (y1 + y2) / 2), (x1, y2), (x2, y2)]
+    left, top, right, low = found.T
+    points = [(left, top), (right, top), ((left + right) / 2, (top + low) / 2), (left, low), (right, low)]
     return image, ImageRecord(Path("x.jpg"), found, np.array(points).transpose(2, 0, 1))
 
 

@@ -1,0 +1,100 @@
+"""Whether a single-stage detector can learn eight photos by heart: its average precision on the photos it was shown.
+
+    python benchmarks/overfit.py --data FOLDER [--net retinaface --net ssh --net s3fd] [--steps 400] [--width 0.125]
+
+FOLDER is laid out as CONTRIBUTING.md says. The photos are the first eight of WIDER FACE's training list with one to
+eight faces of at least 16 pixels, shrunk to 448 pixels; pictures are random crops of them, mirrored half of the time.
+SSH and S3FD are trained at a part of their width, from random weights. Matching, sampling and losses are those of the
+packaged recipes. Prints a markdown row for each net; exits with 1 when one stays below an AP of 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.images import image_size
+from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
+from mtcnn.proposers import proposer_named
+from prepare.readers import read_source
+from prepare.records import ImageRecord
+from stages.detector_recipe import DetectorRecipe
+from stages.photos import Photos, build_photos
+from stages.recipe import read_as
+from stages.single_stage import new_net, train_detector
+from stages.square_crops import PictureSettings
+
+NETS = ("retinaface", "ssh", "s3fd")
+COUNT, LONGEST, SMALLEST, WANTED = 8, 448, 16.0, 0.95
+
+
+def easy(record: ImageRecord) -> bool:
+    """One to eight faces, all labelled and none too small once the photo is shrunk."""
+    if not 1 <= len(record.boxes) <= 8 or record.ignore.any():
+        return False
+    scale = min(LONGEST / max(image_size(record.path)), 1.0)
+    sides = (record.boxes[:, 2:] - record.boxes[:, :2]) * scale
+    return bool((np.sqrt(sides.prod(axis=1)) >= SMALLEST).all())
+
+
+def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
+    """The packaged recipe with pictures and a schedule for eight photos."""
+    found = read_as(DetectorRecipe, packaged_weights() / "models-12" / f"recipe-{net}.toml")
+    pictures = PictureSettings((256.0,), crop=(0.6, 1.4), smallest=4.0, brightness=0, contrast=0, saturation=0, hue=0)
+    settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, rate=2e-3, warmup=40, ema=0.98, held=0.0)
+    return replace(found, width=1.0 if net == "retinaface" else width, pictures=pictures, train=settings)
+
+
+def average_precision(photos: Photos, models: Path, net: str) -> float:
+    """AP of the weights below `models` on the photos, as `mtcnn eval wider` counts it."""
+    detector = proposer_named(net, models, threshold=0.02)
+    boxes = {f"e/{i}": record.boxes.astype(np.float64) for i, record in enumerate(photos.records)}
+    truth = {name: np.concatenate([rows[:, :2], rows[:, 2:] - rows[:, :2]], axis=1) for name, rows in boxes.items()}
+    counted = {"all": {name: np.ones(len(rows), bool) for name, rows in truth.items()}}
+    found = {f"e/{i}": faces_to_rows(detector(np.array(photos[i]))) for i in range(len(photos))}
+    return evaluate(GroundTruth(truth, counted, "text"), found).ap["all"]
+
+
+def overfit(net: str, photos: Photos, width: float, steps: int) -> float:
+    """Train and print a row. Returns the AP."""
+    recipe, began = recipe_of(net, width, steps), time.process_time()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train_detector(recipe, new_net(recipe), photos, folder, weights_path(folder, net), "k")
+        seconds = time.process_time() - began
+        ap = average_precision(photos, folder, net)
+    faces = sum(len(record.boxes) for record in photos.records)
+    print(f"| {net} | {recipe.width:g} | {len(photos)} | {faces} | {steps} | {seconds:.0f} | {ap:.3f} |", flush=True)
+    return ap
+
+
+def main() -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--net", action="append", choices=NETS)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--width", type=float, default=0.125)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    records, _ = read_source(f"wider:{given.data / 'wider' / 'wider_face_train_bbx_gt.txt'}")
+    chosen = [record for record in records if record.complete and easy(record)][:COUNT]
+    with tempfile.TemporaryDirectory() as name:
+        build_photos(chosen, Path(name, "photos.raw"), "k", LONGEST, quiet=True)
+        photos = Photos(Path(name, "photos.raw"), chosen)
+        print("| net | width | photos | faces | steps | CPU seconds | AP |")
+        print("| --- | --: | --: | --: | --: | --: | --: |", flush=True)
+        reached = [overfit(net, photos, given.width, given.steps) for net in given.net or NETS]
+    return 0 if min(reached) >= WANTED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

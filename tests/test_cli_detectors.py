@@ -1,0 +1,197 @@
+"""`mtcnn train` of single-stage detectors and `mtcnn inspect matching`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run
+from PIL import Image
+from small import environment
+
+from mtcnn.checkpoint import Checkpoint, load_net, read, write
+from mtcnn.proposers.anchors import S3FD
+from prepare.records import ImageRecord
+from prepare.synthetic import write_folder
+from stages.assigners import MatchSettings
+from stages.detector_recipe import DetectorRecipe
+from stages.match_report import matched
+from stages.recipe import load_recipe, read_as
+from stages.single_stage import new_net
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = """
+net = "ssh"
+width = 0.0625
+[pictures]
+sizes = [64]
+[sample]
+anchors = 16
+[train]
+epochs = 1
+steps = 2
+batch = 4
+held = 20
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "work" / "models-12").mkdir(parents=True)
+    (tmp_path / "work" / "models-12" / "recipe-ssh.toml").write_text(SMALL)
+    return tmp_path / "work"
+
+
+# ---- train
+
+
+def test_train_makes_weights_once(work: Path) -> None:
+    first = run("train", "--net", "ssh", "--data", "synthetic:8", "--work", work, "--quiet")
+    assert first.exit_code == 0, first.stderr
+    path = work / "models-12" / "weights-ssh.pt"
+    assert first.stdout.strip() == str(path)
+    assert load_net(path, "ssh") is not None
+    again = run("train", "--net", "ssh", "--work", work, "--quiet")
+    assert again.stdout.strip() == f"{path} (was fresh)"
+    recipe = work / "models-12" / "recipe-ssh.toml"
+    recipe.write_text(SMALL.replace("steps = 2", "steps = 3"))
+    changed = run("train", "--net", "ssh", "--work", work, "--quiet")
+    assert changed.stdout.strip() == str(path)
+    assert read(path).recipe["train"]["steps"] == 3
+
+
+def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
+    recipe = read_as(DetectorRecipe, work / "models-12" / "recipe-ssh.toml")
+    net = new_net(recipe)
+    write(tmp_path / "ssh.pt", Checkpoint("ssh", net.state_dict(), scaling=net.scaling))  # type: ignore[arg-type]
+    arguments = ["train", "--net", "ssh", "--data", "synthetic:8", "--work", work, "--quiet"]
+    assert run(*arguments, "--start", tmp_path / "ssh.pt").exit_code == 0
+    key = read(work / "models-12" / "weights-ssh.pt").recipe_hash
+    assert "(was fresh)" in run(*arguments, "--start", tmp_path / "ssh.pt").stdout
+    assert "(was fresh)" not in run(*arguments).stdout, "another start is another training"
+    assert read(work / "models-12" / "weights-ssh.pt").recipe_hash != key
+
+
+def test_train_under_torchrun(work: Path, tmp_path: Path) -> None:
+    """The photos decoded by the first process, the net trained by both, each with pictures of another size."""
+    recipe = work / "models-12" / "recipe-ssh.toml"
+    recipe.write_text(SMALL.replace("[64]", "[64, 96, 128]"))
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = ["-m", "mtcnn", "train", "--net", "ssh", "--data", "synthetic:8", "--quiet"]
+    done = subprocess.run(
+        [*runner, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("ssh: making") == 1
+    assert len((work / "models-12" / "metrics-ssh.jsonl").read_text().splitlines()) == 1
+    assert load_net(work / "models-12" / "weights-ssh.pt", "ssh") is not None
+
+
+def test_train_errors(work: Path, tmp_path: Path) -> None:
+    given = ["train", "--net", "ssh", "--data", "synthetic:3", "--work", work, "--quiet"]
+    missing = run(*given, "--start", tmp_path / "none.pt")
+    assert missing.exit_code == 1
+    assert "no weights at" in missing.stderr
+    assert run(*given, "--hard-from", "pnet").exit_code == 2
+    assert run("train", "--net", "12", "--start", tmp_path / "x.pt").exit_code == 2
+    assert run("train", "--net", "vgg").exit_code == 2
+    for line, message in (
+        ("net = 'onet'", "net is onet; expected one of retinaface"),
+        ("net = 'ssh'\nwidth = 0.0", "width is 0.0; expected a number above 0"),
+        ("net = 'ssh'\n[match]\npositive = 2.0", "match.positive is 2.0; expected a number from 0 to 1"),
+        ("net = 'ssh'\n[pictures]\nsizes = [33]", "pictures.sizes is [33.0]; expected multiples of 32"),
+        ("net = 's3fd'", "net is s3fd; expected ssh, as the file name says"),
+    ):
+        (work / "models-12" / "recipe-ssh.toml").write_text(line)
+        wrong = run(*given)
+        assert wrong.exit_code == 1, wrong.stderr
+        assert message in wrong.stderr
+        assert wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("net", ["retinaface", "ssh", "s3fd"])
+def test_packaged_recipes(net: str) -> None:
+    """They can be read, and say what the papers do."""
+    recipe = read_as(DetectorRecipe, ROOT / "models-12" / f"recipe-{net}.toml")
+    assert (recipe.net, recipe.width) == (net, 1.0)
+    bands = {"retinaface": (0.35, 0.35, 0.2, 0.0), "ssh": (0.5, 0.3, 1.0, 0.0), "s3fd": (0.35, 0.35, 0.0, 0.1)}[net]
+    assert recipe.match == MatchSettings(*bands)
+    assert (recipe.sample.anchors, recipe.sample.negatives) == {
+        "retinaface": (0, 7.0), "ssh": (256, 7.0), "s3fd": (0, 3.0)
+    }[net]  # fmt: skip
+    assert load_recipe(ROOT, "pnet").net == "pnet", "beside them"
+
+
+# ---- inspect
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    write_folder(tmp_path, 4, seed=3)
+    return tmp_path
+
+
+def test_inspect_matching(drawn: Path) -> None:
+    labels = drawn / "wider" / "wider_face_train_bbx_gt.txt"
+    lines = labels.read_text().splitlines()
+    row = next(i for i, line in enumerate(lines) if line in ("2", "3", "4"))
+    image, faces = drawn / "wider" / "train" / "images" / lines[row - 1], int(lines[row])
+    table = run("inspect", "matching", image, labels, "--model", "s3fd", "--draw", drawn / "m.png")
+    assert table.exit_code == 0, table.stderr
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.stdout.splitlines()]
+    assert rows[0] == ["face", "box", "best IoU", "before", "after"]
+    assert [cells[0] for cells in rows[2:]] == [*(str(i + 1) for i in range(faces)), "mean"]
+    before, after = ([int(cells[k]) for cells in rows[2:-1]] for k in (3, 4))
+    assert rows[-1][3:] == [f"{sum(part) / faces:.2f}" for part in (before, after)]
+    assert all(b <= a for b, a in zip(before, after, strict=True))
+    whole = json.loads(run("inspect", "matching", image, labels, "--model", "s3fd", "--json").stdout)
+    assert [face["after"] for face in whole["faces"]] == after
+    picture = np.asarray(Image.open(drawn / "m.png")).astype(int)
+    original = np.asarray(Image.open(image)).astype(int)
+    assert picture.shape == original.shape
+    changed = (picture != original).any(axis=2)
+    x1, y1, x2, y2 = (round(v) for v in whole["faces"][0]["box"])
+    assert changed[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3].any()
+    other = run("inspect", "matching", image, f"wider:{labels}", "--model", "ssh")
+    assert other.exit_code == 0
+    assert other.stdout != table.stdout
+
+
+def test_inspect_without_labels_takes_what_the_cascade_finds(photo_folder: Path) -> None:
+    done = run("inspect", "matching", photo_folder / "astronaut.png", "--model", "retinaface", "--json")
+    assert done.exit_code == 0, done.stderr
+    faces = json.loads(done.stdout)["faces"]
+    assert len(faces) == 1
+    assert faces[0]["before"] == faces[0]["after"] > 3, "RetinaFace has no second stage"
+
+
+def test_inspect_errors(drawn: Path, photo_folder: Path) -> None:
+    labels = drawn / "wider" / "wider_face_train_bbx_gt.txt"
+    for arguments, code, message in (
+        ((photo_folder / "astronaut.png", labels, "--model", "s3fd"), 1, "names astronaut.png 0 times"),
+        ((drawn / "none.png", "--model", "s3fd"), 1, "none.png"),
+        ((photo_folder / "astronaut.png", "voc:none", "--model", "s3fd"), 1, "none"),
+        ((photo_folder / "astronaut.png", "--model", "pnet"), 2, "pnet"),
+        ((photo_folder / "astronaut.png",), 2, "--model"),
+    ):
+        done = run("inspect", "matching", *arguments)
+        assert done.exit_code == code, done.stderr
+        assert message in done.stderr
+
+
+def test_a_report_leaves_out_faces_to_ignore() -> None:
+    boxes = np.array([[10, 10, 60, 60], [5, 100, 40, 140], [70, 70, 110, 118]], np.float32)
+    record = ImageRecord(Path("x"), boxes, ignore=np.array([False, True, False]))
+    image = np.zeros((160, 160, 3), np.uint8)
+    report = matched(image, record, S3FD, MatchSettings(0.35, 0.35, 0.0, 0.1))
+    assert [row["box"] for row in report.rows()] == boxes[[0, 2]].tolist()
+    alone = ImageRecord(Path("x"), boxes[[2]])
+    assert report.rows()[1]["before"] == matched(image, alone, S3FD, MatchSettings(0.35, 0.35, 0.0)).rows()[0]["before"]
+    nobody = matched(image, ImageRecord(Path("x")), S3FD, MatchSettings())
+    assert nobody.rows() == []
+    assert "mean" not in nobody.table()
+    assert (nobody.picture() == image).all()
