@@ -70,6 +70,7 @@ def run_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
             while flying:
                 yield flying.popleft().result()
         except BrokenProcessPool as error:
+            flying.clear()  # the pool ends them itself, and complains of those that are cancelled
             raise MtcnnError(
                 "a worker process died (killed, or out of memory); run the same command again to go on, "
                 "with fewer --workers if memory was short"
