@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .cascade import Detector
 from .decoding import Decoder, Read, batches
+from .engine.notice import compiling_told
 from .interrupts import Interrupted, Interrupts
 from .listing import Style, WiderFiles, columns, open_listing
 from .outputs import Item, Sink, real
@@ -83,6 +84,7 @@ class Run:
         # at the first convolution.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
         with Interrupts() as interrupts, ExitStack() as stack:
+            stack.enter_context(compiling_told(lambda line: tqdm.write(f"mtcnn: {line}", file=sys.stderr)))
             detector = Detector(**self.settings)
             done, sinks = self._open(sources, detector)
             stack.callback(_close, sinks, interrupts)

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import nn
 
 from mtcnn.cascade import Detector, PNetProposer
 from mtcnn.engine import runners, vectors
 from mtcnn.engine.layers import SLACK
+from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
 from mtcnn.engine.runners import TorchPNet, TorchRefiner, crop_runner, map_runner
@@ -288,11 +290,26 @@ def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
     assert status == 0
 
 
+def test_compiling_is_told_once() -> None:
+    double, triple = njit(lambda x: 2 * x), njit(lambda x: 3 * x)
+    said: list[str] = []
+    with compiling_told(said.append):
+        assert (double(1), triple(1)) == (2, 3)
+        assert said == [LINE]
+        assert double(1.5) == 3
+    assert said == [LINE]
+    with compiling_told(said.append):
+        assert double(1) == 2  # compiled already
+    assert triple(1.5) == 4.5  # nobody listens
+    assert said == [LINE]
+
+
 # ---- other processors
 
 NARROW = """
 import numpy as np, torch
 from test_engine import assert_near, noise, random_net, whole_map
+from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.vectors import LANES
 net, level = random_net("pnet"), noise(41, 53, 3)

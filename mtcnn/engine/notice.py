@@ -1,0 +1,37 @@
+"""Word of the one long pause: the first use on a machine compiles, later ones read Numba's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from numba.core import event
+
+__all__ = ["compiling_told"]
+
+LINE = "compiling for this processor, some ten seconds; later runs need not"
+
+
+class _Once(event.Listener):
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say: Callable[[str], None] | None = say
+
+    def on_start(self, _: Any) -> None:
+        if self._say is not None:
+            say, self._say = self._say, None
+            say(LINE)
+
+    def on_end(self, _: Any) -> None:
+        pass
+
+
+@contextmanager
+def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
+    """While entered, `say` is given one line when something has to be compiled."""
+    listener, events = _Once(say), cast(Any, event)
+    events.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        events.unregister("numba:compile", listener)
