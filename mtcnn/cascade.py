@@ -35,7 +35,8 @@ __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 Picture = str | PathLike[str] | NDArray[Any]
 
 REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
-BATCH = 512  # crops at a time: what is cut from a crowd need not be held all at once
+BATCH = 64  # crops at a time, which then stay in the cache
+DEVICE_BATCH = 1024  # crops that go to a device at a time
 BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
 
 
@@ -143,7 +144,7 @@ class NetRefiner:
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
         """Logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4), in order."""
         run = crop_runner(self.net, self.device)
-        step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else BATCH
+        step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
         parts = [squares[at : at + step] for at in range(0, len(squares), step)]
         with_points = self.name == "onet"
         found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
@@ -152,8 +153,8 @@ class NetRefiner:
         return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if with_points else None
 
     def crops(self, image: NDArray[np.uint8], squares: NDArray[Any], size: int) -> NDArray[Any]:
-        """(N, size, size, 3), uint8 or float32 from 0 to 255, of squares (N, 4)."""
-        return cut(image, squares, size)
+        """float32 (N, size, size, 3), from 0 to 255, of squares (N, 4)."""
+        return cut(image, squares, size, exact=True)
 
 
 def _touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:

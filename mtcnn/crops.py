@@ -12,10 +12,11 @@ from .resample import resample_many
 __all__ = ["cut"]
 
 
-def cut(image: NDArray[np.uint8], boxes: NDArray[Any], size: int) -> NDArray[np.uint8]:
+def cut(image: NDArray[np.uint8], boxes: NDArray[Any], size: int, exact: bool = False) -> NDArray[Any]:
     """Cut boxes (N, 4) xyxy pixels out of image (H, W, 3) uint8 and scale each to (size, size).
 
-    Returns uint8 (N, size, size, 3). What lies outside the image is 0 before normalisation, as in `pad.m` of the MTCNN
-    authors' code. Boxes of no size or not finite give black crops.
+    Returns (N, size, size, 3), uint8 as crops are stored, or float32 from 0 to 255 where `exact`: at detection, for a
+    box that moves by a millionth of a pixel must not change what a net sees. What lies outside the image is 0 before
+    normalisation, as in `pad.m` of the MTCNN authors' code. Boxes of no size or not finite give black crops.
     """
-    return resample_many(image, boxes, size)
+    return resample_many(image, boxes, size, exact)

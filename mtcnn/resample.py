@@ -61,8 +61,10 @@ def _taps(step: float, limit: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, out: Array) -> None:
-    """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3)."""
+def _into(
+    image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, half: float, out: Array
+) -> None:
+    """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3); `half` is 0.5 where that has whole numbers."""
     height, width = image.shape[0], image.shape[1] // 3
     out_height, out_width = out.shape[0], out.shape[1] // 3
     step_y, step_x = (y2 - y1) / out_height, (x2 - x1) / out_width
@@ -77,22 +79,22 @@ def _into(image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside
         mix_row(image, rows[i], down[i], columns, across, row, line)
         target = out[i]
         for k in range(len(target)):
-            target[k] = np.uint8(line[k] + np.float32(0.5))
+            target[k] = line[k] + np.float32(half)
 
 
 @njit(cache=True, nogil=True)
-def _many(image: Array, boxes: Array, out: Array) -> None:
+def _many(image: Array, boxes: Array, half: float, out: Array) -> None:
     for n in range(len(boxes)):
         width, height = boxes[n, 2] - boxes[n, 0], boxes[n, 3] - boxes[n, 1]
         if 0.0 < width < np.inf and 0.0 < height < np.inf:
-            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, out[n])
+            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, half, out[n])
         else:
             out[n] = 0
 
 
 @njit(cache=True, nogil=True)
 def _whole(image: Array, out: Array) -> None:
-    _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, out)
+    _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, 0.5, out)
 
 
 def _rows(image: Array) -> Array:
@@ -106,11 +108,11 @@ def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     return out.reshape(height, width, 3)
 
 
-def resample_many(image: NDArray[np.uint8], boxes: Array, size: int) -> NDArray[np.uint8]:
-    """Boxes (N, 4) xyxy pixels, cut from image (H, W, 3) uint8: uint8 (N, size, size, 3).
+def resample_many(image: NDArray[np.uint8], boxes: Array, size: int, exact: bool = False) -> NDArray[Any]:
+    """Boxes (N, 4) xyxy pixels, cut from image (H, W, 3) uint8: (N, size, size, 3), uint8, or float32 where `exact`.
 
     Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
     """
-    out = np.empty((len(boxes), size, size * 3), np.uint8)
-    _many(_rows(image), np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), out)
+    out = np.empty((len(boxes), size, size * 3), np.float32 if exact else np.uint8)
+    _many(_rows(image), np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), 0.0 if exact else 0.5, out)
     return out.reshape(len(boxes), size, size, 3)

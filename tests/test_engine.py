@@ -224,6 +224,27 @@ def test_weights_are_packed_once_and_again_when_they_change() -> None:
     assert_near(changed(crops).offsets, run(crops).offsets + 2)
 
 
+@pytest.mark.parametrize("min_face", [20, 31.7])
+def test_whole_detections_are_those_of_torch(
+    photos: dict[str, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch, min_face: float
+) -> None:
+    """The packaged weights on photos of odd and even sizes, on one pixel, and on a strip that is too low for a face."""
+    images = [photo[odd:350, : 400 - odd] for odd, photo in enumerate(photos.values())]
+    images += [np.zeros((1, 1, 3), np.uint8), noise(20, 300, 3)]
+    detector = Detector(min_face=min_face, thresholds=(0.4, 0.1, 0.01))
+    fast = [detector.detect(image) for image in images]
+    monkeypatch.setattr("mtcnn.cascade.map_runner", TorchPNet)
+    monkeypatch.setattr("mtcnn.cascade.crop_runner", TorchRefiner)
+    slow = [detector.detect(image) for image in images]
+    assert sum(map(len, slow)) > 5
+    for found, expected in zip(fast, slow, strict=True):
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
+        assert found.landmarks is not None and expected.landmarks is not None
+        np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.05)
+
+
 # ---- tiles and threads
 
 

@@ -74,6 +74,17 @@ def test_crops_of_the_nets(size: int) -> None:
         assert_rounded(crop, plain_resample(image.tolist(), box, size, size, zero_outside=True))
 
 
+def test_exact_crops_are_the_same_before_rounding() -> None:
+    image = noise(40, 30)
+    boxes = np.array([[-7.3, 4.2, 21.9, 33.4], [10.5, 10.5, 14.25, 14.25], [5, 5, 5, 9]])
+    exact = cut(image, boxes, 12, exact=True)
+    assert exact.dtype == np.float32
+    for crop, box in zip(exact[:2], boxes.tolist(), strict=False):
+        expected = plain_resample(image.tolist(), box, 12, 12, zero_outside=True)
+        np.testing.assert_allclose(crop, expected, atol=1e-3)
+    np.testing.assert_array_equal(cut(image, boxes, 12), (exact + np.float32(0.5)).astype(np.uint8))
+
+
 # ---- by hand, and against OpenCV
 
 
