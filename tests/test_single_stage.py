@@ -172,6 +172,20 @@ def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
     assert not set(drawn) & set(pool.held.tolist())
 
 
+def test_points_that_cannot_be_right_are_on_no_page(photos: Path) -> None:
+    """All in one place, as in some rows of the landmark sets; and faces to be ignored."""
+    points = RECORDS[1].landmarks.copy()
+    assert len(points) >= 2
+    points[0] = points[0].mean(axis=0)
+    changed = [*RECORDS[:1], replace(RECORDS[1], landmarks=points), *RECORDS[2:]]
+    ignored = [*RECORDS[:1], replace(RECORDS[1], ignore=np.ones(len(points), bool)), *RECORDS[2:]]
+    net = new_net(RETINAFACE)
+    whole, fewer, none = (ScenePool(Photos(photos, each), RETINAFACE, net) for each in (RECORDS, changed, ignored))
+    assert len(fewer.faces) == len(whole.faces) - 1
+    assert [1, 0] not in fewer.faces.tolist()
+    assert len(none.faces) == len(whole.faces) - len(points)
+
+
 def test_no_image_with_all_its_faces_labelled(photos: Path, tmp_path: Path) -> None:
     partly = [ImageRecord(record.path, record.boxes, record.landmarks, complete=False) for record in RECORDS]
     with pytest.raises(DataError, match="no image with all its faces labelled"):
