@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from .errors import MtcnnError
 
-__all__ = ["run_ordered"]
+__all__ = ["end_with_parent", "run_ordered"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,12 +26,20 @@ Result = TypeVar("Result")
 _work: Callable[[Any], Any] | None = None
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work forever."""
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, killed or not. In the main process this does nothing.
+
+    A worker whose parent was killed would otherwise wait for work forever, or go on with work that nobody wants.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent is None:
+        return
+
+    def watch() -> None:
         wait([parent.sentinel])
         os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _start(work: Callable[[Any], Any]) -> None:
@@ -40,7 +48,7 @@ def _start(work: Callable[[Any], Any]) -> None:
     # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
     # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
 def _call(item: Any) -> Any:

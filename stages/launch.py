@@ -19,6 +19,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from mtcnn.checkpoint import read
 from mtcnn.errors import MtcnnError
+from mtcnn.workers import end_with_parent
 from prepare.store import CropStore
 
 from .batches import CropPool
@@ -135,6 +136,8 @@ def _train(job: Job) -> None:
 
 
 def _ranked(rank: int, job: Job, processes: int, folder: str) -> None:
+    # torch sends SIGINT when the parent is gone, which a process that was started in the background ignores.
+    end_with_parent()
     _join(job.device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     try:
         _train(job)

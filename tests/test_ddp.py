@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from small import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
+from small import RECIPES, environment, is_alive, mtcnn, random_crops, write_crops, write_recipes
 from torch.multiprocessing.spawn import spawn
 
 from mtcnn.checkpoint import read
@@ -120,3 +123,46 @@ def test_torchrun_on_the_real_command(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert ": making " not in again.stderr
     assert "(was fresh)" in again.stdout
+
+
+class WaitingJob:
+    """Notes the number of its process, then trains for ever."""
+
+    device = "cpu"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def train(self) -> None:
+        Path(self.folder, f"pid-{os.getpid()}").touch()
+        time.sleep(600)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """Also when SIGINT, by which torch tells them, is ignored, as by all that a shell script runs in the background."""
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from stages.launch import launch; from test_ddp import WaitingJob\n"
+        f"if __name__ == '__main__': launch(WaitingJob({str(tmp_path)!r}), 2)"
+    )
+    (tmp_path / "program.py").write_text(program)
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent)])
+    parent = subprocess.Popen([sys.executable, tmp_path / "program.py"], env={**os.environ, "PYTHONPATH": path})
+    try:
+        end = time.monotonic() + 120
+        while len(list(tmp_path.glob("pid-*"))) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    pids = [int(note.name.removeprefix("pid-")) for note in tmp_path.glob("pid-*")]
+    assert len(pids) == 2
+    end = time.monotonic() + 20
+    while any(map(is_alive, pids)) and time.monotonic() < end:
+        time.sleep(0.02)
+    left = [pid for pid in pids if is_alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == []
