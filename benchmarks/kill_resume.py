@@ -1,6 +1,6 @@
 """Does work that is killed end as if it had not been? SIGKILL at random moments, then the same command until done.
 
-    python benchmarks/kill_resume.py [--rounds 20] [--seed 0] [--folder FOLDER]
+    python benchmarks/kill_resume.py [--rounds 20] [--only TEXT] [--seed 0] [--folder FOLDER]
 
 For each of four kinds of work on drawn faces (sampling crops, mining, training in one process, training in two) an
 unbroken run is made first. A round is a fresh work folder, one to three kills, each at a random moment between the
@@ -133,12 +133,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, help="of each kind of work")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="only kinds of work whose name holds this text")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     given = parser.parse_args()
     chance, failed = random.Random(given.seed), 0
     print("| work | seconds unbroken | kills | of the main process alone | equal |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        for number, job in enumerate(WORKS):
+        for number, job in enumerate(work for work in WORKS if given.only in work.name):
             base, expected, work = (Path(folder) / f"{number}-{name}" for name in ("base", "expected", "work"))
             first, seconds = unbroken(job, base, expected)
             kills, alone, equal = 0, 0, 0
