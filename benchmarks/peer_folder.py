@@ -17,7 +17,7 @@ from typing import Any
 
 from peer_packages import Settings
 from peer_process import PeerProcess
-from peers import DROP_IN, OURS, PEERS
+from peers import DROP_IN, OURS, PEERS, RETINAFACE
 from tqdm import tqdm
 
 from mtcnn.metrics.tables import markdown_table
@@ -38,7 +38,7 @@ def measure(
         (folder / f"{number:04}{photo.suffix}").symlink_to(photo.resolve())
     own = [_command(folder, settings[OURS], cores)[0] for _ in range(2)][1:]  # the first fills the system's caches
     rows = {}
-    for name in tqdm([name for name in settings if name not in (OURS, DROP_IN)], "folder", disable=None):
+    for name in tqdm([name for name in settings if name not in (OURS, DROP_IN, RETINAFACE)], "folder", disable=None):
         start = time.perf_counter()
         with PeerProcess(name, settings[name], cores) as process:
             process.ask("folder", photos=[str(path) for path in sorted(folder.iterdir())])

