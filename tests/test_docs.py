@@ -27,6 +27,8 @@ from foreign_detectors import retinaface_state, saved
 from layouts import lay_out
 
 from cli import main
+from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.proposers import PROPOSERS
 from prepare.sources import remember_sources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +119,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
     made = lay_out(tmp_path_factory.mktemp("docs"))
     for name in ("work", "old"):
         shutil.copytree(random_models, made / name)
+    narrow: Any = PROPOSERS["retinaface"](0.125)
+    write(
+        weights_path(made / "work", "retinaface"), Checkpoint("retinaface", narrow.state_dict(), scaling=narrow.scaling)
+    )
     for net in ("pnet", "rnet", "onet"):
         (made / f"{net}.pt").write_bytes(facenet(net))
     (made / "mobilenet0.25_Final.pth").write_bytes(saved(retinaface_state()))
