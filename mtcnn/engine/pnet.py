@@ -1,6 +1,6 @@
 """PNet over a level of the pyramid, in bands of rows whose activations stay in the processor's cache.
 
-Only the logits of all cells are kept; offsets are computed for the cells that pass, which are few.
+Offsets are computed only for the cells that pass, which are few; of the others nothing is kept.
 """
 
 from __future__ import annotations
