@@ -83,26 +83,23 @@ def _ours(given: Settings) -> Any:
     return import_module("mtcnn")
 
 
-def ours(given: Settings) -> Package:
-    package = _ours(given)
-    detector = package.Detector(given.models, given.min_face, given.scale_factor, given.thresholds)
+def _detects(package: Any, **settings: Any) -> Package:
+    detector = package.Detector(**settings)
 
     def find(image: Array) -> Found:
         faces = detector.detect(image)
         return faces.boxes, faces.scores, faces.landmarks
 
     return Package(find, package.read_image)
+
+
+def ours(given: Settings) -> Package:
+    pyramid = {"min_face": given.min_face, "scale_factor": given.scale_factor}
+    return _detects(_ours(given), models=given.models, thresholds=given.thresholds, **pyramid)
 
 
 def ours_in_one_stage(given: Settings) -> Package:
-    package = _ours(given)
-    detector = package.Detector(thresholds=(given.least, 0, 0), stage1="retinaface", engine="onnx")
-
-    def find(image: Array) -> Found:
-        faces = detector.detect(image)
-        return faces.boxes, faces.scores, faces.landmarks
-
-    return Package(find, package.read_image)
+    return _detects(_ours(given), thresholds=(given.least, 0, 0), stage1="retinaface", engine="onnx")
 
 
 def ours_for_theirs(given: Settings) -> Package:
