@@ -10,7 +10,7 @@ from numba.core import event
 
 __all__ = ["compiling_told"]
 
-LINE = "compiling for this processor, some ten seconds; later runs need not"
+LINE = "compiling for this processor, some twenty seconds; later runs need not"
 
 
 class _Once(event.Listener):
