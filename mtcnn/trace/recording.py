@@ -39,7 +39,7 @@ class StageTrace:
         if seen is not None:
             counts |= {"seen": len(seen.scores)}
             counts |= {f"after {step.name}": int(step.kept.sum()) for step in seen.steps}
-        counts |= {"found": len(self.found), "ms": round(self.ms, 2), "kept": self.found.to_dicts()}
+        counts |= {"found": len(self.found), "ms": self.ms, "kept": self.found.to_dicts()}
         if seen is not None and seen.pyramid:
             counts["levels"] = _by_level(seen)
         return counts
@@ -86,7 +86,7 @@ def record(detector: Detector, image: NDArray[np.uint8], faces: Faces | None = N
 def _timed(stage: Callable[..., Faces], *arguments: Any) -> tuple[Faces, float]:
     start = time.perf_counter()
     faces = stage(*arguments)
-    return faces, 1000 * (time.perf_counter() - start)
+    return faces, round(1000 * (time.perf_counter() - start), 2)  # the same figure wherever it is told
 
 
 def _name(stage: object) -> str:
