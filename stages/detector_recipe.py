@@ -25,7 +25,7 @@ class DetectorSettings:
     clip              largest norm of the gradient.
     ema               decay of the moving average of the weights, which is what is kept.
     held              percent of the images that are kept to judge by.
-    mixed             on a GPU, convolutions in bfloat16, which it does several times faster.
+    mixed             convolutions in bfloat16 on a GPU, or a processor that has it: several times faster.
     seed              of weights, order and augmentation.
     """
 

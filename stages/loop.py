@@ -103,13 +103,19 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, quiet: bool)
     label = f"{run.name} {epoch + 1}/{settings.epochs}"
     bar = tqdm(batches, total=settings.steps, desc=label, unit="step", leave=False, disable=quiet or rank > 0)
     for i, (x, targets) in enumerate(bar):
-        losses = multitask_loss(model(x.to(run.device)), Targets(*(t.to(run.device) for t in targets)), settings)
+        with run.precision():
+            output: NetOutput = model(x.to(run.device))
+        losses = multitask_loss(_float32(output), Targets(*(t.to(run.device) for t in targets)), settings)
         run.advance(losses.total, epoch * settings.steps + i)
         sums += torch.stack([loss.detach().cpu() for loss in losses])
         if i % 20 == 19:
             bar.set_postfix(loss=f"{float(sums[0]) / (i + 1):.4f}", refresh=False)
     means = (sums / settings.steps).tolist()
     return {f"train_{name}": round(v, 6) for name, v in zip(("total", "face", "box", "landmark"), means, strict=True)}
+
+
+def _float32(output: NetOutput) -> NetOutput:
+    return NetOutput(*(None if part is None else part.float() for part in output))
 
 
 def _held_part(pool: CropPool) -> list[CropBatch]:

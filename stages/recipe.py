@@ -65,6 +65,7 @@ class TrainSettings:
     blur              share of crops that are halved in size and enlarged again.
     recall            after training the face bias is moved so that this share of held faces scores 0.5 or more; 0 for
                       no change. Training on hard examples makes all scores low; this puts them back in place.
+    mixed             convolutions in bfloat16 on a GPU, or a processor that has it: several times faster.
     seed              of weights, order and augmentation.
     """
 
@@ -83,6 +84,7 @@ class TrainSettings:
     colour: float = 0.3
     blur: float = 0.0
     recall: float = 0.0
+    mixed: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -116,8 +116,7 @@ def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targ
     layout: Layout = run.module.layout
     maps = map_sizes(x.shape[2], x.shape[3], layout)
     levels = [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, layout, strict=True)]
-    mixed = run.settings.mixed and run.device != "cpu"
-    with torch.autocast(run.device.partition(":")[0], torch.bfloat16, enabled=mixed):
+    with run.precision():
         output: ProposerOutput = model(x.to(run.device))
     points = output.landmark_codes
     output = ProposerOutput(

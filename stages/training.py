@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -30,11 +31,18 @@ class Schedule(Protocol):
     def warmup(self) -> int: ...
     @property
     def ema(self) -> float: ...
+    @property
+    def mixed(self) -> bool: ...
 
 
 def world() -> tuple[int, int]:
     """Number of this process and how many train together."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def _processor_has_bfloat16() -> bool:
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # which of them exist depends on torch's version
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def learning_rate(step: int, settings: Schedule) -> float:
@@ -71,6 +79,13 @@ class Training(Generic[S]):
         """The net to call in training. With several processes, gradients are averaged over them after each backward
         pass; without others it is the net itself."""
         return nn.parallel.DistributedDataParallel(self.module) if world()[1] > 1 else self.module
+
+    def precision(self) -> AbstractContextManager[None]:
+        """The arithmetic of a step's forward pass: within it convolutions run in bfloat16 where `mixed` is set and the
+        device multiplies in it. On processors that do not, torch would imitate it, slower than float32."""
+        kind = torch.device(self.device).type
+        helps = kind != "cpu" or _processor_has_bfloat16()
+        return torch.autocast(kind, torch.bfloat16, enabled=self.settings.mixed and helps)
 
     def save(self, path: Path, key: str) -> None:
         """Write the checkpoint, so that a kill leaves the old one or the new one."""
