@@ -23,6 +23,7 @@ from mtcnn.errors import DataError, TrainingError
 from mtcnn.nets import to_input
 from prepare.labels import Kind
 from prepare.store import CropStore
+from stages import training
 from stages.launch import TrainJob, launch
 from stages.recipe import Mix, TrainSettings
 from stages.training import learning_rate
@@ -132,6 +133,7 @@ def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -
 
 PROGRAM = """
 import pickle, sys
+from stages import training
 from stages.launch import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
@@ -204,6 +206,24 @@ def test_missing_crops(crops: Path, tmp_path: Path) -> None:
         launch(job(crops, tmp_path, replace(PNET, mix=Mix(landmark=1))))
     with pytest.raises(DataError, match="no crops at"):
         launch(job(tmp_path / "nothing", tmp_path))
+
+
+def test_mixed_precision(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = replace(PNET, epochs=1, steps=10)
+    mixed = replace(exact, mixed=True)
+
+    def weights(name: str, settings: TrainSettings, bfloat16: bool) -> Path:
+        monkeypatch.setattr(training, "_processor_has_bfloat16", lambda: bfloat16)  # any processor can imitate it
+        launch(job(crops, tmp_path / name, settings))
+        return tmp_path / name / "weights-pnet.pt"
+
+    plain = weights("exact", exact, True)
+    assert_same_weights(plain, weights("without", mixed, False))
+    whole = weights("mixed", mixed, True)
+    assert all(value.dtype == torch.float32 for value in read(whole).state.values())
+    assert any(not torch.equal(value, read(plain).state[name]) for name, value in read(whole).state.items())
+    losses = [metrics(path.parent)[-1]["train_total"] for path in (plain, whole)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
 
 
 def test_no_held_images(tmp_path: Path) -> None:
