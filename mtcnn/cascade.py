@@ -6,7 +6,6 @@ stay real numbers throughout; nothing is truncated to whole pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ from .nets import SIZES
 from .nms import nms
 from .proposers import PROPOSERS, proposer_named
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
+from .scoring import logit, scoring_of, sigmoid
 from .types import Faces, ImageSize, Proposer, Refiner
 
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
@@ -38,17 +38,6 @@ REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
 BATCH = 64  # crops at a time, which then stay in the cache
 DEVICE_BATCH = 1024  # crops that go to a device at a time
 BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
-
-
-def _logit(probability: float) -> float:
-    """The logit at which a sigmoid reaches `probability`, so that maps need no sigmoid to be thresholded."""
-    if probability <= 0:
-        return -math.inf
-    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
-
-
-def _sigmoid(logits: NDArray[Any]) -> NDArray[np.float32]:
-    return (1 / (1 + np.exp(-np.asarray(logits, np.float64)))).astype(np.float32)
 
 
 @dataclass
@@ -73,7 +62,7 @@ class PNetProposer:
             return Faces.empty()
         boxes, logits, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
         kept = nms(boxes, logits, 0.7)
-        return Faces(box.decode_offsets(boxes[kept], offsets[kept]), _sigmoid(logits[kept]))
+        return Faces(box.decode_offsets(boxes[kept], offsets[kept]), sigmoid(logits[kept]))
 
     def cells(self, level: NDArray[Any], least: float, rows: slice = slice(None)) -> Cells:
         """The cells of level (H, W, 3) whose logit reaches `least`, in these rows of the map, row by row."""
@@ -82,7 +71,7 @@ class PNetProposer:
 
     def _looked(self, image: NDArray[np.uint8]) -> Iterator[tuple[Level, Cells]]:
         """The levels of the pyramid, and their cells that pass."""
-        least = _logit(self.threshold)
+        least = logit(self.threshold)  # maps need no sigmoid to be thresholded
         sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
         run = map_runner(self.net, self.device)
         if isinstance(run, TorchPNet) and self.device != "cpu" and sizes:
@@ -120,29 +109,38 @@ class NetRefiner:
 
     RNet: NMS at IoU 0.7, then the boxes move by their offsets. ONet: landmarks on the square, the boxes move, then NMS
     at 0.7 over the smaller area, which removes a box inside another.
+
+    Scores are those of the net's `scoring`, which may count the scores given; `behind_detector` says that a
+    single-stage detector began the cascade, and not PNet.
     """
 
     net: nn.Module
     name: str
     threshold: float = 0.7
     device: str = "cpu"
+    behind_detector: bool = False
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The faces that stay, by falling score; with landmarks if the net has them."""
         squares = box.square(faces.boxes.astype(np.float64))
         inside = _touches(squares, image.shape[0], image.shape[1])
         squares = squares[inside]
-        logits, offsets, points = self.raw(image, squares)
-        chosen = np.flatnonzero(logits > _logit(self.threshold))
+        own, offsets, points = self.raw(image, squares)
+        logits = self.fused(own, faces.scores[inside])
+        chosen = np.flatnonzero(logits > logit(self.threshold))
         squares, offsets, scores = squares[chosen], offsets[chosen], logits[chosen]
         landmarks = None if points is None else box.decode_landmarks(squares, points[chosen])
         moved = box.decode_offsets(squares, offsets)
         kept = nms(squares, scores, 0.7) if points is None else nms(moved, scores, 0.7, overlap="ios")
-        found = Faces(moved, _sigmoid(scores), landmarks)
+        found = Faces(moved, sigmoid(scores), landmarks)
         return found[kept]
 
+    def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+        """Logits (N,) of the scores, of the net's own logits (N,) and the scores (N,) of the stage before."""
+        return scoring_of(self.net).fused(own, given, self.behind_detector)
+
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """Logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4), in order."""
+        """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""
         run = crop_runner(self.net, self.device)
         step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
         parts = [squares[at : at + step] for at in range(0, len(squares), step)]
@@ -210,7 +208,7 @@ class Detector:
         else:
             self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine or "torch")
         self.refiners: list[Refiner] = [
-            NetRefiner(net(name), name, least, device)
+            NetRefiner(net(name), name, least, device, behind_detector=stage1 != "pnet")
             for name, least in zip(REFINED[refine], thresholds[1:], strict=False)
         ]
 

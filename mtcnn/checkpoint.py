@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .errors import CheckpointError, MtcnnError
 from .nets import NETS, SCALING, SIZES, Scaling
+from .scoring import Scoring
 
 __all__ = ["Checkpoint", "load_net", "packaged_weights", "read", "weights_path", "write"]
 
@@ -33,6 +34,7 @@ class Checkpoint:
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
     figures  what was measured on the held part, for the model card.
+    scoring  how RNet's and ONet's score comes about; files without it have the default.
     """
 
     net: str
@@ -42,6 +44,7 @@ class Checkpoint:
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
+    scoring: Scoring = field(default_factory=Scoring)
 
 
 def weights_path(models: Path, net: str) -> Path:
@@ -66,6 +69,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.state.items()}
     body = {"format": FORMAT, **vars(checkpoint), "state": state, "scaling": list(checkpoint.scaling)}
+    body["scoring"] = asdict(checkpoint.scoring)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         torch.save(body, draft)
@@ -97,7 +101,11 @@ def read(path: Path) -> Checkpoint:
     if missing or not isinstance(known["state"], dict):
         raise CheckpointError(f"{path} lacks {', '.join(sorted(missing)) or 'a table of weights'}; {_EXPECTED}")
     scaling = tuple(tuple(part) if isinstance(part, list | tuple) else part for part in known["scaling"])
-    return Checkpoint(**{**known, "scaling": scaling})
+    try:
+        scoring = Scoring(**known.get("scoring", {}))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} has no scoring that is known here: {error}; update mtcnn") from error
+    return Checkpoint(**{**known, "scaling": scaling, "scoring": scoring})
 
 
 def _build(net: str, state: Mapping[str, Tensor], path: Path) -> nn.Module:
@@ -136,6 +144,7 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     if found.colour == "bgr":
         kernel = next(module.parameters()).data  # (out, colour, 3, 3)
         kernel.copy_(kernel.flip(1))
+    module.scoring = found.scoring  # type: ignore[assignment]  # torch declares tensors and modules alone
     try:
         return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
     except (RuntimeError, AssertionError) as error:  # an unknown name, or a build without it

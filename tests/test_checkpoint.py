@@ -18,6 +18,7 @@ from torch import Tensor
 from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.nets import NETS, SIZES
+from mtcnn.scoring import Scoring, scoring_of
 
 
 def weights(net: str = "pnet", seed: int = 0) -> dict[str, Tensor]:
@@ -37,13 +38,15 @@ def good(tmp_path: Path) -> Path:
 def test_round_trip(tmp_path: Path, net: str) -> None:
     path = weights_path(tmp_path / "new folder", net)
     recipe = {"epochs": 3, "rates": [0.1, 0.2], "flip": True, "name": "größe", "none": None}
-    written = Checkpoint(net, weights(net), recipe=recipe, recipe_hash="abc", figures={"recall": 0.97})
+    scoring = Scoring(0.5, 1.5, 2)
+    written = Checkpoint(net, weights(net), recipe=recipe, recipe_hash="abc", figures={"recall": 0.97}, scoring=scoring)
     write(path, written)
     found = read(path)
     assert found.state.keys() == written.state.keys()
     assert all(torch.equal(found.state[name], written.state[name]) for name in found.state)
     assert {**asdict(found), "state": 0} == {**asdict(written), "state": 0}
     module = load_net(path, net)
+    assert scoring_of(module) == found.scoring == scoring
     assert not module.training
     assert all(torch.equal(value, written.state[name]) for name, value in module.state_dict().items())
     assert os.listdir(path.parent) == [path.name]
@@ -134,6 +137,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing layers, bgr": (saved(state={}, colour="bgr"), "does not fit pnet: .*Missing"),
     "no tensors": (saved(state=dict.fromkeys(weights(), "x")), "does not fit pnet"),
     "other scaling": (saved(scaling=[0.0, 255.0]), r"scaled by \(0.0, 255.0\); expected .*\(127.5, 128.0\)"),
+    "unknown scoring": (saved(scoring={"after": 1.0}), "has no scoring that is known here: .*'after'; update mtcnn"),
+    "senseless scoring": (saved(scoring={"temperature": 0.0}), "temperature is 0.0; expected a finite number above 0"),
+    "scoring that is no table": (saved(scoring=[1]), "has no scoring that is known here"),
     "other colours": (saved(colour="hsv"), "wants hsv .*; expected rgb or bgr"),
 }
 

@@ -7,7 +7,7 @@ for real nets is tested with the packaged weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mtcnn import boxes as box
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer
+from mtcnn.scoring import Scoring
 from mtcnn.trace import Trace, Verdict, judge, record
 from mtcnn.types import Faces, NetOutput
 from prepare.synthetic import draw_scene
@@ -127,10 +128,13 @@ def assert_same(one: Faces, other: Faces) -> None:
     assert np.array_equal(one.landmarks, other.landmarks)
 
 
+@pytest.mark.parametrize("scoring", [Scoring(), Scoring(before=0.8, temperature=1.5)])
 @pytest.mark.parametrize("index", [0, 5])
-def test_the_inside_of_the_stages_leads_to_what_they_return(index: int) -> None:
+def test_the_inside_of_the_stages_leads_to_what_they_return(index: int, scoring: Scoring) -> None:
     """With the packaged weights: what is laid open is the stage's own work, and nothing about detection changes."""
     detector, image = Detector(), draw_scene(0, index)[0]
+    for refiner in detector.refiners:
+        cast(Any, refiner).net.scoring = scoring
     before = detector.detect(image)
     trace = record(detector, image)
     assert len(before) >= 2
@@ -181,6 +185,17 @@ def test_counts_by_level_add_up(detector: Detector, scene: RGB) -> None:
     sizes = [(level["cell"], level["height"], level["width"]) for level in pnet["levels"]]
     assert sizes == [(40, 36, 54), (80, 18, 27)]
     assert pnet["levels"][0]["seen"] == 13 * 22  # cells of 12 pixels, each 2 from the next
+
+
+def test_verdicts_tell_the_score_that_counts(detector: Detector, scene: RGB) -> None:
+    """The gray square's logit is 1.33 in each stage; ONet's score takes half of RNet's as well, or is cooled."""
+    for scoring, fused in ((Scoring(before=0.5), 1.5 * 1.33), (Scoring(temperature=4), 1.33 / 4)):
+        last = cast(Any, detector.refiners[1])
+        last.net.scoring, last.threshold = scoring, 0.99
+        verdict = lost(record(detector, scene), GRAY)
+        assert verdict.lost_by == "onet"
+        assert verdict.score == pytest.approx(1 / (1 + np.exp(-fused)), abs=0.01)
+        assert verdict.why == f"below the threshold 0.99: best score {verdict.score:.2f}"
 
 
 # ---- found, and lost by a threshold

@@ -6,13 +6,13 @@ Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD fo
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..nms import nms
+from ..scoring import logit, sigmoid
 from ..types import Faces
 from .anchors import anchors, decode_box_codes, decode_landmark_codes
 from .blocks import MEAN_COLOUR
@@ -21,12 +21,6 @@ from .runtimes import AnchorValues, Runtime
 __all__ = ["AnchorProposer", "select"]
 
 _anchors = functools.lru_cache(maxsize=8)(anchors)
-
-
-def _logit(probability: float) -> float:
-    if probability <= 0:
-        return -math.inf
-    return math.inf if probability >= 1 else math.log(probability / (1 - probability))
 
 
 @dataclass
@@ -79,11 +73,10 @@ def select(
     Of the boxes with at least `threshold` the `most` best go through NMS at IoU `overlap`; at most `kept` come out.
     """
     logits = values.face_logits
-    rows = np.flatnonzero(logits >= _logit(threshold))
+    rows = np.flatnonzero(logits >= logit(threshold))
     rows = rows[np.argsort(-logits[rows], kind="stable")[:most]]
     boxes = decode_box_codes(anchor[rows], values.box_codes[rows])
     chosen = nms(boxes, logits[rows], overlap, limit=kept)
     rows = rows[chosen]
-    scores = (1 / (1 + np.exp(-logits[rows].astype(np.float64)))).astype(np.float32)
-    codes = values.landmark_codes
+    scores, codes = sigmoid(logits[rows]), values.landmark_codes
     return Faces(boxes[chosen], scores, None if codes is None else decode_landmark_codes(anchor[rows], codes[rows]))

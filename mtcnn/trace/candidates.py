@@ -18,6 +18,7 @@ from .. import boxes as box
 from ..cascade import NetRefiner, PNetProposer
 from ..nms import nms
 from ..pyramid import CELL, STRIDE, Level, levels
+from ..scoring import logit, sigmoid
 from ..types import Faces
 
 __all__ = ["Candidates", "PyramidLevel", "Step", "look"]
@@ -59,7 +60,8 @@ class Candidates:
 
     boxes   float64 (N, 4): cells of PNet's map, or squares around the faces that a refiner was given; image pixels.
     given   (N, 4): those faces themselves, of which a square may be much larger; the cells again for PNet.
-    scores  float64 (N,).    moved  (N, 4): where the net's offsets put them.
+    scores  float64 (N,), as the stage gives them: a refiner's may count what it was given.
+    moved   (N, 4): where the net's offsets put them.
     steps   the sieves, in order.
     level   int (N,), index into `pyramid`; empty for refiners, which have none.
     """
@@ -80,16 +82,6 @@ def look(stage: object, image: NDArray[np.uint8], faces: Faces) -> Candidates | 
     return _look_refiner(stage, image, faces) if type(stage) is NetRefiner else None
 
 
-def _logit(threshold: float) -> float:
-    """The logit of a threshold, infinite at 0 and 1."""
-    with np.errstate(divide="ignore"):
-        return float(np.log(threshold) - np.log1p(-threshold))
-
-
-def _sigmoid(logits: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-np.asarray(logits, np.float64))))
-
-
 def _mask(count: int, index: Array) -> Mask:
     kept = np.zeros(count, bool)
     kept[index] = True
@@ -108,7 +100,7 @@ def _look_pnet(stage: PNetProposer, image: NDArray[np.uint8]) -> Candidates:
     small, cells, logits, offsets = (np.concatenate(values) for values in zip(*parts, strict=True))
     number = np.repeat(np.arange(len(parts)), [len(part[2]) for part in parts])
     steps = _pnet_steps(stage, small, cells, logits, number)
-    return Candidates(cells, cells, _sigmoid(logits), box.decode_offsets(cells, offsets), steps, number, pyramid)
+    return Candidates(cells, cells, sigmoid(logits), box.decode_offsets(cells, offsets), steps, number, pyramid)
 
 
 def _cells(stage: PNetProposer, level: Level) -> tuple[Array, Array, Array, Array]:
@@ -120,7 +112,7 @@ def _cells(stage: PNetProposer, level: Level) -> tuple[Array, Array, Array, Arra
 
 
 def _pnet_steps(stage: PNetProposer, small: Array, cells: Array, logits: Array, number: Array) -> tuple[Step, ...]:
-    above = np.asarray(logits >= _logit(stage.threshold))
+    above = np.asarray(logits >= logit(stage.threshold))
     inside: list[Array] = []
     for level in range(int(number.max()) + 1):
         index = np.flatnonzero(above & (number == level))
@@ -137,9 +129,10 @@ def _pnet_steps(stage: PNetProposer, small: Array, cells: Array, logits: Array, 
 def _look_refiner(stage: NetRefiner, image: NDArray[np.uint8], faces: Faces) -> Candidates:
     squares = box.square(faces.boxes.astype(np.float64))
     touching = np.asarray(box.areas(box.clip(squares, *image.shape[:2])) > 0)
-    logits, offsets, points = stage.raw(image, squares)
+    own, offsets, points = stage.raw(image, squares)
+    logits = stage.fused(own, faces.scores)
     moved = box.decode_offsets(squares, offsets)
-    above = touching & (logits > _logit(stage.threshold))
+    above = touching & (logits > logit(stage.threshold))
     index, last = np.flatnonzero(above), points is not None
     places = moved if last else squares
     best = index[nms(places[index], logits[index], 0.7, overlap="ios" if last else "iou")]
@@ -148,4 +141,4 @@ def _look_refiner(stage: NetRefiner, image: NDArray[np.uint8], faces: Faces) -> 
         Step("threshold", above, stage.threshold),
         Step("NMS", _mask(len(squares), best), 0.7, places, smaller=last),
     )
-    return Candidates(squares, faces.boxes, _sigmoid(logits), moved, steps)
+    return Candidates(squares, faces.boxes, sigmoid(logits), moved, steps)
