@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mtcnn.errors import DataError
 
-from .readers import read_source
+from .readers import read_source, split_source
 from .records import ImageRecord
 
 __all__ = ["read_sources", "remember_sources", "remembered_sources"]
@@ -21,12 +21,11 @@ SHOWN = 5  # problems of labels printed one by one
 
 def _absolute(spec: str) -> str:
     """`spec` with its paths made absolute, so that it means the same from another folder."""
-    if Path(spec).expanduser().is_dir():
-        return str(Path(spec).expanduser().resolve())
-    name, colon, rest = spec.partition(":")
-    if not colon or name == "synthetic":
+    name, *paths = split_source(spec)
+    if name == "synthetic":
         return spec
-    return ":".join([name, *(str(Path(part).expanduser().resolve()) for part in rest.split(":"))])
+    resolved = [str(Path(path).expanduser().resolve()) for path in paths if path]
+    return ":".join([name, *resolved] if name else resolved)
 
 
 def remember_sources(work: Path, specs: Sequence[str]) -> None:

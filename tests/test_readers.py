@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mtcnn.errors import DataError
 from mtcnn.images import SUFFIXES
-from prepare.readers import READERS, fddb, negatives, points, read_source, retinaface, voc, wider
+from prepare.readers import READERS, fddb, negatives, points, read_source, retinaface, split_source, voc, wider
 from prepare.records import ImageRecord, Problem
 
 Reading = tuple[list[ImageRecord], list[Problem]]
@@ -388,8 +388,38 @@ class TestReadSource:
         assert [record.path.name for record in read_source("synthetic:2", seed=4)[0]] == ["4-000000", "4-000001"]
 
     @pytest.mark.parametrize(
+        ("spec", "anywhere", "on_windows"),
+        [
+            ("wider:x.txt", ("wider", "x.txt", ""), None),
+            ("wider:/d/x.txt:~/i", ("wider", "/d/x.txt", "~/i"), None),
+            ("wider:x.txt:a:b", ("wider", "x.txt", "a:b"), None),
+            ("wider:", ("wider", "", ""), None),
+            ("no-such-folder", ("", "no-such-folder", ""), None),
+            (":x", ("", ":x", ""), None),
+            ("w:x.txt:i", ("w", "x.txt", "i"), None),
+            (r"wider:C:\d\x.txt", ("wider", "C", r"\d\x.txt"), ("wider", r"C:\d\x.txt", "")),
+            (r"wider:C:\d\x.txt:D:\i", ("wider", "C", r"\d\x.txt:D:\i"), ("wider", r"C:\d\x.txt", r"D:\i")),
+            ("voc:c:/d", ("voc", "c", "/d"), ("voc", "c:/d", "")),
+            ("voc:d:D:/i", ("voc", "d", "D:/i"), None),
+            (r"C:\none", ("C", r"\none", ""), ("", r"C:\none", "")),
+        ],
+    )
+    def test_a_colon_behind_a_drive_parts_nothing(
+        self, spec: str, anywhere: tuple[str, ...], on_windows: tuple[str, ...] | None
+    ) -> None:
+        assert split_source(spec, drives=False) == anywhere
+        assert split_source(spec, drives=True) == (on_windows or anywhere)
+
+    def test_a_folder_with_a_colon_in_its_name(self, tmp_path: Path) -> None:
+        touch(tmp_path / "wider:x", "negatives/n.jpg")
+        spec = str(tmp_path / "wider:x")
+        assert split_source(spec) == ("", spec, "")
+        assert [record.path.name for record in read_source(spec)[0]] == ["n.jpg"]
+
+    @pytest.mark.parametrize(
         ("spec", "why"),
         [
+            ("synthetic:1:2", "'1:2' is not a number of scenes"),
             ("coco:x.json", f"unknown format 'coco'; expected one of {', '.join(sorted([*READERS, 'synthetic']))}"),
             ("wider:", "no path after the format"),
             ("synthetic:many", "'many' is not a number of scenes"),

@@ -6,6 +6,8 @@ folder that is missing as a whole raises DataError. No reader opens an image.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from .. import synthetic
 from ..records import ImageRecord, Problem
 from . import fddb, negatives, points, retinaface, voc, wider
 
-__all__ = ["READERS", "read_source"]
+__all__ = ["READERS", "read_source", "split_source"]
 
 Reading = tuple[list[ImageRecord], list[Problem]]
 
@@ -38,6 +40,18 @@ FOLDER_LAYOUT = (
 )
 
 
+def split_source(spec: str, drives: bool = os.name == "nt") -> tuple[str, str, str]:
+    """FORMAT, PATH and IMAGES of `FORMAT:PATH[:IMAGES]`, IMAGES empty where not given; or "", the folder and "".
+
+    drives  whether a path may begin with the letter of a drive, as in C:\\data: then that colon parts nothing.
+    """
+    if Path(spec).expanduser().is_dir():
+        return "", spec, ""
+    drive = r"[A-Za-z]:(?=[\\/])" if drives else "(?!)"
+    match = re.fullmatch(rf"(?!{drive})([^:]+):((?:{drive})?[^:]*)(?::(.*))?", spec, re.DOTALL)
+    return (match[1], match[2], match[3] or "") if match else ("", spec, "")
+
+
 def read_source(spec: str, seed: int = 0) -> Reading:
     """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as below.
 
@@ -47,24 +61,23 @@ def read_source(spec: str, seed: int = 0) -> Reading:
 
     Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.
     """
-    name, colon, rest = spec.partition(":")
-    if not colon or Path(spec).is_dir():
-        records, problems = _read_folder(Path(spec).expanduser())
+    name, path, images = split_source(spec)
+    if not name:
+        records, problems = _read_folder(Path(path).expanduser())
     elif name == "synthetic":
-        records, problems = synthetic.records(_scene_count(spec, rest), seed), []
+        records, problems = synthetic.records(_scene_count(spec, spec.removeprefix("synthetic:")), seed), []
     else:
-        records, problems = _read_format(spec, name, rest)
+        records, problems = _read_format(spec, name, path, images)
     if not records:
         why = f"; the first problem: {problems[0]}" if problems else ""
         raise DataError(f"{spec}: no usable image in it{why}")
     return records, problems
 
 
-def _read_format(spec: str, name: str, rest: str) -> Reading:
+def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
     if name not in READERS:
         known = ", ".join(sorted([*READERS, "synthetic"]))
         raise DataError(f"{spec}: unknown format {name!r}; expected one of {known}, as FORMAT:PATH[:IMAGES]")
-    path, _, images = rest.partition(":")
     if not path:
         raise DataError(f"{spec}: no path after the format; expected FORMAT:PATH[:IMAGES]")
     if not images:
