@@ -107,8 +107,9 @@ def _bands(size: ImageSize) -> list[slice]:
 class NetRefiner:
     """Stage 2 or 3: RNet or ONet over square crops of the candidates.
 
-    RNet: NMS at IoU 0.7, then the boxes move by their offsets. ONet: landmarks on the square, the boxes move, then NMS
-    at 0.7 over the smaller area, which removes a box inside another.
+    RNet: NMS at IoU 0.7, then the boxes move by their offsets; landmarks that the faces came with stay where they are.
+    ONet: landmarks on the square, the boxes move, then NMS at 0.7 over the smaller area, which removes a box inside
+    another.
 
     Scores are those of the net's `scoring`, which may count the scores given; `behind_detector` says that a
     single-stage detector began the cascade, and not PNet.
@@ -121,15 +122,15 @@ class NetRefiner:
     behind_detector: bool = False
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
-        """The faces that stay, by falling score; with landmarks if the net has them."""
+        """The faces that stay, by falling score; with landmarks if the net has them, or the faces given had."""
         squares = box.square(faces.boxes.astype(np.float64))
         inside = _touches(squares, image.shape[0], image.shape[1])
-        squares = squares[inside]
+        squares, given = squares[inside], faces[inside]
         own, offsets, points = self.raw(image, squares)
-        logits = self.fused(own, faces.scores[inside])
+        logits = self.fused(own, given.scores)
         chosen = np.flatnonzero(logits > logit(self.threshold))
         squares, offsets, scores = squares[chosen], offsets[chosen], logits[chosen]
-        landmarks = None if points is None else box.decode_landmarks(squares, points[chosen])
+        landmarks = given[chosen].landmarks if points is None else box.decode_landmarks(squares, points[chosen])
         moved = box.decode_offsets(squares, offsets)
         kept = nms(squares, scores, 0.7) if points is None else nms(moved, scores, 0.7, overlap="ios")
         found = Faces(moved, sigmoid(scores), landmarks)

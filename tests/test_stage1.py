@@ -17,6 +17,7 @@ from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.errors import CheckpointError
 from mtcnn.proposers import PROPOSERS
+from mtcnn.types import Faces
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,23 @@ def test_nets_behind_it(models: Path, refine: str, names: list[str]) -> None:
     found = Detector(models, thresholds=(0.3, 0.2, 0.1), stage1="retinaface", refine=refine)
     stages = [stage for stage in found.refiners if isinstance(stage, NetRefiner)]
     assert [(stage.name, stage.threshold) for stage in stages] == list(zip(names, (0.2, 0.1), strict=False))
-    assert (found.detect(noise()).landmarks is None) == (refine == "rnet")
+    assert found.detect(noise()).landmarks is not None
+
+
+def test_points_outlive_a_net_without_any(models: Path) -> None:
+    """RNet drops faces, moves boxes and changes the order; each face keeps its own points, where they were."""
+    detector = Detector(models, thresholds=(0.3, 0.2, 0.1), stage1="retinaface", refine="rnet")
+    proposals, (refine,) = detector.proposer(noise()), detector.refiners
+    points = np.random.default_rng(1).uniform(0, 90, (len(proposals), 5, 2)).astype(np.float32)
+    given = Faces(proposals.boxes, proposals.scores, points)
+    faces = refine(noise(), given)
+    assert faces.landmarks is not None
+    assert 3 < len(faces) < len(given)
+    for box, kept in zip(faces.boxes, faces.landmarks, strict=True):
+        (own,) = np.flatnonzero((given.landmarks == kept).all(axis=(1, 2)))
+        assert np.allclose(refine(noise(), proposals[[own]]).boxes, box, atol=1e-3)
+        assert not np.allclose(proposals.boxes[own], box, atol=0.01), "which moved"
+    assert refine(noise(), Faces(proposals.boxes, proposals.scores)).landmarks is None
 
 
 def test_pnet_alone(models: Path) -> None:
