@@ -181,10 +181,10 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
 # ---- make and train
 
 
-def _dag(work: Path, sources: tuple[str, ...], hard_from: str | None, **options: Any) -> Any:
+def _dag(**options: Any) -> Any:
     from stages.project import open_project
 
-    return open_project(work, sources, hard_from, **options)
+    return open_project(**options)
 
 
 def _say(line: str) -> None:
@@ -235,46 +235,50 @@ def train(net: str, start: Path | None, **options: Any) -> None:
     mtcnn train --net retinaface --start models-12/weights-trunk-mobilenet.pt
     torchrun --nproc-per-node 2 -m mtcnn train --net 48
     """
-    if net in DETECTORS:
-        from stages.detector_project import make_detector
-
-        path, made = make_detector(net, start=start, say=_say, **_for_detector(options))
-        click.echo(f"{path}{'' if made else ' (was fresh)'}")
-        return
-    if start is not None:
+    if start is not None and net in NETS:
         raise click.UsageError(f"--start is for {', '.join(DETECTORS)}; expected none with --net {net}")
-    dag = _dag(**options)
-    made = dag.ensure(NETS[net], say=_say)
-    click.echo(f"{dag.nodes[NETS[net]].makes}{'' if made else ' (was fresh)'}")
+    name = NETS.get(net, net)
+    dag = _dag(detectors=_detectors(net, options), start=start, **options)
+    made = dag.ensure(name, say=_say)
+    click.echo(f"{dag.nodes[name].makes}{'' if made else ' (was fresh)'}")
 
 
-def _for_detector(options: dict[str, Any]) -> dict[str, Any]:
-    """Of the options of a training those that a detector has: it needs no crops, and nobody to mine them."""
+def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
+    """The single-stage detector that `--net` names, if it is one. Its training has no use for --hard-from."""
+    if net not in DETECTORS:
+        return []
     if options["hard_from"]:
         raise click.UsageError("--hard-from is for --net 24 and 48; a detector mines its own background")
-    return {name: value for name, value in options.items() if name not in ("hard_from", "workers")}
+    return [net]
 
 
 @command()
+@click.option("--net", type=click.Choice(DETECTORS), help="A single-stage detector instead of the cascade.")
 @build_options
 @train_options
-def run(**options: Any) -> None:
+def run(net: str | None, **options: Any) -> None:
     """Build all that is missing or out of date: crops, PNet, mining, RNet, mining, ONet.
 
     \b
     mtcnn run --data FOLDER --work work --processes 2
     mtcnn run --data synthetic:500 --work drawn         drawn faces, to try it without any data
+    mtcnn run --net retinaface                          its photos and weights, and nothing of the cascade
     """
-    dag = _dag(**options)
-    made = dag.ensure(*dag.nodes, say=_say)
+    dag = _dag(detectors=_detectors(net, options), **options)
+    made = dag.ensure(*([net] if net else dag.nodes), say=_say)
     click.echo(f"made {', '.join(made)}" if made else "all fresh")
 
 
 @command()
 @build_options
 def status(**options: Any) -> None:
-    """Say of each stage whether it is fresh, stale or missing, and why."""
-    for state in _dag(**options).status():
+    """Say of each stage whether it is fresh, stale or missing, and why.
+
+    These are those of the cascade, and of the single-stage detectors that the work folder has a recipe or weights of.
+    """
+    from stages.project import begun_detectors
+
+    for state in _dag(detectors=begun_detectors(options["work"]), **options).status():
         click.echo(f"{state.name:14} {state.state:8} {state.reason}")
 
 

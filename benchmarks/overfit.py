@@ -28,7 +28,7 @@ from prepare.readers import read_source
 from prepare.records import ImageRecord
 from stages.detector_recipe import DetectorRecipe
 from stages.photos import Photos, build_photos
-from stages.recipe import read_as
+from stages.recipe import load_recipe
 from stages.single_stage import new_net, train_detector
 from stages.square_crops import PictureSettings
 
@@ -47,7 +47,7 @@ def easy(record: ImageRecord) -> bool:
 
 def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
     """The packaged recipe with pictures and a schedule for eight photos."""
-    found = read_as(DetectorRecipe, packaged_weights() / "models-12" / f"recipe-{net}.toml")
+    found = load_recipe(DetectorRecipe, packaged_weights(), net)
     pictures = PictureSettings((192.0,), crop=(0.95, 1.15), smallest=4.0, brightness=0, contrast=0, saturation=0, hue=0)
     settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, rate=2e-3, warmup=40, ema=0.98, held=0.0)
     return replace(found, width=1.0 if net == "retinaface" else width, pictures=pictures, train=settings)

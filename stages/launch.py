@@ -1,4 +1,4 @@
-"""One training, in this process, in several of this machine, or under torchrun."""
+"""A training in this process, in several of this machine, or under torchrun."""
 
 from __future__ import annotations
 
@@ -6,67 +6,24 @@ import ctypes
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
-from mtcnn.checkpoint import read
 from mtcnn.errors import MtcnnError
 from mtcnn.workers import end_with_parent
-from prepare.store import CropStore
 
-from .batches import CropPool
-from .loop import train
-from .recipe import TrainSettings
+__all__ = ["agreed", "is_main", "joined", "launch", "wait_for_main"]
 
-__all__ = ["Job", "TrainJob", "agreed", "is_main", "joined", "launch", "wait_for_main"]
+T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)  # the others wait while the first process prepares crops; torch's default is half an hour
-
-
-class Job(Protocol):
-    """A training that can be started in any process: it travels to others by pickle."""
-
-    @property
-    def device(self) -> str: ...
-    def train(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """What a training of the cascade needs, in a form that travels to another process. See loop.train for the parts."""
-
-    net: str
-    name: str
-    stores: tuple[Path, ...]
-    settings: TrainSettings
-    folder: Path
-    target: Path
-    key: str
-    start: Path | None = None
-    device: str = "cpu"
-    quiet: bool = False
-
-    def train(self) -> None:
-        """Train, in this process or as one of several."""
-        stores = [CropStore(path) for path in self.stores]
-        start = None if self.start is None else read(self.start).state
-        pool = CropPool(stores)
-        try:
-            train(
-                self.net, pool, self.settings, self.folder, self.target, self.key, self.name, start, self.device,
-                self.quiet,
-            )  # fmt: skip
-        finally:
-            for store in stores:
-                store.close()
 
 
 def under_torchrun() -> bool:
@@ -99,7 +56,7 @@ def joined(device: str) -> Iterator[None]:
         dist.destroy_process_group()  # gloo's threads, left running, abort a process that ends
 
 
-def agreed(decision: bool) -> bool:
+def agreed(decision: T) -> T:
     """What the first process decided. All have to ask, for one alone may find a file that the first is making."""
     decisions = [decision]
     if dist.is_initialized():
@@ -126,21 +83,21 @@ def _keep_freed_memory() -> None:
         libc.mallopt(mmap_max, 0)
 
 
-def _train(job: Job) -> None:
+def _train(job: Callable[[], None], device: str) -> None:
     # One thread a process: on the small layers of these nets a second thread costs more than it gives, and several
     # processes, each with its own, use the cores better.
-    if job.device == "cpu":
+    if device == "cpu":
         torch.set_num_threads(1)
         _keep_freed_memory()
-    job.train()
+    job()
 
 
-def _ranked(rank: int, job: Job, processes: int, folder: str) -> None:
+def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, folder: str) -> None:
     # torch sends SIGINT when the parent is gone, which a process that was started in the background ignores.
     end_with_parent()
-    _join(job.device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
+    _join(device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
     try:
-        _train(job)
+        _train(job, device)
     except MtcnnError as error:
         Path(folder, "error").write_bytes(pickle.dumps(error))  # of an exception, torch passes on but the traceback
         raise
@@ -148,17 +105,19 @@ def _ranked(rank: int, job: Job, processes: int, folder: str) -> None:
         dist.destroy_process_group()
 
 
-def launch(job: Job, processes: int = 1) -> None:
-    """Run `job` in `processes` processes of this machine; within `joined`, as one of torchrun's.
+def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> None:
+    """Run a training in `processes` processes of this machine; within `joined`, as one of torchrun's.
+
+    job  can be pickled, such as a functools.partial of a function and plain arguments.
 
     Raises what the training raises; a failed process ends the others.
     """
     if dist.is_initialized() or processes <= 1:
-        _train(job)
+        _train(job, device)
     else:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                spawn(_ranked, (job, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
+                spawn(_ranked, (job, device, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
             except ProcessRaisedException:
                 if not Path(folder, "error").is_file():
                     raise

@@ -26,7 +26,7 @@ from prepare.records import ImageRecord
 
 from .assigners import Matching, MatchSettings, counts, match
 from .detector_recipe import DetectorRecipe
-from .recipe import read_as
+from .recipe import load_recipe
 
 __all__ = ["MatchReport", "match_report"]
 
@@ -93,7 +93,7 @@ def match_report(model: str, image: Path, labels: str | None = None, work: Path 
     """
     pixels = read_image(image)
     record = _found(pixels, image) if labels is None else _labelled(image, labels)
-    recipe = read_as(DetectorRecipe, (work or packaged_weights()) / "models-12" / f"recipe-{model}.toml")
+    recipe = load_recipe(DetectorRecipe, work or packaged_weights(), model)
     return matched(pixels, record, _layout(model), recipe.match)
 
 

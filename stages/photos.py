@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,11 @@ from mtcnn.resample import resample
 from prepare.build import image_of
 from prepare.records import ImageRecord, Problem
 
-__all__ = ["Photos", "build_photos"]
+__all__ = ["Photos", "build_photos", "photos_key"]
 
 FORMAT = 1
+
+Place = tuple[int, int, int, float]  # first byte, height, width, and what the photo was scaled by
 
 
 def build_photos(
@@ -32,34 +35,50 @@ def build_photos(
 ) -> list[Problem]:
     """Write the pixels of `records` to `path`, and where each image lies to `path` with the suffix .json.
 
+    key      names the images; `photos_key` gives it back.
     longest  images with a longer side are shrunk to it, as nets are not trained on more pixels anyway.
 
-    Nothing is done where the file is there for the same `key`. Returns the images that could not be read, which the
-    file passes over.
+    Returns the images that could not be read, which the file passes over; skipped-<name>.txt beside it lists them.
     """
-    index = path.with_suffix(".json")
-    if path.is_file() and _index(index).get("key") == key:
-        return []
     path.parent.mkdir(parents=True, exist_ok=True)
-    places: list[list[float] | None] = []
-    problems: list[Problem] = []
-    draft, start = path.with_name(f".{path.name}.{os.getpid()}"), 0
-    with draft.open("wb") as file:
-        for record in tqdm(records, desc=path.name, unit="img", disable=quiet, file=sys.stderr):
-            try:
-                image = image_of(record)
-            except ImageError as error:
-                problems.append(Problem(str(record.path), str(error).removeprefix(f"{record.path}: ")))
-                places.append(None)
-                continue
-            small, scale = _shrunk(image, longest)
-            file.write(small.data)
-            places.append([start, *small.shape[:2], scale])
-            start += small.size
-    os.replace(draft, path)
-    body = {"format": FORMAT, "key": key, "places": places, "problems": [str(problem) for problem in problems]}
-    index.write_text(json.dumps(body))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            places, problems = _write(records, file, path.name, longest, quiet)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)  # gigabytes, when it is interrupted
+    path.with_suffix(".json").write_text(json.dumps({"format": FORMAT, "key": key, "places": places}))
+    skipped = path.with_name(f"skipped-{path.stem}.txt")
+    skipped.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
     return problems
+
+
+def _write(
+    records: Sequence[ImageRecord], file: BinaryIO, name: str, longest: int, quiet: bool
+) -> tuple[list[Place | None], list[Problem]]:
+    """Where each image lies in `file` now, None for one that cannot be read, and why it cannot."""
+    places: list[Place | None] = []
+    problems: list[Problem] = []
+    bar, start = tqdm(records, desc=name, unit="img", disable=quiet, file=sys.stderr), 0
+    for record in bar:
+        try:
+            small, scale = _shrunk(image_of(record), longest)
+        except ImageError as error:
+            problems.append(Problem(str(record.path), str(error).removeprefix(f"{record.path}: ")))
+            bar.write(f"skipped {problems[-1]}", file=sys.stderr)
+            places.append(None)
+            continue
+        file.write(small.data)
+        places.append((start, *small.shape[:2], scale))
+        start += small.size
+    return places, problems
+
+
+def photos_key(path: Path) -> str | None:
+    """The key of the photos at `path`, None where none are, or not all."""
+    key = _index(path.with_suffix(".json")).get("key") if path.is_file() else None
+    return None if key is None else str(key)
 
 
 def _shrunk(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], float]:

@@ -12,17 +12,27 @@ import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, Protocol, TypeVar, get_origin, get_type_hints
 
+from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError
 from mtcnn.nets import SIZES
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from prepare.sample import CropSettings
 
-__all__ = ["Mix", "Recipe", "TrainSettings", "check", "digest", "load_recipe", "read_as", "read_recipe"]
+__all__ = ["Mix", "Recipe", "TrainSettings", "check", "digest", "load_recipe", "read_recipe", "recipe_path"]
+
+
+class NetRecipe(Protocol):
+    """A recipe of whichever kind."""
+
+    @property
+    def net(self) -> str: ...
+
 
 T = TypeVar("T")
+R = TypeVar("R", bound=NetRecipe)
 
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text in quotes"}
 
@@ -136,9 +146,8 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 
 
 def digest(*parts: Any) -> str:
-    """A short name for plain values and dataclasses: equal content, equal name."""
-    plain = [dataclasses.asdict(part) if dataclasses.is_dataclass(part) else part for part in parts]  # type: ignore[arg-type]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    """A short name for plain values and dataclasses, in lists too: equal content, equal name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dataclasses.asdict).encode()).hexdigest()[:16]
 
 
 def build(kind: type[T], values: dict[str, Any], where: str) -> T:
@@ -174,12 +183,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read the recipe of a net of the cascade. Raises RecipeError naming the file, the key and what was expected."""
-    return read_as(Recipe, path)
-
-
-def read_as(kind: type[T], path: Path) -> T:
+def read_recipe(kind: type[T], path: Path) -> T:
     """Read a recipe as the dataclass `kind`. Raises RecipeError naming the file, the key and what was expected."""
     try:
         values = tomllib.loads(path.read_text("utf-8"))
@@ -193,9 +197,14 @@ def read_as(kind: type[T], path: Path) -> T:
         raise RecipeError(f"{path}: {error}") from error
 
 
-def load_recipe(folder: Path, net: str) -> Recipe:
-    """The recipe of `net` below a folder that holds models-12, models-24 and models-48."""
-    path = folder / f"models-{SIZES[net]}" / f"recipe-{net}.toml"
-    recipe = read_recipe(path)
+def recipe_path(folder: Path, net: str) -> Path:
+    """Where the recipe of `net` lies below a folder that holds models-12, models-24 and models-48: by its weights."""
+    return weights_path(folder, net).with_name(f"recipe-{net}.toml")
+
+
+def load_recipe(kind: type[R], folder: Path, net: str) -> R:
+    """The recipe of `net`, which is of this kind, below such a folder."""
+    path = recipe_path(folder, net)
+    recipe = read_recipe(kind, path)
     check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as the file name says")
     return recipe

@@ -17,11 +17,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtcnn.checkpoint import Checkpoint, write
+from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.errors import CheckpointError
 from mtcnn.nets import Scaling
 from mtcnn.proposers import PROPOSERS
 from mtcnn.proposers.anchors import Layout, map_sizes
 from mtcnn.proposers.blocks import ProposerOutput
+from mtcnn.proposers.trunks import TRUNKS, load_trunk
 
 from .anchor_losses import AnchorLosses, detector_loss
 from .anchor_targets import AnchorTargets, to
@@ -37,10 +39,26 @@ _Run = Training[DetectorSettings]
 NAMES = ("total", "face", "box", "landmark")
 
 
-def new_net(recipe: DetectorRecipe) -> nn.Module:
-    """The net of a recipe with random weights, the same for the same seed."""
+def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
+    """The net of a recipe with random weights, the same for the same seed; or those at `start`, of it or its trunk.
+
+    Raises CheckpointError when these do not fit.
+    """
     torch.manual_seed(recipe.train.seed)
-    return PROPOSERS[recipe.net](width=recipe.width)
+    net = PROPOSERS[recipe.net](width=recipe.width)
+    if start is None:
+        return net
+    found = read(start)
+    if found.net in TRUNKS:
+        load_trunk(net, start)
+        return net
+    if found.net != recipe.net:
+        raise CheckpointError(f"{start} holds weights of {found.net}; expected {recipe.net}, or its trunk")
+    try:
+        net.load_state_dict(found.state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{start} does not fit {recipe.net}: {' '.join(str(error).split())[:160]}") from error
+    return net
 
 
 def train_detector(

@@ -13,14 +13,16 @@ from commands import run
 from PIL import Image
 from small import environment
 
+from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, load_net, read, write
 from mtcnn.proposers.anchors import S3FD
 from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
 from stages.assigners import MatchSettings
+from stages.dag import Dag
 from stages.detector_recipe import DetectorRecipe
 from stages.match_report import matched
-from stages.recipe import load_recipe, read_as
+from stages.recipe import Recipe, load_recipe
 from stages.single_stage import new_net
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,23 +59,105 @@ def test_train_makes_weights_once(work: Path) -> None:
     assert load_net(path, "ssh") is not None
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
     assert again.stdout.strip() == f"{path} (was fresh)"
-    recipe = work / "models-12" / "recipe-ssh.toml"
-    recipe.write_text(SMALL.replace("steps = 2", "steps = 3"))
-    changed = run("train", "--net", "ssh", "--work", work, "--quiet")
-    assert changed.stdout.strip() == str(path)
-    assert read(path).recipe["train"]["steps"] == 3
+    assert again.stderr == ""
+
+
+def states(work: Path, *arguments: object) -> dict[str, tuple[str, str]]:
+    """State and reason of each node that `mtcnn status` tells."""
+    done = run("status", "--work", work, *arguments)
+    assert done.exit_code == 0, done.stderr
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    return {name: (state, reason) for name, state, reason in rows}
 
 
 def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
-    recipe = read_as(DetectorRecipe, work / "models-12" / "recipe-ssh.toml")
-    net = new_net(recipe)
+    """They are copied into the work folder, where later commands find them."""
+    net = new_net(load_recipe(DetectorRecipe, work, "ssh"))
     write(tmp_path / "ssh.pt", Checkpoint("ssh", net.state_dict(), scaling=net.scaling))  # type: ignore[arg-type]
-    arguments = ["train", "--net", "ssh", "--data", "synthetic:8", "--work", work, "--quiet"]
-    assert run(*arguments, "--start", tmp_path / "ssh.pt").exit_code == 0
+    arguments = ["train", "--net", "ssh", "--work", work, "--quiet"]
+    assert run(*arguments, "--data", "synthetic:8").exit_code == 0
     key = read(work / "models-12" / "weights-ssh.pt").recipe_hash
-    assert "(was fresh)" in run(*arguments, "--start", tmp_path / "ssh.pt").stdout
-    assert "(was fresh)" not in run(*arguments).stdout, "another start is another training"
+    assert "(was fresh)" not in run(*arguments, "--start", tmp_path / "ssh.pt").stdout, "it was random before"
     assert read(work / "models-12" / "weights-ssh.pt").recipe_hash != key
+    assert "(was fresh)" in run(*arguments, "--start", tmp_path / "ssh.pt").stdout
+    (tmp_path / "ssh.pt").unlink()
+    assert "(was fresh)" in run(*arguments).stdout
+    kept = work / "models-12" / "start-ssh.pt"
+    state = {name: value + 1 for name, value in read(kept).state.items()}
+    write(kept, Checkpoint("ssh", state, scaling=net.scaling))  # type: ignore[arg-type]
+    assert states(work)["ssh"] == ("stale", "changed: start")
+    kept.unlink()
+    assert states(work)["ssh"] == ("stale", "changed: start")
+
+
+# ---- in the graph
+
+
+def test_status_tells_of_what_was_begun(work: Path, tmp_path: Path) -> None:
+    assert list(states(tmp_path / "other", "--data", "synthetic:3"))[-1] == "onet", "no detector was begun there"
+    found = states(work, "--data", "synthetic:3")
+    assert list(found)[-3:] == ["onet", "photos", "ssh"]
+    assert {found[name][0] for name in ("photos", "ssh")} == {"missing"}
+    assert found["ssh"][1] == f"nothing at {work / 'models-12' / 'weights-ssh.pt'}"
+    recipe = DetectorRecipe("s3fd", width=0.0625)
+    weights = Checkpoint("s3fd", new_net(recipe).state_dict(), scaling=new_net(recipe).scaling)  # type: ignore[arg-type]
+    write(work / "models-12" / "weights-s3fd.pt", weights)
+    found = states(work)
+    assert list(found)[-4:] == ["onet", "photos", "ssh", "s3fd"]
+    assert found["s3fd"] == ("stale", "made by another recipe or from other inputs")
+    (work / "models-12" / "recipe-ssh.toml").write_text("net = 3")
+    assert run("status", "--work", work).exit_code == 1
+
+
+def test_run_makes_a_detector_alone(work: Path) -> None:
+    first = run("run", "--net", "ssh", "--data", "synthetic:8", "--work", work, "--quiet")
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout == "made photos, ssh\n"
+    assert [line.split(":")[0] for line in first.stderr.splitlines()] == ["photos", "ssh"]
+    assert run("run", "--net", "ssh", "--work", work).stdout == "all fresh\n"
+    found = states(work)
+    assert {name: state for name, (state, _) in found.items() if state == "fresh"} == {
+        "photos": "fresh",
+        "ssh": "fresh",
+    }
+
+    (work / "photos.raw").unlink()
+    assert states(work)["photos"][0] == "missing"
+    assert run("run", "--net", "ssh", "--work", work).stdout == "all fresh\n", "nobody asks for the photos"
+    recipe = work / "models-12" / "recipe-ssh.toml"
+    recipe.write_text(SMALL.replace("steps = 2", "steps = 3").replace("width = 0.0625", "width = 0.125"))
+    assert states(work)["ssh"] == ("stale", "changed: recipe's width, recipe section [train]")
+    assert run("run", "--net", "ssh", "--work", work, "--quiet").stdout == "made photos, ssh\n"
+    other = states(work, "--data", "synthetic:9")
+    assert (other["photos"], other["ssh"]) == (("stale", "changed: data"), ("stale", "changed: photos"))
+
+
+def test_run_without_a_name_makes_the_cascade(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dag, "ensure", lambda self, *targets, say: list(targets))
+    done = run("run", "--work", work, "--data", "synthetic:3")
+    assert done.stdout == "made crops-12, pnet-draft, crops-12-hard, pnet, crops-24, rnet, crops-48, onet\n"
+    (work / "models-12" / "recipe-ssh.toml").write_text("net = 3")
+    assert run("run", "--work", work).stdout == done.stdout, "whatever the recipe of a detector says"
+
+
+def test_what_was_trained_detects(work: Path, photo_folder: Path) -> None:
+    (work / "models-12" / "recipe-retinaface.toml").write_text(
+        SMALL.replace("ssh", "retinaface").replace("0.0625", "0.125")
+    )
+    done = run("train", "--net", "retinaface", "--data", "synthetic:8", "--work", work, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    arguments = ["--stage1", "retinaface", "--thresholds", "0.4", "0.7", "0.7", "--json"]
+    found = run("detect", photo_folder / "astronaut.png", "--models", work, *arguments)
+    assert found.exit_code == 0, found.stderr
+    faces = json.loads(found.stdout)["faces"]
+    net = load_net(work / "models-12" / "weights-retinaface.pt", "retinaface")
+    assert len(next(net.parameters())) == 1, "an eighth as wide as the packaged one"
+    detector = Detector(work, thresholds=(0.4, 0.7, 0.7), stage1="retinaface")
+    assert faces == json.loads(json.dumps(detector.detect(photo_folder / "astronaut.png").to_dicts()))
+    assert faces
+
+
+# ---- more of train
 
 
 def test_train_under_torchrun(work: Path, tmp_path: Path) -> None:
@@ -116,14 +200,14 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("net", ["retinaface", "ssh", "s3fd"])
 def test_packaged_recipes(net: str) -> None:
     """They can be read, and say what the papers do."""
-    recipe = read_as(DetectorRecipe, ROOT / "models-12" / f"recipe-{net}.toml")
+    recipe = load_recipe(DetectorRecipe, ROOT, net)
     assert (recipe.net, recipe.width) == (net, 1.0)
     bands = {"retinaface": (0.35, 0.35, 0.2, 0.0), "ssh": (0.5, 0.3, 1.0, 0.0), "s3fd": (0.35, 0.35, 0.0, 0.1)}[net]
     assert recipe.match == MatchSettings(*bands)
     assert (recipe.sample.anchors, recipe.sample.negatives) == {
         "retinaface": (0, 7.0), "ssh": (256, 7.0), "s3fd": (0, 3.0)
     }[net]  # fmt: skip
-    assert load_recipe(ROOT, "pnet").net == "pnet", "beside them"
+    assert load_recipe(Recipe, ROOT, "pnet").net == "pnet", "beside them"
 
 
 # ---- inspect

@@ -175,7 +175,7 @@ def test_too_few_thresholds_are_found_before_hours_of_training(here: Path) -> No
         (("train", "--net", 12, "--workers", 0), "0 is not in the range x>=1"),
         (("train", "--net", 12, "--processes", "two"), "'two' is not a valid integer"),
         (("train", "--net", 48, "--hard-from", "onet"), "'onet' is not one of 'pnet', 'rnet'"),
-        (("run", "--net", 12), "No such option"),
+        (("run", "--net", 12), "'12' is not one of 'retinaface', 'ssh', 's3fd'"),
         (("status", "--preview", "x.png"), "No such option"),
     ],
 )

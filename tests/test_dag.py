@@ -18,6 +18,7 @@ from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
+from stages.cascade_nodes import cascade_nodes
 from stages.dag import Dag, Node, Options, data_key
 from stages.recipe import Mix, Recipe, TrainSettings
 
@@ -39,21 +40,18 @@ def graph(
     hard_from: str | None = None,
 ) -> Dag:
     """A graph whose stages write empty files with the right keys instead of working."""
-    dag = Dag(
-        work, {**RECIPES, **(changes or {})}, lambda: records, hard_from={"onet": hard_from} if hard_from else None
-    )
-    for name, node in dag.nodes.items():
-        dag.nodes[name] = replace(node, run=_pretend(node))
-    return dag
+    recipes, overrides = {**RECIPES, **(changes or {})}, {"onet": hard_from} if hard_from else None
+    nodes = cascade_nodes(work, recipes, records, data_key(records), Options(), overrides)
+    return Dag(work, [replace(node, run=_pretend(node)) for node in nodes])
 
 
-def _pretend(node: Node) -> Callable[[], None]:
-    def crops() -> None:
-        write_crops(node.makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=node.key)
+def _pretend(node: Node) -> Callable[[str], None]:
+    def crops(key: str) -> None:
+        write_crops(node.makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=key)
 
-    def weights() -> None:
+    def weights(key: str) -> None:
         net = node.name.removesuffix("-draft")
-        write(node.makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=node.key))
+        write(node.makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=key))
 
     return weights if node.makes.suffix == ".pt" else crops
 
@@ -222,10 +220,8 @@ def test_keys_stay(tmp_path: Path) -> None:
 
 
 def test_options_are_no_part_of_a_key(tmp_path: Path) -> None:
-    other = Dag(tmp_path / "b", RECIPES, lambda: RECORDS, Options(7, 3, "cuda", True))
-    assert {n: node.key for n, node in other.nodes.items()} == {
-        n: node.key for n, node in graph(tmp_path).nodes.items()
-    }
+    other = cascade_nodes(tmp_path / "b", RECIPES, RECORDS, data_key(RECORDS), Options(7, 3, "cuda", True))
+    assert {node.name: node.key for node in other} == {n: node.key for n, node in graph(tmp_path).nodes.items()}
 
 
 # ---- what is gone, or half there
@@ -296,7 +292,7 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
 def test_a_failure_is_not_noted(made: Path) -> None:
     dag = graph(made, train("pnet", rate=1e-4))
 
-    def fails() -> None:
+    def fails(key: str) -> None:
         raise MtcnnError("out of luck")
 
     dag.nodes["crops-24"] = replace(dag.nodes["crops-24"], run=fails)
@@ -316,16 +312,3 @@ def test_a_threshold_for_each_net_that_mines(tmp_path: Path, hard_from: str | No
     ):
         graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from=hard_from)
     assert graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from="pnet").nodes
-
-
-def test_a_source_that_asks_for_records_once(tmp_path: Path) -> None:
-    asked = []
-
-    def records() -> list[ImageRecord]:
-        asked.append(1)
-        return RECORDS
-
-    dag = Dag(tmp_path, RECIPES, records)
-    dag.status()
-    assert dag.records is RECORDS
-    assert len(asked) == 1

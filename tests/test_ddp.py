@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ from prepare.records import CropBatch
 from prepare.store import CropStore
 from stages import loop
 from stages.batches import CropPool
-from stages.launch import TrainJob, launch
+from stages.cascade_nodes import train_on_stores
+from stages.launch import launch
 from stages.recipe import TrainSettings
 
 # Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
@@ -48,8 +50,8 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_crops(tmp_path_factory.mktemp("crops") / "crops.lmdb", batches, held=(3, 7))
 
 
-def job(crops: Path, folder: Path) -> TrainJob:
-    return TrainJob("pnet", "pnet", (crops,), EVEN, folder, folder / "weights.pt", "k", quiet=True)
+def job(crops: Path, folder: Path) -> partial[None]:
+    return partial(train_on_stores, "pnet", [crops], EVEN, folder / "weights.pt", "k", quiet=True)
 
 
 def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
@@ -125,17 +127,10 @@ def test_torchrun_on_the_real_command(tmp_path: Path) -> None:
     assert "(was fresh)" in again.stdout
 
 
-class WaitingJob:
-    """Notes the number of its process, then trains for ever."""
-
-    device = "cpu"
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def train(self) -> None:
-        Path(self.folder, f"pid-{os.getpid()}").touch()
-        time.sleep(600)
+def train_for_ever(folder: str) -> None:
+    """Notes the number of its process, then waits."""
+    Path(folder, f"pid-{os.getpid()}").touch()
+    time.sleep(600)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -143,8 +138,8 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Also when SIGINT, by which torch tells them, is ignored, as by all that a shell script runs in the background."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from stages.launch import launch; from test_ddp import WaitingJob\n"
-        f"if __name__ == '__main__': launch(WaitingJob({str(tmp_path)!r}), 2)"
+        "from functools import partial; from stages.launch import launch; from test_ddp import train_for_ever\n"
+        f"if __name__ == '__main__': launch(partial(train_for_ever, {str(tmp_path)!r}), 2)"
     )
     (tmp_path / "program.py").write_text(program)
     here = Path(__file__).parent

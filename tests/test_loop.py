@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from mtcnn.nets import to_input
 from prepare.labels import Kind
 from prepare.store import CropStore
 from stages import training
-from stages.launch import TrainJob, launch
+from stages.cascade_nodes import train_on_stores
+from stages.launch import launch
 from stages.recipe import Mix, TrainSettings
 from stages.training import learning_rate
 
@@ -37,10 +39,10 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_crops(tmp_path_factory.mktemp("crops") / "crops-12.lmdb", scenes=30, negatives=60, tries=8)
 
 
-def job(stores: Path, folder: Path, settings: TrainSettings = PNET, **changes: Any) -> TrainJob:
+def job(stores: Path, folder: Path, settings: TrainSettings = PNET, **changes: Any) -> partial[None]:
     """A quiet training of PNet, in `folder`."""
-    whole = TrainJob("pnet", "pnet", (stores,), settings, folder, folder / "weights-pnet.pt", "key", quiet=True)
-    return replace(whole, **changes)
+    given = {"net": "pnet", "stores": [stores], "target": folder / "weights-pnet.pt", "key": "key", "quiet": True}
+    return partial(train_on_stores, **{**given, "settings": settings, **changes})
 
 
 def metrics(folder: Path, name: str = "pnet") -> list[dict[str, float]]:
@@ -96,10 +98,9 @@ def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
 
 
 def test_another_key_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> None:
-    first = job(crops, tmp_path, replace(PNET, epochs=1))
-    launch(first)
+    launch(job(crops, tmp_path, replace(PNET, epochs=1)))
     assert len(metrics(tmp_path)) == 1
-    launch(replace(first, key="other", settings=replace(PNET, epochs=2, seed=1)))
+    launch(job(crops, tmp_path, replace(PNET, epochs=2, seed=1), key="other"))
     rows = metrics(tmp_path)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert rows[0]["train_total"] != metrics(trained)[0]["train_total"]
@@ -140,8 +141,7 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 
 
 def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
-    given = job(crops, tmp_path)
-    (tmp_path / "job").write_bytes(pickle.dumps(given))
+    (tmp_path / "job").write_bytes(pickle.dumps(job(crops, tmp_path)))
     words = [sys.executable, "-c", PROGRAM, str(tmp_path / "job")]
     for wait_for in ("metrics-pnet.jsonl", "train-pnet.pt"):  # in the first epoch; somewhere after it
         process = subprocess.Popen(words, env=environment())
@@ -153,9 +153,9 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops
         time.sleep(0.1)
         process.kill()
         process.wait()
-        assert not given.target.exists(), "killed before its end"
+        assert not (tmp_path / "weights-pnet.pt").exists(), "killed before its end"
     subprocess.run(words, env=environment(), check=True)
-    assert_same_weights(given.target, trained / "weights-pnet.pt")
+    assert_same_weights(tmp_path / "weights-pnet.pt", trained / "weights-pnet.pt")
     timed = {"seconds", "crops_per_second"}
     rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics(f)] for f in (tmp_path, trained)]
     assert rows[0] == rows[1], "every epoch once"
@@ -166,11 +166,10 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
     """ONet: dropout, landmarks and blur draw on chance as well."""
     rng = np.random.default_rng(0)
     kinds = [Kind.NEG, Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
-    stores = tuple(write_crops(tmp_path / n, [random_crops(rng, 48, kinds) for _ in range(8)], (1,)) for n in "ab")
+    stores = [write_crops(tmp_path / n, [random_crops(rng, 48, kinds) for _ in range(8)], (1,)) for n in "ab"]
     settings = TrainSettings(epochs=3, steps=3, batch=20, mix=Mix(landmark=1), blur=0.3, warmup=2)
-    whole = TrainJob("onet", "onet", stores, settings, tmp_path / "1", tmp_path / "1" / "w.pt", "k", quiet=True)
-    launch(whole)
-    broken = replace(whole, folder=tmp_path / "2", target=tmp_path / "2" / "w.pt")
+    whole, broken = tmp_path / "1" / "w.pt", tmp_path / "2" / "w.pt"
+    train_on_stores("onet", stores, settings, whole, "k", quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         save = torch.save
 
@@ -181,10 +180,10 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
 
         patch.setattr(torch, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            launch(broken)
-    launch(broken)
-    assert_same_weights(whole.target, broken.target)
-    assert [row["epoch"] for row in metrics(broken.folder, "onet")] == [0, 1, 2]
+            train_on_stores("onet", stores, settings, broken, "k", quiet=True)
+    train_on_stores("onet", stores, settings, broken, "k", quiet=True)
+    assert_same_weights(whole, broken)
+    assert [row["epoch"] for row in metrics(broken.parent, "onet")] == [0, 1, 2]
 
 
 # ---- what cannot go on

@@ -17,7 +17,7 @@ from stages.recipe import Mix, Recipe, TrainSettings, digest, load_recipe, read_
 
 @pytest.mark.parametrize("net", SIZES)
 def test_packaged_recipes_load(net: str) -> None:
-    recipe = load_recipe(ROOT, net)
+    recipe = load_recipe(Recipe, ROOT, net)
     assert recipe.net == net
     assert recipe.mine is not None
     assert (recipe.draft is not None) == (net == "pnet")
@@ -26,7 +26,7 @@ def test_packaged_recipes_load(net: str) -> None:
 
 def test_small_recipes_of_the_tests_load(tmp_path: Path) -> None:
     write_recipes(tmp_path)
-    assert [load_recipe(tmp_path, net).train.steps for net in SIZES] == [20, 15, 10]
+    assert [load_recipe(Recipe, tmp_path, net).train.steps for net in SIZES] == [20, 15, 10]
 
 
 def test_values_arrive(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_values_arrive(tmp_path: Path) -> None:
         'net = "onet"\nseed = 3\n[bands]\nneg = 0.2\n[crops]\nlandmarks = 4\nrotation = 5\n'
         "[mine]\nthresholds = [1, 0.25]\n[train]\nrate = 1\nepochs = 7\n[train.mix]\nlandmark = 2\nneg = 6.5\n"
     )
-    recipe = read_recipe(path)
+    recipe = read_recipe(Recipe, path)
     assert (recipe.net, recipe.seed, recipe.bands.neg, recipe.crops.landmarks) == ("onet", 3, 0.2, 4)
     assert recipe.mine is not None
     assert recipe.mine.thresholds == (1.0, 0.25)
@@ -93,7 +93,7 @@ def test_one_line_names_file_and_key(tmp_path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(f'net = "pnet"\n{text}\n')
     with pytest.raises(RecipeError) as caught:
-        load_recipe(tmp_path, "pnet")
+        load_recipe(Recipe, tmp_path, "pnet")
     message = str(caught.value)
     assert message.startswith(f"{path}: {BAD[text]}")
     assert "expected" in message
@@ -115,18 +115,18 @@ def test_the_net(tmp_path: Path, text: str, message: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(RecipeError) as caught:
-        load_recipe(tmp_path, "pnet")
+        load_recipe(Recipe, tmp_path, "pnet")
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=f"no recipe at {tmp_path}"):
-        load_recipe(tmp_path, "pnet")
+        load_recipe(Recipe, tmp_path, "pnet")
     path = tmp_path / "recipe.toml"
     for content in (b"net = ", b"\xff\xfe\x00", b"[[[["):
         path.write_bytes(content)
         with pytest.raises(RecipeError, match="is not TOML") as caught:
-            read_recipe(path)
+            read_recipe(Recipe, path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from mtcnn.proposers.mobilenet import MobileNet
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.assigners import MatchSettings
-from stages.detector_project import DetectorJob
+from stages.dag import Dag, Options
+from stages.detector_nodes import detector_nodes, train_on_photos
 from stages.detector_recipe import DetectorRecipe, DetectorSettings
 from stages.launch import launch
 from stages.photos import Photos, build_photos
@@ -50,9 +52,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def job(photos: Path, folder: Path, recipe: DetectorRecipe = RETINAFACE, **changes: Any) -> DetectorJob:
-    whole = DetectorJob(recipe, RECORDS, photos, folder, folder / f"weights-{recipe.net}.pt", "key", quiet=True)
-    return replace(whole, **changes)
+def job(photos: Path, folder: Path, recipe: DetectorRecipe = RETINAFACE, **changes: Any) -> partial[None]:
+    given = {"records": RECORDS, "target": folder / f"weights-{recipe.net}.pt", "key": "key", "quiet": True}
+    return partial(train_on_photos, recipe, photos=photos, **{**given, **changes})
 
 
 def metrics(folder: Path, net: str = "retinaface") -> list[dict[str, float]]:
@@ -202,8 +204,8 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 
 
 def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
-    given = job(photos, tmp_path)
-    (tmp_path / "job").write_bytes(pickle.dumps(given))
+    weights = tmp_path / "weights-retinaface.pt"
+    (tmp_path / "job").write_bytes(pickle.dumps(job(photos, tmp_path)))
     words = [sys.executable, "-c", PROGRAM, str(tmp_path / "job")]
     process, end = subprocess.Popen(words, env=environment()), time.monotonic() + 120
     while not (tmp_path / "train-retinaface.pt").exists():
@@ -212,9 +214,9 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photo
         time.sleep(0.005)
     process.kill()
     process.wait()
-    assert not given.target.exists(), "killed before its end"
+    assert not weights.exists(), "killed before its end"
     subprocess.run(words, env=environment(), check=True)
-    assert_same_weights(given.target, trained / "weights-retinaface.pt")
+    assert_same_weights(weights, trained / "weights-retinaface.pt")
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in metrics(f)] for f in (tmp_path, trained)]
     assert rows[0] == rows[1], "every epoch once"
 
@@ -249,12 +251,15 @@ def test_loss_that_is_no_number(photos: Path, tmp_path: Path, processes: int) ->
 # ---- photos
 
 
-def test_photos_are_decoded_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_are_decoded_once_for_all(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Photos(photos, RECORDS)
     assert len(kept) == len(RECORDS)
     assert (kept[7] == synthetic.image_of(RECORDS[7].path)).all()
+    recipes = [replace(each, train=replace(SETTINGS, epochs=1, steps=1)) for each in (SSH, S3FD)]
+    Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True))).ensure("ssh")
     monkeypatch.setattr("stages.photos.image_of", lambda record: pytest.fail("decoded again"))
-    assert build_photos(RECORDS, photos, "data", quiet=True) == []
+    dag = Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True)))
+    assert dag.ensure("s3fd") == ["s3fd"], "by the photos that are there"
 
 
 def test_large_photos_are_shrunk_with_their_labels(tmp_path: Path) -> None:
@@ -272,6 +277,7 @@ def test_photos_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     problems = build_photos(records, tmp_path / "p.raw", "k", quiet=True)
     assert len(problems) == 1
     assert "bad.jpg" in str(problems[0])
+    assert (tmp_path / "skipped-p.txt").read_text() == f"{problems[0]}\n"
     kept = Photos(tmp_path / "p.raw", records)
     assert [record.path for record in kept.records] == [RECORDS[0].path, RECORDS[2].path]
     assert (kept[1] == synthetic.image_of(RECORDS[2].path)).all()
