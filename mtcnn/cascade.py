@@ -172,7 +172,7 @@ class Detector:
     thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `proposers.PROPOSERS`, which looks for faces of every size.
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
-    engine        what runs a single-stage detector: "torch" (the default) or "onnx", see `proposers.proposer_named`.
+    engine        what runs a single-stage detector: "torch" or "onnx", see `proposers.proposer_named` for the default.
 
     Raises ValueError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """
@@ -207,7 +207,7 @@ class Detector:
         if stage1 == "pnet":
             self.proposer = PNetProposer(net("pnet"), min_face, scale_factor, thresholds[0], device)
         else:
-            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine or "torch")
+            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine)
         self.refiners: list[Refiner] = [
             NetRefiner(net(name), name, least, device, behind_detector=stage1 != "pnet")
             for name, least in zip(REFINED[refine], thresholds[1:], strict=False)

@@ -20,6 +20,7 @@ from .vectors import LANES, REGISTERS
 __all__ = [
     "SLACK",
     "Packed",
+    "addresses",
     "conv",
     "max_pool",
     "numbers",
@@ -43,6 +44,11 @@ class Packed(NamedTuple):
     weights: Array
     bias: Array
     slope: Array
+
+
+def addresses(packed: Packed) -> list[int]:
+    """Where its three arrays lie."""
+    return [array.ctypes.data for array in packed]
 
 
 def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Packed:

@@ -18,7 +18,7 @@ from .layers import FLOAT_BYTES, SLACK, Packed, numbers
 from .tile import padded, prelu, product_tile, tile_shape
 from .vectors import FLOAT, LANES, LONG, Builder, Value, intrinsic, load, store
 
-__all__ = ["TILES", "pack_winograd", "scratch", "winograd"]
+__all__ = ["TILES", "pack_winograd", "scratch", "turned", "winograd"]
 
 Array = NDArray[Any]
 
@@ -43,8 +43,8 @@ def _both_ways(b: Builder, turn: Any, table: list[list[Value]]) -> list[list[Val
 
 
 @intrinsic(prefer_literal=True)
-def _turned_in(context, source, row_stride, target, plane, channels):  # type: ignore[no-untyped-def]
-    """The 4 x 4 inputs at `source` turned, into 16 planes that lie `plane` floats apart."""
+def _turned_in(context, source, row_stride, target, plane, channels, step):  # type: ignore[no-untyped-def]
+    """The 4 x 4 inputs at `source`, `step` floats from one to the next, turned into 16 planes `plane` floats apart."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         image, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2))
@@ -52,18 +52,18 @@ def _turned_in(context, source, row_stride, target, plane, channels):  # type: i
         planes = [b.gep(out, [b.mul(args[3], LONG(i))]) for i in range(16)]
         count = channels.literal_value
         for at in range(0, padded(count), LANES):
-            four = [[load(b, row, j * count + at) for j in range(4)] for row in rows]
+            four = [[load(b, row, j * step.literal_value + at) for j in range(4)] for row in rows]
             for i, row in enumerate(_both_ways(b, _turn_input, four)):
                 for j, value in enumerate(row):
                     store(b, value, planes[4 * i + j], at)
         return _context.get_dummy_value()
 
-    return types.void(*(types.intp,) * 4, channels), code
+    return types.void(*(types.intp,) * 4, channels, step), code
 
 
 @intrinsic(prefer_literal=True)
-def _turned_out(context, source, plane, bias, slope, target, row_stride, channels):  # type: ignore[no-untyped-def]
-    """16 planes at `source` turned back, with bias and PReLU, into 2 x 2 outputs at `target`."""
+def _turned_out(context, source, plane, bias, slope, target, row_stride, channels, step):  # type: ignore[no-untyped-def]
+    """16 planes at `source` turned back, with bias and PReLU, into 2 x 2 outputs at `target`, `step` floats apart."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         planes, more, bent, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2, 3, 4))
@@ -75,10 +75,10 @@ def _turned_out(context, source, plane, bias, slope, target, row_stride, channel
             added, slopes = load(b, more, at), load(b, bent, at)
             for row, values in zip(rows, _both_ways(b, _turn_output, four), strict=True):
                 for j, value in enumerate(values):
-                    store(b, prelu(b, b.fadd(value, added), slopes), row, j * count + at)
+                    store(b, prelu(b, b.fadd(value, added), slopes), row, j * step.literal_value + at)
         return _context.get_dummy_value()
 
-    return types.void(*(types.intp,) * 6, channels), code
+    return types.void(*(types.intp,) * 6, channels, step), code
 
 
 def scratch(inputs: int, outputs: int) -> int:
@@ -86,10 +86,11 @@ def scratch(inputs: int, outputs: int) -> int:
     return 16 * (TILES * (inputs + outputs) + 2 * SLACK)
 
 
-def winograd(inputs: int, outputs: int, usual: int) -> Any:
+def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: int = 0) -> Any:
     """A 3 x 3 convolution with bias and PReLU of a map.
 
     inputs, outputs  channels; `outputs` fills whole vectors.    usual  about how many tiles a map has, at most TILES.
+    in_step, out_step  floats from one position to the next, where a map is part of a wider one.
 
     The map of the result has even numbers of rows and columns: what is beyond the given ones is without meaning. One
     row and column more than the input has may be read; they do not touch the outputs that count.
@@ -97,6 +98,7 @@ def winograd(inputs: int, outputs: int, usual: int) -> Any:
     assert outputs % LANES == 0
     vectors, positions = tile_shape(outputs, usual)
     blocks, lanes = outputs // LANES // vectors, vectors * LANES
+    in_step, out_step = in_step or inputs, out_step or outputs
     in_plane, out_plane = TILES * inputs + SLACK, TILES * outputs + SLACK
 
     @njit(cache=True, nogil=True)
@@ -109,8 +111,8 @@ def winograd(inputs: int, outputs: int, usual: int) -> Any:
             count = min(at_once, tiles - first)
             for t in range(count):
                 i, j = (first + t) // wide, (first + t) % wide
-                _turned_in(source + FLOAT_BYTES * 2 * (i * row_stride + j * inputs), row_stride,
-                           work + FLOAT_BYTES * t * inputs, in_plane, inputs)  # fmt: skip
+                _turned_in(source + FLOAT_BYTES * 2 * (i * row_stride + j * in_step), row_stride,
+                           work + FLOAT_BYTES * t * inputs, in_plane, inputs, in_step)  # fmt: skip
             for plane in range(16):
                 planes = work + FLOAT_BYTES * plane * in_plane
                 for block in range(blocks):
@@ -126,16 +128,21 @@ def winograd(inputs: int, outputs: int, usual: int) -> Any:
             for t in range(count):
                 i, j = (first + t) // wide, (first + t) % wide
                 _turned_out(products + FLOAT_BYTES * t * outputs, out_plane, bias, slope,
-                            target + FLOAT_BYTES * 2 * (i * out_stride + j * outputs), out_stride, outputs)  # fmt: skip
+                            target + FLOAT_BYTES * 2 * (i * out_stride + j * out_step), out_stride, outputs,
+                            out_step)  # fmt: skip
 
     return run
 
 
 def pack_winograd(layer: nn.Conv2d, slope: nn.PReLU, usual: int) -> Packed:
     """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
-    kernel = numbers(layer.weight).transpose(2, 3, 1, 0)  # (out, in, y, x) -> (y, x, in, out)
-    turned = np.einsum("ay,bx,yxio->abio", KERNEL, KERNEL, kernel)
-    lanes = tile_shape(layer.out_channels, usual).vectors * LANES
-    planes = turned.reshape(16, layer.in_channels, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
-    bias, bent = (numbers(values).astype(np.float32) for values in (layer.bias, slope.weight))
-    return Packed(np.ascontiguousarray(planes, np.float32), bias, bent)
+    return turned(numbers(layer.weight), numbers(layer.bias), numbers(slope.weight), usual)
+
+
+def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
+    """As `pack_winograd`, of a kernel (out, in, 3, 3)."""
+    outputs, inputs = kernel.shape[:2]
+    both = np.einsum("ay,bx,oiyx->abio", KERNEL, KERNEL, kernel)
+    lanes = tile_shape(outputs, usual).vectors * LANES
+    planes = both.reshape(16, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
+    return Packed(np.ascontiguousarray(planes, np.float32), bias.astype(np.float32), slope.astype(np.float32))

@@ -1,8 +1,9 @@
-"""What computes a single-stage detector: torch, or onnxruntime, which is faster on a CPU."""
+"""What computes a single-stage detector: code compiled here, torch, or onnxruntime."""
 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..engine.retinaface import FastRetinaFace
 from ..errors import CheckpointError, MtcnnError
 from ..nets import to_input
-from .anchors import Layout, Level
+from .anchors import RETINAFACE, Layout, Level
+from .retinaface import RetinaFace
 
-__all__ = ["AnchorValues", "OnnxRuntime", "Runtime", "TorchRuntime", "fold_norms"]
+__all__ = ["AnchorValues", "CompiledRuntime", "OnnxRuntime", "Runtime", "TorchRuntime", "fold_norms"]
 
 Array = NDArray[Any]
 
@@ -40,6 +43,34 @@ class Runtime(Protocol):
     def layout(self) -> Layout: ...
 
     def __call__(self, image: NDArray[np.uint8]) -> AnchorValues: ...
+
+
+class CompiledRuntime:
+    """RetinaFace with MobileNet-0.25 on the CPU, compiled: see `engine.retinaface`. Sides are multiples of 32."""
+
+    layout: Layout = RETINAFACE
+
+    def __init__(self, net: FastRetinaFace) -> None:
+        self.net = net
+
+    @classmethod
+    def of(cls, net: nn.Module) -> CompiledRuntime | None:
+        """What runs `net` with its present weights; None for any other architecture or width."""
+        state = net.state_dict()
+        shapes = {name: value.shape for name, value in state.items()}
+        if type(net) is not RetinaFace or shapes != _shapes():
+            return None
+        return cls(FastRetinaFace(state))
+
+    def __call__(self, image: NDArray[np.uint8]) -> AnchorValues:
+        return AnchorValues(*self.net(image))
+
+
+@lru_cache
+def _shapes() -> dict[str, torch.Size]:
+    """Of the parameters of the one net that is compiled."""
+    with torch.device("meta"):
+        return {name: value.shape for name, value in RetinaFace().state_dict().items()}
 
 
 class TorchRuntime:

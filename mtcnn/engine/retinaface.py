@@ -1,0 +1,186 @@
+"""RetinaFace with MobileNet-0.25 over an image: `proposers.retinaface`, its batch norms folded in.
+
+Behind the trunk every 3 x 3 kernel is Winograd's. What sees the same map is computed as one: two convolutions of the
+context module's first step, two of its second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import FLOAT_BYTES, SLACK, Packed, addresses, pack
+from .mobilenet import LEAK, STAGES, STRIDES, FastMobileNet, folded, pack_across
+from .planes import COLUMNS, add_coarser, floats_of, over, plane, pointwise, spread_rows, wide
+from .winograd import TILES, turned
+
+__all__ = ["FastRetinaFace"]
+
+Array = NDArray[Any]
+
+KEPT = 128 << 20  # bytes of activations that are kept from one image to the next
+
+WIDTH = 64  # channels of the pyramid
+# Channels of the context module, side by side at each position: what sees 3 x 3 cells, what is reduced for the others,
+# what sees 5 x 5, what is reduced once more, what sees 7 x 7.
+NEAR, REDUCED, MIDDLE, DEEPER, FAR, CONTEXT = 0, 32, 48, 64, 80, 96
+OUTPUTS = 32  # of both anchors of a cell: 2 logits, 2 x 4 of boxes, 2 x 10 of points, 2 of padding
+
+_laterals = {stage[-1][0]: pointwise(stage[-1][0], WIDTH) for stage in STAGES}
+_heads = pointwise(CONTEXT, OUTPUTS)
+_merge = wide(WIDTH, WIDTH)
+_context1 = wide(WIDTH, MIDDLE, WIDTH, CONTEXT)
+_context2 = wide(MIDDLE - REDUCED, FAR - MIDDLE, CONTEXT, CONTEXT)
+_context3 = wide(FAR - DEEPER, CONTEXT - FAR, CONTEXT, CONTEXT)
+
+
+class _Workspace:
+    """Memory for the maps of one image after another: a buffer that grows and is cut anew for each size."""
+
+    def __init__(self) -> None:
+        self.buffer = np.empty(0, np.float32)
+        self.height = self.width = 0
+
+    def fit(self, height: int, width: int) -> None:
+        """Cut the maps of an image of height x width pixels, multiples of 32."""
+        if (height, width) == (self.height, self.width):
+            return
+        self.height, self.width = height, width
+        sizes = [(height // stride, width // stride) for stride in STRIDES]
+        shapes = [(*size, stage[-1][0]) for size, stage in zip(sizes, STAGES, strict=True)]
+        # Between the ends of a stage two maps take turns.
+        shapes += [(*size, stage[-1][0]) for size, stage in zip(sizes[1:], STAGES[1:], strict=True) for _ in range(2)]
+        shapes += [(*size, WIDTH) for size in (*sizes, *sizes[:-1])] + [(*size, CONTEXT) for size in sizes]
+        needed = sum(floats_of(*shape) for shape in shapes)
+        if needed > len(self.buffer):
+            self.buffer = np.empty(0, np.float32)  # let go of the old one before the new one is taken
+            self.buffer = np.empty(needed, np.float32)
+        ends = np.cumsum([floats_of(*shape) for shape in shapes])
+        planes = [
+            plane(self.buffer[end - floats_of(*shape) : end], *shape) for end, shape in zip(ends, shapes, strict=True)
+        ]
+        self.stages, self.between = planes[:3], [planes[3:5], planes[5:7]]
+        self.levels, self.merged, self.context = planes[7:10], planes[10:12], planes[12:]
+
+
+_local = threading.local()  # a thread's workspace, for its next image
+
+
+def _workspace(height: int, width: int) -> _Workspace:
+    found: _Workspace = getattr(_local, "workspace", None) or _Workspace()
+    found.fit(height, width)
+    _local.workspace = found if found.buffer.nbytes <= KEPT else None
+    return found
+
+
+class Anchors(NamedTuple):
+    """What the net says of A anchors: logits (A,), box codes (A, 4) and landmark codes (A, 10), float32."""
+
+    logits: Array
+    boxes: Array
+    landmarks: Array
+
+
+class FastRetinaFace:
+    """The net's weights, packed, and what runs it.
+
+    state  parameters of `proposers.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays.
+    """
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
+        self.trunk = FastMobileNet(numbers)
+        levels = range(len(STAGES))
+        self.laterals = [pack_across(*folded(numbers, f"pyramid.lateral.{i}")) for i in levels]
+        self.merge = [_pack_wide([folded(numbers, f"pyramid.merge.{i}")], [LEAK]) for i in levels[:-1]]
+        self.context = [
+            (
+                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window3", "reduce")], [0.0, LEAK]),
+                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window5", "deepen")], [0.0, LEAK]),
+                _pack_wide([folded(numbers, f"context.{i}.window7")], [0.0]),
+            )
+            for i in levels
+        ]
+        self.heads = [_pack_heads(numbers, i) for i in levels]
+
+    def __call__(self, image: NDArray[np.uint8]) -> Anchors:
+        """What the net says of an image (H, W, 3), whose sides are multiples of 32."""
+        height, width = image.shape[:2]
+        if height % 32 or width % 32 or not image.size:
+            raise ValueError(f"image is {width} x {height}; expected sides that are multiples of 32")
+        space = _workspace(height, width)
+        self.trunk(image, space.stages, space.between)
+        self._pyramid(space)
+        return _anchors([self._level(space, i) for i in range(len(STAGES))])
+
+    def _pyramid(self, space: _Workspace) -> None:
+        for stage, level, packed in zip(space.stages, space.levels, self.laterals, strict=True):
+            over(_laterals[stage.data.shape[2]], stage.first, stage.row, packed, level.first, level)
+        coarser = space.levels[-1]
+        add: Any = add_coarser
+        for i in range(len(space.levels) - 2, -1, -1):
+            level, merged = space.levels[i], space.merged[i]
+            add(level.data, coarser.data, level.rows, level.columns)
+            over(_merge, level.corner, level.row, self.merge[i], merged.first, merged)
+            coarser = merged
+
+    def _level(self, space: _Workspace, i: int) -> Array:
+        """The heads' outputs of one level: (rows * columns, OUTPUTS)."""
+        source, context = [*space.merged, space.levels[-1]][i], space.context[i]
+        near, middle, far = self.context[i]
+        over(_context1, source.corner, source.row, near, context.first, context)
+        context.seal()
+        part = FLOAT_BYTES * REDUCED
+        over(_context2, context.corner + part, context.row, middle, context.first + FLOAT_BYTES * MIDDLE, context)
+        context.seal()
+        part = FLOAT_BYTES * DEEPER
+        over(_context3, context.corner + part, context.row, far, context.first + FLOAT_BYTES * FAR, context)
+        out = np.empty(context.rows * context.columns * OUTPUTS + SLACK, np.float32)
+        run: Any = _heads
+        rows = context.columns * OUTPUTS
+        spread_rows(context.rows, lambda first, last: run(
+            context.first, context.row, *addresses(self.heads[i]), out.ctypes.data, rows, first, last,
+            context.columns))  # fmt: skip
+        return out[:-SLACK].reshape(-1, OUTPUTS)
+
+
+def _anchors(levels: Sequence[Array]) -> Anchors:
+    """Columns of the heads' outputs (cells, OUTPUTS), level by level, as values of anchors, two of each cell."""
+    table = np.concatenate(levels)
+    return Anchors(
+        table[:, :2].reshape(-1),  # (cells, 2) -> (2 * cells,)
+        table[:, 2:10].reshape(-1, 4),  # (cells, 2 * 4) -> (2 * cells, 4)
+        table[:, 10:30].reshape(-1, 10),  # (cells, 2 * 10) -> (2 * cells, 10)
+    )
+
+
+# ---- packing
+
+
+def _pack_wide(parts: Sequence[tuple[Array, Array]], leaks: Sequence[float]) -> Packed:
+    """Convolutions 3 x 3 of the same map as one, each with a slope of its own."""
+    kernel = np.concatenate([part[0] for part in parts])
+    bias = np.concatenate([part[1] for part in parts])
+    slope = np.concatenate([np.full(len(part[1]), leak) for part, leak in zip(parts, leaks, strict=True)])
+    return turned(kernel, bias, slope, TILES)
+
+
+def _pack_heads(numbers: Mapping[str, Array], level: int) -> Packed:
+    """Classes, boxes and landmarks side by side, over the channels of the context module as they lie."""
+    kernels, biases = [], []
+    for name in ("classes", "boxes", "landmarks"):
+        kernel, bias = (numbers[f"{name}.levels.{level}.{part}"] for part in ("weight", "bias"))
+        kernel = kernel[:, :, 0, 0]  # (out, 64)
+        if name == "classes":  # no face, face of both anchors: one logit each
+            kernel, bias = kernel[1::2] - kernel[::2], bias[1::2] - bias[::2]
+        kernels.append(kernel)
+        biases.append(bias)
+    kernel, bias = np.concatenate(kernels), np.concatenate(biases)
+    weights = np.zeros((CONTEXT, OUTPUTS))
+    for start, end, at in ((0, 32, NEAR), (32, 48, MIDDLE), (48, 64, FAR)):
+        weights[at : at + end - start, : len(kernel)] = kernel[:, start:end].T
+    return pack(weights, np.pad(bias, (0, OUTPUTS - len(bias))), None, COLUMNS)

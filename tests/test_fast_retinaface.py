@@ -1,0 +1,172 @@
+"""RetinaFace compiled for the CPU: what torch computes, for any weights, size and number of threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mtcnn import Detector
+from mtcnn.engine import mobilenet
+from mtcnn.engine import retinaface as engine
+from mtcnn.engine.planes import Plane, floats_of, plane
+from mtcnn.proposers import PROPOSERS
+from mtcnn.proposers.blocks import MEAN_COLOUR
+from mtcnn.proposers.retinaface import RetinaFace
+from mtcnn.proposers.runtimes import AnchorValues, CompiledRuntime, TorchRuntime
+from prepare.synthetic import draw_scene
+
+
+def random_net(seed: int = 0) -> RetinaFace:
+    """With weights and norms of every kind, and maps of about one size in all layers."""
+    torch.manual_seed(seed)
+    net = RetinaFace().eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.weight.data.uniform_(0.8, 1.6)
+            layer.bias.data.normal_(std=0.5)
+            layer.running_mean.normal_(std=0.3)
+            layer.running_var.uniform_(0.2, 1.0)
+    return net
+
+
+def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def arrays(values: AnchorValues) -> list[NDArray[np.float32]]:
+    assert values.landmark_codes is not None
+    return [values.face_logits, values.box_codes, values.landmark_codes]
+
+
+def assert_alike(found: AnchorValues, wanted: AnchorValues) -> None:
+    for one, other in zip(arrays(found), arrays(wanted), strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == np.float32
+        assert np.abs(other).max() > 0.05
+        assert np.abs(one - other).max() < 1e-4 * max(np.abs(other).max(), 1)
+
+
+@pytest.fixture(scope="module")
+def nets() -> tuple[CompiledRuntime, TorchRuntime]:
+    net = random_net()
+    compiled = CompiledRuntime.of(net)
+    assert compiled is not None
+    return compiled, TorchRuntime(net)
+
+
+# 3 x 5 cells at the coarsest level: an odd number of rows and columns; and the smallest there is.
+@pytest.mark.parametrize(("height", "width"), [(96, 160), (32, 32), (64, 32), (32, 96), (160, 96), (256, 352)])
+def test_as_torch(nets: tuple[CompiledRuntime, TorchRuntime], height: int, width: int) -> None:
+    fast, slow = nets
+    image = noise(height, width)
+    assert_alike(fast(image), slow(image))
+
+
+def test_what_was_before_leaves_no_trace(nets: tuple[CompiledRuntime, TorchRuntime]) -> None:
+    fast = nets[0]
+    first = fast(noise(96, 160))
+    for size in ((224, 96), (96, 160), (32, 32), (96, 160)):
+        image = noise(*size, seed=1)
+        assert np.isfinite(fast(image).face_logits).all()
+    again = fast(noise(96, 160))
+    assert all(np.array_equal(one, other) for one, other in zip(arrays(first), arrays(again), strict=True))
+
+
+def test_bands_and_threads_change_nothing(
+    nets: tuple[CompiledRuntime, TorchRuntime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast, image = nets[0], noise(288, 128)
+    whole = fast(image)
+    for band, threads in ((1, 1), (48, 1), (10_000, 1), (32, 2), (320, 3)):
+        monkeypatch.setattr(mobilenet, "BAND", band)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            found = fast(image)
+        finally:
+            torch.set_num_threads(before)
+        for one, other in zip(arrays(found), arrays(whole), strict=True):
+            assert np.abs(one - other).max() < 1e-5
+
+
+def test_large_maps_are_let_go_of(nets: tuple[CompiledRuntime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = nets[0]
+    fast(noise(64, 64))
+    assert engine._local.workspace is not None
+    monkeypatch.setattr(engine, "KEPT", 1000)
+    fast(noise(96, 96))
+    assert engine._local.workspace is None
+
+
+@pytest.mark.parametrize("shape", [(480, 640 + 8, 3), (33, 32, 3), (0, 32, 3)])
+def test_other_sizes_are_refused(nets: tuple[CompiledRuntime, TorchRuntime], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=f"image is {shape[1]} x {shape[0]}; expected sides that are multiples of 32"):
+        nets[0](np.zeros(shape, np.uint8))
+
+
+def test_the_mean_colour_is_that_of_the_net() -> None:
+    assert MEAN_COLOUR[0] == mobilenet.MEAN
+
+
+def test_a_plane_is_framed() -> None:
+    buffer = np.full(floats_of(3, 5, 8), np.nan, np.float32)
+    framed: Plane = plane(buffer, 3, 5, 8)
+    inside = framed.data[1:4, 1:6]
+    assert np.isnan(inside).all()
+    inside[:] = 0
+    assert not framed.data.any()
+    assert framed.first - framed.corner == 4 * (7 * 8 + 8)
+    framed.data[4], framed.data[:, 6] = 1, 1
+    framed.seal()
+    assert not framed.data.any()
+
+
+def test_which_nets_are_compiled() -> None:
+    assert CompiledRuntime.of(random_net()) is not None
+    assert CompiledRuntime.of(PROPOSERS["retinaface"](width=0.5)) is None
+    assert CompiledRuntime.of(nn.Linear(3, 3)) is None
+
+
+def test_it_is_what_a_detector_uses() -> None:
+    image = draw_scene(3, 0)[0]
+    detectors = [Detector(stage1="retinaface", thresholds=(0.1, 0.5, 0.5), engine=name) for name in (None, "torch")]
+    kinds = [type(detector.proposer.runtime) for detector in detectors]  # type: ignore[attr-defined]
+    assert kinds == [CompiledRuntime, TorchRuntime]
+    found, wanted = (detector.detect(image) for detector in detectors)
+    assert len(found) == len(wanted) > 0
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+PROGRAM = """
+import sys
+import numpy as np, torch
+from mtcnn.engine.vectors import LANES
+from mtcnn.proposers import proposer_named
+image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+fast, slow = (proposer_named("retinaface", engine=name).runtime(image) for name in (None, "torch"))
+assert all(np.abs(a - b).max() < 1e-4 * max(np.abs(b).max(), 1) for a, b in zip(fast, slow))
+print(LANES)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names features of x86 processors")
+def test_processors_with_narrower_vectors(tmp_path: Path) -> None:
+    settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+sse4.2", "NUMBA_CACHE_DIR": str(tmp_path)}
+    path = str(Path(__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env={**os.environ, **settings, "PYTHONPATH": path}, capture_output=True
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    assert run.stdout.strip() == b"4"
