@@ -72,7 +72,7 @@ detector_options = _options(
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),
-                 help="What runs a single-stage detector.  [default: compiled code for retinaface on the CPU, else torch]"),
+                 help="What runs a single-stage detector.  [default: compiled code for retinaface, torch for others]"),
     click.option("--device", default="cpu", show_default=True, help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 

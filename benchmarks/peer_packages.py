@@ -99,7 +99,7 @@ def ours(given: Settings) -> Package:
 
 
 def ours_in_one_stage(given: Settings) -> Package:
-    return _detects(_ours(given), thresholds=(given.least, 0, 0), stage1="retinaface", engine="onnx")
+    return _detects(_ours(given), thresholds=(given.least, 0, 0), stage1="retinaface")
 
 
 def ours_for_theirs(given: Settings) -> Package:
