@@ -175,8 +175,8 @@ def finish(run: _Run, held: list[CropBatch], target: Path, key: str, resume: Pat
         faces = output.face_logits.flatten()[targets.kinds == int(Kind.POS)]
         state["face.bias"][1] -= float(faces.quantile(1 - run.settings.recall))
     figures = {"held_merit": round(run.best, 6), "epochs": run.settings.epochs}
-    recipe = asdict(run.settings)
-    write(target, Checkpoint(run.net, state, recipe=recipe, recipe_hash=key, figures=figures))
+    recipe, scoring = asdict(run.settings), run.settings.score
+    write(target, Checkpoint(run.net, state, recipe=recipe, recipe_hash=key, figures=figures, scoring=scoring))
 
 
 def _line(name: str, epoch: int, settings: TrainSettings, row: dict[str, float], judged: dict[str, float]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar, get_origin, get_type_hints
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError
 from mtcnn.nets import SIZES
+from mtcnn.scoring import Scoring
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from prepare.sample import CropSettings
@@ -74,7 +75,9 @@ class TrainSettings:
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
     recall            after training the face bias is moved so that this share of held faces scores 0.5 or more; 0 for
-                      no change. Training on hard examples makes all scores low; this puts them back in place.
+                      no change. Training on hard examples makes all scores low; this puts them back in place. The score
+                      is the net's own here: a net that counts what was before it takes less of it.
+    score             how RNet's and ONet's scores count what the stage before them knew; travels with the weights.
     mixed             convolutions in bfloat16 on a GPU, or a processor that has it: several times faster.
     seed              of weights, order and augmentation.
     """
@@ -94,6 +97,7 @@ class TrainSettings:
     colour: float = 0.3
     blur: float = 0.0
     recall: float = 0.0
+    score: Scoring = field(default_factory=Scoring)
     mixed: bool = False
     seed: int = 0
 
@@ -137,6 +141,8 @@ class Recipe:
             wants = settings is not None and settings.mix.landmark > 0
             check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
             check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
+            own = settings is None or settings.score == Scoring()
+            check(own or self.net != "pnet", f"{name}.score", "given", "none: there is no stage before pnet")
 
 
 def check(good: bool, name: str, value: Any, expected: str) -> None:

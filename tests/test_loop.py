@@ -22,6 +22,7 @@ from small import environment, make_crops, random_crops, write_crops
 from mtcnn.checkpoint import load_net, read
 from mtcnn.errors import DataError, TrainingError
 from mtcnn.nets import to_input
+from mtcnn.scoring import Scoring
 from prepare.labels import Kind
 from prepare.store import CropStore
 from stages import training
@@ -167,7 +168,8 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
     rng = np.random.default_rng(0)
     kinds = [Kind.NEG, Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
     stores = [write_crops(tmp_path / n, [random_crops(rng, 48, kinds) for _ in range(8)], (1,)) for n in "ab"]
-    settings = TrainSettings(epochs=3, steps=3, batch=20, mix=Mix(landmark=1), blur=0.3, warmup=2)
+    score = Scoring(before=0.5, temperature=2.0)
+    settings = TrainSettings(epochs=3, steps=3, batch=20, mix=Mix(landmark=1), blur=0.3, warmup=2, score=score)
     whole, broken = tmp_path / "1" / "w.pt", tmp_path / "2" / "w.pt"
     train_on_stores("onet", stores, settings, whole, "k", quiet=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -183,6 +185,7 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
             train_on_stores("onet", stores, settings, broken, "k", quiet=True)
     train_on_stores("onet", stores, settings, broken, "k", quiet=True)
     assert_same_weights(whole, broken)
+    assert read(broken).scoring == score, "the recipe's, for detection"
     assert [row["epoch"] for row in metrics(broken.parent, "onet")] == [0, 1, 2]
 
 

@@ -11,6 +11,7 @@ from small import ROOT, write_recipes
 
 from mtcnn.errors import RecipeError
 from mtcnn.nets import SIZES
+from mtcnn.scoring import Scoring
 from prepare.labels import Kind
 from stages.recipe import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
 
@@ -34,12 +35,14 @@ def test_values_arrive(tmp_path: Path) -> None:
     path.write_text(
         'net = "onet"\nseed = 3\n[bands]\nneg = 0.2\n[crops]\nlandmarks = 4\nrotation = 5\n'
         "[mine]\nthresholds = [1, 0.25]\n[train]\nrate = 1\nepochs = 7\n[train.mix]\nlandmark = 2\nneg = 6.5\n"
+        "[train.score]\nbefore = 1\n"
     )
     recipe = read_recipe(Recipe, path)
     assert (recipe.net, recipe.seed, recipe.bands.neg, recipe.crops.landmarks) == ("onet", 3, 0.2, 4)
     assert recipe.mine is not None
     assert recipe.mine.thresholds == (1.0, 0.25)
-    assert recipe.train == TrainSettings(rate=1.0, epochs=7, mix=Mix(neg=6.5, landmark=2.0))
+    mix, score = Mix(neg=6.5, landmark=2.0), Scoring(before=1.0)
+    assert recipe.train == TrainSettings(rate=1.0, epochs=7, mix=mix, score=score)
     assert type(recipe.crops.rotation) is type(recipe.train.rate) is float, "so that 1 and 1.0 are one recipe"
 
 
@@ -72,6 +75,9 @@ BAD = {
     "[train]\nhard = 0.0": "train.hard is 0.0; expected a number above 0",
     "[train]\nema = -0.1": "train.ema is -0.1; expected a number from 0 to 1",
     "[train]\nbox = -1": "train.box is -1.0; expected 0 or more",
+    "[train.score]\nafter = 1": "train.score.after is no key of a recipe; expected one of before, detector",
+    "[train.score]\ntemperature = 0": "train.score.temperature is 0.0; expected a finite number above 0",
+    "[train.score]\nbefore = 1": "train.score is given; expected none: there is no stage before pnet",
     "[train]\nbatch = 2": "train.batch is 2; expected one large enough",
     "[train.mix]\nneg = 0": "train.mix.neg is 0.0; expected a share above 0",
     "[train.mix]\npart = -1": "train.mix.part is -1.0; expected a share of 0 or more",
