@@ -11,6 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from .nets import SCALING, SIZES, PooledPReLU, Scaling
 from .proposers import PROPOSERS
 from .proposers.anchors import VARIANCES
 from .proposers.blocks import ProposerOutput
+from .scoring import scoring_of
 
 __all__ = ["Exported", "export_onnx"]
 
@@ -167,6 +169,8 @@ def _describe(whole: nn.Module, path: Path, name: str) -> None:
     onnx = _needed("onnx")
     model = onnx.load(str(path))
     facts = {"net": name, "images": "float32 RGB, 0 to 255"}
+    if name in ("rnet", "onet"):
+        facts["scoring"] = json.dumps(asdict(scoring_of(whole.net)))
     layout = getattr(whole.net, "layout", None)
     if layout is not None:
         facts["anchors"] = json.dumps([{"stride": level.stride, "sizes": list(level.sizes)} for level in layout])

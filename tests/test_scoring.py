@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
 from mtcnn.engine.runners import TorchPNet, TorchRefiner
+from mtcnn.export import export_onnx
 from mtcnn.nets import NETS
 from mtcnn.proposers import PROPOSERS
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid
@@ -183,3 +185,11 @@ def test_onnx_and_torch_agree(models: Path) -> None:
     one, other = (Detector(models, engine=engine, **settings).detect(noise(90, 120, 3)) for engine in ("torch", "onnx"))
     assert len(one) == len(other) > 3
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+
+
+def test_an_exported_net_tells_its_scoring(models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    ort = pytest.importorskip("onnxruntime")
+    path = export_onnx("rnet", tmp_path / "rnet.onnx", models).path
+    facts = ort.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+    assert Scoring(**json.loads(facts["scoring"])) == FUSED["rnet"]
