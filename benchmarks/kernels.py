@@ -31,11 +31,13 @@ from reference import plain_iou, plain_nms, plain_resample  # noqa: E402
 from mtcnn.boxes import iou, square  # noqa: E402
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer  # noqa: E402
 from mtcnn.crops import cut  # noqa: E402
+from mtcnn.engine.runners import Net  # noqa: E402
 from mtcnn.machine import describe  # noqa: E402
 from mtcnn.metrics.tables import markdown_table  # noqa: E402
-from mtcnn.nets import to_input  # noqa: E402
+from mtcnn.nets import module_of, to_input  # noqa: E402
 from mtcnn.nms import nms  # noqa: E402
 from mtcnn.pyramid import Level, levels  # noqa: E402
+from mtcnn.weights import Weights  # noqa: E402
 
 Array = NDArray[Any]
 
@@ -56,6 +58,10 @@ class Kernel(NamedTuple):
     work: Callable[[], Any]
     check: Callable[[], None]
     flops: float = 0.0
+
+
+def as_module(net: Net) -> torch.nn.Module:
+    return module_of(net) if isinstance(net, Weights) else net
 
 
 def convolution_flops(net: torch.nn.Module, pixels: torch.Tensor) -> float:
@@ -116,32 +122,32 @@ def geometry(image: Array, boxes: Array, scores: Array) -> Iterator[Kernel]:
 
 def pnet(proposer: PNetProposer, image: Array) -> Kernel:
     """All levels of the pyramid, with the cascade's threshold."""
-    pyramid = [level.image for level in levels(image, MIN_FACE, FACTOR)]
+    pyramid, net = [level.image for level in levels(image, MIN_FACE, FACTOR)], as_module(proposer.net)
 
     def check() -> None:
         for level in pyramid:
             found = proposer.cells(level, SEEN)
             with torch.inference_mode():
-                wanted = proposer.net(to_input(level[None]))
+                wanted = net(to_input(level[None]))
             logits = wanted.face_logits[0].numpy()
             offsets = wanted.offsets[0].numpy().transpose(1, 2, 0)  # (4, h, w) -> (h, w, 4)
             assert len(found.logits) == logits.size, "cells are missing"
             np.testing.assert_allclose(found.logits, logits[found.rows, found.columns], rtol=0, atol=CLOSE)
             np.testing.assert_allclose(found.offsets, offsets[found.rows, found.columns], rtol=0, atol=CLOSE)
 
-    flops = sum(convolution_flops(proposer.net, to_input(level[None])) for level in pyramid)
+    flops = sum(convolution_flops(net, to_input(level[None])) for level in pyramid)
     return Kernel("PNet, all levels", lambda: [proposer.cells(level, 0.4) for level in pyramid], check, flops)
 
 
 def refiner(stage: NetRefiner, image: Array, squares: Array) -> Iterator[Kernel]:
     """Crops and net together, as the cascade runs them; and torch alone on the same crops, for comparison."""
     crops = stage.crops(image, squares, {"rnet": 24, "onet": 48}[stage.name])
-    pixels = to_input(crops)
+    pixels, net = to_input(crops), as_module(stage.net)
 
     def check() -> None:
         logits, offsets, points = stage.raw(image, squares)
         with torch.inference_mode():
-            wanted = stage.net(pixels)
+            wanted = net(pixels)
         pairs = [(logits, wanted.face_logits), (offsets, wanted.offsets), (points, wanted.landmarks)]
         for found, expected in pairs:
             if expected is not None:
@@ -149,9 +155,9 @@ def refiner(stage: NetRefiner, image: Array, squares: Array) -> Iterator[Kernel]
 
     def by_torch() -> None:
         with torch.inference_mode():
-            stage.net(pixels)
+            net(pixels)
 
-    flops = convolution_flops(stage.net, pixels)
+    flops = convolution_flops(net, pixels)
     name = {"rnet": "RNet", "onet": "ONet"}[stage.name]
     yield Kernel(f"{name} with its crops, {len(squares)}", lambda: stage.raw(image, squares), check, flops)
     yield Kernel(f"{name} alone, by torch", by_torch, lambda: None, flops)

@@ -122,7 +122,7 @@ def same(job: Work, work: Path, expected: Path) -> bool:
     """Whether both folders hold the same crops, or the same weights and a log of the same epochs."""
     if job.makes.endswith(".lmdb"):
         return CropStore(work / job.makes).digest() == CropStore(expected / job.makes).digest()
-    one, two = (read(folder / job.makes).state for folder in (work, expected))
+    one, two = (read(folder / job.makes).tensors() for folder in (work, expected))
     logs = [
         [json.loads(line)["epoch"] for line in (folder / LOG).read_text().splitlines()] for folder in (work, expected)
     ]

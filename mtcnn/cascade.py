@@ -11,24 +11,23 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from . import boxes as box
-from .checkpoint import load_net, packaged_weights, weights_path
+from .checkpoint import load_net, load_weights, packaged_weights, weights_path
 from .crops import cut
-from .engine.runners import Cells, Refined, TorchPNet, crop_runner, map_runner
+from .engine.runners import Cells, Net, Refined, crop_runner, map_runner
 from .engine.threads import spread, threads
 from .images import as_rgb, read_image
-from .nets import SIZES
 from .nms import nms
 from .proposers import PROPOSERS, proposer_named
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
 from .scoring import logit, scoring_of, sigmoid
 from .types import Faces, ImageSize, Proposer, Refiner
+from .weights import SIZES
 
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
@@ -48,7 +47,7 @@ class PNetProposer:
     what one level may propose, best first, so that a loose threshold cannot make NMS quadratic in the pixels.
     """
 
-    net: nn.Module
+    net: Net
     min_face: float = 20.0
     scale_factor: float = 0.709
     threshold: float = 0.6
@@ -73,9 +72,8 @@ class PNetProposer:
         """The levels of the pyramid, and their cells that pass."""
         least = logit(self.threshold)  # maps need no sigmoid to be thresholded
         sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
-        run = map_runner(self.net, self.device)
-        if isinstance(run, TorchPNet) and self.device != "cpu" and sizes:
-            pyramid = spread(partial(level_of, image), sizes)
+        if self.device != "cpu" and sizes:
+            pyramid, run = spread(partial(level_of, image), sizes), cast(Any, map_runner(self.net, self.device))
             yield from zip(pyramid, run.pyramid([level.image for level in pyramid], least), strict=True)
         elif threads() == 1:  # one level at a time is less to hold
             for level in levels(image, self.min_face, self.scale_factor):
@@ -115,7 +113,7 @@ class NetRefiner:
     single-stage detector began the cascade, and not PNet.
     """
 
-    net: nn.Module
+    net: Net
     name: str
     threshold: float = 0.7
     device: str = "cpu"
@@ -200,8 +198,9 @@ class Detector:
         if refine not in REFINED:
             raise ValueError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
 
-        def net(name: str) -> nn.Module:
-            return load_net(weights_path(folder, name), name, device)
+        def net(name: str) -> Net:
+            path = weights_path(folder, name)
+            return load_weights(path, name) if device == "cpu" else load_net(path, name, device)
 
         self.proposer: Proposer
         if stage1 == "pnet":

@@ -2,6 +2,7 @@
 
 A checkpoint says which net it is for, the colour order and scaling of its input, the recipe it was trained by, and what
 was measured. Loading converts the colour order or refuses; nothing but arrays and plain values is ever unpickled.
+Reading needs no torch; what writes, or makes modules, imports it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, MtcnnError
-from .nets import NETS, SCALING, SIZES, Scaling
+from .saved import read_saved
 from .scoring import Scoring
+from .weights import SCALING, SIZES, Scaling, Weights
 
-__all__ = ["Checkpoint", "load_net", "packaged_weights", "read", "weights_path", "write"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Checkpoint", "load_net", "load_weights", "packaged_weights", "read", "weights_path", "write"]
 
 FORMAT = 1
 _EXPECTED = "expected a file written by `mtcnn train`"
@@ -30,7 +32,7 @@ class Checkpoint:
     """What a weights file holds.
 
     net      "pnet", "rnet", "onet", or a name of `proposers.PROPOSERS`.
-    state    parameter name -> tensor.
+    state    parameter name -> tensor or NumPy array; `read` gives arrays.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
     figures  what was measured on the held part, for the model card.
@@ -38,13 +40,19 @@ class Checkpoint:
     """
 
     net: str
-    state: dict[str, Tensor]
+    state: Mapping[str, Any]
     colour: str = "rgb"
     scaling: Scaling = SCALING
     recipe: dict[str, Any] = field(default_factory=dict)
     recipe_hash: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     scoring: Scoring = field(default_factory=Scoring)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as tensors of its own."""
+        import torch
+
+        return {name: torch.as_tensor(value).detach().cpu().contiguous().clone() for name, value in self.state.items()}
 
 
 def weights_path(models: Path, net: str) -> Path:
@@ -64,16 +72,17 @@ def packaged_weights() -> Path:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write, so that a reader sees the old file or the new one and never half of it.
 
-    Raises pickle.UnpicklingError, and leaves the old file, when `recipe` or `figures` hold more than plain values.
+    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values.
     """
+    import torch
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in checkpoint.state.items()}
-    body = {"format": FORMAT, **vars(checkpoint), "state": state, "scaling": list(checkpoint.scaling)}
+    body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
     body["scoring"] = asdict(checkpoint.scoring)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         torch.save(body, draft)
-        torch.load(draft, weights_only=True)  # what could not be read again would lose a training
+        read_saved(draft)  # what could not be read again would lose a training
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
@@ -87,10 +96,8 @@ def read(path: Path) -> Checkpoint:
             f"no weights at {path}: {what}; train them or import them, or name another folder with --models"
         )
     try:
-        body = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # torch raises half a dozen types for broken files, all of which mean this. Its words would advise the user to
-        # load the file without the safety.
+        body = read_saved(path)
+    except (CheckpointError, OSError) as error:
         raise CheckpointError(f"{path} is truncated, or no checkpoint at all; {_EXPECTED}; copy it again") from error
     if not isinstance(body, dict) or "format" not in body:
         raise CheckpointError(f"{path} holds no checkpoint of this project; {_EXPECTED}")
@@ -108,15 +115,36 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(**{**known, "scaling": scaling, "scoring": scoring})
 
 
-def _build(net: str, state: Mapping[str, Tensor], path: Path) -> nn.Module:
-    if net in NETS:
-        return NETS[net]()
-    from .proposers import build_like  # which few need
+def _read_for(path: Path, net: str) -> Checkpoint:
+    found = read(path)
+    if found.net != net:
+        raise CheckpointError(f"{path} holds weights of {found.net}; expected {net}")
+    return found
 
+
+def _check_input(path: Path, found: Checkpoint, scaling: Scaling) -> None:
+    if found.scaling != scaling or found.colour not in ("rgb", "bgr"):
+        raise CheckpointError(
+            f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {scaling}"
+        )
+
+
+def _fault(error: Exception, length: int = 160) -> str:
+    return " ".join(str(error).split())[:length]
+
+
+def load_weights(path: Path, net: str) -> Weights:
+    """The weights of "pnet", "rnet" or "onet" at `path`, for RGB input scaled by SCALING.
+
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling.
+    """
+    found = _read_for(path, net)
+    _check_input(path, found, SCALING)
     try:
-        return build_like(net, state)
-    except ValueError as error:
-        raise CheckpointError(f"{path} {error}") from error
+        weights = Weights(net, found.state, found.scoring)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
+    return weights.turned() if found.colour == "bgr" else weights
 
 
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
@@ -127,28 +155,35 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
     that torch does not have.
     """
-    found = read(path)
-    if found.net != net:
-        raise CheckpointError(f"{path} holds weights of {found.net}; expected {net}")
-    module = _build(net, found.state, path)
-    scaling = getattr(module, "scaling", SCALING)
-    if found.scaling != scaling or found.colour not in ("rgb", "bgr"):
-        raise CheckpointError(
-            f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {scaling}"
-        )
+    if net in SIZES:
+        from .nets import module_of
+
+        return _placed(module_of(load_weights(path, net)), device)
+    from .proposers import build_like  # which few need
+
+    found = _read_for(path, net)
     try:
-        module.load_state_dict(found.state)
+        module = build_like(net, found.state)
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}") from error
+    _check_input(path, found, module.scaling)  # type: ignore[arg-type]
+    try:
+        module.load_state_dict(found.tensors())
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:160]
-        raise CheckpointError(f"{path} does not fit {net}: {reason}") from error
+        raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
     if found.colour == "bgr":
         kernel = next(module.parameters()).data  # (out, colour, 3, 3)
         kernel.copy_(kernel.flip(1))
     module.scoring = found.scoring  # type: ignore[assignment]  # torch declares tensors and modules alone
+    return _placed(module, device)
+
+
+def _placed(module: nn.Module, device: str) -> nn.Module:
+    import torch
+
     try:
         return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
     except (RuntimeError, AssertionError) as error:  # an unknown name, or a build without it
-        reason = " ".join(str(error).split())[:80]
         raise MtcnnError(
-            f"device {device!r}: {reason}; expected cpu, or one that torch has here, such as cuda"
+            f"device {device!r}: {_fault(error, 80)}; expected cpu, or one that torch has here, such as cuda"
         ) from error

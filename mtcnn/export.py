@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from .checkpoint import load_net, packaged_weights, weights_path
 from .errors import MtcnnError
-from .nets import SCALING, SIZES, PooledPReLU, Scaling
+from .nets import PooledPReLU
 from .proposers import PROPOSERS
 from .proposers.anchors import VARIANCES
 from .proposers.blocks import ProposerOutput
 from .scoring import scoring_of
+from .weights import SCALING, SIZES, Scaling
 
 __all__ = ["Exported", "export_onnx"]
 

@@ -12,16 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .scoring import scoring_of
 from .types import NetOutput
+from .weights import SCALING, Scaling, Weights
 
-__all__ = ["NETS", "SCALING", "SIZES", "ONet", "PNet", "RNet", "Scaling", "parameter_count", "scaled", "to_input"]
-
-SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
-
-Scaling = tuple[float | tuple[float, float, float], float]
-"""(mean, divisor): a net sees (x - mean) / divisor. The mean is one number, or one each of red, green and blue."""
-
-SCALING: Scaling = (127.5, 128.0)  # of the cascade
+__all__ = [
+    "NETS",
+    "ONet",
+    "PNet",
+    "RNet",
+    "module_of",
+    "name_of",
+    "parameter_count",
+    "scaled",
+    "to_input",
+    "weights_of",
+]
 
 
 def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
@@ -149,6 +155,28 @@ class ONet(nn.Module):
 
 
 NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
+
+
+def module_of(weights: Weights) -> nn.Module:
+    """The net as a module in evaluation mode, on the CPU."""
+    module = NETS[weights.net]()
+    module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.state.items()})
+    module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares tensors and modules alone
+    return module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def name_of(module: nn.Module) -> str | None:
+    """The name in NETS of a module of exactly one of these classes."""
+    return next((name for name, kind in NETS.items() if type(module) is kind), None)
+
+
+def weights_of(module: nn.Module) -> Weights:
+    """The numbers of a net of NETS. Raises ValueError for any other."""
+    name = name_of(module)
+    if name is None:
+        raise ValueError(f"net is a {type(module).__name__}; expected one of {', '.join(NETS)}")
+    state = {name: value.float().cpu().numpy() for name, value in module.state_dict().items()}
+    return Weights(name, state, scoring_of(module))
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -16,7 +16,7 @@ import lmdb
 
 from mtcnn.checkpoint import read, weights_path
 from mtcnn.errors import MtcnnError, RecipeError
-from mtcnn.nets import SIZES
+from mtcnn.weights import SIZES
 from prepare.build import CropMaker, build
 from prepare.records import ImageRecord
 from prepare.store import CropStore
@@ -128,7 +128,7 @@ def train_on_stores(
     quiet: bool = False,
 ) -> None:
     """`loop.train` with stores and start given by their paths, so that it can travel to another process."""
-    state = None if start is None else read(start).state
+    state = None if start is None else read(start).tensors()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
         train(net, pool, settings, target.parent, target, key, name, state, device, quiet)

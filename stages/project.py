@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtcnn.checkpoint import packaged_weights, weights_path
-from mtcnn.nets import SIZES
 from mtcnn.proposers import PROPOSERS
+from mtcnn.weights import SIZES
 from prepare.sources import read_sources, remember_sources, remembered_sources
 
 from .cascade_nodes import cascade_nodes

@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar, get_origin, get_type_hints
 
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError
-from mtcnn.nets import SIZES
 from mtcnn.scoring import Scoring
+from mtcnn.weights import SIZES
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from prepare.sample import CropSettings

@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.errors import CheckpointError
-from mtcnn.nets import Scaling
 from mtcnn.proposers import PROPOSERS
 from mtcnn.proposers.anchors import Layout, map_sizes
 from mtcnn.proposers.blocks import ProposerOutput
 from mtcnn.proposers.trunks import TRUNKS, load_trunk
+from mtcnn.weights import Scaling
 
 from .anchor_losses import AnchorLosses, detector_loss
 from .anchor_targets import AnchorTargets, to
@@ -55,7 +55,7 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
     if found.net != recipe.net:
         raise CheckpointError(f"{start} holds weights of {found.net}; expected {recipe.net}, or its trunk")
     try:
-        net.load_state_dict(found.state)
+        net.load_state_dict(found.tensors())
     except RuntimeError as error:
         raise CheckpointError(f"{start} does not fit {recipe.net}: {' '.join(str(error).split())[:160]}") from error
     return net

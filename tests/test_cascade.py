@@ -18,8 +18,8 @@ from mtcnn.cascade import Detector, NetRefiner, PNetProposer
 from mtcnn.checkpoint import load_net, weights_path
 from mtcnn.errors import CheckpointError, ImageError
 from mtcnn.images import as_rgb, read_image
-from mtcnn.nets import SIZES
 from mtcnn.types import Faces, NetOutput
+from mtcnn.weights import SIZES
 
 Image = NDArray[Any]
 SURE = 12.0  # a logit

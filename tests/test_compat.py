@@ -377,13 +377,13 @@ def test_devices(models: Path, given: Any, device: str) -> None:
 
 
 def test_device_names() -> None:
-    from mtcnn.compat.finder import _device
+    from mtcnn.compat.finder import _device_name
 
-    assert [str(_device(name)) for name in ("GPU:0", "gpu:1", "/GPU:0", "cuda:0", "GPU")] == [
+    assert [_device_name(name) for name in ("GPU:0", "gpu:1", "/GPU:0", "cuda:0", "GPU")] == [
         "cuda:0", "cuda:1", "cuda:0", "cuda:0", "cuda",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="'nothing:7'"):
-        _device("nothing:7")
+        _device_name("nothing:7")
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
     one, two = (read(tmp_path / str(processes) / "weights.pt") for processes in (1, 2))
     torch.manual_seed(EVEN.seed)
     begun = NETS["pnet"]().state_dict()
-    differs = max(float((two.state[name] - value).abs().max()) for name, value in one.state.items())
-    moved = max(float((begun[name] - value).abs().max()) for name, value in one.state.items())
+    differs = max(float((two.tensors()[name] - value).abs().max()) for name, value in one.tensors().items())
+    moved = max(float((begun[name] - value).abs().max()) for name, value in one.tensors().items())
     assert differs < 2e-4
     assert moved > 1e-2
     rows = [
@@ -118,7 +118,7 @@ def test_torchrun_on_the_real_command(tmp_path: Path) -> None:
     assert other.returncode == 0, other.stderr
     one, two = (read(tmp_path / name / "models-12" / "weights-pnet.pt") for name in ("torchrun", "spawned"))
     assert one.recipe_hash == two.recipe_hash
-    assert all(torch.equal(value, two.state[name]) for name, value in one.state.items())
+    assert all(torch.equal(value, two.tensors()[name]) for name, value in one.tensors().items())
     again = subprocess.run(
         [*runner, *command, "torchrun"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
     )

@@ -10,28 +10,30 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from numba import njit
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
-from mtcnn.engine import runners, vectors
+from mtcnn.engine import in_torch, vectors
+from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
 from mtcnn.engine.layers import SLACK
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
-from mtcnn.engine.runners import TorchPNet, TorchRefiner, crop_runner, map_runner
+from mtcnn.engine.runners import crop_runner, map_runner
 from mtcnn.engine.threads import spread, threads
 from mtcnn.engine.tile import padded, tile_shape
 from mtcnn.engine.winograd import pack_winograd, scratch, winograd
-from mtcnn.nets import NETS, SIZES, to_input
+from mtcnn.nets import NETS, module_of, to_input, weights_of
 from mtcnn.pyramid import map_size
 from mtcnn.types import ImageSize
+from mtcnn.weights import SIZES, Layer
 
 
 def assert_near(found: Any, expected: Any) -> None:
@@ -92,7 +94,7 @@ def test_pnet_is_that_of_torch(shape: tuple[int, int]) -> None:
     net, level = random_net("pnet"), noise(*shape, 3)
     logits, offsets = whole_map(net, level)
     assert logits.shape == map_size(ImageSize(*shape))
-    cells = FastPNet(net).cells(level, -np.inf, 0, len(logits))
+    cells = FastPNet(weights_of(net)).cells(level, -np.inf, 0, len(logits))
     rows, columns = np.indices(logits.shape).reshape(2, -1)
     np.testing.assert_array_equal(cells.rows, rows)
     np.testing.assert_array_equal(cells.columns, columns)
@@ -100,7 +102,7 @@ def test_pnet_is_that_of_torch(shape: tuple[int, int]) -> None:
     assert_near(cells.offsets, offsets.reshape(-1, 4))
 
 
-@pytest.mark.parametrize("runner", [FastPNet, lambda net: TorchPNet(net, "cpu")])
+@pytest.mark.parametrize("runner", [lambda net: FastPNet(weights_of(net)), lambda net: TorchPNet(net, "cpu")])
 def test_only_cells_that_reach_the_logit_come_out(runner: Any) -> None:
     net, level = random_net("pnet"), noise(61, 83, 3)
     logits, offsets = whole_map(net, level)
@@ -116,9 +118,9 @@ def test_only_cells_that_reach_the_logit_come_out(runner: Any) -> None:
     assert (len(nothing.rows), nothing.offsets.shape) == (0, (0, 4))
 
 
-@pytest.mark.parametrize("runner", [FastPNet, lambda net: TorchPNet(net, "cpu")])
+@pytest.mark.parametrize("runner", [lambda net: FastPNet(weights_of(net)), lambda net: TorchPNet(net, "cpu")])
 def test_rows_of_a_map_are_computed_apart(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runners, "STRIP", 1)  # torch's strips then have their least height
+    monkeypatch.setattr(in_torch, "STRIP", 1)  # torch's strips then have their least height
     net, level = random_net("pnet"), noise(80, 45, 3)
     logits, _ = whole_map(net, level)
     for first, last in ((0, 9), (9, 10), (10, 27), (27, len(logits))):
@@ -143,7 +145,7 @@ def test_levels_of_real_numbers() -> None:
     net, rng = random_net("pnet"), np.random.default_rng(3)
     level = rng.uniform(0, 255, (40, 50, 3)).astype(np.float32)
     before, rows = level.copy(), map_size(ImageSize(40, 50)).height
-    fast, slow = (run.cells(level, -np.inf, 0, rows) for run in (FastPNet(net), TorchPNet(net, "cpu")))
+    fast, slow = (run.cells(level, -np.inf, 0, rows) for run in (FastPNet(weights_of(net)), TorchPNet(net, "cpu")))
     assert_near(fast.logits, slow.logits)
     np.testing.assert_array_equal(level, before)
 
@@ -160,11 +162,12 @@ def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, 
     nn.init.uniform_(bent.weight, -1, 2)
     height, width = shape
     rows, columns = height - 2, width - 2
+    numbers = Layer(*(value.detach().numpy() for value in (layer.weight, cast(Tensor, layer.bias), bent.weight)))
     image = np.random.default_rng(0).standard_normal((height, width, inputs)).astype(np.float32)
     source = np.full((height + 1) * (width + 1) * inputs + SLACK, np.nan, np.float32)
     source[: image.size] = image.ravel()
     even = np.zeros((rows + rows % 2, columns + columns % 2, outputs), np.float32)
-    packed, work = pack_winograd(layer, bent, 20), np.zeros(scratch(inputs, outputs), np.float32)
+    packed, work = pack_winograd(numbers, 20), np.zeros(scratch(inputs, outputs), np.float32)
     winograd(inputs, outputs, 20)(
         source.ctypes.data, width * inputs, *(array.ctypes.data for array in packed), even.ctypes.data,
         even.shape[1] * outputs, rows, columns, work.ctypes.data,
@@ -182,7 +185,7 @@ def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, 
 def test_refiners_are_those_of_torch(name: str, count: int) -> None:
     net, crops = random_net(name, count), noise(count, SIZES[name], SIZES[name], 3, seed=count)
     for given in (crops, crops.astype(np.float32)):
-        fast, slow = FastRefiner(net)(given), TorchRefiner(net, "cpu")(given)
+        fast, slow = FastRefiner(weights_of(net))(given), TorchRefiner(net, "cpu")(given)
         for found, expected in zip(fast, slow, strict=True):
             assert (found is None) == (expected is None)
             if found is not None and expected is not None:
@@ -193,7 +196,7 @@ def test_refiners_are_those_of_torch(name: str, count: int) -> None:
 @pytest.mark.parametrize("name", ["rnet", "onet"])
 def test_no_crops(name: str) -> None:
     size = SIZES[name]
-    found = FastRefiner(random_net(name))(np.zeros((0, size, size, 3), np.uint8))
+    found = FastRefiner(weights_of(random_net(name)))(np.zeros((0, size, size, 3), np.uint8))
     assert (found.logits.shape, found.offsets.shape) == ((0,), (0, 4))
     assert (found.landmarks.shape if found.landmarks is not None else None) == ((0, 5, 2) if name == "onet" else None)
 
@@ -233,8 +236,8 @@ def test_whole_detections_are_those_of_torch(
     images += [np.zeros((1, 1, 3), np.uint8), noise(20, 300, 3)]
     detector = Detector(min_face=min_face, thresholds=(0.4, 0.1, 0.01))
     fast = [detector.detect(image) for image in images]
-    monkeypatch.setattr("mtcnn.cascade.map_runner", TorchPNet)
-    monkeypatch.setattr("mtcnn.cascade.crop_runner", TorchRefiner)
+    monkeypatch.setattr("mtcnn.cascade.map_runner", lambda net, device: TorchPNet(module_of(net), device))
+    monkeypatch.setattr("mtcnn.cascade.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
     slow = [detector.detect(image) for image in images]
     assert sum(map(len, slow)) > 5
     for found, expected in zip(fast, slow, strict=True):
@@ -333,9 +336,10 @@ from test_engine import assert_near, noise, random_net, whole_map
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.vectors import LANES
+from mtcnn.nets import weights_of
 net, level = random_net("pnet"), noise(41, 53, 3)
 logits, _ = whole_map(net, level)
-assert_near(FastPNet(net).cells(level, -np.inf, 0, len(logits)).logits, logits.ravel())
+assert_near(FastPNet(weights_of(net)).cells(level, -np.inf, 0, len(logits)).logits, logits.ravel())
 print(LANES)
 """
 

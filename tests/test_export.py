@@ -17,9 +17,10 @@ from mtcnn import export
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
-from mtcnn.nets import NETS, SIZES, to_input
+from mtcnn.nets import NETS, to_input
 from mtcnn.proposers import PROPOSERS
 from mtcnn.proposers.blocks import MEAN_COLOUR
+from mtcnn.weights import SIZES
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -32,7 +33,7 @@ def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """All nets with random weights: those of the cascade, in which some slopes are negative, and narrow detectors."""
     folder = tmp_path_factory.mktemp("to-export")
     for name in NETS:
-        state = read(weights_path(random_models, name)).state
+        state = read(weights_path(random_models, name)).tensors()
         first = next(key for key in state if key.endswith("prelu.weight"))
         state[first] = torch.linspace(-0.2, 0.4, len(state[first]))
         write(weights_path(folder, name), Checkpoint(name, state))

@@ -53,7 +53,7 @@ def metrics(folder: Path, name: str = "pnet") -> list[dict[str, float]]:
 def assert_same_weights(one: Path, other: Path) -> None:
     first, second = read(one), read(other)
     assert first.state.keys() == second.state.keys()
-    assert all(torch.equal(value, second.state[name]) for name, value in first.state.items())
+    assert all(torch.equal(value, second.tensors()[name]) for name, value in first.tensors().items())
     assert first.figures == second.figures
 
 
@@ -127,7 +127,7 @@ def test_broken_checkpoint_starts_anew(trained: Path, crops: Path, tmp_path: Pat
 def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
     gentle = replace(PNET, epochs=1, rate=1e-6, recall=0)
     launch(job(crops, tmp_path, gentle, start=trained / "weights-pnet.pt"))
-    before, after = read(trained / "weights-pnet.pt").state, read(tmp_path / "weights-pnet.pt").state
+    before, after = read(trained / "weights-pnet.pt").tensors(), read(tmp_path / "weights-pnet.pt").tensors()
     assert all(torch.allclose(value, after[name], atol=1e-3) for name, value in before.items())
 
 
@@ -222,8 +222,8 @@ def test_mixed_precision(crops: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     plain = weights("exact", exact, True)
     assert_same_weights(plain, weights("without", mixed, False))
     whole = weights("mixed", mixed, True)
-    assert all(value.dtype == torch.float32 for value in read(whole).state.values())
-    assert any(not torch.equal(value, read(plain).state[name]) for name, value in read(whole).state.items())
+    assert all(value.dtype == torch.float32 for value in read(whole).tensors().values())
+    assert any(not torch.equal(value, read(plain).tensors()[name]) for name, value in read(whole).tensors().items())
     losses = [metrics(path.parent)[-1]["train_total"] for path in (plain, whole)]
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtcnn.nets import NETS, SIZES, ONet, PNet, PooledPReLU, parameter_count, to_input
+from mtcnn.nets import NETS, ONet, PNet, PooledPReLU, parameter_count, to_input
+from mtcnn.weights import SIZES
 
 
 @pytest.fixture(autouse=True)

@@ -16,13 +16,14 @@ from mtcnn.boxes import iou
 from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
-from mtcnn.nets import SCALING, to_input
+from mtcnn.nets import to_input
 from mtcnn.proposers import PROPOSERS, proposer_named
 from mtcnn.proposers.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
 from mtcnn.proposers.blocks import MEAN_COLOUR, ProposerOutput
 from mtcnn.proposers.proposer import AnchorProposer, select
 from mtcnn.proposers.runtimes import AnchorValues, OnnxRuntime, TorchRuntime, fold_norms
 from mtcnn.types import Faces
+from mtcnn.weights import SCALING
 
 Array = NDArray[Any]
 
@@ -151,7 +152,7 @@ def test_proposer_named(models: Path, name: str) -> None:
     image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8)
     found = proposer(image)
     net = PROPOSERS[name](width=0.125)
-    net.load_state_dict(read(models / "models-12" / f"weights-{name}.pt").state)
+    net.load_state_dict(read(models / "models-12" / f"weights-{name}.pt").tensors())
     with torch.inference_mode():
         logits = net.eval()(to_input(image[None], scaling=MEAN_COLOUR)).class_logits[0]
     assert isinstance(found, Faces) and len(found) > 0
@@ -219,14 +220,14 @@ def test_checkpoint_keeps_three_means(models: Path) -> None:
 
 
 def test_other_scaling_is_refused(models: Path, tmp_path: Path) -> None:
-    state = read(weights_path(models, "retinaface")).state
+    state = read(weights_path(models, "retinaface")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=SCALING))
     with pytest.raises(CheckpointError, match=r"by \(127.5, 128.0\); expected .*\(\(123.0, 117.0, 104.0\), 1.0\)"):
         load_net(tmp_path / "w.pt", "retinaface")
 
 
 def test_weights_of_another_net_are_refused(models: Path, tmp_path: Path) -> None:
-    state = read(weights_path(models, "ssh")).state
+    state = read(weights_path(models, "ssh")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
     with pytest.raises(CheckpointError, match=r"w.pt lacks trunk.stages.0.0.0.weight"):
         load_net(tmp_path / "w.pt", "retinaface")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small import ROOT, write_recipes
 
 from mtcnn.errors import RecipeError
-from mtcnn.nets import SIZES
 from mtcnn.scoring import Scoring
+from mtcnn.weights import SIZES
 from prepare.labels import Kind
 from stages.recipe import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
-from mtcnn.engine.runners import TorchPNet, TorchRefiner
+from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
 from mtcnn.export import export_onnx
-from mtcnn.nets import NETS
+from mtcnn.nets import NETS, module_of
 from mtcnn.proposers import PROPOSERS
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid
 from mtcnn.types import Faces, NetOutput
@@ -170,8 +170,8 @@ def test_compiled_nets_and_torch_agree(
     stages = [stage for stage in found.refiners if isinstance(stage, NetRefiner)]
     assert {stage.behind_detector for stage in stages} == {stage1 != "pnet"}
     fast = found.detect(noise(90, 120, 3))
-    monkeypatch.setattr("mtcnn.cascade.map_runner", TorchPNet)
-    monkeypatch.setattr("mtcnn.cascade.crop_runner", TorchRefiner)
+    monkeypatch.setattr("mtcnn.cascade.map_runner", lambda net, device: TorchPNet(module_of(net), device))
+    monkeypatch.setattr("mtcnn.cascade.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
     slow = found.detect(noise(90, 120, 3))
     assert len(fast) == len(slow) > 3
     np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-4)

@@ -63,7 +63,7 @@ def metrics(folder: Path, net: str = "retinaface") -> list[dict[str, float]]:
 
 def assert_same_weights(one: Path, other: Path) -> None:
     first, second = read(one), read(other)
-    assert all(torch.equal(value, second.state[name]) for name, value in first.state.items())
+    assert all(torch.equal(value, second.tensors()[name]) for name, value in first.tensors().items())
     assert first.figures == second.figures
 
 
@@ -108,14 +108,14 @@ def test_it_starts_from_the_weights_it_is_given(trained: Path, photos: Path, tmp
     gentle = replace(RETINAFACE, train=replace(SETTINGS, epochs=1, steps=2, rate=1e-7))
     weights = trained / "weights-retinaface.pt"
     launch(job(photos, tmp_path, gentle, start=weights))
-    before, after = read(weights).state, read(tmp_path / "weights-retinaface.pt").state
+    before, after = read(weights).tensors(), read(tmp_path / "weights-retinaface.pt").tensors()
     learned = [name for name, value in before.items() if value.ndim == 4]
     assert all(torch.allclose(before[name], after[name], atol=1e-4) for name in learned)
 
     state = {name: torch.full_like(value, 0.01) for name, value in MobileNet().state_dict().items()}
     write(tmp_path / "trunk.pt", Checkpoint("trunk-mobilenet", state))
     launch(job(photos, tmp_path, replace(gentle, width=1.0), start=tmp_path / "trunk.pt", key="2"))
-    after = read(tmp_path / "weights-retinaface.pt").state
+    after = read(tmp_path / "weights-retinaface.pt").tensors()
     assert torch.allclose(after["trunk.stages.0.0.0.weight"], torch.tensor(0.01), atol=1e-4)
 
 
@@ -230,7 +230,7 @@ def test_two_processes_are_as_one(photos: Path, tmp_path: Path) -> None:
     recipe = replace(SSH, sample=SampleSettings(3.0), train=replace(SSH.train, epochs=1, steps=3, rate=1e-3))
     for processes in (1, 2):
         launch(job(photos, tmp_path / str(processes), recipe), processes)
-    one, two = (read(tmp_path / str(processes) / "weights-ssh.pt").state for processes in (1, 2))
+    one, two = (read(tmp_path / str(processes) / "weights-ssh.pt").tensors() for processes in (1, 2))
     begun = new_net(recipe).state_dict()
     moved, differs = (sum(float((other[name] - one[name]).square().sum()) for name in one) for other in (begun, two))
     assert moved > 0.1**2

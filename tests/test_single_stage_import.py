@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import foreign
 import foreign_detectors as published
@@ -27,8 +28,10 @@ from mtcnn.proposers.runtimes import TorchRuntime
 from mtcnn.proposers.trunks import TRUNKS, load_trunk
 
 
-def same(found: dict[str, Tensor], wanted: dict[str, Tensor], but: tuple[str, ...] = ()) -> bool:
-    return list(found) == list(wanted) and all(torch.equal(found[n], wanted[n]) for n in wanted if n not in but)
+def same(found: Mapping[str, Any], wanted: Mapping[str, Any], but: tuple[str, ...] = ()) -> bool:
+    names = [name for name in wanted if name not in but]
+    equal = (torch.equal(torch.as_tensor(found[name]), torch.as_tensor(wanted[name])) for name in names)
+    return list(found) == list(wanted) and all(equal)
 
 
 def test_retinaface_comes_back(tmp_path: Path) -> None:

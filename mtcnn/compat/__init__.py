@@ -6,13 +6,15 @@ docs/migrate.md shows each call before and after, and where results differ. New 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from .facenet import FacenetCalls
 from .finder import FilePath, Stages, one_of
 from .ipazc import IpazcCalls
 from .selection import METHODS, extract_face
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["MTCNN", "extract_face"]
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from ..types import Faces, ImageSize
 from .finder import FilePath, Finder, as_batch, loaded, objects, pixels_of
 from .selection import best_face, extract_face
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["FacenetCalls"]
 
@@ -117,6 +118,8 @@ class FacenetCalls(Finder):
         return faces if batch else faces[0]
 
     def _extracted(self, image: NDArray[np.uint8] | Image.Image, boxes: Array, path: FilePath | None) -> Tensor:
+        import torch
+
         faces = []
         for i, face_box in enumerate(boxes if self.keep_all else boxes[:1]):
             target = None if path is None else Path(path)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import packaged_weights
+from ..engine.runners import Net
 from ..errors import CheckpointError, ImageError
 from ..images import read_image
-from ..importers import import_weights
 from ..importers.arithmetic import adopt_arithmetic
-from ..nets import NETS
 from ..types import Faces
+from ..weights import SIZES, Weights
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["FilePath", "Finder", "Stages", "as_batch", "loaded", "objects", "one_of", "pixels_of"]
 
@@ -53,11 +55,18 @@ class Finder:
         self.min_face_size, self.factor, self.stages = min_face_size, factor, stages
         self.thresholds = [0.6, 0.7, 0.7] if thresholds is None else list(thresholds)
         self.own_thresholds = thresholds is not None
-        self.device = _device(device)
+        self._device = _device_name(device)
         with TemporaryDirectory() as imported:
             folder = Path(models or packaged_weights()) if weights is None else _imported(weights, Path(imported))
-            self._detector = Detector(folder, min_face_size, factor, self.thresholds, str(self.device))
+            self._detector = Detector(folder, min_face_size, factor, self.thresholds, self._device)
             adopt_arithmetic(self._detector, folder)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the nets compute."""
+        import torch
+
+        return torch.device(self._device)
 
     def eval(self) -> Self:
         """Does nothing: there is no other mode."""
@@ -65,11 +74,10 @@ class Finder:
 
     def to(self, device: str | torch.device) -> Self:
         """Move the nets."""
-        self.device = _device(device)
+        self._device = _device_name(device)
         for stage in (self._detector.proposer, *self._detector.refiners):
             placed = cast(PNetProposer | NetRefiner, stage)
-            placed.net.to(self.device)
-            placed.device = str(self.device)
+            placed.net, placed.device = _moved(placed.net, self._device), self._device
         return self
 
     def find(
@@ -108,33 +116,59 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> None:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(names)}")
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    """torch's device for its own names and for TensorFlow's, such as "GPU:0" and "/device:GPU:0"."""
-    if device is None or isinstance(device, torch.device):
-        return device or torch.device("cpu")
-    name = re.sub(r"^/?(device:)?", "", str(device).lower())
+def _device_name(device: str | torch.device | None) -> str:
+    """torch's name for a device, of its own names and of TensorFlow's, such as "GPU:0" and "/device:GPU:0"."""
+    if not isinstance(device, str | None):
+        return str(device)
+    name = re.sub(r"^/?(device:)?", "", (device or "cpu").lower())
     name = re.sub(r"^gpu\b", "cuda", name)
+    name = re.sub(r"^cpu:\d+$", "cpu", name)
+    if name == "cpu":
+        return name
+    import torch
+
     try:
-        return torch.device(re.sub(r"^cpu:\d+$", "cpu", name))
+        return str(torch.device(name))
     except RuntimeError:
         raise ValueError(f"device is {device!r}; expected a name such as cpu, cuda:0, CPU:0 or GPU:0") from None
 
 
+def _moved(net: Net, device: str) -> Net:
+    """The net where it can compute on a device: numbers stay numbers on the CPU, and become a module elsewhere."""
+    if isinstance(net, Weights):
+        if device == "cpu":
+            return net
+        from ..nets import module_of
+
+        net = module_of(net)
+    return net.to(device)
+
+
 def _imported(weights: FilePath | Iterable[FilePath], folder: Path) -> Path:
     """`folder`, with the nets in other projects' files as checkpoints."""
+    from ..importers import import_weights
+
     files = [weights] if isinstance(weights, str | PathLike) else list(weights)
-    missing = NETS.keys() - {found.net for found in import_weights(files, folder)}
+    missing = SIZES.keys() - {found.net for found in import_weights(files, folder)}
     if missing:
         given = ", ".join(map(str, files)) or "no file"
-        lack = ", ".join(net for net in NETS if net in missing)
+        lack = ", ".join(net for net in SIZES if net in missing)
         raise CheckpointError(f"weights are {given}, without {lack}; name the files of all three nets")
     return folder
 
 
 def as_batch(images: Any) -> tuple[list[Any], bool]:
     """Images as a list, and whether they were a batch: a list, a tuple, or an array or tensor (B, H, W, 3)."""
-    batch = isinstance(images, list | tuple) or (isinstance(images, np.ndarray | Tensor) and images.ndim == 4)
+    batch = isinstance(images, list | tuple) or (
+        (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 4
+    )
     return list(images) if batch else [images], batch
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is torch's; whoever made it has loaded torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def loaded(image: Any) -> NDArray[np.uint8] | Image.Image:
@@ -147,7 +181,7 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
 
     Raises ImageError for what cannot be read, and for values outside that range, or all of them in [0, 1].
     """
-    if isinstance(image, Tensor):
+    if _is_tensor(image):
         image = image.detach().cpu().numpy()
     if isinstance(image, np.ndarray) and image.dtype.kind in "fi" and image.size:
         low, high = float(image.min()), float(image.max())

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from ..boxes import areas
 from ..draw import save_image
 from ..types import ImageSize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["METHODS", "best_face", "extract_face"]
 
@@ -68,6 +69,8 @@ def extract_face(
     margin     pixels of the result, both sides together, that lie outside the box.
     save_path  also write the crop there; folders are made. Raises ImageError when that fails.
     """
+    import torch
+
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
     around = margin * (box[2:] - box[:2]) / (image_size - margin) / 2
     limit = np.array([width, height])

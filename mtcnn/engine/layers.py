@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from ..weights import Layer
 from .tile import conv_tile, padded, pool_tile, pooled_tile, tile_shape
 from .vectors import LANES, REGISTERS
 
@@ -22,8 +22,8 @@ __all__ = [
     "Packed",
     "addresses",
     "conv",
+    "kernel_of",
     "max_pool",
-    "numbers",
     "pack",
     "pack_conv",
     "pack_dense",
@@ -62,35 +62,42 @@ def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Pack
     return Packed(np.ascontiguousarray(wide), *(np.pad(np.asarray(v, np.float32), (0, behind)) for v in (bias, bent)))
 
 
-def pack_conv(layer: nn.Conv2d, slope: nn.PReLU, columns: int, pixels: bool = False) -> Packed:
+def kernel_of(layer: Layer) -> Array:
+    """The weights of a convolution, float64 (y, x, in, out).
+
+    In memory (out, y, x, in): NumPy's order of summation, and with it the last bit of a sum, depends on that.
+    """
+    return np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1), np.float64).transpose(1, 2, 3, 0)
+
+
+def pack_conv(layer: Layer, columns: int, pixels: bool = False) -> Packed:
     """Pack a convolution and the PReLU behind it; with `pixels` its input is 0 to 255, as `to_input` is given it."""
-    kernel, bias = numbers(layer.weight).transpose(2, 3, 1, 0), numbers(layer.bias)  # (y, x, in, out)
+    kernel, bias = kernel_of(layer), layer.bias.astype(np.float64)
     if pixels:  # w (x - 127.5) / 128 = (w / 128) x - (w / 128) 127.5
         kernel = kernel / PIXEL_DIVISOR
         bias = bias - PIXEL_MEAN * kernel.sum(axis=(0, 1, 2))
     steps = kernel.reshape(-1, kernel.shape[3])  # (y, x, in, out) -> (steps, out)
-    return pack(steps, bias, numbers(slope.weight), columns)
+    return pack(steps, bias, layer.slope, columns)
 
 
-def pack_dense(layer: nn.Linear, slope: nn.PReLU, side: int, columns: int) -> Packed:
+def pack_dense(layer: Layer, side: int, columns: int) -> Packed:
     """Pack a dense layer over a flattened map of side x side positions."""
-    weights = numbers(layer.weight).reshape(layer.out_features, -1, side, side)
-    steps = weights.transpose(2, 3, 1, 0).reshape(-1, layer.out_features)  # (out, in, y, x) -> (y, x, in, out)
-    return pack(steps, numbers(layer.bias), numbers(slope.weight), columns)
+    outputs = len(layer.weight)
+    weights = layer.weight.reshape(outputs, -1, side, side)
+    steps = weights.transpose(2, 3, 1, 0).reshape(-1, outputs)  # (out, in, y, x) -> (y, x, in, out)
+    return pack(steps, layer.bias, layer.slope, columns)
 
 
-def pack_heads(face: nn.Linear, others: Sequence[nn.Linear], columns: int) -> Packed:
+def pack_heads(face: Layer, others: Sequence[Layer], columns: int) -> Packed:
     """Pack heads side by side: the face logit, which is the second of the pair less the first, and the others."""
-    pair, bias = numbers(face.weight), numbers(face.bias)
-    weights = np.concatenate([pair[1:] - pair[:1], *(numbers(layer.weight) for layer in others)])
-    biases = np.concatenate([bias[1:] - bias[:1], *(numbers(layer.bias) for layer in others)])
+    weights, biases = (
+        np.concatenate([_difference(pair), *(layer[part] for layer in others)]) for part, pair in enumerate(face[:2])
+    )
     return pack(weights.T, biases, None, columns)
 
 
-def numbers(weights: Tensor | None) -> Array:
-    """Weights as float64."""
-    assert weights is not None
-    return weights.detach().cpu().double().numpy()
+def _difference(pair: Array) -> Array:
+    return np.diff(pair.astype(np.float64), axis=0)
 
 
 def conv(step: int, channels: int, columns: int) -> Any:

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from torch import nn
 
-from ..nets import PNet
 from ..pyramid import map_size
 from ..types import ImageSize
-from .layers import SLACK, conv, numbers, pack_conv, pooled_conv
+from ..weights import Weights
+from .layers import SLACK, conv, pack_conv, pooled_conv
 from .winograd import TILES, pack_winograd, scratch, winograd
 
 __all__ = ["Cells", "FastPNet"]
@@ -111,25 +110,19 @@ def _map(level, first, last, least, w1, b1, s1, w2, b2, s2, w3, b3, s3, heads, c
     return passed
 
 
-def _heads(net: PNet) -> Array:
+def _heads(net: Weights) -> Array:
     """The logit's and the offsets' weights and bias: (5, 33) float32."""
-    pair, moves = (
-        np.column_stack([numbers(layer.weight)[:, :, 0, 0], numbers(layer.bias)]) for layer in (net.face, net.offsets)
-    )
+    layers = (net.layer("face"), net.layer("offsets"))
+    pair, moves = (np.column_stack([layer.weight[:, :, 0, 0], layer.bias]).astype(np.float64) for layer in layers)
     return np.concatenate([pair[1:] - pair[:1], moves]).astype(np.float32)
 
 
 class FastPNet:
     """PNet's weights, packed, and what runs them."""
 
-    def __init__(self, net: PNet) -> None:
-        convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)][:3]
-        slopes = [layer for layer in net.modules() if isinstance(layer, nn.PReLU)]
-        layers = (
-            pack_conv(convs[0], slopes[0], COLUMNS, pixels=True),
-            pack_conv(convs[1], slopes[1], COLUMNS),
-            pack_winograd(convs[2], slopes[2], TILES),
-        )
+    def __init__(self, net: Weights) -> None:
+        first, second, third = net.trunk()
+        layers = (pack_conv(first, COLUMNS, pixels=True), pack_conv(second, COLUMNS), pack_winograd(third, TILES))
         self.weights = (*(array for layer in layers for array in layer), _heads(net))
 
     def cells(self, level: Array, least: float, first: int, last: int) -> Cells:

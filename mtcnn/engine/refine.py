@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from torch import nn
 
-from ..nets import ONet, RNet
+from ..weights import Weights
 from .layers import SLACK, conv, max_pool, pack_conv, pack_dense, pack_heads
 from .winograd import pack_winograd, scratch, winograd
 
@@ -95,28 +94,27 @@ def _onet(crops, w1, b1, s1, w2, b2, s2, w3, b3, s3, w4, b4, s4, w5, b5, s5, w6,
 
 # How each convolution is computed, and the columns or tiles that it is packed for.
 LAYERS = {
-    RNet: ((pack_conv, 22), (pack_winograd, 25), (pack_conv, 3)),
-    ONet: ((pack_conv, 46), (pack_winograd, 31), (pack_winograd, 16), (pack_conv, 3)),
+    "rnet": ((pack_conv, 22), (pack_winograd, 25), (pack_conv, 3)),
+    "onet": ((pack_conv, 46), (pack_winograd, 31), (pack_winograd, 16), (pack_conv, 3)),
 }
 
 
 class FastRefiner:
     """RNet's or ONet's weights, packed, and what runs them."""
 
-    def __init__(self, net: RNet | ONet) -> None:
-        convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
-        slopes = [layer for layer in net.modules() if isinstance(layer, nn.PReLU)]
-        dense = next(layer for layer in net.trunk if isinstance(layer, nn.Linear))
+    def __init__(self, net: Weights) -> None:
+        *convs, dense = net.trunk()
         packed = [
-            pack(conv, slope, many) if i else pack_conv(conv, slope, many, pixels=True)
-            for i, (conv, slope, (pack, many)) in enumerate(zip(convs, slopes[:-1], LAYERS[type(net)], strict=True))
+            pack(layer, many) if i else pack_conv(layer, many, pixels=True)
+            for i, (layer, (pack, many)) in enumerate(zip(convs, LAYERS[net.net], strict=True))
         ]
-        packed.append(pack_dense(dense, slopes[-1], 3, MANY))
-        others = [net.offsets, net.landmarks] if isinstance(net, ONet) else [net.offsets]
-        packed.append(pack_heads(net.face, others, MANY))
+        packed.append(pack_dense(dense, 3, MANY))
+        last = net.net == "onet"
+        others = [net.layer(name) for name in (("offsets", "landmarks") if last else ("offsets",))]
+        packed.append(pack_heads(net.layer("face"), others, MANY))
         self.weights = tuple(array for layer in packed for array in layer)
-        self.run: Any = _onet if isinstance(net, ONet) else _rnet
-        self.outputs = 15 if isinstance(net, ONet) else 5
+        self.run: Any = _onet if last else _rnet
+        self.outputs = 15 if last else 5
 
     def __call__(self, crops: Array) -> Refined:
         """crops (N, side, side, 3), uint8 or float32 from 0 to 255."""

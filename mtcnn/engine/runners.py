@@ -1,30 +1,29 @@
 """What runs a net: compiled code for the three nets on a CPU, torch for any other net or device.
 
-Both answer alike within the rounding of float32; `tests/test_engine.py` compares them.
+Both answer alike within the rounding of float32; `tests/test_engine.py` compares them. torch is imported where it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Container, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from ..nets import ONet, PNet, RNet, scaled, to_input
-from ..pyramid import CELL, STRIDE, map_size
-from ..types import ImageSize
+from ..weights import Weights
 from .pnet import Cells, FastPNet
 from .refine import FastRefiner, Refined
 
-__all__ = ["Cells", "CropRunner", "MapRunner", "Refined", "crop_runner", "map_runner"]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Cells", "CropRunner", "MapRunner", "Net", "Refined", "crop_runner", "map_runner"]
 
 Array = NDArray[Any]
-
-STRIP = 1 << 16  # pixels of a level that torch's PNet sees at a time
+Net: TypeAlias = "Weights | nn.Module"
 
 
 class MapRunner(Protocol):
@@ -43,102 +42,55 @@ class CropRunner(Protocol):
     def __call__(self, crops: Array) -> Refined: ...
 
 
-class TorchPNet:
-    """A fully convolutional net of 12-pixel cells at stride 2, run by torch."""
-
-    def __init__(self, net: nn.Module, device: str) -> None:
-        self.net, self.device = net, device
-
-    @torch.inference_mode()
-    def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
-        """In horizontal strips: the values are those of one pass, and memory does not grow with the image.
-
-        A strip keeps the activations in the processor's cache.
-        """
-        height, width = level.shape[:2]
-        total = map_size(ImageSize(height, width)).height
-        step = max(STRIP // (STRIDE * width), 8)
-        found = []
-        for row in range(first, last, step):
-            # The last strip takes all that is left: pooling rounds up only at the true end of the level.
-            below = min(row + step, last)
-            end = height if below >= total else STRIDE * below + CELL - STRIDE
-            output = self.net(to_input(level[None, STRIDE * row : end], self.device))
-            logits, offsets = output.face_logits[0].cpu().numpy(), output.offsets[0].cpu().numpy()
-            rows, columns = np.nonzero(logits >= least)
-            found.append(Cells(rows + row, columns, logits[rows, columns], offsets[:, rows, columns].T))
-        return Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-
-    @torch.inference_mode()
-    def pyramid(self, levels: Sequence[Array], least: float) -> list[Cells]:
-        """The cells of each of `levels`, which go to the device together; what passes comes back together."""
-        pixels = torch.from_numpy(np.concatenate([level.ravel() for level in levels])).to(self.device)
-        flat = torch.split(pixels, [level.size for level in levels])
-        maps = [self.net(scaled(part.view(1, *level.shape))) for part, level in zip(flat, levels, strict=True)]
-        logits = torch.cat([output.face_logits.flatten() for output in maps])
-        offsets = torch.cat([output.offsets[0].flatten(1) for output in maps], dim=1)  # (4, cells of all levels)
-        index = (logits >= least).nonzero()[:, 0]
-        found = torch.cat([index[None], logits[None, index], offsets[:, index]]).double().cpu().numpy()
-        ends = np.cumsum([output.face_logits.numel() for output in maps])
-        cuts = np.searchsorted(found[0], ends)
-        parts = zip(maps, ends, np.split(found, cuts[:-1], axis=1), strict=True)
-        return [
-            _placed(part, end - output.face_logits.numel(), output.face_logits.shape[2]) for output, end, part in parts
-        ]
-
-
-def _placed(found: Array, start: int, columns: int) -> Cells:
-    """Rows of index, logit and offsets (6, N) as cells of a map that begins at index `start`."""
-    rows, places = np.divmod(found[0].astype(np.int64) - start, columns)
-    return Cells(rows, places, found[1].astype(np.float32), found[2:].T.astype(np.float32))
-
-
-class TorchRefiner:
-    """A net over crops, run by torch."""
-
-    def __init__(self, net: nn.Module, device: str) -> None:
-        self.net, self.device = net, device
-
-    @torch.inference_mode()
-    def __call__(self, crops: Array) -> Refined:
-        output = self.net(to_input(crops, self.device))
-        points = [] if output.landmarks is None else [output.landmarks.flatten(1)]  # (N, 5, 2) -> (N, 10)
-        table = torch.cat([output.face_logits[:, None], output.offsets, *points], dim=1).cpu().numpy()  # one transfer
-        landmarks = table[:, 5:].reshape(-1, 5, 2) if points else None
-        return Refined(table[:, 0], table[:, 1:5], landmarks)
-
-
-class _Known:
-    """The compiled form of nets, each packed once, and again when its weights have changed."""
+class _Packed:
+    """Compiled forms of nets, each packed once, and for a module again when its weights have changed."""
 
     def __init__(self) -> None:
-        self.nets: WeakKeyDictionary[nn.Module, tuple[list[nn.Parameter], list[int], Any]] = WeakKeyDictionary()
+        self.nets: WeakKeyDictionary[Net, tuple[list[Tensor], list[int], Any]] = WeakKeyDictionary()
 
-    def packed(self, net: nn.Module, make: Any) -> Any:
+    def of(self, net: Net, make: Callable[[Weights], Any]) -> Any:
         found = self.nets.get(net)
         if found is None or found[1] != _state(found[0]):
-            weights = list(net.parameters())
-            self.nets[net] = found = (weights, _state(weights), make(net))
+            watched: list[Tensor] = [] if isinstance(net, Weights) else list(net.parameters())
+            numbers = net if isinstance(net, Weights) else _nets().weights_of(net)
+            self.nets[net] = found = (watched, _state(watched), make(numbers))
         return found[2]
 
 
-def _state(weights: Sequence[nn.Parameter]) -> list[int]:
+def _state(watched: Sequence[Tensor]) -> list[int]:
     """What changes when weights are moved or written to."""
-    return [number for tensor in weights for number in (tensor.data_ptr(), tensor._version)]
+    return [number for tensor in watched for number in (tensor.data_ptr(), tensor._version)]
 
 
-_known = _Known()
+def _nets() -> ModuleType:
+    """`nets`, and with it torch, which whoever has a module has loaded already."""
+    return import_module("..nets", __package__)
 
 
-def map_runner(net: nn.Module, device: str) -> MapRunner:
-    """What runs PNet, or a net with its cells and stride."""
-    if device == "cpu" and type(net) is PNet:
-        return _known.packed(net, FastPNet)  # type: ignore[no-any-return]
-    return TorchPNet(net, device)
+def _compiled(net: Net, device: str, names: Container[str]) -> bool:
+    """Whether compiled code can run this net."""
+    name = net.net if isinstance(net, Weights) else _nets().name_of(net)
+    if isinstance(net, Weights) and device != "cpu":
+        raise ValueError(f"device is {device!r}; expected cpu for Weights: make a module of them, nets.module_of")
+    return device == "cpu" and name in names
 
 
-def crop_runner(net: nn.Module, device: str) -> CropRunner:
-    """What runs RNet, ONet or a net that answers like them."""
-    if device == "cpu" and type(net) in (RNet, ONet):
-        return _known.packed(net, FastRefiner)  # type: ignore[no-any-return]
-    return TorchRefiner(net, device)
+_packed = _Packed()
+
+
+def map_runner(net: Net, device: str) -> MapRunner:
+    """What runs PNet, or a module with its cells and stride."""
+    if _compiled(net, device, ("pnet",)):
+        return _packed.of(net, FastPNet)  # type: ignore[no-any-return]
+    from .in_torch import TorchPNet
+
+    return TorchPNet(cast("nn.Module", net), device)
+
+
+def crop_runner(net: Net, device: str) -> CropRunner:
+    """What runs RNet, ONet or a module that answers like them."""
+    if _compiled(net, device, ("rnet", "onet")):
+        return _packed.of(net, FastRefiner)  # type: ignore[no-any-return]
+    from .in_torch import TorchRefiner
+
+    return TorchRefiner(cast("nn.Module", net), device)

@@ -1,18 +1,20 @@
 """Work shared among threads: compiled code lets go of Python's lock, so that plain threads compute side by side.
 
-How many there are is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads mean here what they mean there.
+How many there are is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads mean here what they mean there;
+where nobody has imported torch, what it would be.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import torch
+from ..machine import cores
 
 __all__ = ["spread", "threads"]
 
@@ -24,7 +26,17 @@ _inside = threading.local()  # of a thread of the pool, which must not wait for 
 
 def threads() -> int:
     """How many threads `spread` will use here: 1 within its own work."""
-    return 1 if getattr(_inside, "working", False) else torch.get_num_threads()
+    return 1 if getattr(_inside, "working", False) else _setting()
+
+
+def _setting() -> int:
+    torch: Any = sys.modules.get("torch")
+    if hasattr(torch, "get_num_threads"):  # and not just being imported, by another thread
+        return int(torch.get_num_threads())
+    try:
+        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))  # further ones are for nested loops
+    except (KeyError, ValueError):
+        return cores()
 
 
 @lru_cache(maxsize=1)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
-from torch import nn
 
-from .layers import FLOAT_BYTES, SLACK, Packed, numbers
+from ..weights import Layer
+from .layers import FLOAT_BYTES, SLACK, Packed, kernel_of
 from .tile import padded, prelu, product_tile, tile_shape
 from .vectors import FLOAT, LANES, LONG, Builder, Value, intrinsic, load, store
 
@@ -134,9 +134,10 @@ def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: 
     return run
 
 
-def pack_winograd(layer: nn.Conv2d, slope: nn.PReLU, usual: int) -> Packed:
+def pack_winograd(layer: Layer, usual: int) -> Packed:
     """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
-    return turned(numbers(layer.weight), numbers(layer.bias), numbers(slope.weight), usual)
+    assert layer.slope is not None
+    return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual)  # to (out, in, y, x)
 
 
 def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:

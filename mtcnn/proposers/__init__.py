@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from ..types import Proposer
     from .runtimes import Runtime
@@ -63,8 +63,8 @@ Each net has a `layout` (see `anchors`) and a `scaling` (see `nets.to_input`), a
 _OVERLAPS = {"retinaface": 0.4, "retinaface-r50": 0.4, "ssh": 0.3, "s3fd": 0.3}
 
 
-def build_like(name: str, state: Mapping[str, Tensor]) -> nn.Module:
-    """The net `name` with random weights, as wide as the one whose parameters `state` holds.
+def build_like(name: str, state: Mapping[str, Any]) -> nn.Module:
+    """The net `name` with random weights, as wide as the one whose parameters, tensors or arrays, `state` holds.
 
     Raises ValueError for a name that is not in PROPOSERS, or parameters that do not begin as that net's do.
     """

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..nets import Scaling
+from ..weights import Scaling
 
 __all__ = ["MEAN_COLOUR", "ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "head"]
 

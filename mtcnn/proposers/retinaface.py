@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..nets import Scaling
+from ..weights import Scaling
 from .anchors import RETINAFACE, Layout
 from .blocks import MEAN_COLOUR, ContextModule, FeaturePyramid, Heads, ProposerOutput
 from .mobilenet import MobileNet

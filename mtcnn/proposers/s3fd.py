@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..nets import Scaling
+from ..weights import Scaling
 from .anchors import S3FD as LAYOUT
 from .anchors import Layout
 from .blocks import MEAN_COLOUR, Heads, ProposerOutput, flatten, head

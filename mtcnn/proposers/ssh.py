@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..nets import Scaling
+from ..weights import Scaling
 from .anchors import SSH as LAYOUT
 from .anchors import Layout
 from .blocks import MEAN_COLOUR, ContextModule, Heads, ProposerOutput

@@ -33,7 +33,7 @@ def load_trunk(net: nn.Module, path: Path) -> None:
     if found.net not in TRUNKS:
         raise CheckpointError(f"{path} holds {found.net}; expected one of {', '.join(TRUNKS)}")
     try:
-        trunk.load_state_dict(found.state)
+        trunk.load_state_dict(found.tensors())
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path} does not fit the trunk {type(trunk).__name__}: {reason}") from error

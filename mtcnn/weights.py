@@ -1,0 +1,115 @@
+"""The nets of the cascade as numbers: what each is shown, and the names and shapes of its parameters.
+
+Nothing here needs torch, which takes longer to import than a photo to look at. `nets` has the same nets as modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .scoring import Scoring
+
+__all__ = ["LAYERS", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "shapes"]
+
+Array = NDArray[Any]
+
+SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
+
+Scaling = tuple[float | tuple[float, float, float], float]
+"""(mean, divisor): a net sees (x - mean) / divisor. The mean is one number, or one each of red, green and blue."""
+
+SCALING: Scaling = (127.5, 128.0)  # of the cascade
+
+# Names as in the modules of `nets`, and shapes of weights: convolutions (out, in, y, x), dense layers (out, in), slopes
+# (channels,). All but slopes have a bias (out,) as well.
+LAYERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "pnet": {
+        "trunk.0": (10, 3, 3, 3), "trunk.1.prelu": (10,),
+        "trunk.2": (16, 10, 3, 3), "trunk.3": (16,),
+        "trunk.4": (32, 16, 3, 3), "trunk.5": (32,),
+        "face": (2, 32, 1, 1), "offsets": (4, 32, 1, 1),
+    },
+    "rnet": {
+        "trunk.0": (28, 3, 3, 3), "trunk.1.prelu": (28,),
+        "trunk.2": (48, 28, 3, 3), "trunk.3.prelu": (48,),
+        "trunk.4": (64, 48, 2, 2), "trunk.5": (64,),
+        "trunk.7": (128, 576), "trunk.8": (128,),
+        "face": (2, 128), "offsets": (4, 128),
+    },
+    "onet": {
+        "trunk.0": (32, 3, 3, 3), "trunk.1.prelu": (32,),
+        "trunk.2": (64, 32, 3, 3), "trunk.3.prelu": (64,),
+        "trunk.4": (64, 64, 3, 3), "trunk.5.prelu": (64,),
+        "trunk.6": (128, 64, 2, 2), "trunk.7": (128,),
+        "trunk.9": (256, 1152), "trunk.11": (256,),
+        "face": (2, 256), "offsets": (4, 256), "landmarks": (10, 256),
+    },
+}  # fmt: skip
+
+
+class Layer(NamedTuple):
+    """A convolution or a fully connected layer, with the PReLU behind it.
+
+    weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None: the layer is a head, with no PReLU.
+    """
+
+    weight: Array
+    bias: Array
+    slope: Array | None = None
+
+
+def shapes(net: str) -> dict[str, tuple[int, ...]]:
+    """Parameter name -> shape, in the order of the module's own."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in LAYERS[net].items():
+        found[f"{name}.weight"] = shape
+        if len(shape) > 1:
+            found[f"{name}.bias"] = shape[:1]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A net of the cascade in evaluation mode, for RGB input as `nets.to_input` scales it.
+
+    net      "pnet", "rnet" or "onet".
+    state    parameter name -> float32 values. Any type of number will do; what is kept is a copy.
+    scoring  see `scoring.Scoring`.
+
+    Raises ValueError, which tells what differs, unless names and shapes are those of the net.
+    """
+
+    net: str
+    state: Mapping[str, Array]
+    scoring: Scoring = field(default_factory=Scoring)
+
+    def __post_init__(self) -> None:
+        wanted = shapes(self.net)
+        faults = [f"Missing {name}" for name in wanted.keys() - self.state.keys()]
+        faults += [f"Unexpected {name}" for name in self.state.keys() - wanted.keys()]
+        for name in wanted.keys() & self.state.keys():
+            if np.shape(self.state[name]) != wanted[name]:
+                faults.append(f"size mismatch: {name} is {np.shape(self.state[name])}, expected {wanted[name]}")
+        if faults:
+            raise ValueError("; ".join(sorted(faults)))
+        object.__setattr__(self, "state", {name: np.array(self.state[name], np.float32) for name in wanted})
+
+    def trunk(self) -> list[Layer]:
+        """Convolutions and the dense layer, first to last, each with its slopes."""
+        names = [name for name in LAYERS[self.net] if name.startswith("trunk.")]
+        pairs = zip(names[::2], names[1::2], strict=True)
+        return [self.layer(name)._replace(slope=self.state[f"{slope}.weight"]) for name, slope in pairs]
+
+    def layer(self, name: str) -> Layer:
+        """A layer by its name in LAYERS, without slopes."""
+        return Layer(self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+
+    def turned(self) -> Weights:
+        """The same net for images of the other colour order, RGB or BGR."""
+        first = next(iter(self.state))  # (out, colour, y, x)
+        return replace(self, state={**self.state, first: self.state[first][:, ::-1]})

@@ -1,0 +1,103 @@
+"""What a fresh process loads: not torch, which takes longer to import than a photo to look at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Runs code, then tells which of some modules it has loaded.
+LOADED = """
+import sys
+{code}
+print(*sorted({{"torch", "scipy.linalg", "onnxruntime", "matplotlib"}} & set(sys.modules)))
+"""
+
+CODE = {
+    "detect": """
+sys.argv = ["mtcnn", "detect", sys.argv[1], "--json"]
+from mtcnn.__main__ import main
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+""",
+    "Detector": """
+from mtcnn import Detector
+assert len(Detector().detect(sys.argv[1])) == 1
+""",
+    "several images": """
+from mtcnn import Detector
+assert [len(faces) for faces in Detector().detect([sys.argv[1]] * 3)] == [1, 1, 1]
+""",
+    "MTCNN": """
+from mtcnn import MTCNN
+mtcnn = MTCNN()
+assert len(mtcnn.detect(sys.argv[1])[0]) == 1 and len(mtcnn.detect_faces(sys.argv[1])) == 1
+""",
+    "MTCNN, imported weights": """
+from mtcnn import MTCNN
+assert MTCNN(models=sys.argv[2]).detect(sys.argv[1]) is not None
+""",
+}
+
+
+def loaded(code: str, *words: object) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED.format(code=code), *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
+
+
+@pytest.fixture(scope="module")
+def imported(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that are used with another project's arithmetic."""
+    from dataclasses import replace
+
+    from mtcnn.checkpoint import read, weights_path, write
+    from mtcnn.weights import SIZES
+
+    folder = tmp_path_factory.mktemp("imported")
+    for net in SIZES:
+        recipe = {"imported": {"arithmetic": "facenet-pytorch"}}
+        write(weights_path(folder, net), replace(read(weights_path(random_models, net)), recipe=recipe))
+    return folder
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_detection_loads_no_torch(code: str, photo_folder: Path, imported: Path) -> None:
+    assert loaded(CODE[code], photo_folder / "astronaut.png", imported) == []
+
+
+def test_what_gives_tensors_loads_torch(photo_folder: Path) -> None:
+    """Which shows, too, that the test above would notice."""
+    code = "from mtcnn import MTCNN\nassert MTCNN()(sys.argv[1]).shape == (3, 160, 160)"
+    assert "torch" in loaded(code, photo_folder / "astronaut.png")
+
+
+THREADS = """
+import sys
+from mtcnn.engine.threads import threads
+print(threads())
+import torch
+torch.set_num_threads(3)
+print(threads())
+"""
+
+
+@pytest.mark.parametrize("setting", ["1", "5", "4,2", "many", None])
+def test_threads_follow_the_environment_and_torch(setting: str | None) -> None:
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    given = {} if setting is None else {"OMP_NUM_THREADS": setting}
+    done = subprocess.run([sys.executable, "-c", THREADS], env={**kept, **given, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    expected = int(setting[0]) if setting and setting[0].isdecimal() else cores
+    assert done.stdout.split() == [str(expected), "3"]
