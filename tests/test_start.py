@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOADED = """
 import sys
 {code}
-print(*sorted({{"torch", "scipy.linalg", "onnxruntime", "matplotlib"}} & set(sys.modules)))
+print(*sorted({{"torch", "onnxruntime", "matplotlib"}} & set(sys.modules)))
 """
 
 CODE = {
