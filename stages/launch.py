@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessRaisedException, spawn
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from mtcnn.errors import MtcnnError
 from mtcnn.workers import end_with_parent
@@ -92,14 +92,26 @@ def _train(job: Callable[[], None], device: str) -> None:
     job()
 
 
+def _note(error: MtcnnError, path: Path) -> None:
+    """Leave an error for the parent, to which torch passes on the traceback alone.
+
+    Whole or not at all, for torch ends the other processes when the first has failed, and they fail at the same time.
+    """
+    draft = path.with_name(f".{path.name}")
+    draft.write_bytes(pickle.dumps(error))
+    os.replace(draft, path)
+
+
 def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, folder: str) -> None:
     # torch sends SIGINT when the parent is gone, which a process that was started in the background ignores.
     end_with_parent()
-    _join(device, rank, init_method=f"file://{folder}/meeting", rank=rank, world_size=processes)
+    # A store instead of a URL, in which a folder's # or ? would mean something else.
+    store = dist.FileStore(os.path.join(folder, "meeting"), processes)
+    _join(device, rank, store=store, rank=rank, world_size=processes)
     try:
         _train(job, device)
     except MtcnnError as error:
-        Path(folder, "error").write_bytes(pickle.dumps(error))  # of an exception, torch passes on but the traceback
+        _note(error, Path(folder, f"error-{rank}"))
         raise
     finally:
         dist.destroy_process_group()
@@ -118,7 +130,8 @@ def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> 
         with tempfile.TemporaryDirectory() as folder:
             try:
                 spawn(_ranked, (job, device, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
-            except ProcessRaisedException:
-                if not Path(folder, "error").is_file():
+            except ProcessException:  # raised, or ended by a signal, as gloo's threads do when the other side is gone
+                notes = sorted(Path(folder).glob("error-*"))
+                if not notes:
                     raise
-                raise pickle.loads(Path(folder, "error").read_bytes()) from None
+                raise pickle.loads(notes[0].read_bytes()) from None

@@ -1,8 +1,9 @@
-"""Fixtures of all tests: real photos, the folder of data where there is one, and one thread a process."""
+"""What all tests share: real photos, the folder of data where there is one, one thread a process, no chance."""
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,29 @@ os.environ["MKL_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 DATA = os.environ.get("MTCNN_DATA")
+
+# The same examples every time, and none judged by its time: a busy machine is slow, and first calls compile.
+# `--hypothesis-profile default` looks for new ones.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_configure() -> None:
     if DATA and not (Path(DATA) / "wider").is_dir():
         raise pytest.UsageError(f"MTCNN_DATA={DATA}: no folder with wider/ in it; unset it or name the data folder")
+
+
+def pytest_runtest_setup() -> None:
+    """Random nets are the same in any order of the tests, those of wider fixtures too."""
+    import torch
+
+    torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("data"):
             item.add_marker(pytest.mark.skip(reason="needs MTCNN_DATA, the folder of photos and labels"))
+
+
+@pytest.fixture(autouse=True)
+def _no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would come in whichever test is the first to need a piece of code, where nothing is in Numba's cache yet."""
+    monkeypatch.setattr("mtcnn.report.compiling_told", lambda say: nullcontext())
 
 
 @pytest.fixture(scope="session")

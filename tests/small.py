@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +130,3 @@ def write_recipes(work: Path, changes: dict[int, tuple[str, str]] | None = None)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace(before, after, 1) if before else text)
     return work
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """Processes that `pid` started, and theirs."""
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in path.read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs: neither gone nor a zombie that nobody has asked after."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

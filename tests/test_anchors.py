@@ -28,7 +28,7 @@ from mtcnn.proposers.anchors import (
 
 Array = NDArray[Any]
 
-algebra = settings(deadline=None, max_examples=60, derandomize=True)
+algebra = settings(max_examples=60)
 
 
 def plain_anchors(height: int, width: int, layout: Layout) -> list[tuple[float, float, float, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -72,14 +72,12 @@ def faces_in(draw: st.DrawFn, side: int) -> Array:
     return np.concatenate([corner, corner + sizes], axis=1).astype(np.float32)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(overlap_tables(), st.sampled_from([(0.35, 0.35, 0.2), (0.5, 0.3, 1.0), (0.35, 0.35, 0.0)]))
 def test_thresholds_equal_the_loop(overlaps: Array, bands: tuple[float, float, float]) -> None:
     exact = tuple(float(np.float32(value)) for value in bands)
     assert match_by_iou(overlaps, *exact).tolist() == slow_match(overlaps, *exact)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(overlap_tables())
 def test_compensation_equals_the_loop(overlaps: Array) -> None:
     first = match_by_iou(overlaps, 0.35, 0.35, 0.0)
@@ -87,7 +85,6 @@ def test_compensation_equals_the_loop(overlaps: Array) -> None:
     assert compensate(first, overlaps, above).tolist() == slow_compensate(first.tolist(), overlaps, above)
 
 
-@settings(deadline=None)  # the first call compiles
 @given(faces_in(128))
 def test_compensation_of_faces_among_anchors(faces: Array) -> None:
     places = anchors(128, 128, S3FD)

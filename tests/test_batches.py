@@ -45,7 +45,7 @@ def pool(tmp_path: Path) -> CropPool:
 # ---- mirrored
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), size=st.sampled_from([12, 24, 48]), chosen=st.lists(st.booleans(), max_size=9))
 def test_boxes_and_landmarks_of_the_mirrored_crop(seed: int, size: int, chosen: list[bool]) -> None:
     before = batch(len(chosen), size, seed)

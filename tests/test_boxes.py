@@ -17,8 +17,7 @@ from mtcnn import boxes as box
 
 Array = NDArray[Any]
 
-# Numba compiles inside the first example.
-algebra = settings(deadline=None, max_examples=60, derandomize=True)
+algebra = settings(max_examples=60)
 
 
 def numbers(shape: Any, low: float, high: float) -> st.SearchStrategy[Array]:

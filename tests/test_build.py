@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import descendants, environment, is_alive, mtcnn, write_recipes
+from processes import MTCNN, descendants, is_alive, signalled, wait_until
+from small import environment, mtcnn, write_recipes
 
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.nets import NETS
@@ -178,52 +178,33 @@ def test_senseless_mining(values: dict[str, object]) -> None:
 # ---- killed
 
 
-def start(work: Path, workers: int, scenes: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "mtcnn", "prepare", "--net", "12", "--data", f"synthetic:{scenes}"]
-    words += ["--work", str(work), "--workers", str(workers), "--quiet"]
-    return subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes], limit: float = 120) -> None:
-    end = time.monotonic() + limit
-    while not path.exists():
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.01)
-
-
 def test_killed_and_called_again_equals_unbroken(tmp_path: Path) -> None:
-    scenes, chance = 150, random.Random(0)
+    """Killed between two images, in the middle of a transaction, and when only the last word is missing."""
     for name in ("broken", "unbroken"):
         write_recipes(tmp_path / name)
-    store = tmp_path / "broken" / "crops-12.lmdb"
-    for _ in range(2):
-        process = start(tmp_path / "broken", 1, scenes)
-        wait_for(store / "data.mdb", process)
-        time.sleep(chance.uniform(0, 0.6))
-        process.kill()
-        process.wait()
-    data = ("--data", f"synthetic:{scenes}", "--workers", 1, "--quiet")
+    words = ("prepare", "--net", 12, "--data", "synthetic:30", "--workers", 1, "--quiet", "--work")
+    for place, call in (("CropWriter.append", 8), ("_row_key", 200), ("CropWriter.finish", 1)):
+        killed = signalled(f"prepare.store:{place}", call, signal.SIGKILL, MTCNN, *words, tmp_path / "broken")
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
     for name in ("broken", "unbroken"):
-        done = mtcnn("prepare", "--net", 12, "--work", name, *data, folder=tmp_path)
+        done = mtcnn(*words, name, folder=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert digest(store) == digest(tmp_path / "unbroken" / "crops-12.lmdb")
+    assert digest(tmp_path / "broken" / "crops-12.lmdb") == digest(tmp_path / "unbroken" / "crops-12.lmdb")
 
 
+@pytest.mark.skipif(not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists(), reason="reads /proc")
 def test_a_kill_leaves_no_workers(tmp_path: Path) -> None:
-    process = start(write_recipes(tmp_path), 2, 4000)
+    """Of a run that would take minutes."""
+    words = [sys.executable, "-m", "mtcnn", "prepare", "--net", "12", "--data", "synthetic:4000", "--workers", "2"]
+    words += ["--work", str(write_recipes(tmp_path)), "--quiet"]
+    process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(tmp_path / "crops-12.lmdb" / "data.mdb", process)
-        end = time.monotonic() + 60
-        while len(workers := set(descendants(process.pid))) < 3:  # two workers, and Python's resource tracker
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        # Two workers, and Python's resource tracker.
+        wait_until(lambda: len(set(descendants(process.pid))) >= 3, process)
         time.sleep(1)
+        workers = set(descendants(process.pid))
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        end = time.monotonic() + 60
-        while any(map(is_alive, workers)):
-            assert time.monotonic() < end, "workers outlived their parent"
-            time.sleep(0.05)
+        wait_until(lambda: not any(map(is_alive, workers)))
     finally:
         process.kill()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,10 @@ import numpy as np
 import pytest
 from clips import SECOND, face_clip, number_of, numbered, write_clip
 from commands import run
-from small import environment
+from processes import MTCNN, signalled
 
 from mtcnn.draw import save_image
+from mtcnn.engine.notice import LINE
 from mtcnn.video import Video
 
 OPTIONS = ("--min-face", 40, "--scale-factor", 0.5)
@@ -154,22 +152,22 @@ def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Pa
 # ---- Ctrl-C
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_whole_files(random_models: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """The real command, on a video too long to finish before it comes; then the same again, to go on."""
-    clip = write_clip(tmp_path / "clip.avi", numbered(3000, 64, 80), 100)
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [("mtcnn.video:VideoFile.write", signal.SIGINT), ("mtcnn.cascade:Detector.detect", signal.SIGTERM)],
+)
+def test_an_interruption_leaves_whole_files(
+    random_models: Path, tmp_path: Path, place: str, number: signal.Signals
+) -> None:
+    """The real command, in the middle of a frame's results, and between them; then the same again, to go on."""
+    clip = write_clip(tmp_path / "clip.avi", numbered(60, 64, 80), 100)
     out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn.avi"
-    line = [sys.executable, "-m", "mtcnn", "detect", clip, "--json", "--out", out, "--draw", drawn,
-            "--models", random_models, *OPTIONS]  # fmt: skip
-    with subprocess.Popen([*map(str, line)], env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        while not (out.exists() and out.stat().st_size > 2000):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
-        os.kill(process.pid, number)
-        _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert told.splitlines() == ["mtcnn: interrupted; what was written is whole, and --resume goes on behind it"]
+    line = ("detect", clip, "--json", "--out", out, "--draw", drawn, "--batch", 1, "--models", random_models, *OPTIONS)
+    done = signalled(place, 20, number, MTCNN, *line)
+    assert done.returncode == 128 + number
+    told = [told for told in done.stderr.splitlines() if LINE not in told]
+    assert told == ["mtcnn: interrupted; what was written is whole, and --resume goes on behind it"]
     rows = rows_of(out.read_text())
-    assert [row["frame"] for row in rows] == list(range(len(rows)))
+    assert [row["frame"] for row in rows] == list(range(20 if "write" in place else 19))
     with Video(drawn) as video:
-        assert len(list(video)) == len(rows) < 3000
+        assert len(list(video)) == len(rows)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from small import RECIPES, environment, is_alive, mtcnn, random_crops, write_crops, write_recipes
+from processes import is_alive, wait_until
+from small import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
 from torch.multiprocessing.spawn import spawn
 
 from mtcnn.checkpoint import read
@@ -75,7 +76,7 @@ def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
 def train_and_tell(rank: int, crops: str, folder: str) -> None:
     """One of two processes; notes its weights at the end of each epoch in <folder>/<rank>-<epoch>.pt."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/meeting", 2), rank=rank, world_size=2)
     judge = loop._judge
 
     def tell(run: loop._Run, held: list[CropBatch]) -> dict[str, float]:
@@ -146,18 +147,13 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     path = os.pathsep.join([str(here), str(here.parent)])
     parent = subprocess.Popen([sys.executable, tmp_path / "program.py"], env={**os.environ, "PYTHONPATH": path})
     try:
-        end = time.monotonic() + 120
-        while len(list(tmp_path.glob("pid-*"))) < 2 and time.monotonic() < end:
-            time.sleep(0.05)
+        wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2, parent)
     finally:
         parent.kill()
         parent.wait()
     pids = [int(note.name.removeprefix("pid-")) for note in tmp_path.glob("pid-*")]
-    assert len(pids) == 2
-    end = time.monotonic() + 20
-    while any(map(is_alive, pids)) and time.monotonic() < end:
-        time.sleep(0.02)
-    left = [pid for pid in pids if is_alive(pid)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == []
+    try:
+        wait_until(lambda: not any(map(is_alive, pids)))
+    finally:
+        for pid in filter(is_alive, pids):
+            os.kill(pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ import platform
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +16,7 @@ import pytest
 import torch
 from numba import njit
 from numpy.typing import NDArray
+from processes import wait_until
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
@@ -302,16 +302,20 @@ def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
     child = os.fork()
     if child == 0:
         os._exit(0 if spread(abs, [-3, -4]) == [3, 4] else 1)
-    for _ in range(200):
+    ended: list[int] = []
+
+    def ends() -> bool:
         done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            break
-        time.sleep(0.05)
-    else:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("the child waits for threads that are not there")
-    assert status == 0
+        ended.extend([status] if done else [])
+        return bool(done)
+
+    try:
+        wait_until(ends)  # and not for threads that are not there
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ended == [0]
 
 
 def test_compiling_is_told_once() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 from reference import plain_assignment, plain_fddb, plain_rectangle
@@ -23,7 +23,6 @@ _number = st.floats(-9, 30).map(lambda v: round(v * 2) / 2)  # halves: where rou
 _size = st.tuples(st.integers(1, 14), st.integers(1, 14))
 
 
-@settings(deadline=None)
 @given(st.tuples(_number, _number, _number, _number), _size)
 def test_rectangles_are_drawn_as_the_original_does(
     box: tuple[float, float, float, float], size: tuple[int, int]
@@ -36,7 +35,6 @@ def test_rectangles_are_drawn_as_the_original_does(
     np.testing.assert_array_equal(mask, drawn)
 
 
-@settings(deadline=None)
 @given(st.floats(15, 40), st.floats(15, 40), st.floats(-1.6, 1.6), _number, _number)
 def test_ellipses_lie_where_their_equation_says(a: float, b: float, angle: float, cx: float, cy: float) -> None:
     mask = fddb.draw(np.array([a, b, angle, cx, cy, 1]), ImageSize(60, 70))
@@ -61,7 +59,6 @@ def _weighted_image(draw: st.DrawFn) -> tuple[list[list[float]], list[float]]:
     return draw(st.lists(row, min_size=faces, max_size=faces)), draw(scores)
 
 
-@settings(deadline=None)
 @given(_weighted_image())
 def test_best_pairs_have_the_highest_total(image: tuple[list[list[float]], list[float]]) -> None:
     weights = np.array(image[0]).reshape(-1, len(image[1]))
@@ -72,7 +69,6 @@ def test_best_pairs_have_the_highest_total(image: tuple[list[list[float]], list[
     assert sum(weights[i, j] for i, j in pairs) == pytest.approx(sum(image[0][i][j] for i, j in plain))
 
 
-@settings(deadline=None)
 @given(st.lists(_weighted_image(), min_size=1, max_size=4))
 def test_merging_equals_matching_at_every_threshold(images: list[tuple[list[list[float]], list[float]]]) -> None:
     """Only where the best assignment is the only one: of equal totals either may be taken, with other hits."""

@@ -80,7 +80,7 @@ _crop = st.tuples(st.integers(-8, 30), st.integers(-8, 30), st.integers(1, 33)).
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     crops=st.lists(_crop, max_size=12),
     faces=st.lists(st.tuples(_face, st.booleans()), max_size=5),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -86,7 +86,6 @@ def test_far_boxes_and_missing_landmarks_are_misses() -> None:
     assert result.to_dict()["mean_error"] is None
 
 
-@settings(deadline=None)
 @given(st.floats(0.1, 50), st.floats(-3, 3), st.floats(-100, 100))
 def test_errors_do_not_depend_on_scale_turn_or_place(scale: float, angle: float, shift: float) -> None:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * scale

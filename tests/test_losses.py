@@ -88,7 +88,7 @@ def plain_loss(found: NetOutput, wanted: Targets, share: float) -> list[float]:
     return [sum(part) / len(part) if part else 0.0 for part in (hardest, box, landmark)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kinds=st.lists(st.sampled_from(list(Kind)), min_size=1, max_size=30),
     share=st.sampled_from([0.1, 0.5, 0.7, 1.0]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtcnn.errors import CheckpointError
@@ -74,7 +74,6 @@ def test_stored_blocks_checksums_and_sizes() -> None:
     assert lz4.decompress(with_sums + stored + b"sum!" + bytes(4) + b"all!") == b"abc"
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(max_size=30), st.integers(1, 60)), max_size=8))
 def test_unfolds_what_was_compressed(parts: list[tuple[bytes, int]]) -> None:
     data = b"".join(part * count for part, count in parts)

@@ -20,8 +20,7 @@ Overlap = Literal["iou", "ios"]
 # Exact overlaps of boxes on a grid, and the cascade's.
 THRESHOLDS = [0.0, 0.25, 1 / 3, 0.5, 2 / 3, 0.7, 1.0]
 overlaps = st.sampled_from(["iou", "ios"])
-# Numba compiles inside the first example.
-algebra = settings(deadline=None, max_examples=150, derandomize=True)
+algebra = settings(max_examples=150)
 
 
 @st.composite

@@ -105,12 +105,15 @@ def test_the_wheel_finds_its_own_commands_and_weights(wheel: Path, tmp_path: Pat
         "import mtcnn.__main__ as entry, mtcnn.checkpoint as checkpoint, sys\n"
         "sys.path.insert(0, str(entry.app_folder()))\n"
         "import prepare, stages, cli\n"
-        "print(entry.app_folder(), checkpoint.packaged_weights(), prepare.__file__, stages.__file__, cli.__file__)\n"
+        "places = entry.app_folder(), checkpoint.packaged_weights(), prepare.__file__, stages.__file__, cli.__file__\n"
+        "print(*places, sep='\\n')\n"
     )
     done = run_unpacked(wheel, tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
     app = str(tmp_path / "site" / "mtcnn" / "_app")
-    assert all(place.startswith(app) for place in done.stdout.split())
+    places = done.stdout.splitlines()
+    assert len(places) == 5
+    assert all(place.startswith(app) for place in places)
 
 
 def test_extras_and_requirements_are_pinned() -> None:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mtcnn.pyramid import CELL, level_sizes, levels
@@ -16,7 +16,6 @@ from mtcnn.types import ImageSize
 NEAR = Fraction(1, 10**9)  # for the rounding of floats, at sizes that the formula makes whole numbers
 
 
-@settings(derandomize=True, deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000), st.floats(1, 500), st.floats(0.1, 0.95))
 def test_sizes_by_the_formula(height: int, width: int, min_face: float, scale_factor: float) -> None:
     sizes = level_sizes(ImageSize(height, width), min_face, scale_factor)

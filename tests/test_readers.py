@@ -148,7 +148,7 @@ class TestWider:
             wider.read(write(tmp_path / "empty.txt", ""), tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(noise=st.lists(st.text(st.characters(exclude_characters="\r\n"), max_size=30), max_size=8))
 def test_noise_in_a_block_never_moves_the_next_image(tmp_path: Path, noise: list[str]) -> None:
     """Whatever stands after the count of the first image, the second is read as if alone, and nothing is silent."""

@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 import pytest
 from clips import numbered, write_clip
+from numba import njit
 
 from mtcnn import report
 from mtcnn.draw import draw_faces, save_image
+from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
 from mtcnn.interrupts import Interrupted
@@ -165,6 +167,18 @@ def test_results_come_as_they_are_found(folder: Path) -> None:
     noted = Noted(remove_the_last)
     assert not Run([folder], batch=2, sinks=[noted])()
     assert len(noted.names) == 42
+
+
+def test_compiling_is_told(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def detect(self: KnownFaces, images: Sequence[Any]) -> list[Faces]:
+        return [self.faces(njit(lambda number: number + 1)(0)) for _ in images]
+
+    monkeypatch.setattr(report, "compiling_told", compiling_told)
+    monkeypatch.setattr(KnownFaces, "detect", detect)
+    assert Run([folder], "json", out)()
+    assert capsys.readouterr().err == f"mtcnn: {LINE}\n"
 
 
 def test_settings_reach_the_detector(folder: Path) -> None:

@@ -17,8 +17,7 @@ from mtcnn.resample import resample, resample_many
 
 Image = NDArray[np.uint8]
 
-# Numba compiles inside the first example.
-algebra = settings(deadline=None, max_examples=60, derandomize=True)
+algebra = settings(max_examples=60)
 sides = st.integers(1, 9)
 places = st.one_of(st.integers(-12, 20).map(float), st.floats(-12, 20))
 

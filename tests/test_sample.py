@@ -166,7 +166,7 @@ def test_ignored_and_unknown_faces_draw_no_windows() -> None:
     assert len(draw_windows(record, 100, 100, SETTINGS, np.random.default_rng(0))) == SETTINGS.negatives
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     kinds=st.lists(st.sampled_from([0, 1, 2, 3, 255]), max_size=40),
     most=st.dictionaries(st.sampled_from(list(Kind)), st.integers(0, 12)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -28,7 +28,6 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
 
 
 @given(batches(), st.sampled_from([0.0, 1.0, 3.0, 7.0]), st.integers(0, 3))
-@settings(deadline=None)
 def test_hard_negatives_equal_the_loop(batch: tuple[Tensor, Tensor], ratio: float, least: int) -> None:
     losses, labels = batch
     taken = hard_negatives(losses, labels, ratio, least)
@@ -39,7 +38,6 @@ def test_hard_negatives_equal_the_loop(batch: tuple[Tensor, Tensor], ratio: floa
 
 
 @given(batches(), st.integers(1, 9), st.sampled_from([0.25, 0.5, 1.0]))
-@settings(deadline=None)
 def test_two_sided_equals_the_loop(batch: tuple[Tensor, Tensor], anchors: int, share: float) -> None:
     losses, labels = batch
     taken = two_sided(losses, labels, anchors, share)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import plain_vote
@@ -30,7 +30,6 @@ _points = st.lists(st.one_of(st.just(float("nan")), st.integers(0, 20).map(float
 _face = st.tuples(_corner, _size, _score, _points)
 
 
-@settings(deadline=None)
 @given(st.lists(_face, max_size=8), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([1, 3, 750]))
 def test_vote_equals_the_plain_loop(faces: list[Any], overlap: float, limit: int) -> None:
     boxes = [[x, y, x + w, y + h] for (x, y), (w, h), _, _ in faces]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
-import time
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small import environment
+from processes import signalled
 
 from mtcnn.checkpoint import Checkpoint, load_net, read, write
 from mtcnn.errors import CheckpointError, DataError, TrainingError
@@ -204,18 +202,15 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 
 
 def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
-    weights = tmp_path / "weights-retinaface.pt"
-    (tmp_path / "job").write_bytes(pickle.dumps(job(photos, tmp_path)))
-    words = [sys.executable, "-c", PROGRAM, str(tmp_path / "job")]
-    process, end = subprocess.Popen(words, env=environment()), time.monotonic() + 120
-    while not (tmp_path / "train-retinaface.pt").exists():
-        assert time.monotonic() < end
-        assert process.poll() is None
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    """In the second epoch."""
+    given, weights = job(photos, tmp_path), tmp_path / "weights-retinaface.pt"
+    (tmp_path / "job").write_bytes(pickle.dumps(given))
+    place, call = "stages.training:Training.advance", SETTINGS.steps + 5
+    killed = signalled(place, call, signal.SIGKILL, PROGRAM, tmp_path / "job")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / "train-retinaface.pt").exists()
     assert not weights.exists(), "killed before its end"
-    subprocess.run(words, env=environment(), check=True)
+    launch(given)
     assert_same_weights(weights, trained / "weights-retinaface.pt")
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in metrics(f)] for f in (tmp_path, trained)]
     assert rows[0] == rows[1], "every epoch once"

@@ -64,7 +64,7 @@ def test_mirror_twice_is_nothing() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([(0.3, 1.0), (0.5, 0.5), (1.5, 2.0)]))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_square_crops(seed: int, sides: tuple[float, float]) -> None:
     """Squares between the two sides, around the centre of a face; inside the photo, or around it."""
     rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_square_crops(seed: int, sides: tuple[float, float]) -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([20, 45, 100, 180]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_anchored_crops(seed: int, own: int) -> None:
     """The face gets half to twice an anchor's size, no more than the next larger one; it is wholly seen if it fits."""
     anchors = (16.0, 32.0, 64.0, 128.0, 256.0, 512.0)

@@ -24,7 +24,7 @@ def scenes() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     return [synthetic.draw_scene(0, index) for index in range(SCENES)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), index=st.integers(0, 10**7), height=st.integers(64, 200), width=st.integers(64, 200))
 def test_scene_is_decided_by_its_arguments(seed: int, index: int, height: int, width: int) -> None:
     image, boxes, landmarks = synthetic.draw_scene(seed, index, height, width)

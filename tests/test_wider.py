@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import plain_wider
 
@@ -42,7 +42,6 @@ def _truth(boxes: dict[str, list[tuple[float, ...]]], counted: dict[str, dict[st
     )
 
 
-@settings(deadline=None)
 @given(st.lists(_image, min_size=1, max_size=4), st.booleans())
 def test_equals_the_plain_loop(images: list, some: bool) -> None:  # type: ignore[type-arg]
     boxes = {f"e/{i}": [row for row, _ in faces] for i, (faces, _) in enumerate(images)}

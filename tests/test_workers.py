@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE, is_alive, wait_until
 
 from mtcnn.errors import ImageError, MtcnnError
 from mtcnn.workers import run_ordered
@@ -49,7 +50,7 @@ def die_at_three(number: int) -> int:
 
 def tell_pid_and_wait(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(2 * PATIENCE)  # longer than anybody waits for its end
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -115,23 +116,6 @@ def test_a_killed_worker_is_told() -> None:
     assert "\n" not in str(caught.value)
 
 
-def gone(pid: int) -> bool:
-    """True once the process has ended; a zombie that nobody waits for has."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def becomes_true(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(condition())
-
-
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Or each killed run would leave processes behind that hold its memory."""
     note = tmp_path / "pid"
@@ -142,13 +126,13 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
     parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": folders})
     try:
-        assert becomes_true(lambda: note.exists() and note.read_text(), 120)
+        wait_until(lambda: note.exists() and note.read_text(), parent)
     finally:
         parent.kill()
         parent.wait()
     worker = int(note.read_text())
     try:
-        assert becomes_true(lambda: gone(worker), 20)
+        wait_until(lambda: not is_alive(worker))
     finally:
-        if not gone(worker):
+        if is_alive(worker):
             os.kill(worker, signal.SIGKILL)
