@@ -106,7 +106,7 @@ def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, fol
     # torch sends SIGINT when the parent is gone, which a process that was started in the background ignores.
     end_with_parent()
     # A store instead of a URL, in which a folder's # or ? would mean something else.
-    store = dist.FileStore(os.path.join(folder, "meeting"), processes)
+    store = dist.FileStore(os.path.join(folder, "meeting"), processes)  # type: ignore[attr-defined]
     _join(device, rank, store=store, rank=rank, world_size=processes)
     try:
         _train(job, device)
