@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -338,7 +339,8 @@ def _camera(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([7.0, 8.0, *np.arange(8.2, 99, 0.2)])
     files = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: Camera() if source == 3 else files(source))
-    monkeypatch.setattr("mtcnn.video.time.monotonic", lambda: next(clock))
+    # The module's own, for other threads ask the time as well.
+    monkeypatch.setattr("mtcnn.video.time", SimpleNamespace(monotonic=lambda: next(clock)))
 
 
 @pytest.mark.usefixtures("_camera")
