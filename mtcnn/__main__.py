@@ -7,6 +7,7 @@ front of `sys.path`; worker processes inherit it. `import mtcnn` alone never doe
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def app_folder() -> Path:
 
 def main() -> None:
     """Run the command that `sys.argv` names; ends the process with its exit status."""
+    # A stream that was closed by the caller (`>&-`) is None in Python, and nobody asks before writing to it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     folder = str(app_folder())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import CheckpointError, MtcnnError
+from .devices import check_device
+from .errors import CheckpointError
 from .saved import read_saved
 from .scoring import Scoring
 from .weights import SCALING, SIZES, Scaling, Weights
@@ -21,7 +22,7 @@ from .weights import SCALING, SIZES, Scaling, Weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Checkpoint", "load_net", "load_weights", "packaged_weights", "read", "weights_path", "write"]
+__all__ = ["Checkpoint", "load_net", "load_weights", "packaged_weights", "read", "save_whole", "weights_path", "write"]
 
 FORMAT = 1
 _EXPECTED = "expected a file written by `mtcnn train`"
@@ -72,18 +73,35 @@ def packaged_weights() -> Path:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write, so that a reader sees the old file or the new one and never half of it.
 
-    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values.
+    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where the
+    file cannot be written.
     """
-    import torch
-
     path.parent.mkdir(parents=True, exist_ok=True)
     body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
     body["scoring"] = asdict(checkpoint.scoring)
+    save_whole(body, path, try_it=True)
+
+
+def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> None:
+    """torch.save, so that a reader sees the old file or the new one, and a disk that is full leaves no half of one.
+
+    try_it  read it again before it takes the place of the old one: what cannot be read would lose a training.
+
+    Raises CheckpointError where it cannot be written.
+    """
+    import torch
+
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(body, draft)
-        read_saved(draft)  # what could not be read again would lose a training
+        torch.save(content, draft)
+        if try_it:
+            read_saved(draft)
         os.replace(draft, path)
+    except (OSError, RuntimeError) as error:  # torch's own words for a full disk are of positions in a stream
+        why = getattr(error, "strerror", None) or "the disk may be full"
+        raise CheckpointError(
+            f"{path} cannot be written ({why}); expected room for it; the file before it stays"
+        ) from error
     finally:
         draft.unlink(missing_ok=True)
 
@@ -155,6 +173,7 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
     that torch does not have.
     """
+    check_device(device)
     if net in SIZES:
         from .nets import module_of
 
@@ -181,9 +200,4 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
 def _placed(module: nn.Module, device: str) -> nn.Module:
     import torch
 
-    try:
-        return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
-    except (RuntimeError, AssertionError) as error:  # an unknown name, or a build without it
-        raise MtcnnError(
-            f"device {device!r}: {_fault(error, 80)}; expected cpu, or one that torch has here, such as cuda"
-        ) from error
+    return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]

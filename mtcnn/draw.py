@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from .errors import ImageError
 from .images import as_rgb
 from .types import Faces
 
-__all__ = ["SAVE_SUFFIXES", "draw_faces", "save_image"]
+__all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
 
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -47,24 +47,60 @@ def draw_faces(
     image       any array that `images.as_rgb` takes; it is not changed.
     scores      write each score; a face narrower than half the text gets none, or a crowd would vanish behind numbers.
     landmarks   draw the landmarks that are known; NaN is passed over.
-    line_width  of boxes, in pixels; by default one for each 300 pixels of the image's mean side.
+    line_width  of boxes, in pixels; by default one for each 300 pixels of the image's mean side, and at a small face
+                at most one for each 20 pixels of its own, so that it can be seen behind them.
     labels      texts to write instead of the scores, one a face, at faces of any size.
 
-    The best face is drawn last, so that worse ones do not cover it. Raises ImageError as `as_rgb` does.
+    The best face is drawn last, so that worse ones do not cover it, and a score that would cover a better one is left
+    out. Raises ImageError as `as_rgb` does.
     """
     picture = as_rgb(image).copy()
     side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
-    width = max(1, round(side / 300)) if line_width is None else max(1, line_width)
-    for i in np.argsort(-faces.scores, kind="stable")[::-1]:
+    order = np.argsort(-faces.scores, kind="stable")
+    for i in order[::-1]:
         face = faces[i]
+        width = _line_width(face.boxes[0], side) if line_width is None else max(1, line_width)
         _box(picture, face.boxes[0], width)
         if landmarks and face.landmarks is not None:
             _dots(picture, face.landmarks[0], width)
-        if labels is not None:
-            _label(picture, face.boxes[0], labels[i], side, always=True)
-        elif scores:
-            _label(picture, face.boxes[0], f"{face.scores[0]:.2f}", side)
+    if labels is not None:
+        for i in order[::-1]:
+            _label(picture, _place(picture, faces.boxes[i], labels[i], side), labels[i], side)
+    elif scores:
+        _scores(picture, faces[order], side)
     return picture
+
+
+def _line_width(box: NDArray[np.float32], side: float) -> int:
+    least = float(min(box[2] - box[0], box[3] - box[1]))
+    usual = max(1, round(side / 300))
+    return int(np.clip(least // 20, 1, usual)) if np.isfinite(least) else usual
+
+
+def _scores(picture: RGB, faces: Faces, side: float) -> None:
+    """The scores of faces, the best first, at those that are wide enough, none over another."""
+    taken: list[Place] = []
+    for face in faces:
+        box, text = face.boxes[0], f"{face.scores[0]:.2f}"
+        place = _place(picture, box, text, side)
+        if place is None or place.wide > 2 * (box[2] - box[0]) or any(place.covers(other) for other in taken):
+            continue
+        taken.append(place)
+        _label(picture, place, text, side)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raises ImageError where `save_image` could not write to `path`: for its suffix, or for want of its folder."""
+    target = Path(path)
+    if target.suffix.lower() not in SAVE_SUFFIXES:
+        known = " ".join(SAVE_SUFFIXES)
+        raise ImageError(f"{target}: unknown suffix {target.suffix!r}; expected one of {known}; rename it")
+    if not target.parent.is_dir():
+        raise ImageError(
+            f"{target}: cannot be written ({target.parent} is no folder); expected a folder; make it first"
+        )
+    if target.is_dir():
+        raise ImageError(f"{target}: is a folder; expected a file to write; name one in it")
 
 
 def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
@@ -73,9 +109,7 @@ def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
     Raises ImageError when the suffix is none of SAVE_SUFFIXES, or the file cannot be written.
     """
     target = Path(path)
-    if target.suffix.lower() not in SAVE_SUFFIXES:
-        known = " ".join(SAVE_SUFFIXES)
-        raise ImageError(f"{target}: unknown suffix {target.suffix!r}; expected one of {known}; rename it")
+    check_target(target)
     picture = Image.fromarray(as_rgb(rgb))
     try:
         picture.save(target, quality=92)  # JPEG and WebP; other formats have no such setting and pass over it
@@ -110,15 +144,40 @@ def _dots(picture: RGB, points: NDArray[np.float32], width: int) -> None:
             cv2.circle(picture, centre, size, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 
 
-def _label(picture: RGB, box: NDArray[np.float32], text: str, side: float, always: bool = False) -> None:
-    scale = max(0.4, side / 1200)
-    thick = max(1, round(scale))
-    (wide, high), below = cv2.getTextSize(text, _FONT, scale, thick)
-    if not np.isfinite(box).all() or (wide > 2 * (box[2] - box[0]) and not always):
-        return
+class Place(NamedTuple):
+    """Where a text goes, in pixels: its upper left corner, its size, and how far its letters reach down."""
+
+    x: int
+    y: int
+    wide: int
+    tall: int
+    high: int
+
+    def covers(self, other: Place) -> bool:
+        return abs(self.x - other.x) < max(self.wide, other.wide) and abs(self.y - other.y) < self.tall
+
+
+def _place(picture: RGB, box: NDArray[np.float32], text: str, side: float) -> Place | None:
+    """Above the box; inside, where the picture ends; never beyond its sides. None for a box that is nowhere."""
+    if not np.isfinite(box).all():
+        return None
+    (wide, high), below = cv2.getTextSize(text, _FONT, *_letters(side))
     tall = high + below + 2
-    # Above the box; inside, where the picture ends; never beyond its sides.
     x = int(np.clip(box[0], 0, max(0, picture.shape[1] - wide)))
     y = int(np.clip(box[1] - tall, 0, max(0, picture.shape[0] - tall)))
+    return Place(x, y, wide, tall, high)
+
+
+def _letters(side: float) -> tuple[float, int]:
+    """Scale and thickness of OpenCV's letters."""
+    scale = max(0.4, side / 1200)
+    return scale, max(1, round(scale))
+
+
+def _label(picture: RGB, place: Place | None, text: str, side: float) -> None:
+    if place is None:
+        return
+    x, y, wide, tall, high = place
+    scale, thick = _letters(side)
     picture[y : y + tall, x : x + wide + 2] = EDGE
     cv2.putText(picture, text, (x + 1, y + high + 1), _FONT, scale, BOX, thick, cv2.LINE_AA)

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draw import SAVE_SUFFIXES, draw_faces, save_image
+from .images import SUFFIXES
 from .outputs import Item, Names, real
-from .sources import kind_of
+from .sources import VIDEO_SUFFIXES, kind_of
 from .video import CODECS, FPS, VideoFile
 
 __all__ = ["Pictures"]
+
+
+_NOT_WRITTEN = {*SUFFIXES, *VIDEO_SUFFIXES, ".heic", ".pdf", ".svg"} - {*SAVE_SUFFIXES, *CODECS}
 
 
 class Pictures:
@@ -79,6 +83,9 @@ class Pictures:
 def _as_file(option: str, draw: Path, sources: Sequence[Path]) -> Path | None:
     """`draw` where it is the file to write; None where it is a folder."""
     suffix = draw.suffix.lower()
+    if not draw.exists() and suffix in _NOT_WRITTEN:  # else it would become a folder of that name
+        known = " ".join((*SAVE_SUFFIXES, *CODECS))
+        raise ValueError(f"{option} {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
     fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)

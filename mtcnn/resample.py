@@ -98,7 +98,12 @@ def _whole(image: Array, out: Array) -> None:
 
 
 def _rows(image: Array) -> Array:
-    return np.ascontiguousarray(image).reshape(image.shape[0], -1)  # (H, W, 3) -> (H, W * 3)
+    """The image as (H, W * 3), read-only: Numba compiles once for arrays that are and once for those that are not, and
+    images are both, as Pillow's and OpenCV's come."""
+    rows = np.ascontiguousarray(image).reshape(image.shape[0], -1)  # (H, W, 3) -> (H, W * 3)
+    rows = rows.view()
+    rows.flags.writeable = False
+    return rows
 
 
 def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

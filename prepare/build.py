@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mtcnn.errors import ImageError
 from mtcnn.images import read_image
+from mtcnn.progress import progress
 from mtcnn.workers import run_ordered
 
 from . import synthetic
@@ -124,7 +124,7 @@ def build(
         if writer.done == 0:
             skipped.unlink(missing_ok=True)
         tasks = list(enumerate(records))[writer.done :]
-        bar = tqdm(total=len(records), initial=writer.done, desc=path.name, unit="img", disable=quiet, file=sys.stderr)
+        bar = progress(name=path.name, total=len(records), initial=writer.done, quiet=quiet)
         counts = np.zeros(len(Kind), np.int64)
         with bar:
             for (_, record), made in zip(tasks, run_ordered(make, tasks, workers), strict=True):

@@ -43,16 +43,18 @@ def _tile(crop: NDArray[np.uint8], kind: int, offsets: NDArray[Any], points: NDA
     return np.asarray(tile, np.uint8)
 
 
-def _band(kind: Kind, batch: CropBatch) -> NDArray[np.uint8]:
-    """A title and the tiles of one kind: (h, COLUMNS * TILE, 3)."""
+def _band(kind: Kind, batch: CropBatch, count: int) -> NDArray[np.uint8]:
+    """A title, with the `count` of all crops of one kind, and the tiles of some: (h, COLUMNS * TILE, 3)."""
     title = np.full((26, COLUMNS * TILE, 3), 255, np.uint8)
-    cv2.putText(title, kind.name, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
+    words = kind.name if count == len(batch) else f"{kind.name}: {len(batch)} of {count:,}"
+    cv2.putText(title, words, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
     rows = -(-len(batch) // COLUMNS)
     sheet = np.full((rows * TILE, COLUMNS * TILE, 3), 255, np.uint8)
     for i in range(len(batch)):
         y, x = divmod(i, COLUMNS)
         tile = _tile(batch.crops[i], int(batch.kinds[i]), batch.offsets[i], batch.landmarks[i])
-        sheet[y * TILE : (y + 1) * TILE, x * TILE : (x + 1) * TILE] = tile
+        # The white line between crops stands on their last pixels: two dark crops would look like one.
+        sheet[y * TILE : (y + 1) * TILE - 1, x * TILE : (x + 1) * TILE - 1] = tile[:-1, :-1]
     return np.concatenate([title, sheet])
 
 
@@ -64,6 +66,6 @@ def contact_sheet(path: Path, target: Path, seed: int = 0) -> None:
         found = np.flatnonzero(store.kinds == kind)
         if len(found):
             chosen = rng.choice(found, min(COLUMNS * ROWS, len(found)), replace=False)
-            bands.append(_band(kind, store.read(np.sort(chosen))))
+            bands.append(_band(kind, store.read(np.sort(chosen)), len(found)))
     blank = np.full((TILE, COLUMNS * TILE, 3), 255, np.uint8)
     save_image(target, np.concatenate(bands or [blank]))

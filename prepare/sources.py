@@ -40,13 +40,23 @@ def remembered_sources(work: Path) -> list[str]:
     """The sources noted in `work`; MTCNN_DATA where none are. Raises DataError when there is neither."""
     path = work / NAME
     if path.is_file():
-        return [str(spec) for spec in json.loads(path.read_text())]
+        return _noted(path)
     if os.environ.get("MTCNN_DATA"):
         return [os.environ["MTCNN_DATA"]]
     raise DataError(
         f"{work} has no images noted; name them once with --data FOLDER or --data FORMAT:PATH, "
         "or try --data synthetic:500 for drawn faces"
     )
+
+
+def _noted(path: Path) -> list[str]:
+    try:
+        specs = json.loads(path.read_text("utf-8"))
+    except ValueError:  # no JSON, or no UTF-8
+        specs = None
+    if not isinstance(specs, list) or not specs or not all(isinstance(spec, str) for spec in specs):
+        raise DataError(f'{path} is no list of sources; expected JSON such as ["/data"]; name them again with --data')
+    return specs
 
 
 def read_sources(specs: Sequence[str], seed: int = 0) -> list[ImageRecord]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,7 +64,12 @@ class CropWriter:
     def _open(self) -> lmdb.Environment:
         # Not synchronised at each commit: a commit is in the kernel's hands, which SIGKILL does not touch. Only a power
         # cut can lose it, and then LMDB opens at an older commit or the build starts again.
-        return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
+        try:
+            return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
+        except DAMAGED:
+            raise
+        except lmdb.Error as error:
+            raise self._refused(error) from error
 
     def _begun(self) -> dict[str, Any] | None:
         """The head of the store that lies here, or None where there is none, or one that is damaged."""
@@ -88,7 +95,7 @@ class CropWriter:
             rows[name] = getattr(batch, name)
         first = self.head["rows"]
         head = {**self.head, "items": self.done + 1, "rows": first + len(rows)}
-        with self.env.begin(write=True) as txn:
+        with self._writing() as txn:
             for i, row in enumerate(rows):
                 txn.put(_row_key(first + i), row.tobytes())
             txn.put(_item_key(self.done), bytes([held]) + batch.kinds.tobytes())
@@ -98,9 +105,25 @@ class CropWriter:
     def finish(self) -> None:
         """Mark the store as complete, and make sure that it is on the disk."""
         self.head = {**self.head, "complete": True}
-        with self.env.begin(write=True) as txn:
+        with self._writing() as txn:
             txn.put(b"head", json.dumps(self.head).encode())
         self.env.sync(True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[lmdb.Transaction]:
+        """A transaction. Raises DataError where the disk is full; the items before it stay."""
+        try:
+            with self.env.begin(write=True) as txn:
+                yield txn
+        except lmdb.Error as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: lmdb.Error) -> DataError:
+        why = str(error).rpartition(": ")[2]
+        return DataError(
+            f"{self.path} cannot be written ({why}); expected a folder with room on its disk; "
+            "the same command goes on where this one stopped"
+        )
 
     def __enter__(self) -> CropWriter:
         return self

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -110,8 +112,8 @@ class Dag:
     def _state(self, node: Node, before: dict[str, State]) -> State:
         found = node.found()
         if found is None:
-            begun = " (begun, not complete)" if node.makes.exists() else ""
-            return State(node.name, "missing", f"nothing at {_short(node.makes)}{begun}")
+            what = "not complete" if node.makes.exists() else "nothing"
+            return State(node.name, "missing", f"{what} at {_short(node.makes)}")
         if found != node.key:
             return State(node.name, "stale", self._difference(node))
         old = [needed for needed in node.needs if before[needed].state == "stale"]
@@ -143,7 +145,10 @@ class Dag:
                 node = self.nodes[name]
                 if launch.is_main():
                     say(f"{name}: making {_short(node.makes)}")
+                began = time.monotonic()
                 self._make(node)
+                if launch.is_main():
+                    say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
         return names
 
     def _to_make(self, targets: Iterable[str]) -> list[str]:

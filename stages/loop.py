@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mtcnn.checkpoint import Checkpoint, write
 from mtcnn.nets import NETS
+from mtcnn.progress import progress
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
 from prepare.records import CropBatch
@@ -101,7 +102,7 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, quiet: bool)
     sums = torch.zeros(4)
     batches = training_batches(pool, settings, epoch, rank, count)
     label = f"{run.name} {epoch + 1}/{settings.epochs}"
-    bar = tqdm(batches, total=settings.steps, desc=label, unit="step", leave=False, disable=quiet or rank > 0)
+    bar = progress(batches, name=label, total=settings.steps, unit="step", leave=False, quiet=quiet or rank > 0)
     for i, (x, targets) in enumerate(bar):
         with run.precision():
             output: NetOutput = model(x.to(run.device))

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mtcnn.errors import DataError, ImageError
+from mtcnn.progress import progress
 from mtcnn.resample import resample
 from prepare.build import image_of
 from prepare.records import ImageRecord, Problem
@@ -60,7 +60,7 @@ def _write(
     """Where each image lies in `file` now, None for one that cannot be read, and why it cannot."""
     places: list[Place | None] = []
     problems: list[Problem] = []
-    bar, start = tqdm(records, desc=name, unit="img", disable=quiet, file=sys.stderr), 0
+    bar, start = progress(records, name=name, quiet=quiet), 0
     for record in bar:
         try:
             small, scale = _shrunk(image_of(record), longest)

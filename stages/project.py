@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.devices import check_device
 from mtcnn.proposers import PROPOSERS
 from mtcnn.weights import SIZES
 from prepare.sources import read_sources, remember_sources, remembered_sources
@@ -42,6 +43,7 @@ def open_project(
     processes: int = 1,
     device: str = "cpu",
     quiet: bool = False,
+    remember: bool = True,
 ) -> Dag:
     """The graph of a work folder, which is created where missing: the cascade, and single-stage detectors.
 
@@ -50,9 +52,11 @@ def open_project(
     detectors  names of those to be in the graph.
     start      weights that these start from, of the net or its trunk. They are copied into the folder; None takes those
                that are there, and without any the start is random.
+    remember   note `sources` in the folder.
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
+    check_device(device)  # now, and not after the crops have been cut
     specs = list(sources) or remembered_sources(work)
     for net in (*SIZES, *detectors):
         _copy_recipe(work, net)
@@ -62,7 +66,7 @@ def open_project(
     for recipe in others:
         if start is not None:
             keep_start(work, recipe, start)
-    if sources and is_main():
+    if sources and remember and is_main():
         remember_sources(work, sources)  # now that they could be read
     data, options = data_key(records), Options(workers, processes, device, quiet)
     overrides = {"onet": hard_from} if hard_from else {}

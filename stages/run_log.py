@@ -48,6 +48,7 @@ class RunLog:
         """Draw the curves; nothing without the `plot` extra."""
         try:
             from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
         except ImportError:
             return
         panels = [
@@ -59,11 +60,12 @@ class RunLog:
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for part in ("train", "held"):
                 key = f"{part}_{name}"
-                points = [(row["epoch"], row[key]) for row in self.rows if row.get(key) is not None]
+                points = [(row["epoch"] + 1, row[key]) for row in self.rows if row.get(key) is not None]
                 if points:
                     axes.plot(*zip(*points, strict=True), marker=".", label=part)
             axes.set_title("recall at 1 % false alarms" if name == "recall" else f"{name} loss")
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             axes.legend()
         figure.savefig(self.picture, dpi=100)

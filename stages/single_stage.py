@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.errors import CheckpointError
+from mtcnn.progress import progress
 from mtcnn.proposers import PROPOSERS
 from mtcnn.proposers.anchors import Layout, map_sizes
 from mtcnn.proposers.blocks import ProposerOutput
@@ -120,7 +121,7 @@ def _epoch(
     sums, settings = torch.zeros(len(NAMES)), run.settings
     label = f"{run.name} {epoch + 1}/{settings.epochs}"
     batches = pool.batches(epoch, rank, count)
-    bar = tqdm(batches, total=settings.steps, desc=label, unit="step", leave=False, disable=quiet or rank > 0)
+    bar = progress(batches, name=label, total=settings.steps, unit="step", leave=False, quiet=quiet or rank > 0)
     for i, (x, targets) in enumerate(bar):
         losses = _losses(run, recipe, model, x, targets)
         run.advance(losses.total, epoch * settings.steps + i, settings.clip)

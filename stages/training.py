@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mtcnn.checkpoint import save_whole
 from mtcnn.errors import TrainingError
 
 __all__ = ["Schedule", "Training", "learning_rate", "world"]
@@ -98,9 +98,7 @@ class Training(Generic[S]):
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        torch.save(state, draft)
-        os.replace(draft, path)
+        save_whole(state, path)
 
     def restore(self, path: Path, key: str) -> None:
         """Go on from the checkpoint at `path`, if it is there, whole, and of the same recipe."""

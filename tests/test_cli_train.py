@@ -52,7 +52,8 @@ def test_prepare_with_a_preview(tmp_path: Path) -> None:
     assert whole == sum(kinds)
     assert sheet == "contact sheet: sheet.png"
     assert "crops-12: making work/crops-12.lmdb" in done.stderr
-    assert "8/8" in done.stderr, "a progress bar"
+    assert "8/8" not in done.stderr, "a progress bar, though not on a terminal"
+    assert re.search(r"^crops-12: made in \d:\d\d:\d\d$", done.stderr, re.M)
     picture = read_image(tmp_path / "sheet.png")
     shown = [-(-min(64, count) // 16) for count in kinds]  # rows of 16 crops of 72 pixels under titles of 26
     assert picture.shape == (sum(26 + 72 * rows for rows in shown), 16 * 72, 3)

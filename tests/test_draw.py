@@ -90,6 +90,28 @@ def test_scores() -> None:
     assert np.array_equal(draw_faces(GRAY, small), draw_faces(GRAY, small, scores=False))
 
 
+def test_a_small_face_is_seen_behind_its_box_and_landmarks() -> None:
+    image = np.full((1200, 1600, 3), 128, np.uint8)
+    points = [[608, 310], [616, 310], [612, 315], [609, 320], [615, 320]]
+    picture = draw_faces(image, face((600, 300, 624, 330), points=points), scores=False)
+    assert (picture[300:330, 600:624] == 128).all(axis=2).mean() > 0.5
+    assert draw_faces(image, face((600, 300, 624, 330)), scores=False, line_width=5)[315, 603].tolist() != [128] * 3
+
+
+def test_scores_do_not_cover_one_another() -> None:
+    boxes = np.array([[100, 80, 200, 220], [110, 84, 210, 224], [250, 80, 350, 220]], np.float32)
+
+    def drawn(*scores: float) -> NDArray[np.uint8]:
+        return draw_faces(GRAY, Faces(boxes, np.array(scores, np.float32)))
+
+    assert np.array_equal(drawn(0.9, 0.8, 0.7), drawn(0.9, 0.75, 0.7)), "the second is left out"
+    assert not np.array_equal(drawn(0.9, 0.8, 0.7), drawn(0.9, 0.8, 0.6))
+    assert not np.array_equal(drawn(0.9, 0.8, 0.7), drawn(0.99, 0.8, 0.7))
+    faces = Faces(boxes, np.array([0.9, 0.8, 0.7], np.float32))
+    named = draw_faces(GRAY, faces, labels=["#1", "#2", "#3"])
+    assert not np.array_equal(named, draw_faces(GRAY, faces, labels=["#1", "#5", "#3"])), "ids are all told"
+
+
 def test_score_stays_inside_the_picture() -> None:
     def label(box: tuple[float, ...]) -> NDArray[np.uint8]:
         written, plain = draw_faces(GRAY, face(box)), draw_faces(GRAY, face(box), scores=False)

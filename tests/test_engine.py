@@ -20,7 +20,7 @@ from processes import wait_until
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
-from mtcnn.engine import in_torch, vectors
+from mtcnn.engine import in_torch, notice, vectors
 from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
 from mtcnn.engine.layers import SLACK
 from mtcnn.engine.notice import LINE, compiling_told
@@ -318,7 +318,8 @@ def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
     assert ended == [0]
 
 
-def test_compiling_is_told_once() -> None:
+def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notice, "PATIENCE", -1.0)
     double, triple = njit(lambda x: 2 * x), njit(lambda x: 3 * x)
     said: list[str] = []
     with compiling_told(said.append):
@@ -330,6 +331,13 @@ def test_compiling_is_told_once() -> None:
         assert double(1) == 2  # compiled already
     assert triple(1.5) == 4.5  # nobody listens
     assert said == [LINE]
+
+
+def test_short_compiling_is_not_told() -> None:
+    said: list[str] = []
+    with compiling_told(said.append):
+        assert njit(lambda x: 5 * x)(1) == 5
+    assert said == []
 
 
 # ---- other processors

@@ -70,9 +70,13 @@ def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
     assert found == expected
 
 
+def test_types_are_told_to_users(names: set[str]) -> None:
+    assert "mtcnn/py.typed" in names, "PEP 561: without it a type checker passes over all hints"
+
+
 def test_nothing_else_is_inside(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes <= {".py", ".toml", ".pt", ".md"}
+    assert suffixes <= {".py", ".toml", ".pt", ".md", ".typed"}
     assert not [name for name in names if "tests" in name or "stray" in name]
 
 

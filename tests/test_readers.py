@@ -425,7 +425,7 @@ class TestReadSource:
             ("synthetic:many", "'many' is not a number of scenes"),
             ("synthetic:0", "'0' is not a number of scenes"),
             ("negatives:.:.", "no image folder beside them"),
-            ("no-such-folder", "no folder with any of"),
+            ("no-such-folder", "no such folder; expected a folder with any of"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(self, spec: str, why: str) -> None:

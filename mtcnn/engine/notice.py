@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -13,12 +14,18 @@ __all__ = ["compiling_told"]
 LINE = "compiling for this processor, some twenty seconds; later runs need not"
 
 
+PATIENCE = 1.0  # seconds of compiling that nobody asks about, as for one small function
+
+
 class _Once(event.Listener):
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say: Callable[[str], None] | None = say
+        self._first: float | None = None
 
     def on_start(self, _: Any) -> None:
-        if self._say is not None:
+        now = time.monotonic()
+        self._first = self._first or now
+        if self._say is not None and now - self._first > PATIENCE:
             say, self._say = self._say, None
             say(LINE)
 
@@ -28,7 +35,7 @@ class _Once(event.Listener):
 
 @contextmanager
 def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
-    """While entered, `say` is given one line when something has to be compiled."""
+    """While entered, `say` is given one line when something has to be compiled that takes long."""
     listener, events = _Once(say), cast(Any, event)
     events.register("numba:compile", listener)
     try:

@@ -70,7 +70,8 @@ def read_source(spec: str, seed: int = 0) -> Reading:
         records, problems = _read_format(spec, name, path, images)
     if not records:
         why = f"; the first problem: {problems[0]}" if problems else ""
-        raise DataError(f"{spec}: no usable image in it{why}")
+        fix = "" if images or name in ("", "negatives") else f"; name their folder: {spec}:IMAGES"
+        raise DataError(f"{spec}: no usable image in it{why}{fix}")
     return records, problems
 
 
@@ -90,8 +91,9 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
 def _read_folder(folder: Path) -> Reading:
     parts = [(name, folder / path) for name, path in FOLDER_LAYOUT if (folder / path).exists()]
     if not parts:
+        what = "holds no training data" if folder.is_dir() else "is a file" if folder.exists() else "no such folder"
         expected = ", ".join(path for _, path in FOLDER_LAYOUT)
-        raise DataError(f"{folder}: no folder with any of {expected}; give such a folder or FORMAT:PATH[:IMAGES]")
+        raise DataError(f"{folder}: {what}; expected a folder with any of {expected}; or name FORMAT:PATH[:IMAGES]")
     readings = [READERS[name](path) for name, path in parts]
     return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
 

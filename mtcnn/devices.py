@@ -1,0 +1,34 @@
+"""Where torch can compute on this machine."""
+
+from __future__ import annotations
+
+from .errors import MtcnnError
+
+__all__ = ["check_device", "devices"]
+
+
+def devices() -> list[str]:
+    """The usual kinds of device that torch has here, "cpu" first."""
+    import torch
+
+    extra = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, is_here in extra.items() if is_here)]
+
+
+def check_device(device: str) -> None:
+    """Raises MtcnnError unless torch can compute on `device`, a name such as "cpu", "cuda" or "cuda:1"."""
+    if device == "cpu":
+        return  # without torch, which takes a second to load and is not needed there
+    import torch
+
+    try:
+        wanted = torch.device(device)
+        if wanted.type == "cuda":  # asked for and not tried: each process that tries takes memory of the first GPU
+            count = torch.cuda.device_count()
+            if (wanted.index or 0) >= count:
+                raise RuntimeError(f"torch finds {count or 'no'} GPU{'' if count == 1 else 's'} here")
+        else:
+            torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # an unknown name, or a build without it
+        reason = " ".join(str(error).split())[:80]
+        raise MtcnnError(f"device {device!r}: {reason}; expected one of those here: {', '.join(devices())}") from error
