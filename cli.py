@@ -27,7 +27,7 @@ def _named(kind: Any, name: str) -> Any:
 
 
 DIR, FILE, PATH = (_named(click.Path(path_type=Path), name) for name in ("dir", "file", "dir|file"))
-COUNT = _named(click.IntRange(1), "number")
+COUNT = _named(click.IntRange(1), "integer")
 
 
 class Group(click.Group):
@@ -320,7 +320,7 @@ def status(**options: Any) -> None:
     """Say of each stage whether it is fresh, stale or missing, and why.
 
     These are those of the cascade, and of the single-stage detectors that the work folder has a recipe or weights of.
-    With --data, what these images would make stale; they are not remembered.
+    With --data, what other images would make stale; those that are remembered stay.
 
     \b
     mtcnn status --work work

@@ -13,7 +13,7 @@ from mtcnn.errors import DataError
 from .readers import read_source, split_source
 from .records import ImageRecord
 
-__all__ = ["read_sources", "remember_sources", "remembered_sources"]
+__all__ = ["are_noted", "read_sources", "remember_sources", "remembered_sources"]
 
 NAME = "sources.json"
 SHOWN = 5  # problems of labels printed one by one
@@ -36,11 +36,15 @@ def remember_sources(work: Path, specs: Sequence[str]) -> None:
     os.replace(draft, work / NAME)
 
 
+def are_noted(work: Path) -> bool:
+    """Whether a work folder has its sources noted."""
+    return (work / NAME).is_file()
+
+
 def remembered_sources(work: Path) -> list[str]:
     """The sources noted in `work`; MTCNN_DATA where none are. Raises DataError when there is neither."""
-    path = work / NAME
-    if path.is_file():
-        return _noted(path)
+    if are_noted(work):
+        return _noted(work / NAME)
     if os.environ.get("MTCNN_DATA"):
         return [os.environ["MTCNN_DATA"]]
     raise DataError(

@@ -11,7 +11,7 @@ from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.devices import check_device
 from mtcnn.proposers import PROPOSERS
 from mtcnn.weights import SIZES
-from prepare.sources import read_sources, remember_sources, remembered_sources
+from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
 
 from .cascade_nodes import cascade_nodes
 from .dag import Dag, Options, data_key
@@ -52,7 +52,7 @@ def open_project(
     detectors  names of those to be in the graph.
     start      weights that these start from, of the net or its trunk. They are copied into the folder; None takes those
                that are there, and without any the start is random.
-    remember   note `sources` in the folder.
+    remember   note `sources` in the folder; False notes them only where none are.
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
@@ -66,7 +66,7 @@ def open_project(
     for recipe in others:
         if start is not None:
             keep_start(work, recipe, start)
-    if sources and remember and is_main():
+    if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # now that they could be read
     data, options = data_key(records), Options(workers, processes, device, quiet)
     overrides = {"onet": hard_from} if hard_from else {}

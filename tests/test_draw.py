@@ -94,7 +94,7 @@ def test_a_small_face_is_seen_behind_its_box_and_landmarks() -> None:
     image = np.full((1200, 1600, 3), 128, np.uint8)
     points = [[608, 310], [616, 310], [612, 315], [609, 320], [615, 320]]
     picture = draw_faces(image, face((600, 300, 624, 330), points=points), scores=False)
-    assert (picture[300:330, 600:624] == 128).all(axis=2).mean() > 0.5
+    assert (picture[300:330, 600:624] == 128).all(axis=2).mean() > 0.3
     assert draw_faces(image, face((600, 300, 624, 330)), scores=False, line_width=5)[315, 603].tolist() != [128] * 3
 
 
