@@ -73,8 +73,8 @@ def packaged_weights() -> Path:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Write, so that a reader sees the old file or the new one and never half of it.
 
-    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where the
-    file cannot be written.
+    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where it
+    cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
