@@ -68,7 +68,7 @@ def overfit(net: str, photos: Photos, width: float, steps: int) -> float:
     recipe, began = recipe_of(net, width, steps), time.process_time()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train_detector(recipe, new_net(recipe), photos, folder, weights_path(folder, net), "k")
+        train_detector(recipe, new_net(recipe), photos, weights_path(folder, net), "k")
         seconds = time.process_time() - began
         ap = average_precision(photos, folder, net)
     faces = sum(len(record.boxes) for record in photos.records)

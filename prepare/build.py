@@ -44,7 +44,7 @@ class CropMaker:
     """Makes the crops of one image; a picklable function for worker processes.
 
     size      side of the crops.      seed    with the item's number, the only source of chance.
-    crops     what to draw; None draws nothing (a store of mined crops alone).
+    crops     what to draw, where `sampled` is set: a store of mined crops alone has no others.
     mining    how to mine; None does not.    nets, models   the cascade to mine with, and its folder.
     """
 

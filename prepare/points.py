@@ -18,7 +18,7 @@ from .labels import Kind
 from .records import CropBatch, ImageRecord
 from .sample import CropSettings
 
-__all__ = ["FLIP_ORDER", "landmark_crops", "square_of_points", "wild_faces"]
+__all__ = ["FLIP_ORDER", "landmark_crops", "pointed_faces", "square_of_points", "wild_faces"]
 
 Array = NDArray[Any]
 
@@ -63,6 +63,11 @@ def wild_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64
     return known[~(inside & (side > 0) & (side <= WIDEST * max(height, width)))]
 
 
+def pointed_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64]:
+    """Indices of the faces whose five points are all known, and can be right."""
+    return np.setdiff1d(_known(record), wild_faces(record, height, width))
+
+
 def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool) -> tuple[NDArray[np.uint8], Array]:
     """Image and points (5, 2), turned about the face and mirrored, on a canvas of two and a half times the face.
 
@@ -89,13 +94,12 @@ def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: boo
 def landmark_crops(
     image: NDArray[np.uint8], record: ImageRecord, size: int, settings: CropSettings, rng: np.random.Generator
 ) -> CropBatch:
-    """Landmark crops of the faces of `record` whose five points are all known; empty where there are none.
+    """Landmark crops of the `pointed_faces` of `record`; empty where there are none.
 
-    Crops in which a point would lie outside are left out, and so are `wild_faces`.
+    Crops in which a point would lie outside are left out.
     """
-    known = np.setdiff1d(_known(record), wild_faces(record, *image.shape[:2]))
     parts = [CropBatch.empty(size)]
-    for points in record.landmarks[known].astype(np.float64):
+    for points in record.landmarks[pointed_faces(record, *image.shape[:2])].astype(np.float64):
         for _ in range(settings.landmarks):
             degrees = rng.uniform(-settings.rotation, settings.rotation)
             turned, moved = _turned(image, points, degrees, bool(rng.integers(2)))

@@ -6,7 +6,6 @@ Source: Liu et al. 2016, section 2.2 (face and box), Deng et al. 2019, equation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,18 +14,10 @@ from mtcnn.proposers.blocks import ProposerOutput
 
 from .anchor_targets import FACE, AnchorTargets
 from .detector_recipe import DetectorSettings
+from .losses import Losses
 from .samplers import SampleSettings, sample, whole
 
-__all__ = ["AnchorLosses", "detector_loss"]
-
-
-class AnchorLosses(NamedTuple):
-    """Scalars: the weighted total, and each loss before its weight."""
-
-    total: Tensor
-    face: Tensor
-    box: Tensor
-    landmark: Tensor
+__all__ = ["detector_loss"]
 
 
 def _regression(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +34,7 @@ def detector_loss(
     levels: Sequence[int],
     sampling: SampleSettings,
     settings: DetectorSettings,
-) -> AnchorLosses:
+) -> Losses:
     """Losses of a batch; with several processes, of the batches of all of them. `levels` are the anchors of each level.
 
     The face score learns from the anchors that `samplers.sample` takes, the box from those of them that belong to
@@ -60,4 +51,4 @@ def detector_loss(
         points, known = _regression(output.landmark_codes, targets.landmark_codes)
         landmark = points.sum() / whole(known.sum())
     total = settings.face * face + settings.box * box + settings.landmark * landmark
-    return AnchorLosses(total, face, box, landmark)
+    return Losses(total, face, box, landmark)

@@ -25,10 +25,7 @@ __all__ = ["CropPool", "augment", "flip", "tensors", "training_batches"]
 
 
 class CropPool:
-    """Several stores as one, split into a training and a held part by image.
-
-    Raises DataError when a kind that `kinds` names is missing.
-    """
+    """Several stores as one, split into a training and a held part by image. `kinds` and `held` describe its rows."""
 
     def __init__(self, stores: Sequence[CropStore]) -> None:
         self.stores = list(stores)
@@ -103,6 +100,8 @@ def training_batches(
 
     Chance depends on the seed and the epoch alone. Every process makes the draws of all and reads only its share, so
     that the crops of an epoch are the same for any number of processes.
+
+    Raises DataError when a kind of the mix is missing.
     """
     rows = {kind: pool.of(kind) for kind, count in settings.mix.counts(settings.batch).items() if count}
     missing = [kind.name for kind, found in rows.items() if not len(found)]

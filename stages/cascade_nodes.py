@@ -131,7 +131,7 @@ def train_on_stores(
     state = None if start is None else read(start).tensors()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
-        train(net, pool, settings, target.parent, target, key, name, state, device, quiet)
+        train(net, pool, settings, target, key, name, state, device, quiet)
 
 
 def _store_key(path: Path) -> str | None:

@@ -69,7 +69,7 @@ def train_on_photos(
 ) -> None:
     """`train_detector` with photos and start given by their paths, so that it can travel to another process."""
     net = new_net(recipe, start)
-    train_detector(recipe, net, Photos(photos, records), target.parent, target, key, device, quiet)
+    train_detector(recipe, net, Photos(photos, records), target, key, device, quiet)
 
 
 def _start_path(work: Path, net: str) -> Path:

@@ -25,7 +25,7 @@ from prepare.labels import Kind
 from prepare.records import CropBatch
 
 from .batches import CropPool, tensors, training_batches
-from .losses import Targets, multitask_loss
+from .losses import Losses, Targets, multitask_loss
 from .recipe import TrainSettings
 from .run_log import RunLog
 from .training import Training, world
@@ -51,7 +51,6 @@ def train(
     net: str,
     pool: CropPool,
     settings: TrainSettings,
-    folder: Path,
     target: Path,
     key: str,
     name: str | None = None,
@@ -61,8 +60,8 @@ def train(
 ) -> None:
     """Train `net` on the crops of `pool` and write its weights to `target`.
 
-    folder  for the checkpoint of the running training (train-<name>.pt), the log and the curves.
-    key     names recipe and inputs; a checkpoint in `folder` with the same key is gone on from.
+    target  beside it lie the checkpoint of the running training (train-<name>.pt), the log and the curves.
+    key     names recipe and inputs; a checkpoint with the same key is gone on from.
     start   weights to start from.
 
     Raises TrainingError when the loss stops being finite; the last checkpoint stays.
@@ -70,9 +69,9 @@ def train(
     name = name or net
     rank, count = world()
     run = _begin(net, name, settings, start, device)
-    resume = folder / f"train-{name}.pt"
+    resume = target.with_name(f"train-{name}.pt")
     run.restore(resume, key)
-    log = RunLog(folder, name, run.epoch) if rank == 0 else None
+    log = RunLog(target.parent, name, run.epoch) if rank == 0 else None
     model, held = run.parallel(), _held_part(pool)
     for epoch in range(run.epoch, settings.epochs):
         began = time.perf_counter()
@@ -89,7 +88,7 @@ def train(
             if not quiet:
                 tqdm.write(_line(name, epoch, settings, row, judged), file=sys.stderr)
     if rank == 0:
-        finish(run, held, target, key, resume)
+        _finish(run, held, target, key)
     if count > 1:
         dist.barrier()
 
@@ -111,8 +110,7 @@ def _epoch(run: _Run, model: nn.Module, pool: CropPool, epoch: int, quiet: bool)
         sums += torch.stack([loss.detach().cpu() for loss in losses])
         if i % 20 == 19:
             bar.set_postfix(loss=f"{float(sums[0]) / (i + 1):.4f}", refresh=False)
-    means = (sums / settings.steps).tolist()
-    return {f"train_{name}": round(v, 6) for name, v in zip(("total", "face", "box", "landmark"), means, strict=True)}
+    return Losses(*sums / settings.steps).named("train", 6)
 
 
 def _float32(output: NetOutput) -> NetOutput:
@@ -157,18 +155,16 @@ def _judge(run: _Run, held: list[CropBatch]) -> dict[str, float]:
     """
     output, targets = _held_outputs(run, run.average, held)
     losses = multitask_loss(output, targets, run.settings, hard=1.0)
-    named = zip(("total", "face", "box", "landmark"), losses, strict=True)
     logits = output.face_logits.flatten()
     faces, background = logits[targets.kinds == int(Kind.POS)], logits[targets.kinds == int(Kind.NEG)]
     recall = 0.0
     if len(faces) and len(background):
         recall = float((faces >= background.quantile(0.99)).float().mean())
     merit = recall - run.settings.box * float(losses.box) - run.settings.landmark * float(losses.landmark)
-    figures = {f"held_{name}": round(float(v), 6) for name, v in named}
-    return {**figures, "held_recall": round(recall, 5), "held_merit": round(merit, 6)}
+    return {**losses.named("held", 6), "held_recall": round(recall, 5), "held_merit": round(merit, 6)}
 
 
-def finish(run: _Run, held: list[CropBatch], target: Path, key: str, resume: Path) -> None:
+def _finish(run: _Run, held: list[CropBatch], target: Path, key: str) -> None:
     """Write the best weights, their scores put in place, with the recipe and what the held part says."""
     state = {name: value.clone() for name, value in run.best_state.items()}
     if run.settings.recall > 0:

@@ -44,6 +44,10 @@ class Losses(NamedTuple):
     box: Tensor
     landmark: Tensor
 
+    def named(self, part: str, digits: int) -> dict[str, float]:
+        """Rounded, as <part>_total and so on, for the log."""
+        return {f"{part}_{name}": round(float(value), digits) for name, value in self._asdict().items()}
+
 
 def gate(kinds: Tensor, task: str) -> Tensor:
     """float32 (N,): 1 where a crop feeds `task`, else 0."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mtcnn.errors import DataError
 from mtcnn.nets import to_input
 from mtcnn.proposers.anchors import Layout
-from prepare.points import wild_faces
+from prepare.points import pointed_faces
 
 from .anchor_targets import AnchorTargets, encode, stack
 from .colours import distort
@@ -43,16 +43,14 @@ class ScenePool:
         apart = [photos.records[i].held(recipe.train.held) for i in complete]
         self.scenes = np.array([i for i, held in zip(complete, apart, strict=True) if not held], np.int64)
         self.held = np.array([i for i, held in zip(complete, apart, strict=True) if held], np.int64)
-        pairs = [(i, face) for i in range(len(photos)) for face in self._pointed(i)]
+        pairs = [
+            (i, face)
+            for i, (record, (_, height, width)) in enumerate(zip(photos.records, photos.places, strict=True))
+            for face in pointed_faces(record, height, width)
+        ]
         self.faces = np.array(pairs, np.int64).reshape(-1, 2)
         if not len(self.scenes):
             raise DataError("no image with all its faces labelled; a detector needs some, such as those of WIDER FACE")
-
-    def _pointed(self, image: int) -> NDArray[np.int64]:
-        """Rows of the faces of a photo whose five points are all known, and can be right."""
-        record, (_, height, width) = self.photos.records[image], self.photos.places[image]
-        known = np.flatnonzero(np.isfinite(record.landmarks).all(axis=(1, 2)) & ~record.ignore)
-        return np.setdiff1d(known, wild_faces(record, height, width)) if len(known) else known
 
     def scene(self, image: int, size: int, rng: Any) -> Scene:
         """A training picture of photo `image`, or now and then a page of faces instead."""

@@ -26,9 +26,10 @@ from mtcnn.proposers.blocks import ProposerOutput
 from mtcnn.proposers.trunks import TRUNKS, load_trunk
 from mtcnn.weights import Scaling
 
-from .anchor_losses import AnchorLosses, detector_loss
+from .anchor_losses import detector_loss
 from .anchor_targets import AnchorTargets, to
 from .detector_recipe import DetectorRecipe, DetectorSettings
+from .losses import Losses
 from .photos import Photos
 from .run_log import RunLog
 from .scenes import ScenePool
@@ -37,7 +38,6 @@ from .training import Training, world
 __all__ = ["new_net", "train_detector"]
 
 _Run = Training[DetectorSettings]
-NAMES = ("total", "face", "box", "landmark")
 
 
 def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
@@ -66,7 +66,6 @@ def train_detector(
     recipe: DetectorRecipe,
     net: nn.Module,
     photos: Photos,
-    folder: Path,
     target: Path,
     key: str,
     device: str = "cpu",
@@ -75,16 +74,16 @@ def train_detector(
     """Train `net` on pictures drawn from `photos` and write its weights to `target`.
 
     net     of `new_net`, with the weights to start from.
-    folder  for the checkpoint of the running training (train-<net>.pt), the log and the curves.
-    key     names recipe and inputs; a checkpoint in `folder` with the same key is gone on from.
+    target  beside it lie the checkpoint of the running training (train-<net>.pt), the log and the curves.
+    key     names recipe and inputs; a checkpoint with the same key is gone on from.
 
     Raises TrainingError when the loss stops being finite; the last checkpoint stays.
     """
     rank, count = world()
     run = Training(recipe.net, recipe.net, net, _groups(net, recipe.train.weight_decay), recipe.train, device)
-    pool, resume = ScenePool(photos, recipe, net), folder / f"train-{recipe.net}.pt"
+    pool, resume = ScenePool(photos, recipe, net), target.with_name(f"train-{recipe.net}.pt")
     run.restore(resume, key)
-    log = RunLog(folder, recipe.net, run.epoch) if rank == 0 else None
+    log = RunLog(target.parent, recipe.net, run.epoch) if rank == 0 else None
     model, judged = run.parallel(), _judge(run, recipe, pool) if run.epoch else {}
     for epoch in range(run.epoch, recipe.train.epochs):
         began = time.perf_counter()
@@ -118,7 +117,7 @@ def _epoch(
     """One epoch of steps. Returns the mean losses."""
     rank, count = world()
     model.train()
-    sums, settings = torch.zeros(len(NAMES)), run.settings
+    sums, settings = torch.zeros(len(Losses._fields)), run.settings
     label = f"{run.name} {epoch + 1}/{settings.epochs}"
     batches = pool.batches(epoch, rank, count)
     bar = progress(batches, name=label, total=settings.steps, unit="step", leave=False, quiet=quiet or rank > 0)
@@ -128,10 +127,10 @@ def _epoch(
         sums += torch.stack([loss.detach().cpu() for loss in losses])
         if i % 20 == 19:
             bar.set_postfix(loss=f"{float(sums[0]) / (i + 1):.4f}", refresh=False)
-    return _named("train", sums / settings.steps)
+    return Losses(*sums / settings.steps).named("train", 5)
 
 
-def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targets: AnchorTargets) -> AnchorLosses:
+def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targets: AnchorTargets) -> Losses:
     layout: Layout = run.module.layout
     maps = map_sizes(x.shape[2], x.shape[3], layout)
     levels = [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, layout, strict=True)]
@@ -144,10 +143,6 @@ def _losses(run: _Run, recipe: DetectorRecipe, model: nn.Module, x: Tensor, targ
     return detector_loss(output, to(targets, run.device), levels, recipe.sample, run.settings)
 
 
-def _named(part: str, values: Tensor) -> dict[str, float]:
-    return {f"{part}_{name}": round(float(value), 5) for name, value in zip(NAMES, values, strict=True)}
-
-
 @torch.no_grad()
 def _judge(run: _Run, recipe: DetectorRecipe, pool: ScenePool) -> dict[str, float]:
     """Mean losses of the averaged weights on pictures of held images; nothing where none are held."""
@@ -156,7 +151,7 @@ def _judge(run: _Run, recipe: DetectorRecipe, pool: ScenePool) -> dict[str, floa
     module = copy.deepcopy(run.module).eval()
     module.load_state_dict(run.average)
     rows = [torch.stack([*_losses(run, recipe, module, x, targets)]).cpu() for x, targets in pool.held_batches()]
-    return _named("held", torch.stack(rows).mean(dim=0))
+    return Losses(*torch.stack(rows).mean(dim=0)).named("held", 5)
 
 
 def _line(run: _Run, row: dict[str, float]) -> str:

@@ -88,9 +88,7 @@ def train_and_tell(rank: int, crops: str, folder: str) -> None:
     loop._judge = tell
     # Colours and mirroring differ between the processes here, and yet they may not drift apart.
     settings = replace(EVEN, colour=0.3, hard=0.7)
-    loop.train(
-        "pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder), Path(folder, "w.pt"), "k", quiet=True
-    )
+    loop.train("pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder, "w.pt"), "k", quiet=True)
     dist.destroy_process_group()
 
 
