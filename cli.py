@@ -263,7 +263,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @command()
 @click.option("--net", type=click.Choice([*NETS, *DETECTORS]), required=True,
               help="12 PNet, 24 RNet, 48 ONet, or a single-stage detector.")  # fmt: skip
-@click.option("--start", type=FILE, help="Weights a detector starts from: its own, or its trunk's.")
+@click.option("--start", type=FILE,
+              help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
 @build_options
 @train_options
 def train(net: str, start: Path | None, **options: Any) -> None:
@@ -319,12 +320,8 @@ def run(net: str | None, **options: Any) -> None:
 def status(**options: Any) -> None:
     """Say of each stage whether it is fresh, stale or missing, and why.
 
-    These are those of the cascade, and of the single-stage detectors that the work folder has a recipe or weights of.
-    With --data, what other images would make stale; those that are remembered stay.
-
-    \b
-    mtcnn status --work work
-    mtcnn status --data OTHER-FOLDER
+@click.option("--start", type=FILE,
+              help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
     """
     from stages.project import begun_detectors
 
