@@ -7,13 +7,13 @@ Reading needs no torch; what writes, or makes modules, imports it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .devices import check_device
+from .drafts import draft_of
 from .errors import CheckpointError
 from .saved import read_saved
 from .scoring import Scoring
@@ -76,7 +76,6 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where it
     cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
     body["scoring"] = asdict(checkpoint.scoring)
     save_whole(body, path, try_it=True)
@@ -91,19 +90,16 @@ def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> Non
     """
     import torch
 
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(content, draft)
-        if try_it:
-            read_saved(draft)
-        os.replace(draft, path)
+        with draft_of(path) as draft:
+            torch.save(content, draft)
+            if try_it:
+                read_saved(draft)
     except (OSError, RuntimeError) as error:  # torch's own words for a full disk are of positions in a stream
         why = getattr(error, "strerror", None) or "the disk may be full"
         raise CheckpointError(
             f"{path} cannot be written ({why}); expected room for it; the file before it stays"
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Checkpoint:

@@ -8,7 +8,6 @@ instead of two. The anchors' strides and sizes, and the variances of the codes, 
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net, packaged_weights, weights_path
+from .drafts import draft_of
 from .errors import MtcnnError
 from .nets import PooledPReLU
 from .proposers import PROPOSERS
@@ -88,21 +88,17 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     whole = _Whole(_resolved(net), getattr(net, "scaling", SCALING)).eval()
     shapes = _shapes(name)
     names = _output_names(name, whole, shapes[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _write(whole, draft, name, names, shapes[0])
-        difference = _difference(whole, draft, shapes)
-        if not difference < TOLERANCE:
-            raise MtcnnError(
-                f"{name} exported to ONNX differs from torch by {difference:.2g}; expected less than {TOLERANCE}: "
-                "another version of torch or onnxruntime may help"
-            )
-        os.replace(draft, path)
+        with draft_of(path) as draft:
+            _write(whole, draft, name, names, shapes[0])
+            difference = _difference(whole, draft, shapes)
+            if not difference < TOLERANCE:
+                raise MtcnnError(
+                    f"{name} exported to ONNX differs from torch by {difference:.2g}; expected less than {TOLERANCE}: "
+                    "another version of torch or onnxruntime may help"
+                )
     except OSError as error:
         raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return Exported(path, names, shapes, difference)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtcnn.drafts import draft_of
 from mtcnn.errors import DataError
 
 from .readers import read_source, split_source
@@ -30,10 +31,8 @@ def _absolute(spec: str) -> str:
 
 def remember_sources(work: Path, specs: Sequence[str]) -> None:
     """Note the sources of a work folder."""
-    work.mkdir(parents=True, exist_ok=True)
-    draft = work / f".{NAME}.{os.getpid()}"
-    draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
-    os.replace(draft, work / NAME)
+    with draft_of(work / NAME) as draft:
+        draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
 
 
 def are_noted(work: Path) -> bool:

@@ -7,7 +7,6 @@ carries another key is stale, and so is everything behind it.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mtcnn.checkpoint import read
+from mtcnn.drafts import draft_of
 from mtcnn.errors import CheckpointError, MtcnnError
 from prepare.records import ImageRecord
 
@@ -169,11 +169,8 @@ class Dag:
         if node.is_training or launch.is_main():
             node.run(node.key)
         if launch.is_main():
-            note = self._note(node)
-            note.parent.mkdir(parents=True, exist_ok=True)
-            draft = note.with_name(f".{note.name}.{os.getpid()}")
-            draft.write_text(json.dumps(node.parts, indent=1))
-            os.replace(draft, note)
+            with draft_of(self._note(node)) as draft:
+                draft.write_text(json.dumps(node.parts, indent=1))
         launch.wait_for_main()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import is_dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mtcnn.checkpoint import weights_path
+from mtcnn.drafts import draft_of
 from prepare.records import ImageRecord
 
 from .dag import Node, Options, weights_key
@@ -82,7 +82,5 @@ def keep_start(work: Path, recipe: DetectorRecipe, start: Path) -> None:
     Raises CheckpointError when they do not fit the recipe's net.
     """
     new_net(recipe, start)  # complains now, and not after minutes of decoding
-    target = _start_path(work, recipe.net)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")  # the processes of torchrun all do this at once
-    shutil.copyfile(start, draft)
-    os.replace(draft, target)
+    with draft_of(_start_path(work, recipe.net)) as draft:  # the processes of torchrun all do this at once
+        shutil.copyfile(start, draft)

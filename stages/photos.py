@@ -7,9 +7,7 @@ large as the pixels: 2 MB for a photo of 1024 x 768.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.drafts import draft_of
 from mtcnn.errors import DataError, ImageError
 from mtcnn.progress import progress
 from mtcnn.resample import resample
@@ -27,7 +26,6 @@ from prepare.records import ImageRecord, Problem
 __all__ = ["Photos", "build_photos", "photos_key"]
 
 FORMAT = 1
-ABANDONED = 600.0  # seconds that nobody has written to a file: gigabytes of a run that was killed
 
 Place = tuple[int, int, int, float]  # first byte, height, width, and what the photo was scaled by
 
@@ -42,17 +40,8 @@ def build_photos(
 
     Returns the images that could not be read, which the file passes over; skipped-<name>.txt beside it lists them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*"):
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            left.unlink(missing_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            places, problems = _write(records, file, path.name, longest, quiet)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)  # where it was interrupted
+    with draft_of(path) as draft, draft.open("wb") as file:
+        places, problems = _write(records, file, path.name, longest, quiet)
     path.with_suffix(".json").write_text(json.dumps({"format": FORMAT, "key": key, "places": places}))
     skipped = path.with_name(f"skipped-{path.stem}.txt")
     skipped.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")

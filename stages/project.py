@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.devices import check_device
+from mtcnn.drafts import draft_of
 from mtcnn.proposers import PROPOSERS
 from mtcnn.weights import SIZES
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
@@ -77,7 +77,5 @@ def open_project(
 def _copy_recipe(work: Path, net: str) -> None:
     target = recipe_path(work, net)
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name}.{os.getpid()}")  # the processes of torchrun all do this at once
-        shutil.copyfile(recipe_path(packaged_weights(), net), draft)
-        os.replace(draft, target)
+        with draft_of(target) as draft:  # the processes of torchrun all do this at once
+            shutil.copyfile(recipe_path(packaged_weights(), net), draft)

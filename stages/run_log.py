@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from mtcnn.drafts import draft_of
 
 __all__ = ["RunLog"]
 
@@ -17,12 +18,10 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, name: str, epoch: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
         self.rows = [row for row in self._read() if row["epoch"] < epoch]
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")  # a kill in between must not cost the rows
-        draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        os.replace(draft, self.path)
+        with draft_of(self.path) as draft:  # a kill in between must not cost the rows
+            draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         self.board = _board(folder / "tensorboard" / name, epoch)
 
     def _read(self) -> list[dict[str, Any]]:

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mtcnn.drafts import ABANDONED, draft_of
+
+
+def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    for text in ("first", "second"):
+        with draft_of(path) as draft:
+            before = path.read_text() if path.exists() else None
+            draft.write_text(text)
+            assert (path.read_text() if path.exists() else None) == before
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_goes_wrong_leaves_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with draft_of(path) as draft:
+            draft.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    path, then = tmp_path / "a[1].txt", time.time() - ABANDONED - 60
+    names = {".a[1].txt.1.draft": then, ".a[1].txt.2.draft": None, ".a[1].txt.1": then, ".b.txt.1.draft": then}
+    for name, age in names.items():
+        (tmp_path / name).touch()
+        if age is not None:
+            os.utime(tmp_path / name, (age, age))
+    with draft_of(path) as draft:
+        draft.touch()
+    left = {".a[1].txt.2.draft", ".a[1].txt.1", ".b.txt.1.draft"}
+    assert {each.name for each in tmp_path.iterdir()} == {*left, path.name}, "nothing that may be somebody's"
