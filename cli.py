@@ -320,8 +320,12 @@ def run(net: str | None, **options: Any) -> None:
 def status(**options: Any) -> None:
     """Say of each stage whether it is fresh, stale or missing, and why.
 
-@click.option("--start", type=FILE,
-              help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
+    Stages are those of the cascade, and of each single-stage detector that the work folder has a recipe or weights of.
+    With --data, what other images would make stale; those that are remembered stay.
+
+    \b
+    mtcnn status --work work
+    mtcnn status --data OTHER-FOLDER
     """
     from stages.project import begun_detectors
 

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessException, spawn
 
+from mtcnn.drafts import draft_of
 from mtcnn.errors import MtcnnError
 from mtcnn.workers import end_with_parent
 
@@ -97,9 +98,8 @@ def _note(error: MtcnnError, path: Path) -> None:
 
     Whole or not at all, for torch ends the other processes when the first has failed, and they fail at the same time.
     """
-    draft = path.with_name(f".{path.name}")
-    draft.write_bytes(pickle.dumps(error))
-    os.replace(draft, path)
+    with draft_of(path) as draft:
+        draft.write_bytes(pickle.dumps(error))
 
 
 def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, folder: str) -> None:
