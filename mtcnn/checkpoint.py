@@ -22,7 +22,10 @@ from .weights import SCALING, SIZES, Scaling, Weights
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Checkpoint", "load_net", "load_weights", "packaged_weights", "read", "save_whole", "weights_path", "write"]
+__all__ = [
+    "Checkpoint", "load_net", "load_state", "load_weights", "packaged_weights", "read", "save_whole", "weights_path",
+    "write",
+]  # fmt: skip
 
 FORMAT = 1
 _EXPECTED = "expected a file written by `mtcnn train`"
@@ -159,6 +162,20 @@ def load_weights(path: Path, net: str) -> Weights:
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
     return weights.turned() if found.colour == "bgr" else weights
+
+
+def load_state(path: Path, net: str, scaling: Scaling) -> dict[str, Any]:
+    """The parameters of a single-stage detector at `path`, as arrays by name, for RGB input scaled by `scaling`.
+
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling. Shapes are not looked at.
+    """
+    found = _read_for(path, net)
+    _check_input(path, found, scaling)
+    state = dict(found.state)
+    if found.colour == "bgr":
+        first = next(iter(state))  # (out, colour, 3, 3)
+        state[first] = state[first][:, ::-1]
+    return state
 
 
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .scoring import Scoring
 
-__all__ = ["LAYERS", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "shapes"]
+__all__ = ["LAYERS", "MEAN_COLOUR", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "shapes"]
 
 Array = NDArray[Any]
 
@@ -24,6 +24,8 @@ Scaling = tuple[float | tuple[float, float, float], float]
 """(mean, divisor): a net sees (x - mean) / divisor. The mean is one number, or one each of red, green and blue."""
 
 SCALING: Scaling = (127.5, 128.0)  # of the cascade
+MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
+"""Of all single-stage detectors: less the mean colour of ImageNet, as red, green and blue; not divided."""
 
 # Names as in the modules of `nets`, and shapes of weights: convolutions (out, in, y, x), dense layers (out, in), slopes
 # (channels,). All but slopes have a bias (out,) as well.

@@ -19,8 +19,7 @@ from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, to_input
 from mtcnn.proposers import PROPOSERS
-from mtcnn.proposers.blocks import MEAN_COLOUR
-from mtcnn.weights import SIZES
+from mtcnn.weights import MEAN_COLOUR, SIZES
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mtcnn import Detector
+from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.engine import mobilenet
 from mtcnn.engine import retinaface as engine
 from mtcnn.engine.planes import Plane, floats_of, plane
-from mtcnn.proposers import PROPOSERS
-from mtcnn.proposers.blocks import MEAN_COLOUR
+from mtcnn.proposers import PROPOSERS, proposer_named
+from mtcnn.proposers.in_torch import TorchRuntime
 from mtcnn.proposers.retinaface import RetinaFace
-from mtcnn.proposers.runtimes import AnchorValues, CompiledRuntime, TorchRuntime
+from mtcnn.proposers.runtimes import AnchorValues, CompiledRuntime
+from mtcnn.weights import MEAN_COLOUR
 from prepare.synthetic import draw_scene
 
 
@@ -38,6 +40,10 @@ def random_net(seed: int = 0) -> RetinaFace:
             layer.running_mean.normal_(std=0.3)
             layer.running_var.uniform_(0.2, 1.0)
     return net
+
+
+def state_of(net: nn.Module) -> dict[str, NDArray[np.float32]]:
+    return {name: value.numpy() for name, value in net.state_dict().items()}
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -60,7 +66,7 @@ def assert_alike(found: AnchorValues, wanted: AnchorValues) -> None:
 @pytest.fixture(scope="module")
 def nets() -> tuple[CompiledRuntime, TorchRuntime]:
     net = random_net()
-    compiled = CompiledRuntime.of(net)
+    compiled = CompiledRuntime.of(state_of(net))
     assert compiled is not None
     return compiled, TorchRuntime(net)
 
@@ -115,10 +121,6 @@ def test_other_sizes_are_refused(nets: tuple[CompiledRuntime, TorchRuntime], sha
         nets[0](np.zeros(shape, np.uint8))
 
 
-def test_the_mean_colour_is_that_of_the_net() -> None:
-    assert MEAN_COLOUR[0] == mobilenet.MEAN
-
-
 def test_a_plane_is_framed() -> None:
     buffer = np.full(floats_of(3, 5, 8), np.nan, np.float32)
     framed: Plane = plane(buffer, 3, 5, 8)
@@ -133,9 +135,27 @@ def test_a_plane_is_framed() -> None:
 
 
 def test_which_nets_are_compiled() -> None:
-    assert CompiledRuntime.of(random_net()) is not None
-    assert CompiledRuntime.of(PROPOSERS["retinaface"](width=0.5)) is None
-    assert CompiledRuntime.of(nn.Linear(3, 3)) is None
+    state = state_of(random_net())
+    assert CompiledRuntime.of(state) is not None
+    assert CompiledRuntime.of({name: value for name, value in state.items() if name != "boxes.levels.2.bias"}) is None
+    assert CompiledRuntime.of({**state, "more": np.zeros(3, np.float32)}) is None
+    for other in (PROPOSERS["retinaface"](width=0.5), PROPOSERS["retinaface-r50"](width=0.125)):
+        assert CompiledRuntime.of(state_of(other)) is None
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_checkpoints_of_either_colour_order(tmp_path: Path, colour: str) -> None:
+    path = weights_path(tmp_path, "retinaface")
+    write(path, Checkpoint("retinaface", random_net().state_dict(), colour=colour, scaling=MEAN_COLOUR))
+    image = noise(64, 96)
+    fast, slow = (proposer_named("retinaface", tmp_path, engine=name) for name in (None, "torch"))
+    assert_alike(fast.runtime(image), slow.runtime(image))  # type: ignore[attr-defined]
+
+
+def test_a_narrower_net_runs_in_torch(tmp_path: Path) -> None:
+    state = PROPOSERS["retinaface"](width=0.25).state_dict()
+    write(weights_path(tmp_path, "retinaface"), Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
+    assert isinstance(proposer_named("retinaface", tmp_path).runtime, TorchRuntime)  # type: ignore[attr-defined]
 
 
 def test_it_is_what_a_detector_uses() -> None:

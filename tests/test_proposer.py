@@ -19,11 +19,12 @@ from mtcnn.export import export_onnx
 from mtcnn.nets import to_input
 from mtcnn.proposers import PROPOSERS, proposer_named
 from mtcnn.proposers.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
-from mtcnn.proposers.blocks import MEAN_COLOUR, ProposerOutput
+from mtcnn.proposers.blocks import ProposerOutput
+from mtcnn.proposers.in_torch import TorchRuntime, fold_norms
 from mtcnn.proposers.proposer import AnchorProposer, select
-from mtcnn.proposers.runtimes import AnchorValues, OnnxRuntime, TorchRuntime, fold_norms
+from mtcnn.proposers.runtimes import AnchorValues, OnnxRuntime
 from mtcnn.types import Faces
-from mtcnn.weights import SCALING
+from mtcnn.weights import MEAN_COLOUR, SCALING
 
 Array = NDArray[Any]
 

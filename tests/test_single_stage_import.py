@@ -22,10 +22,10 @@ from mtcnn.importers import import_weights, read_weights
 from mtcnn.importers.single_stage import read_single_stage
 from mtcnn.metrics.wider_detections import load_detections
 from mtcnn.proposers import PROPOSERS
-from mtcnn.proposers.blocks import MEAN_COLOUR
+from mtcnn.proposers.in_torch import TorchRuntime
 from mtcnn.proposers.proposer import AnchorProposer
-from mtcnn.proposers.runtimes import TorchRuntime
 from mtcnn.proposers.trunks import TRUNKS, load_trunk
+from mtcnn.weights import MEAN_COLOUR
 
 
 def same(found: Mapping[str, Any], wanted: Mapping[str, Any], but: tuple[str, ...] = ()) -> bool:

@@ -35,6 +35,10 @@ assert len(Detector().detect(sys.argv[1])) == 1
 from mtcnn import Detector
 assert [len(faces) for faces in Detector().detect([sys.argv[1]] * 3)] == [1, 1, 1]
 """,
+    "RetinaFace": """
+from mtcnn import Detector
+assert len(Detector(stage1="retinaface", refine="rnet,onet").detect(sys.argv[1])) == 1
+""",
     "MTCNN": """
 from mtcnn import MTCNN
 mtcnn = MTCNN()

@@ -13,16 +13,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ..weights import MEAN_COLOUR
 from .layers import FLOAT_BYTES, Packed, addresses, conv, pack
 from .planes import COLUMNS, Plane, pack_depthwise, separable, spread_rows
 
-__all__ = ["LEAK", "STAGES", "STRIDES", "FastMobileNet", "folded", "pack_across"]
+__all__ = ["LEAK", "PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "folded", "pack_across"]
 
 Array = NDArray[Any]
 
 BAND = 320  # cells of the map at stride 8 at a time: what lies before them then takes less than a megabyte
 LEAK = 0.1  # of LeakyReLU
-MEAN = (123.0, 117.0, 104.0)  # proposers.blocks.MEAN_COLOUR
 NORM_EPSILON = 1e-5  # of batch norm
 
 STEM = 8  # channels of the first map
@@ -157,7 +157,7 @@ class FastMobileNet:
 
     def __init__(self, numbers: Mapping[str, Array]) -> None:
         names = [f"trunk.stages.{i}.{j + (i == 0)}" for i, stage in enumerate(STAGES) for j in range(len(stage))]
-        self.mean = np.array(MEAN, np.float32)
+        self.mean = np.array(MEAN_COLOUR[0], np.float32)
         self.depthwise = [pack_depthwise(*folded(numbers, f"{name}.0"), LEAK) for name in names]
         self.across = [pack_across(*folded(numbers, f"{name}.1")) for name in names]
         self.stem = _pack_stem(*folded(numbers, "trunk.stages.0.0"))
@@ -197,7 +197,7 @@ def folded(numbers: Mapping[str, Array], name: str) -> tuple[Array, Array]:
 
 
 def _pack_stem(kernel: Array, bias: Array) -> Packed:
-    bias = bias - np.einsum("oiyx,i->o", kernel, np.array(MEAN))
+    bias = bias - np.einsum("oiyx,i->o", kernel, np.array(MEAN_COLOUR[0]))
     steps = kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))  # (out, in, y, x) -> (y, x, in, out) -> (27, out)
     return pack(steps, bias, np.full(len(bias), LEAK), COLUMNS)
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .layers import FLOAT_BYTES, SLACK, Packed, addresses, pack
-from .mobilenet import LEAK, STAGES, STRIDES, FastMobileNet, folded, pack_across
+from .mobilenet import LEAK, PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded, pack_across
 from .planes import COLUMNS, add_coarser, floats_of, over, plane, pointwise, spread_rows, wide
 from .winograd import TILES, turned
 
-__all__ = ["FastRetinaFace"]
+__all__ = ["FastRetinaFace", "shapes"]
 
 Array = NDArray[Any]
 
@@ -85,10 +85,32 @@ class Anchors(NamedTuple):
     landmarks: Array
 
 
+def shapes() -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the parameters that the net has."""
+    layers = {"trunk.stages.0.0": (STEM, 3, 3, 3)}
+    for i, pairs in enumerate(PAIRS):
+        for j, (inputs, outputs) in enumerate(pairs, start=1 if i == 0 else 0):
+            layers[f"trunk.stages.{i}.{j}.0"] = (inputs, 1, 3, 3)
+            layers[f"trunk.stages.{i}.{j}.1"] = (outputs, inputs, 1, 1)
+        layers[f"pyramid.lateral.{i}"] = (WIDTH, pairs[-1][1], 1, 1)
+        half, quarter = WIDTH // 2, WIDTH // 4
+        layers |= {f"context.{i}.window3": (half, WIDTH, 3, 3), f"context.{i}.reduce": (quarter, WIDTH, 3, 3)}
+        layers |= {f"context.{i}.{name}": (quarter, quarter, 3, 3) for name in ("window5", "deepen", "window7")}
+        if i:
+            layers[f"pyramid.merge.{i - 1}"] = (WIDTH, WIDTH, 3, 3)
+    found: dict[str, tuple[int, ...]] = {f"{name}.0.weight": shape for name, shape in layers.items()}
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        found |= {f"{name}.1.{part}": shape[:1] for name, shape in layers.items()}
+    for name, outputs in (("classes", 4), ("boxes", 8), ("landmarks", 20)):
+        for i in range(len(STAGES)):
+            found |= {f"{name}.levels.{i}.weight": (outputs, WIDTH, 1, 1), f"{name}.levels.{i}.bias": (outputs,)}
+    return found
+
+
 class FastRetinaFace:
     """The net's weights, packed, and what runs it.
 
-    state  parameters of `proposers.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays.
+    state  parameters of `proposers.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:

@@ -92,7 +92,7 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
 
 
 def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
-    from ..proposers.blocks import MEAN_COLOUR
+    from ..weights import MEAN_COLOUR
     from .layers import Found, to_state
 
     source = {"file": file, "form": found.form or form.name, "sha256": hashlib.sha256(data).hexdigest()}

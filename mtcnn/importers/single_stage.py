@@ -1,7 +1,7 @@
 """Weights of single-stage detectors and of their trunks, turned into parameters named as in `mtcnn.proposers`.
 
 Pytorch_Retinaface's nets see BGR pixels less a mean colour. The order is undone in the first kernel; the mean colour is
-that of `proposers.blocks.MEAN_COLOUR`, and needs nothing. Trunks that were trained with torchvision's scaling,
+that of `weights.MEAN_COLOUR`, and needs nothing. Trunks that were trained with torchvision's scaling,
 (x / 255 - mean) / deviation of RGB, get it folded into their first layer.
 
 Source of the names: `models/retinaface.py` and `models/net.py` of Pytorch_Retinaface.
@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 from ..proposers import PROPOSERS
-from ..proposers.blocks import MEAN_COLOUR
 from ..proposers.trunks import TRUNKS
 from ..proposers.vgg import Vgg
+from ..weights import MEAN_COLOUR
 from .layers import Layer
 
 __all__ = ["Ready", "read_caffe_vgg", "read_single_stage"]

@@ -92,9 +92,8 @@ def proposer_named(
     Raises ValueError for another name, threshold or engine, CheckpointError when the weights are missing or do not fit,
     MtcnnError without the packages that an engine needs.
     """
-    from ..checkpoint import load_net, packaged_weights, weights_path
+    from ..checkpoint import packaged_weights, weights_path
     from .proposer import AnchorProposer
-    from .runtimes import CompiledRuntime, TorchRuntime, fold_norms
 
     if name not in PROPOSERS:
         raise ValueError(f"stage 1 is {name!r}; expected one of {', '.join(PROPOSERS)}")
@@ -103,9 +102,25 @@ def proposer_named(
     folder = packaged_weights() if models is None else Path(models)
     if engine == "onnx":
         return AnchorProposer(_exported(name, folder), threshold, _OVERLAPS[name])
-    net = load_net(weights_path(folder, name), name, device)
-    compiled = CompiledRuntime.of(net) if engine is None and device == "cpu" else None
-    return AnchorProposer(compiled or TorchRuntime(fold_norms(net), device), threshold, _OVERLAPS[name])
+    path = weights_path(folder, name)
+    compiled = _compiled(path, name) if engine is None and device == "cpu" else None
+    return AnchorProposer(compiled or _in_torch(path, name, device), threshold, _OVERLAPS[name])
+
+
+def _compiled(path: Path, name: str) -> Runtime | None:
+    """Compiled code for a checkpoint, or None where there is none for such a net. torch is not imported."""
+    from ..checkpoint import load_state
+    from ..weights import MEAN_COLOUR
+    from .runtimes import CompiledRuntime
+
+    return CompiledRuntime.of(load_state(path, name, MEAN_COLOUR)) if name == "retinaface" else None
+
+
+def _in_torch(path: Path, name: str, device: str) -> Runtime:
+    from ..checkpoint import load_net
+    from .in_torch import TorchRuntime, fold_norms
+
+    return TorchRuntime(fold_norms(load_net(path, name, device)), device)
 
 
 def _exported(name: str, models: Path) -> Runtime:

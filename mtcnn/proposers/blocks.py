@@ -13,13 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Scaling
-
-__all__ = ["MEAN_COLOUR", "ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "head"]
-
-
-MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
-"""How all of these nets are fed: less the mean colour of ImageNet, as red, green and blue; not divided."""
+__all__ = ["ContextModule", "FeaturePyramid", "Heads", "ProposerOutput", "conv", "flatten", "head"]
 
 
 class ProposerOutput(NamedTuple):

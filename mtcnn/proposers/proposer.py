@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..nms import nms
 from ..scoring import logit, sigmoid
 from ..types import Faces
+from ..weights import MEAN_COLOUR
 from .anchors import anchors, decode_box_codes, decode_landmark_codes
-from .blocks import MEAN_COLOUR
 from .runtimes import AnchorValues, Runtime
 
 __all__ = ["AnchorProposer", "select"]

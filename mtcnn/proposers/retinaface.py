@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..weights import Scaling
+from ..weights import MEAN_COLOUR, Scaling
 from .anchors import RETINAFACE, Layout
-from .blocks import MEAN_COLOUR, ContextModule, FeaturePyramid, Heads, ProposerOutput
+from .blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput
 from .mobilenet import MobileNet
 
 __all__ = ["RetinaFace"]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Scaling
+from ..weights import MEAN_COLOUR, Scaling
 from .anchors import S3FD as LAYOUT
 from .anchors import Layout
-from .blocks import MEAN_COLOUR, Heads, ProposerOutput, flatten, head
+from .blocks import Heads, ProposerOutput, flatten, head
 from .vgg import Vgg, initialise, pool
 
 __all__ = ["S3FD", "L2Norm", "max_out"]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import Scaling
+from ..weights import MEAN_COLOUR, Scaling
 from .anchors import SSH as LAYOUT
 from .anchors import Layout
-from .blocks import MEAN_COLOUR, ContextModule, Heads, ProposerOutput
+from .blocks import ContextModule, Heads, ProposerOutput
 from .vgg import Vgg, initialise, pool
 
 __all__ = ["SSH", "enlarge"]

@@ -20,7 +20,7 @@ TRUNKS: dict[str, Callable[[], nn.Module]] = {
     "trunk-resnet50": ResNet,
     "trunk-vgg16": Vgg,
 }
-"""Name in a checkpoint -> what builds the trunk, for input scaled by `blocks.MEAN_COLOUR`."""
+"""Name in a checkpoint -> what builds the trunk, for input scaled by `weights.MEAN_COLOUR`."""
 
 
 def load_trunk(net: nn.Module, path: Path) -> None:
