@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,12 +33,14 @@ from mtcnn.boxes import iou, square  # noqa: E402
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer  # noqa: E402
 from mtcnn.crops import cut  # noqa: E402
 from mtcnn.engine.runners import Net  # noqa: E402
+from mtcnn.errors import MtcnnError  # noqa: E402
 from mtcnn.machine import describe  # noqa: E402
 from mtcnn.metrics.tables import markdown_table  # noqa: E402
 from mtcnn.nets import module_of, to_input  # noqa: E402
 from mtcnn.nms import nms  # noqa: E402
+from mtcnn.proposers import proposer_named  # noqa: E402
 from mtcnn.pyramid import Level, levels  # noqa: E402
-from mtcnn.weights import Weights  # noqa: E402
+from mtcnn.weights import MEAN_COLOUR, Weights  # noqa: E402
 
 Array = NDArray[Any]
 
@@ -163,6 +166,28 @@ def refiner(stage: NetRefiner, image: Array, squares: Array) -> Iterator[Kernel]
     yield Kernel(f"{name} alone, by torch", by_torch, lambda: None, flops)
 
 
+def retinaface(image: Array) -> Iterator[Kernel]:
+    """The single-stage detector, net alone: compiled here, by torch, and by onnxruntime if it is there."""
+    runtimes: dict[str, Any] = {}
+    for name, engine in {
+        "RetinaFace": None,
+        "RetinaFace, by torch": "torch",
+        "RetinaFace, by onnxruntime": "onnx",
+    }.items():
+        with suppress(MtcnnError):  # onnxruntime is an extra
+            runtimes[name] = proposer_named("retinaface", engine=engine).runtime  # type: ignore[attr-defined]
+    in_torch = runtimes["RetinaFace, by torch"]
+    wanted = in_torch(image)
+
+    def check(runtime: Any) -> None:
+        for found, expected in zip(runtime(image), wanted, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=CLOSE, atol=CLOSE)
+
+    flops = convolution_flops(in_torch.net, to_input(image[None], scaling=MEAN_COLOUR))
+    for name, runtime in runtimes.items():
+        yield Kernel(name, partial(runtime, image), partial(check, runtime), flops)
+
+
 def products() -> Iterator[Kernel]:
     """What the machine can do: the product of two square matrices, by the two libraries that are there."""
     side = 1024
@@ -186,6 +211,7 @@ def kernels(image: Array, detector: Detector) -> Iterator[Kernel]:
     yield pnet(proposer, image)
     yield from refiner(rnet, image, square(boxes))
     yield from refiner(onet, image, square(rnet(image, proposals).boxes.astype(np.float64)))
+    yield from retinaface(image)
     yield from products()
 
 
