@@ -7,6 +7,7 @@ for real nets is tested with the packaged weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -134,7 +135,8 @@ def test_the_inside_of_the_stages_leads_to_what_they_return(index: int, scoring:
     """With the packaged weights: what is laid open is the stage's own work, and nothing about detection changes."""
     detector, image = Detector(), draw_scene(0, index)[0]
     for refiner in detector.refiners:
-        cast(Any, refiner).net.scoring = scoring
+        stage = cast(Any, refiner)
+        stage.net = replace(stage.net, scoring=scoring)
     before = detector.detect(image)
     trace = record(detector, image)
     assert len(before) >= 2
