@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .engine.kept import kernel
 
 __all__ = [
     "areas",
@@ -33,30 +34,21 @@ def areas(boxes: Array) -> Array:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-@njit(cache=True, nogil=True)
-def _overlaps(a: Array, b: Array, by_smaller: bool) -> Array:
-    out = np.zeros((a.shape[0], b.shape[0]), np.float32)
-    for j in range(b.shape[0]):
-        area_b = max(b[j, 2] - b[j, 0], 0.0) * max(b[j, 3] - b[j, 1], 0.0)
-        for i in range(a.shape[0]):
-            width = min(a[i, 2], b[j, 2]) - max(a[i, 0], b[j, 0])
-            height = min(a[i, 3], b[j, 3]) - max(a[i, 1], b[j, 1])
-            if width <= 0.0 or height <= 0.0:
-                continue
-            area_a = (a[i, 2] - a[i, 0]) * (a[i, 3] - a[i, 1])
-            inter = width * height
-            out[i, j] = inter / (min(area_a, area_b) if by_smaller else area_a + area_b - inter)
+def _overlaps(a: Array, b: Array, by_smaller: bool) -> NDArray[np.float32]:
+    a, b = np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64)
+    out = np.empty((len(a), len(b)), np.float32)
+    kernel("overlaps")(a.ctypes.data, len(a), b.ctypes.data, len(b), by_smaller, out.ctypes.data)
     return out
 
 
 def iou(a: Array, b: Array) -> NDArray[np.float32]:
     """Intersection over union of boxes (N, 4) and (M, 4): float32 (N, M)."""
-    return np.asarray(_overlaps(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64), False))
+    return _overlaps(a, b, False)
 
 
 def ios(a: Array, b: Array) -> NDArray[np.float32]:
     """Intersection over the smaller area, the "Min" overlap of the MTCNN paper: float32 (N, M)."""
-    return np.asarray(_overlaps(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64), True))
+    return _overlaps(a, b, True)
 
 
 def square(boxes: Array) -> Array:

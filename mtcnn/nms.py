@@ -1,4 +1,4 @@
-"""Non-maximum suppression: one sort, then a compiled greedy pass.
+"""Non-maximum suppression: one sort, then a compiled greedy pass (`engine/compiled_boxes.py`).
 
 Kept equal to the plain double loop in tests/reference.py, ties and exact thresholds included.
 """
@@ -8,42 +8,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .engine.kept import kernel
 
 __all__ = ["nms"]
 
 Array = NDArray[Any]
-
-
-@njit(cache=True, nogil=True)
-def _greedy(boxes: Array, order: Array, threshold: float, by_smaller: bool, limit: int) -> Array:
-    kept = np.empty(min(len(order), limit), np.int64)
-    # Coordinates of the kept boxes side by side, so that the inner loop reads memory in one direction.
-    chosen = np.empty((len(kept), 5), np.float64)
-    count = 0
-    for index in order:
-        if count == len(kept):
-            break
-        x1, y1, x2, y2 = boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3]
-        area = (x2 - x1) * (y2 - y1)
-        alone = True
-        for k in range(count):
-            width = min(x2, chosen[k, 2]) - max(x1, chosen[k, 0])
-            height = min(y2, chosen[k, 3]) - max(y1, chosen[k, 1])
-            if width <= 0.0 or height <= 0.0:
-                continue
-            inter = width * height
-            whole = min(area, chosen[k, 4]) if by_smaller else area + chosen[k, 4] - inter
-            # Not divided: a box of no area overlaps nothing.
-            if inter > threshold * whole:
-                alone = False
-                break
-        if alone:
-            chosen[count] = (x1, y1, x2, y2, area)
-            kept[count] = index
-            count += 1
-    return kept[:count]
 
 
 def nms(
@@ -59,6 +30,12 @@ def nms(
     `threshold`. `overlap` is intersection over union ("iou"), or over the smaller area ("ios", the papers' "Min").
     At most `limit` stay.
     """
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    ceiling = len(order) if limit is None else limit
-    return np.asarray(_greedy(np.ascontiguousarray(boxes, np.float64), order, threshold, overlap == "ios", ceiling))
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable").astype(np.int64, copy=False)
+    ceiling = len(order) if limit is None else min(len(order), limit)
+    places = np.ascontiguousarray(boxes, np.float64)
+    chosen, kept = np.empty((ceiling, 5), np.float64), np.empty(ceiling, np.int64)
+    count = kernel("suppress")(
+        places.ctypes.data, order.ctypes.data, len(order), threshold, overlap == "ios", ceiling, chosen.ctypes.data,
+        kept.ctypes.data,
+    )  # fmt: skip
+    return kept[:count]

@@ -7,94 +7,17 @@ at equal size the two are the same, so the rule is continuous in the scale.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from .engine.windows import mix_row
+from .engine.kept import kernel
 
 __all__ = ["resample", "resample_many"]
 
 Array = NDArray[Any]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _window(start: float, step: float, index: int, limit: int) -> tuple[float, float, int, int]:
-    """Edges of the window of output pixel `index`, and the source pixels [first, last) that it touches."""
-    half = max(step, 1.0) * 0.5
-    centre = start + (index + 0.5) * step
-    low, high = centre - half, centre + half
-    # Cut while still real numbers: what lies too far outside would not fit an integer.
-    first = int(min(max(np.floor(low), 0.0), limit))
-    last = int(min(max(np.ceil(high), 0.0), limit))
-    return low, high, first, last
-
-
-@njit(cache=True, nogil=True)
-def _shares(start: float, step: float, limit: int, zero_outside: bool, firsts: Array, shares: Array) -> None:
-    """For each output pixel the first source pixel of its window, and the share of each source pixel from there on.
-
-    firsts (N,); shares (N, T), of which T is at least the number of pixels in any window and at most `limit`.
-    """
-    for index in range(len(firsts)):
-        low, high, first, last = _window(start, step, index, limit)
-        firsts[index] = min(first, limit - shares.shape[1])
-        total = 0.0
-        for i in range(shares.shape[1]):
-            pixel = firsts[index] + i
-            share = min(high, pixel + 1.0) - max(low, float(pixel)) if first <= pixel < last else 0.0
-            shares[index, i] = max(share, 0.0)
-            total += shares[index, i]
-        if zero_outside:
-            total = high - low
-        norm = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
-        for i in range(shares.shape[1]):
-            shares[index, i] *= norm
-
-
-@njit(cache=True, nogil=True)
-def _taps(step: float, limit: int) -> int:
-    """How many source pixels a window may touch."""
-    return int(min(np.ceil(max(step, 1.0)) + 1.0, limit))
-
-
-@njit(cache=True, nogil=True)
-def _into(
-    image: Array, x1: float, y1: float, x2: float, y2: float, zero_outside: bool, half: float, out: Array
-) -> None:
-    """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3); `half` is 0.5 where that has whole numbers."""
-    height, width = image.shape[0], image.shape[1] // 3
-    out_height, out_width = out.shape[0], out.shape[1] // 3
-    step_y, step_x = (y2 - y1) / out_height, (x2 - x1) / out_width
-    across = np.empty((out_width, _taps(step_x, width)), np.float32)
-    columns = np.empty(out_width, np.int64)
-    _shares(x1, step_x, width, zero_outside, columns, across)
-    down = np.empty((out_height, _taps(step_y, height)), np.float32)
-    rows = np.empty(out_height, np.int64)
-    _shares(y1, step_y, height, zero_outside, rows, down)
-    row, line = np.empty(3 * width + 1, np.float32), np.empty(3 * out_width + 1, np.float32)
-    for i in range(out_height):
-        mix_row(image, rows[i], down[i], columns, across, row, line)
-        target = out[i]
-        for k in range(len(target)):
-            target[k] = line[k] + np.float32(half)
-
-
-@njit(cache=True, nogil=True)
-def _many(image: Array, boxes: Array, half: float, out: Array) -> None:
-    for n in range(len(boxes)):
-        width, height = boxes[n, 2] - boxes[n, 0], boxes[n, 3] - boxes[n, 1]
-        if 0.0 < width < np.inf and 0.0 < height < np.inf:
-            _into(image, boxes[n, 0], boxes[n, 1], boxes[n, 2], boxes[n, 3], True, half, out[n])
-        else:
-            out[n] = 0
-
-
-@njit(cache=True, nogil=True)
-def _whole(image: Array, out: Array) -> None:
-    _into(image, 0.0, 0.0, float(image.shape[1] // 3), float(image.shape[0]), False, 0.5, out)
 
 
 def _rows(image: Array) -> Array:
@@ -106,10 +29,34 @@ def _rows(image: Array) -> Array:
     return rows
 
 
+def _cut(image: Array, boxes: Array, zero_outside: bool, out: Array) -> None:
+    """Each of boxes (N, 4) of image (H, W, 3) into out (N, h, w * 3), of bytes or of real numbers."""
+    lines, exact = _rows(image), out.dtype == np.float32
+    height, width, (out_height, out_width) = len(lines), lines.shape[1] // 3, (out.shape[1], out.shape[2] // 3)
+    across, down = (
+        _taps(boxes[:, 2] - boxes[:, 0], out_width, width),
+        _taps(boxes[:, 3] - boxes[:, 1], out_height, height),
+    )
+    shares = np.empty(out_width * across + out_height * down, np.float32)
+    firsts = np.empty(out_width + out_height, np.int64)
+    work = np.empty(3 * width + 1 + 3 * out_width + 1, np.float32)
+    kernel("resample")(
+        lines.ctypes.data, height, width, boxes.ctypes.data, len(boxes), zero_outside, exact, out.ctypes.data,
+        out_height, out_width, shares.ctypes.data, firsts.ctypes.data, work.ctypes.data,
+    )  # fmt: skip
+
+
+def _taps(sides: Array, size: int, limit: int) -> int:
+    """How many source pixels any window may touch, of boxes with these sides."""
+    real = sides[(sides > 0) & (sides < np.inf)]
+    step = max(real.max(initial=0.0) / size, 1.0)
+    return int(min(math.ceil(step) + 1, limit))
+
+
 def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """The whole image (H, W, 3) uint8 at another size; edge windows are cut to the image."""
-    out = np.empty((height, width * 3), np.uint8)
-    _whole(_rows(image), out)
+    out = np.empty((1, height, width * 3), np.uint8)
+    _cut(image, np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), False, out)
     return out.reshape(height, width, 3)
 
 
@@ -119,5 +66,5 @@ def resample_many(image: NDArray[np.uint8], boxes: Array, size: int, exact: bool
     Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
     """
     out = np.empty((len(boxes), size, size * 3), np.float32 if exact else np.uint8)
-    _many(_rows(image), np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), 0.0 if exact else 0.5, out)
+    _cut(image, np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), True, out)
     return out.reshape(len(boxes), size, size, 3)

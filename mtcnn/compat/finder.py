@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..cascade import Detector, NetRefiner, PNetProposer
-from ..checkpoint import packaged_weights
+from ..checkpoint import packaged_weights, read, weights_path
 from ..engine.runners import Net
 from ..errors import CheckpointError, ImageError
 from ..images import read_image
-from ..importers.arithmetic import adopt_arithmetic
 from ..types import Faces
 from ..weights import SIZES, Weights
 
@@ -59,7 +58,10 @@ class Finder:
         with TemporaryDirectory() as imported:
             folder = Path(models or packaged_weights()) if weights is None else _imported(weights, Path(imported))
             self._detector = Detector(folder, min_face_size, factor, self.thresholds, self._device)
-            adopt_arithmetic(self._detector, folder)
+            if read(weights_path(folder, "pnet")).recipe.get("imported", {}).get("arithmetic"):
+                from ..importers.arithmetic import adopt_arithmetic
+
+                adopt_arithmetic(self._detector, folder)
 
     @property
     def device(self) -> torch.device:

@@ -14,7 +14,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..weights import MEAN_COLOUR
-from .layers import FLOAT_BYTES, Packed, addresses, conv, pack
+from .layers import conv
+from .packing import FLOAT_BYTES, Packed, addresses, pack
 from .planes import COLUMNS, Plane, pack_depthwise, separable, spread_rows
 
 __all__ = ["LEAK", "PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "folded", "pack_across"]

@@ -1,44 +1,61 @@
-"""Word of the one long pause: the first use on a machine compiles, later ones read Numba's cache."""
+"""Word of the one long pause: the first use on a machine compiles, later ones read what was kept."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
-from numba.core import event
-
-__all__ = ["compiling_told"]
+__all__ = ["compiling_told", "listen"]
 
 LINE = "compiling for this processor, some twenty seconds; later runs need not"
-
 
 PATIENCE = 1.0  # seconds of compiling that nobody asks about, as for one small function
 
 
-class _Once(event.Listener):
+class _Once:
+    """Somebody who wants to be told, once."""
+
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say: Callable[[str], None] | None = say
         self._first: float | None = None
 
-    def on_start(self, _: Any) -> None:
+    def compiling(self) -> None:
         now = time.monotonic()
         self._first = self._first or now
         if self._say is not None and now - self._first > PATIENCE:
             say, self._say = self._say, None
             say(LINE)
 
-    def on_end(self, _: Any) -> None:
-        pass
+
+_waiting: list[_Once] = []
 
 
 @contextmanager
 def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
     """While entered, `say` is given one line when something has to be compiled that takes long."""
-    listener, events = _Once(say), cast(Any, event)
-    events.register("numba:compile", listener)
+    once = _Once(say)
+    _waiting.append(once)
     try:
         yield
     finally:
-        events.unregister("numba:compile", listener)
+        _waiting.remove(once)
+
+
+@lru_cache
+def listen() -> None:
+    """Have Numba tell when it compiles. To be called by what loads Numba in order to compile."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, _: Any) -> None:
+            for once in list(_waiting):
+                once.compiling()
+
+        def on_end(self, _: Any) -> None:
+            pass
+
+    register: Any = event.register
+    register("numba:compile", Listener())

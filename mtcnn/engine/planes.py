@@ -13,11 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .layers import FLOAT_BYTES, SLACK, Packed, addresses, conv
+from .layers import conv
+from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, scratch
+from .registers import LANES
 from .threads import spread, threads
 from .tile import depthwise_row
-from .vectors import LANES
-from .winograd import TILES, scratch, winograd
+from .winograd import winograd
 
 __all__ = [
     "COLUMNS", "Plane", "add_coarser", "floats_of", "over", "pack_depthwise", "plane", "pointwise", "separable",

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import FLOAT_BYTES, SLACK, Packed, addresses, pack
 from .mobilenet import LEAK, PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded, pack_across
+from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, pack, turned
 from .planes import COLUMNS, add_coarser, floats_of, over, plane, pointwise, spread_rows, wide
-from .winograd import TILES, turned
 
 __all__ = ["FastRetinaFace", "shapes"]
 

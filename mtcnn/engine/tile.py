@@ -8,17 +8,15 @@ Multiplication", section 4, without the packing of the image, which a small net 
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 
+from .registers import LANES, padded
 from .vectors import (
     FLOAT,
-    LANES,
     LONG,
-    REGISTERS,
     VECTOR,
     Builder,
     Value,
@@ -32,46 +30,13 @@ from .vectors import (
 )
 
 __all__ = [
-    "TileShape",
     "conv_tile",
     "depthwise_row",
-    "padded",
     "pool_tile",
     "pooled_tile",
     "prelu",
     "product_tile",
-    "tile_shape",
 ]
-
-
-class TileShape(NamedTuple):
-    """Vectors of output channels and neighbouring positions that are computed together."""
-
-    vectors: int
-    positions: int
-
-
-def padded(channels: int) -> int:
-    """`channels` rounded up to whole vectors."""
-    return -(-channels // LANES) * LANES
-
-
-@lru_cache
-def tile_shape(channels: int, columns: int) -> TileShape:
-    """The shape that computes `columns` positions of `channels` outputs with the fewest cycles.
-
-    A step of a tile loads its vectors of weights and one number for each position, and multiplies each with each; it
-    takes as long as the more numerous of the two, and at least the latency of an addition. Sums, weights and one number
-    have to fit the registers.
-    """
-    blocks = padded(channels) // LANES
-    best = (float("inf"), TileShape(1, 1))
-    for vectors in (v for v in (4, 3, 2, 1) if blocks % v == 0):
-        for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
-            step = max(vectors * positions, vectors + positions, 8)
-            cycles = step * (blocks // vectors) * -(-columns // positions)
-            best = min(best, (cycles + 0.01 * (vectors + positions) / step, TileShape(vectors, positions)))
-    return best[1]
 
 
 def prelu(b: Builder, value: Value, slope: Value) -> Value:

@@ -2,7 +2,7 @@
 
 Loops in Python syntax leave sums in memory and shuffle where no shuffle is needed; the few innermost ones are therefore
 written here. Numba's cache looks at the file of a compiled function alone: after a change in this file or in `tile.py`,
-remove the __pycache__ folders.
+remove the __pycache__ folders. (`kept` looks at all files.)
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils, config
+from numba.core import cgutils
+
+from .registers import LANES
 
 __all__ = [
-    "FLOAT", "LANES", "LONG", "REGISTERS", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
+    "FLOAT", "LONG", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
     "mix_pixels", "slot", "splat", "store",
 ]  # fmt: skip
 
@@ -27,27 +28,6 @@ slot: Any = cgutils.alloca_once
 Builder: TypeAlias = Any  # llvmlite has no types: an ir.IRBuilder
 Value: TypeAlias = Any  # an ir.Value, or a type of LLVM
 
-
-def _has(feature: str) -> bool:
-    """Whether code is made for a processor with this feature: the host's, or what NUMBA_CPU_FEATURES says."""
-    settings: Any = config  # made when it is imported, so that nothing is known of its types
-    if settings.CPU_FEATURES is not None:
-        return f"+{feature}" in settings.CPU_FEATURES.split(",")
-    if settings.CPU_NAME not in (None, "host"):
-        return False
-    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
-
-
-def _registers() -> tuple[int, int]:
-    """Floats in a vector register, and the number of registers."""
-    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
-        return 4, 32
-    if _has("avx512f"):
-        return 16, 32
-    return (8, 16) if _has("avx2") else (4, 16)
-
-
-LANES, REGISTERS = _registers()
 
 FLOAT, LONG, INT = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .compiling import inner
 from .vectors import mix_pixels
 
 __all__ = ["mix_row"]
@@ -19,7 +19,7 @@ __all__ = ["mix_row"]
 Array = NDArray[Any]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@inner(fastmath={"contract"})
 def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, row: Array) -> None:
     """The weighted sum of rows from `first` on, numbers [left, right) of each, into row (right - left,)."""
     line, only = image[first, left:right], shares[0]
@@ -40,7 +40,7 @@ def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, ro
             row[k] += only * np.float32(line[k])
 
 
-@njit(cache=True, nogil=True)
+@inner()
 def mix_row(image: Array, first: int, down: Array, columns: Array, across: Array, row: Array, line: Array) -> None:
     """One row of output pixels, as real numbers, into line (3 * N + 1,), whose last number is without meaning.
 

@@ -9,21 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit, types
-from numpy.typing import NDArray
 
-from ..weights import Layer
-from .layers import FLOAT_BYTES, SLACK, Packed, kernel_of
-from .tile import padded, prelu, product_tile, tile_shape
-from .vectors import FLOAT, LANES, LONG, Builder, Value, intrinsic, load, store
+from .packing import FLOAT_BYTES, SLACK, TILES
+from .registers import LANES, padded, tile_shape
+from .tile import prelu, product_tile
+from .vectors import FLOAT, LONG, Builder, Value, intrinsic, load, store
 
-__all__ = ["TILES", "pack_winograd", "scratch", "turned", "winograd"]
-
-Array = NDArray[Any]
-
-TILES = 32  # at most, that are turned before the products: what lies between stays in the nearest cache
-KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
+__all__ = ["winograd"]
 
 
 def _turn_input(b: Builder, four: list[Value]) -> list[Value]:
@@ -81,11 +74,6 @@ def _turned_out(context, source, plane, bias, slope, target, row_stride, channel
     return types.void(*(types.intp,) * 6, channels, step), code
 
 
-def scratch(inputs: int, outputs: int) -> int:
-    """Floats that a layer of these channels needs to work in."""
-    return 16 * (TILES * (inputs + outputs) + 2 * SLACK)
-
-
 def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: int = 0) -> Any:
     """A 3 x 3 convolution with bias and PReLU of a map.
 
@@ -132,18 +120,3 @@ def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: 
                             out_step)  # fmt: skip
 
     return run
-
-
-def pack_winograd(layer: Layer, usual: int) -> Packed:
-    """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
-    assert layer.slope is not None
-    return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual)  # to (out, in, y, x)
-
-
-def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
-    """As `pack_winograd`, of a kernel (out, in, 3, 3)."""
-    outputs, inputs = kernel.shape[:2]
-    both = np.einsum("ay,bx,oiyx->abio", KERNEL, KERNEL, kernel)
-    lanes = tile_shape(outputs, usual).vectors * LANES
-    planes = both.reshape(16, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
-    return Packed(np.ascontiguousarray(planes, np.float32), bias.astype(np.float32), slope.astype(np.float32))

@@ -1,0 +1,124 @@
+"""Weights as the compiled layers read them, and the room that these need. Nothing here needs Numba."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..weights import Layer
+from .registers import LANES, padded, tile_shape
+
+__all__ = [
+    "FLOAT_BYTES",
+    "SLACK",
+    "TILES",
+    "Packed",
+    "addresses",
+    "buffer",
+    "pack",
+    "pack_conv",
+    "pack_dense",
+    "pack_heads",
+    "pack_winograd",
+    "scratch",
+    "turned",
+]
+
+Array = NDArray[Any]
+
+SLACK = 64  # floats
+FLOAT_BYTES = 4
+PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
+TILES = 32  # at most, that are turned before the products: what lies between stays in the nearest cache
+TURN = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
+
+
+class Packed(NamedTuple):
+    """A layer's weights (blocks, steps, lanes) as its tiles read them, bias and slope (padded channels), float32."""
+
+    weights: Array
+    bias: Array
+    slope: Array
+
+
+def addresses(packed: Packed) -> list[int]:
+    """Where its three arrays lie."""
+    return [array.ctypes.data for array in packed]
+
+
+def buffer(floats: int) -> Array:
+    """Memory for so many floats, float32, which begins at the bound of a line of the cache."""
+    room = np.empty(floats + 16, np.float32)
+    return room[-room.ctypes.data // FLOAT_BYTES % 16 :][:floats]
+
+
+def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Packed:
+    """Pack weights (steps, channels) for `conv(..., channels, columns)`; no slope is no PReLU."""
+    steps, channels = weights.shape
+    block = tile_shape(channels, columns).vectors * LANES
+    behind = padded(channels) - channels
+    wide = np.pad(np.asarray(weights, np.float32), ((0, 0), (0, behind)))
+    wide = wide.reshape(steps, -1, block).transpose(1, 0, 2)  # (steps, blocks, lanes) -> (blocks, steps, lanes)
+    bent = np.ones(channels) if slope is None else slope
+    return Packed(np.ascontiguousarray(wide), *(np.pad(np.asarray(v, np.float32), (0, behind)) for v in (bias, bent)))
+
+
+def kernel_of(layer: Layer) -> Array:
+    """The weights of a convolution, float64 (y, x, in, out).
+
+    In memory (out, y, x, in): NumPy's order of summation, and with it the last bit of a sum, depends on that.
+    """
+    return np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1), np.float64).transpose(1, 2, 3, 0)
+
+
+def pack_conv(layer: Layer, columns: int, pixels: bool = False) -> Packed:
+    """Pack a convolution and the PReLU behind it; with `pixels` its input is 0 to 255, as `to_input` is given it."""
+    kernel, bias = kernel_of(layer), layer.bias.astype(np.float64)
+    if pixels:  # w (x - 127.5) / 128 = (w / 128) x - (w / 128) 127.5
+        kernel = kernel / PIXEL_DIVISOR
+        bias = bias - PIXEL_MEAN * kernel.sum(axis=(0, 1, 2))
+    steps = kernel.reshape(-1, kernel.shape[3])  # (y, x, in, out) -> (steps, out)
+    return pack(steps, bias, layer.slope, columns)
+
+
+def pack_dense(layer: Layer, side: int, columns: int) -> Packed:
+    """Pack a dense layer over a flattened map of side x side positions."""
+    outputs = len(layer.weight)
+    weights = layer.weight.reshape(outputs, -1, side, side)
+    steps = weights.transpose(2, 3, 1, 0).reshape(-1, outputs)  # (out, in, y, x) -> (y, x, in, out)
+    return pack(steps, layer.bias, layer.slope, columns)
+
+
+def pack_heads(face: Layer, others: Sequence[Layer], columns: int) -> Packed:
+    """Pack heads side by side: the face logit, which is the second of the pair less the first, and the others."""
+    weights, biases = (
+        np.concatenate([_difference(pair), *(layer[part] for layer in others)]) for part, pair in enumerate(face[:2])
+    )
+    return pack(weights.T, biases, None, columns)
+
+
+def _difference(pair: Array) -> Array:
+    return np.diff(pair.astype(np.float64), axis=0)
+
+
+def pack_winograd(layer: Layer, usual: int) -> Packed:
+    """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
+    assert layer.slope is not None
+    return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual)  # to (out, in, y, x)
+
+
+def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
+    """As `pack_winograd`, of a kernel (out, in, 3, 3)."""
+    outputs, inputs = kernel.shape[:2]
+    both = np.einsum("ay,bx,oiyx->abio", TURN, TURN, kernel)
+    lanes = tile_shape(outputs, usual).vectors * LANES
+    planes = both.reshape(16, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
+    return Packed(np.ascontiguousarray(planes, np.float32), bias.astype(np.float32), slope.astype(np.float32))
+
+
+def scratch(inputs: int, outputs: int) -> int:
+    """Floats that a layer of these channels needs to work in."""
+    return 16 * (TILES * (inputs + outputs) + 2 * SLACK)

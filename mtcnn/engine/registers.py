@@ -1,0 +1,66 @@
+"""The vector registers of the processor that code is made for, and which tiles fit in them.
+
+Nothing here needs Numba, whose import takes longer than a photo to look at.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import NamedTuple
+
+import llvmlite.binding
+
+__all__ = ["LANES", "REGISTERS", "TileShape", "padded", "tile_shape"]
+
+
+def _has(feature: str) -> bool:
+    """Whether code is made for a processor with this feature: the host's, or what NUMBA_CPU_FEATURES says."""
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is not None:
+        return f"+{feature}" in features.split(",")
+    if os.environ.get("NUMBA_CPU_NAME", "host") != "host":
+        return False
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
+
+
+def _registers() -> tuple[int, int]:
+    """Floats in a vector register, and the number of registers."""
+    if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
+        return 4, 32
+    if _has("avx512f"):
+        return 16, 32
+    return (8, 16) if _has("avx2") else (4, 16)
+
+
+LANES, REGISTERS = _registers()
+
+
+class TileShape(NamedTuple):
+    """Vectors of output channels and neighbouring positions that are computed together."""
+
+    vectors: int
+    positions: int
+
+
+def padded(channels: int) -> int:
+    """`channels` rounded up to whole vectors."""
+    return -(-channels // LANES) * LANES
+
+
+@lru_cache
+def tile_shape(channels: int, columns: int) -> TileShape:
+    """The shape that computes `columns` positions of `channels` outputs with the fewest cycles.
+
+    A step of a tile loads its vectors of weights and one number for each position, and multiplies each with each; it
+    takes as long as the more numerous of the two, and at least the latency of an addition. Sums, weights and one number
+    have to fit the registers.
+    """
+    blocks = padded(channels) // LANES
+    best = (float("inf"), TileShape(1, 1))
+    for vectors in (v for v in (4, 3, 2, 1) if blocks % v == 0):
+        for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
+            step = max(vectors * positions, vectors + positions, 8)
+            cycles = step * (blocks // vectors) * -(-columns // positions)
+            best = min(best, (cycles + 0.01 * (vectors + positions) / step, TileShape(vectors, positions)))
+    return best[1]
