@@ -77,9 +77,8 @@ def _onnxruntime_threads(threads: int) -> None:
     runtime.InferenceSession = session
 
 
-def _ours(given: Settings) -> Any:
-    torch: Any = import_module("torch")
-    torch.set_num_threads(given.threads)
+def _ours() -> Any:
+    """Threads are told by OMP_NUM_THREADS, see peer_process.py."""
     return import_module("mtcnn")
 
 
@@ -95,16 +94,16 @@ def _detects(package: Any, **settings: Any) -> Package:
 
 def ours(given: Settings) -> Package:
     pyramid = {"min_face": given.min_face, "scale_factor": given.scale_factor}
-    return _detects(_ours(given), models=given.models, thresholds=given.thresholds, **pyramid)
+    return _detects(_ours(), models=given.models, thresholds=given.thresholds, **pyramid)
 
 
 def ours_in_one_stage(given: Settings) -> Package:
-    return _detects(_ours(given), thresholds=(given.least, 0, 0), stage1="retinaface")
+    return _detects(_ours(), thresholds=(given.least, 0, 0), stage1="retinaface")
 
 
 def ours_for_theirs(given: Settings) -> Package:
     """What takes facenet-pytorch's place in a program: its calls, and the arithmetic of imported weights."""
-    package = _ours(given)
+    package = _ours()
     detector = package.MTCNN(
         min_face_size=given.min_face, thresholds=given.thresholds, factor=given.scale_factor, models=given.models
     )

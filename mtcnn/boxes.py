@@ -35,7 +35,7 @@ def areas(boxes: Array) -> Array:
 
 
 def _overlaps(a: Array, b: Array, by_smaller: bool) -> NDArray[np.float32]:
-    a, b = np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64)
+    a, b = (np.ascontiguousarray(boxes, np.float64).reshape(len(boxes), 4) for boxes in (a, b))
     out = np.empty((len(a), len(b)), np.float32)
     kernel("overlaps")(a.ctypes.data, len(a), b.ctypes.data, len(b), by_smaller, out.ctypes.data)
     return out

@@ -33,6 +33,8 @@ def nms(
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable").astype(np.int64, copy=False)
     ceiling = len(order) if limit is None else min(len(order), limit)
     places = np.ascontiguousarray(boxes, np.float64)
+    if places.shape != (len(order), 4):
+        raise ValueError(f"boxes are {places.shape}; expected ({len(order)}, 4), as there are scores")
     chosen, kept = np.empty((ceiling, 5), np.float64), np.empty(ceiling, np.int64)
     count = kernel("suppress")(
         places.ctypes.data, order.ctypes.data, len(order), threshold, overlap == "ios", ceiling, chosen.ctypes.data,

@@ -21,12 +21,9 @@ Array = NDArray[Any]
 
 
 def _rows(image: Array) -> Array:
-    """The image as (H, W * 3), read-only: Numba compiles once for arrays that are and once for those that are not, and
-    images are both, as Pillow's and OpenCV's come."""
-    rows = np.ascontiguousarray(image).reshape(image.shape[0], -1)  # (H, W, 3) -> (H, W * 3)
-    rows = rows.view()
-    rows.flags.writeable = False
-    return rows
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3)")
+    return np.ascontiguousarray(image).reshape(image.shape[0], -1)  # (H, W, 3) -> (H, W * 3)
 
 
 def _cut(image: Array, boxes: Array, zero_outside: bool, out: Array) -> None:

@@ -20,16 +20,16 @@ from processes import wait_until
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
-from mtcnn.engine import in_torch, notice, vectors
+from mtcnn.engine import in_torch, notice, registers
 from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
-from mtcnn.engine.layers import SLACK
 from mtcnn.engine.notice import LINE, compiling_told
+from mtcnn.engine.packing import SLACK, pack_winograd, scratch
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
+from mtcnn.engine.registers import padded, tile_shape
 from mtcnn.engine.runners import crop_runner, map_runner
 from mtcnn.engine.threads import spread, threads
-from mtcnn.engine.tile import padded, tile_shape
-from mtcnn.engine.winograd import pack_winograd, scratch, winograd
+from mtcnn.engine.winograd import winograd
 from mtcnn.nets import NETS, module_of, to_input, weights_of
 from mtcnn.pyramid import map_size
 from mtcnn.types import ImageSize
@@ -256,8 +256,8 @@ def test_whole_detections_are_those_of_torch(
 def test_tiles_fit_the_registers(channels: int, columns: int) -> None:
     shape = tile_shape(channels, columns)
     assert 1 <= shape.positions <= columns
-    assert padded(channels) % (shape.vectors * vectors.LANES) == 0
-    assert shape.vectors * (shape.positions + 1) + 1 <= vectors.REGISTERS
+    assert padded(channels) % (shape.vectors * registers.LANES) == 0
+    assert shape.vectors * (shape.positions + 1) + 1 <= registers.REGISTERS
 
 
 def test_spread_keeps_the_order_and_does_not_nest(two_threads: None) -> None:
@@ -347,7 +347,7 @@ import numpy as np, torch
 from test_engine import assert_near, noise, random_net, whole_map
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.pnet import FastPNet
-from mtcnn.engine.vectors import LANES
+from mtcnn.engine.registers import LANES
 from mtcnn.nets import weights_of
 net, level = random_net("pnet"), noise(41, 53, 3)
 logits, _ = whole_map(net, level)

@@ -172,7 +172,7 @@ def test_it_is_what_a_detector_uses() -> None:
 PROGRAM = """
 import sys
 import numpy as np, torch
-from mtcnn.engine.vectors import LANES
+from mtcnn.engine.registers import LANES
 from mtcnn.proposers import proposer_named
 image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
 fast, slow = (proposer_named("retinaface", engine=name).runtime(image) for name in (None, "torch"))

@@ -28,7 +28,9 @@ def _shares(start: int, size: int, limit: int, firsts: Array, shares: Array) -> 
 
 
 @inner()
-def _into(image, x1, y1, x2, y2, shares_at, firsts, work, out):  # type: ignore[no-untyped-def]
+def _into(
+    image: Array, x1: int, y1: int, x2: int, y2: int, shares_at: int, firsts: Array, work: Array, out: Array
+) -> None:
     """Pixels [x1, x2) x [y1, y2) of image (H, W * 3) into out (h, w * 3)."""
     height, width = image.shape[0], image.shape[1] // 3
     out_height, out_width = out.shape[0], out.shape[1] // 3

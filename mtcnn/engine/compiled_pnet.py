@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .compiling import array_at, inner
 from .layers import conv, pooled_conv
@@ -12,6 +15,8 @@ from .winograd import winograd
 
 __all__ = ["pnet"]
 
+Array = NDArray[Any]
+
 _conv1 = pooled_conv(3, 10)
 _conv2 = conv(10, 16, COLUMNS)
 _conv3 = winograd(16, 32, TILES)
@@ -19,8 +24,24 @@ _room = inner()(room)
 
 
 @inner()
-def _first_layer(level, real_level, real, first, count, pixels, pixels_at, pooled_at, wide, w, b, s):  # type: ignore[no-untyped-def]
-    """Pooled rows `first` to `first + count` of level (H, W * 3), or where it is `real` of real_level, into pooled (rows, columns, 10)."""
+def _first_layer(
+    level: Array,
+    real_level: Array,
+    real: int,
+    first: int,
+    count: int,
+    pixels: Array,
+    pixels_at: int,
+    pooled_at: int,
+    wide: int,
+    w: int,
+    b: int,
+    s: int,
+) -> None:
+    """Pooled rows `first` to `first + count` of a level (H, W * 3), into pooled (rows, wide, 10), which is an address.
+
+    pixels  room for the rows of the level as real numbers, at pixels_at.
+    """
     height, width = level.shape[0], level.shape[1] // 3
     stride = 3 * width
     top = 2 * first
@@ -42,12 +63,14 @@ def _first_layer(level, real_level, real, first, count, pixels, pixels_at, poole
 
 
 @inner(fastmath={"reassoc", "contract", "nsz"})
-def _pass(features, columns, start, heads, least, count, cells, values):  # type: ignore[no-untyped-def]
+def _pass(
+    features: Array, columns: int, start: int, heads: Array, least: float, count: int, cells: Array, values: Array
+) -> int:
     """Add the cells of features (rows, stride, 32) that reach `least` to the `count` found ones; heads (5, 33)."""
     for row in range(features.shape[0]):
         for column in range(columns):
             cell = features[row, column]
-            logit = np.float32(0)
+            logit: Any = np.float32(0)
             for c in range(32):
                 logit += heads[0, c] * cell[c]
             logit += heads[0, 32]
@@ -55,7 +78,7 @@ def _pass(features, columns, start, heads, least, count, cells, values):  # type
                 cells[count, 0], cells[count, 1] = start + row, column
                 values[count, 0] = logit
                 for i in range(1, 5):
-                    total = np.float32(0)
+                    total: Any = np.float32(0)
                     for c in range(32):
                         total += heads[i, c] * cell[c]
                     values[count, i] = total + heads[i, 32]
@@ -64,7 +87,7 @@ def _pass(features, columns, start, heads, least, count, cells, values):  # type
 
 
 @inner()
-def _copy(rows, source, target):  # type: ignore[no-untyped-def]
+def _copy(rows: Array, source: int, target: int) -> None:
     """Two of rows (R, columns, channels), from `source` on, to those from `target` on, which lie before them."""
     for i in range(2):
         for j in range(rows.shape[1]):

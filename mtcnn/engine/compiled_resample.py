@@ -56,7 +56,20 @@ def _taps(step: float, limit: int) -> int:
 
 
 @inner()
-def _into(image, x1, y1, x2, y2, zero_outside, shares_at, firsts, work, exact, out, real_out):  # type: ignore[no-untyped-def]
+def _into(
+    image: Array,
+    x1: float,
+    y1: float,
+    x2: float,
+    y2: float,
+    zero_outside: bool,
+    shares_at: int,
+    firsts: Array,
+    work: Array,
+    exact: int,
+    out: Array,
+    real_out: Array,
+) -> None:
     """Image (H, W * 3), from x1, y1 to x2, y2, into out (h, w * 3), or real_out, which is `exact`."""
     height, width = image.shape[0], image.shape[1] // 3
     out_height, out_width = out.shape[0], out.shape[1] // 3

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from numba import njit, types
 from numba.core import cgutils
 from numba.np import arrayobj
 
-from . import notice
 from .vectors import LONG, Builder, Value, intrinsic
 
 __all__ = ["array_at", "compiled", "inner"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# They have no types.
+make_array: Any = arrayobj.make_array
+populate_array: Any = arrayobj.populate_array
+unpack_tuple: Any = cgutils.unpack_tuple
+tuple_of: Any = types.UniTuple
 
 # Called from compiled code alone: no form that Python could call, no memory of Numba's, no exceptions.
 _OPTIONS: dict[str, Any] = {
@@ -22,9 +30,9 @@ _TYPES = {"i": types.int64, "d": types.float64}
 _KNOWN = {"memset", "memcpy", "memmove"}  # what the code may call that is not in it
 
 
-def inner(**options: Any) -> Any:
+def inner(**options: Any) -> Callable[[Function], Function]:
     """Decorates a function that kernels call."""
-    return njit(**_OPTIONS, **options)
+    return cast(Callable[[Function], Function], njit(**_OPTIONS, **options))
 
 
 @intrinsic
@@ -33,22 +41,21 @@ def array_at(context, address, shape, kind):  # type: ignore[no-untyped-def]
     array = types.Array(kind.dtype, len(shape), "C")
 
     def code(target: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        found = arrayobj.make_array(array)(target, b)
-        sizes = cgutils.unpack_tuple(b, args[1])
+        found = make_array(array)(target, b)
+        sizes = unpack_tuple(b, args[1])
         width = target.get_abi_sizeof(target.get_data_type(array.dtype))
         strides = [LONG(width)]
         for size in sizes[:0:-1]:
             strides.insert(0, b.mul(strides[0], size))
         data = b.inttoptr(args[0], target.get_data_type(array.dtype).as_pointer())
-        arrayobj.populate_array(found, data, sizes, strides, LONG(width), None)
+        populate_array(found, data, sizes, strides, LONG(width), None)
         return found._getvalue()
 
-    return array(types.int64, types.UniTuple(types.int64, len(shape)), kind), code
+    return array(types.int64, tuple_of(types.int64, len(shape)), kind), code
 
 
 def compiled(module: str, name: str, letters: str) -> bytes:
     """The kernel of this name in a module: the name of its function, a line break, and an object file."""
-    notice.listen()
     function = getattr(import_module(f".{module}", __package__), name)
     signature = types.int64(*(_TYPES[letter] for letter in letters))
     made: Any = njit(signature, **_OPTIONS)(function)
@@ -57,4 +64,5 @@ def compiled(module: str, name: str, letters: str) -> bytes:
     outside = {item.name for item in library._final_module.functions if item.is_declaration}
     unknown = {symbol for symbol in outside if not symbol.startswith("llvm.")} - _KNOWN
     assert not unknown, f"{name} calls {unknown}, which is not there where the code is loaded"
-    return result.fndesc.llvm_func_name.encode() + b"\n" + bytes(library._get_compiled_object())
+    symbol: bytes = result.fndesc.llvm_func_name.encode()
+    return symbol + b"\n" + bytes(library._get_compiled_object())

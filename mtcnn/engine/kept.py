@@ -38,7 +38,8 @@ KERNELS = {
     "onet": ("compiled_refine", "iiiii"),
 }
 
-_C_TYPES = {"i": ctypes.c_int64, "d": ctypes.c_double}
+_C_TYPES: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
+_PYTHON_TYPES: dict[str, Callable[[Any], Any]] = {"i": int, "d": float}
 _MARK = 32  # bytes of the digest in front of the code
 
 _lock = threading.RLock()
@@ -73,7 +74,7 @@ def _loaded(code: bytes, letters: str) -> Callable[..., int]:
     engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
     _engines.append(engine)
-    types = [_C_TYPES[letter] for letter in letters]
+    types, plain = [_C_TYPES[letter] for letter in letters], [_PYTHON_TYPES[letter] for letter in letters]
     # Numba's calling convention: the result and an exception, which no kernel raises, come back through addresses.
     run = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int64), ctypes.c_void_p, *types)(
         engine.get_function_address(symbol.decode())
@@ -81,7 +82,8 @@ def _loaded(code: bytes, letters: str) -> Callable[..., int]:
 
     def call(*values: Any) -> int:
         result, nothing = ctypes.c_int64(), ctypes.c_void_p()
-        status = run(result, ctypes.addressof(nothing), *values)
+        given = [kind(value) for kind, value in zip(plain, values, strict=True)]
+        status = run(result, ctypes.addressof(nothing), *given)
         if status:
             raise RuntimeError(f"{symbol.decode()} ended with status {status}")
         return result.value

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["compiling_told", "listen"]
 
-LINE = "compiling for this processor, some twenty seconds; later runs need not"
+LINE = "compiling for this processor, some ten seconds; later runs need not"
 
 PATIENCE = 1.0  # seconds of compiling that nobody asks about, as for one small function
 

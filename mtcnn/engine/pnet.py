@@ -71,7 +71,7 @@ class FastPNet:
 
         first, last  rows of the map to look at.
         """
-        level = np.ascontiguousarray(level)
+        level = np.ascontiguousarray(level, np.uint8 if level.dtype == np.uint8 else np.float32)
         height, width = level.shape[:2]
         columns = map_size(ImageSize(height, width)).width
         cells = np.empty(((last - first) * columns, 2), np.int32)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..weights import Weights
+from ..weights import SIZES, Weights
 from .kept import kernel
 from .packing import SLACK, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
 
@@ -36,8 +36,8 @@ LAYERS = {
 }
 
 
-# Floats of the maps of one crop, as `compiled_refine` lays them out. What Winograd's tiles read or write beyond the edge
-# lies in one more row and column.
+# Floats of the maps of one crop, as `compiled_refine` lays them out. What Winograd's tiles read or write beyond the
+# edge lies in one more row and column.
 MAPS = {
     "rnet": (22 * 22 * 28, 12 * 12 * 28, 10 * 10 * 48, 4 * 4 * 48, scratch(28, 48)),
     "onet": (46 * 46 * 32, 24 * 24 * 32, 22 * 22 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64, scratch(64, 64)),
@@ -71,7 +71,9 @@ class FastRefiner:
         """crops (N, side, side, 3), uint8 or float32 from 0 to 255."""
         out = np.empty(len(crops) * self.outputs + SLACK, np.float32)
         if len(crops):
-            pixels, work = np.ascontiguousarray(crops, np.float32), buffer(room(self.name, len(crops)))
+            side = SIZES[self.name]
+            pixels = np.ascontiguousarray(crops, np.float32).reshape(len(crops), side, side, 3)
+            work = buffer(room(self.name, len(crops)))
             kernel(self.name)(
                 pixels.ctypes.data, len(crops), self._places.ctypes.data, work.ctypes.data, out.ctypes.data
             )

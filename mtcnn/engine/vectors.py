@@ -14,12 +14,15 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
+from . import notice
 from .registers import LANES
 
 __all__ = [
     "FLOAT", "LONG", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
     "mix_pixels", "slot", "splat", "store",
 ]  # fmt: skip
+
+notice.listen()
 
 # Numba's types are wrong about the first argument of an intrinsic function, and missing for the other.
 intrinsic: Any = extending.intrinsic

@@ -34,6 +34,8 @@ def average_many(image: NDArray[np.uint8], corners: Array, size: int) -> NDArray
 
 
 def _averaged(image: NDArray[np.uint8], corners: Array, height: int, width: int) -> NDArray[np.float32]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8 (H, W, 3)")
     lines = np.ascontiguousarray(image).reshape(len(image), -1)  # (H, W, 3) -> (H, W * 3)
     boxes = np.ascontiguousarray(corners, np.int64).reshape(-1, 4)
     out = np.empty((len(boxes), height, width * 3), np.float32)
