@@ -26,34 +26,33 @@ def _rows(image: Array) -> Array:
     return np.ascontiguousarray(image).reshape(image.shape[0], -1)  # (H, W, 3) -> (H, W * 3)
 
 
-def _cut(image: Array, boxes: Array, zero_outside: bool, out: Array) -> None:
-    """Each of boxes (N, 4) of image (H, W, 3) into out (N, h, w * 3), of bytes or of real numbers."""
-    lines, exact = _rows(image), out.dtype == np.float32
-    height, width, (out_height, out_width) = len(lines), lines.shape[1] // 3, (out.shape[1], out.shape[2] // 3)
-    across, down = (
-        _taps(boxes[:, 2] - boxes[:, 0], out_width, width),
-        _taps(boxes[:, 3] - boxes[:, 1], out_height, height),
-    )
-    shares = np.empty(out_width * across + out_height * down, np.float32)
+def _cut(image: Array, boxes: Array, taps: tuple[int, int], zero_outside: bool, out: Array) -> None:
+    """Each of boxes (N, 4) of image (H, W, 3) into out (N, h, w * 3), of bytes or of real numbers.
+
+    taps  how many source pixels a window may touch, across and down.
+    """
+    lines = _rows(image)
+    height, width = image.shape[:2]
+    out_height, out_width = out.shape[1], out.shape[2] // 3
+    shares = np.empty(out_width * taps[0] + out_height * taps[1], np.float32)
     firsts = np.empty(out_width + out_height, np.int64)
-    work = np.empty(3 * width + 1 + 3 * out_width + 1, np.float32)
+    work = np.empty(3 * (width + out_width) + 2, np.float32)
     kernel("resample")(
-        lines.ctypes.data, height, width, boxes.ctypes.data, len(boxes), zero_outside, exact, out.ctypes.data,
-        out_height, out_width, shares.ctypes.data, firsts.ctypes.data, work.ctypes.data,
+        lines.ctypes.data, height, width, boxes.ctypes.data, len(boxes), zero_outside, out.dtype == np.float32,
+        out.ctypes.data, out_height, out_width, shares.ctypes.data, firsts.ctypes.data, work.ctypes.data,
     )  # fmt: skip
 
 
-def _taps(sides: Array, size: int, limit: int) -> int:
-    """How many source pixels any window may touch, of boxes with these sides."""
-    real = sides[(sides > 0) & (sides < np.inf)]
-    step = max(real.max(initial=0.0) / size, 1.0)
-    return int(min(math.ceil(step) + 1, limit))
+def _taps(side: float, size: int, limit: int) -> int:
+    """How many source pixels a window may touch, when a side of a box becomes `size` pixels."""
+    return int(min(math.ceil(max(side / size, 1.0)) + 1, limit))
 
 
 def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """The whole image (H, W, 3) uint8 at another size; edge windows are cut to the image."""
     out = np.empty((1, height, width * 3), np.uint8)
-    _cut(image, np.array([[0.0, 0.0, image.shape[1], image.shape[0]]]), False, out)
+    high, wide = image.shape[:2]
+    _cut(image, np.array([[0.0, 0.0, wide, high]]), (_taps(wide, width, wide), _taps(high, height, high)), False, out)
     return out.reshape(height, width, 3)
 
 
@@ -63,5 +62,10 @@ def resample_many(image: NDArray[np.uint8], boxes: Array, size: int, exact: bool
     Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
     """
     out = np.empty((len(boxes), size, size * 3), np.float32 if exact else np.uint8)
-    _cut(image, np.ascontiguousarray(boxes, np.float64).reshape(-1, 4), True, out)
+    places = np.ascontiguousarray(boxes, np.float64).reshape(-1, 4)
+    sides = places[:, 2:] - places[:, :2]
+    if not np.isfinite(sides).all():  # such boxes are black
+        sides = sides[np.isfinite(sides).all(axis=1)]
+    wide, high = sides.max(axis=0, initial=0.0).tolist()
+    _cut(image, places, (_taps(wide, size, image.shape[1]), _taps(high, size, image.shape[0])), True, out)
     return out.reshape(len(boxes), size, size, 3)

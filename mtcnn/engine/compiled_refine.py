@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import array_at
+from .compiling import array_at, inner
 from .layers import conv, max_pool
 from .packing import SLACK
 from .refine import MANY, MAPS
@@ -26,8 +26,16 @@ def _places(net: str) -> list[int]:
     return [4 * sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
 
-R_MAP1, R_POOLED1, R_MAP2, R_POOLED2, R_PLANES, R_FLAT = _places("rnet")
-O_MAP1, O_POOLED1, O_MAP2, O_POOLED2, O_MAP3, O_POOLED3, O_PLANES, O_FLAT = _places("onet")
+R_PIXELS, R_MAP1, R_POOLED1, R_MAP2, R_POOLED2, R_PLANES, R_FLAT = _places("rnet")
+O_PIXELS, O_MAP1, O_POOLED1, O_MAP2, O_POOLED2, O_MAP3, O_POOLED3, O_PLANES, O_FLAT = _places("onet")
+
+
+@inner()
+def _copy(source: int, target: int, floats: int) -> None:
+    """Into the nearest cache, in one go: layers wait for what they read from further away."""
+    numbers, copy = array_at(source, (floats,), np.float32), array_at(target, (floats,), np.float32)
+    for k in range(floats):
+        copy[k] = numbers[k]
 
 
 def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
@@ -40,8 +48,9 @@ def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
     flat = work + R_FLAT
     dense = flat + 4 * (count * 576 + SLACK)
     for n in range(count):
+        _copy(crops + 4 * 24 * 72 * n, work + R_PIXELS, 24 * 72)
         for row in range(22):
-            _r1(crops + 4 * 72 * (24 * n + row), 72, 3, 9, w[0], w[1], w[2], map1 + 4 * 22 * 28 * row, 22)
+            _r1(work + R_PIXELS + 4 * 72 * row, 72, 3, 9, w[0], w[1], w[2], map1 + 4 * 22 * 28 * row, 22)
         _r_pool1(map1, 22 * 28, 22, pooled1)
         _r2(pooled1, 11 * 28, w[3], w[4], w[5], map2, 10 * 48, 9, 9, work + R_PLANES)
         _r_pool2(map2, 10 * 48, 9, pooled2)
@@ -59,8 +68,9 @@ def onet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
     map3, pooled3, planes, flat = work + O_MAP3, work + O_POOLED3, work + O_PLANES, work + O_FLAT
     dense = flat + 4 * (count * 1152 + SLACK)
     for n in range(count):
+        _copy(crops + 4 * 48 * 144 * n, work + O_PIXELS, 48 * 144)
         for row in range(46):
-            _o1(crops + 4 * 144 * (48 * n + row), 144, 3, 9, w[0], w[1], w[2], map1 + 4 * 46 * 32 * row, 46)
+            _o1(work + O_PIXELS + 4 * 144 * row, 144, 3, 9, w[0], w[1], w[2], map1 + 4 * 46 * 32 * row, 46)
         _o_pool1(map1, 46 * 32, 46, pooled1)
         _o2(pooled1, 23 * 32, w[3], w[4], w[5], map2, 22 * 64, 21, 21, planes)
         _o_pool2(map2, 22 * 64, 21, pooled2)

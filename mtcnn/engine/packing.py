@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ __all__ = [
 Array = NDArray[Any]
 
 SLACK = 64  # floats
+KEPT = 1 << 22  # floats that a thread keeps to work in: PNet's for an image of 4K
 FLOAT_BYTES = 4
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
 TILES = 32  # at most, that are turned before the products: what lies between stays in the nearest cache
@@ -49,10 +51,25 @@ def addresses(packed: Packed) -> list[int]:
     return [array.ctypes.data for array in packed]
 
 
+_local = threading.local()  # a thread's room, for its next call: memory that is new has to be cleared by the system
+
+
 def buffer(floats: int) -> Array:
-    """Memory for so many floats, float32, which begins at the bound of a line of the cache."""
-    room = np.empty(floats + 16, np.float32)
-    return room[-room.ctypes.data // FLOAT_BYTES % 16 :][:floats]
+    """Room for so many floats, float32, at the bound of a line of the cache: until this thread's next call of this."""
+    found: Array | None = getattr(_local, "room", None)
+    if found is None or len(found) < floats:
+        room = np.empty(floats + 16, np.float32)
+        found = room[-room.ctypes.data // FLOAT_BYTES % 16 :][:floats]
+        _local.room = found if floats <= KEPT else None
+    return found[:floats]
+
+
+def _placed(values: Array) -> Array:
+    """A copy that begins at the bound of a line of the cache, so that vectors lie in one line each."""
+    room = np.empty(values.size + 16, np.float32)
+    copy = room[-room.ctypes.data // FLOAT_BYTES % 16 :][: values.size].reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Packed:
@@ -63,7 +80,7 @@ def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Pack
     wide = np.pad(np.asarray(weights, np.float32), ((0, 0), (0, behind)))
     wide = wide.reshape(steps, -1, block).transpose(1, 0, 2)  # (steps, blocks, lanes) -> (blocks, steps, lanes)
     bent = np.ones(channels) if slope is None else slope
-    return Packed(np.ascontiguousarray(wide), *(np.pad(np.asarray(v, np.float32), (0, behind)) for v in (bias, bent)))
+    return Packed(_placed(wide), *(_placed(np.pad(np.asarray(v, np.float32), (0, behind))) for v in (bias, bent)))
 
 
 def kernel_of(layer: Layer) -> Array:
@@ -116,7 +133,7 @@ def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
     both = np.einsum("ay,bx,oiyx->abio", TURN, TURN, kernel)
     lanes = tile_shape(outputs, usual).vectors * LANES
     planes = both.reshape(16, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
-    return Packed(np.ascontiguousarray(planes, np.float32), bias.astype(np.float32), slope.astype(np.float32))
+    return Packed(*(_placed(np.asarray(values, np.float32)) for values in (planes, bias, slope)))
 
 
 def scratch(inputs: int, outputs: int) -> int:

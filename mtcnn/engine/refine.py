@@ -39,9 +39,11 @@ LAYERS = {
 # Floats of the maps of one crop, as `compiled_refine` lays them out. What Winograd's tiles read or write beyond the
 # edge lies in one more row and column.
 MAPS = {
-    "rnet": (22 * 22 * 28, 12 * 12 * 28, 10 * 10 * 48, 4 * 4 * 48, scratch(28, 48)),
-    "onet": (46 * 46 * 32, 24 * 24 * 32, 22 * 22 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64, scratch(64, 64)),
-}
+    "rnet": (24 * 24 * 3, 22 * 22 * 28, 12 * 12 * 28, 10 * 10 * 48, 4 * 4 * 48, scratch(28, 48)),
+    "onet": (
+        48 * 48 * 3, 46 * 46 * 32, 24 * 24 * 32, 22 * 22 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64, scratch(64, 64)
+    ),
+}  # fmt: skip
 DENSE = {"rnet": (576, 128), "onet": (1152, 256)}  # numbers of a crop before and behind the dense layer
 
 
