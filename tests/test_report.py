@@ -20,6 +20,7 @@ from numba import njit
 
 from mtcnn import report
 from mtcnn.draw import draw_faces, save_image
+from mtcnn.engine import notice
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
@@ -174,8 +175,10 @@ def test_compiling_is_told(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def detect(self: KnownFaces, images: Sequence[Any]) -> list[Faces]:
+        notice.listen()
         return [self.faces(njit(lambda number: number + 1)(0)) for _ in images]
 
+    monkeypatch.setattr(notice, "PATIENCE", -1.0)  # one small function is soon compiled
     monkeypatch.setattr(report, "compiling_told", compiling_told)
     monkeypatch.setattr(KnownFaces, "detect", detect)
     assert Run([folder], "json", out)()
