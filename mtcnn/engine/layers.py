@@ -14,7 +14,42 @@ from .packing import FLOAT_BYTES
 from .registers import LANES, REGISTERS, padded, tile_shape
 from .tile import conv_tile, pool_tile, pooled_tile
 
-__all__ = ["conv", "max_pool", "pooled_conv"]
+__all__ = ["conv", "conv_row", "max_pool", "pooled_conv"]
+
+
+@njit(inline="always")
+def conv_row(  # type: ignore[no-untyped-def]
+    source,
+    row_stride,
+    rows,
+    run_length,
+    weights,
+    bias,
+    slope,
+    target,
+    count,
+    step,
+    vectors,
+    positions,
+    channels,
+    blocks,
+):
+    """The body of `conv`, for functions of more than a row. It is put into them, where the last five are constants: a
+    compiled function that another one holds would keep that out of Numba's cache."""
+    # The last block first: its padding lanes fall on the next position's first numbers, which are then written.
+    for block in range(blocks - 1, -1, -1):
+        used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
+        shift = FLOAT_BYTES * block * vectors * LANES
+        # A last tile that is not full begins earlier; what it computes again comes out the same.
+        for at in range(0, count if count >= positions else 0, positions):
+            first = min(at, count - positions)
+            conv_tile(source + FLOAT_BYTES * first * step, row_stride, rows, run_length, used, bias + shift,
+                      slope + shift, target + shift + FLOAT_BYTES * first * channels,
+                      step, vectors, positions, channels)  # fmt: skip
+        for at in range(count if count < positions else 0):
+            conv_tile(source + FLOAT_BYTES * at * step, row_stride, rows, run_length, used, bias + shift,
+                      slope + shift, target + shift + FLOAT_BYTES * at * channels,
+                      step, vectors, 1, channels)  # fmt: skip
 
 
 def conv(step: int, channels: int, columns: int) -> Any:
@@ -24,24 +59,12 @@ def conv(step: int, channels: int, columns: int) -> Any:
     channels  of the output.    columns  about how many positions a row will have, to choose the tile by.
     """
     vectors, positions = tile_shape(channels, columns)
-    blocks, lanes = padded(channels) // LANES // vectors, vectors * LANES
+    blocks = padded(channels) // LANES // vectors
 
     @njit(cache=True, nogil=True)
     def run(source, row_stride, rows, run_length, weights, bias, slope, target, count):  # type: ignore[no-untyped-def]
-        # The last block first: its padding lanes fall on the next position's first numbers, which are then written.
-        for block in range(blocks - 1, -1, -1):
-            used = weights + FLOAT_BYTES * block * rows * run_length * lanes
-            shift = FLOAT_BYTES * block * lanes
-            # A last tile that is not full begins earlier; what it computes again comes out the same.
-            for at in range(0, count if count >= positions else 0, positions):
-                first = min(at, count - positions)
-                conv_tile(source + FLOAT_BYTES * first * step, row_stride, rows, run_length, used, bias + shift,
-                          slope + shift, target + shift + FLOAT_BYTES * first * channels,
-                          step, vectors, positions, channels)  # fmt: skip
-            for at in range(count if count < positions else 0):
-                conv_tile(source + FLOAT_BYTES * at * step, row_stride, rows, run_length, used, bias + shift,
-                          slope + shift, target + shift + FLOAT_BYTES * at * channels,
-                          step, vectors, 1, channels)  # fmt: skip
+        conv_row(source, row_stride, rows, run_length, weights, bias, slope, target, count,
+                 step, vectors, positions, channels, blocks)  # fmt: skip
 
     return run
 

@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .layers import conv
+from .layers import conv_row
 from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, scratch
-from .registers import LANES
+from .registers import LANES, padded, tile_shape
 from .threads import spread, threads
 from .tile import depthwise_row
 from .winograd import winograd
@@ -80,7 +80,8 @@ def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
 
 def separable(inputs: int, outputs: int) -> Any:
     """A 3 x 3 convolution of each channel by itself, and one across channels, each with bias and LeakyReLU."""
-    across = conv(inputs, outputs, COLUMNS)
+    vectors, positions = tile_shape(outputs, COLUMNS)
+    rest = padded(outputs) // LANES // vectors
     # Where vectors are longer than the channels, they take several columns.
     together, blocks = max(LANES // inputs, 1), max(inputs // LANES, 1)
     out_step = max(LANES, inputs)
@@ -94,7 +95,8 @@ def separable(inputs: int, outputs: int) -> Any:
                               stride * inputs * together, kernels + FLOAT_BYTES * block * 11 * LANES,
                               line.ctypes.data + FLOAT_BYTES * block * LANES, out_step,
                               columns // together)  # fmt: skip
-            across(line.ctypes.data, 0, 1, inputs, weights, bias, slope, target + FLOAT_BYTES * i * out_row, columns)
+            conv_row(line.ctypes.data, 0, 1, inputs, weights, bias, slope, target + FLOAT_BYTES * i * out_row, columns,
+                     inputs, vectors, positions, outputs, rest)  # fmt: skip
 
     return run
 
@@ -109,13 +111,15 @@ def pack_depthwise(kernel: Array, bias: Array, leak: float) -> Array:
 
 def pointwise(inputs: int, outputs: int) -> Any:
     """A convolution across channels, of rows of a map."""
-    across = conv(inputs, outputs, COLUMNS)
+    vectors, positions = tile_shape(outputs, COLUMNS)
+    blocks = padded(outputs) // LANES // vectors
 
     @njit(cache=True, nogil=True)
     def run(source, in_row, weights, bias, slope, target, out_row, first, last, columns):  # type: ignore[no-untyped-def]
         for i in range(first, last):
-            across(source + FLOAT_BYTES * i * in_row, 0, 1, inputs, weights, bias, slope,
-                   target + FLOAT_BYTES * i * out_row, columns)  # fmt: skip
+            conv_row(source + FLOAT_BYTES * i * in_row, 0, 1, inputs, weights, bias, slope,
+                     target + FLOAT_BYTES * i * out_row, columns,
+                     inputs, vectors, positions, outputs, blocks)  # fmt: skip
 
     return run
 
@@ -126,8 +130,10 @@ def wide(inputs: int, outputs: int, in_step: int = 0, out_step: int = 0) -> Any:
     tiles = winograd(inputs, outputs, TILES, in_step, out_step)
     space = scratch(inputs, outputs)
 
-    @njit(cache=True, nogil=True)
-    def run(source, in_row, weights, bias, slope, target, out_row, first, last, columns):  # type: ignore[no-untyped-def]
+    def run(
+        source: int, in_row: int, weights: int, bias: int, slope: int, target: int, out_row: int, first: int, last: int,
+        columns: int,
+    ) -> None:  # fmt: skip
         work = np.empty(space, np.float32)
         tiles(source + FLOAT_BYTES * first * in_row, in_row, weights, bias, slope,
               target + FLOAT_BYTES * first * out_row, out_row, last - first, columns, work.ctypes.data)  # fmt: skip
