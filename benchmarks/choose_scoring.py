@@ -15,6 +15,7 @@ the logits stay where they are for PNet's sake, and AP is measured from a score 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for prepare, which an installation puts elsewhere
 
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.images import read_image
