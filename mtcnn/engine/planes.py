@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .layers import conv_row
-from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, scratch
+from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, buffer, scratch
 from .registers import LANES, padded, tile_shape
 from .threads import spread, threads
 from .tile import depthwise_row
@@ -134,7 +134,7 @@ def wide(inputs: int, outputs: int, in_step: int = 0, out_step: int = 0) -> Any:
         source: int, in_row: int, weights: int, bias: int, slope: int, target: int, out_row: int, first: int, last: int,
         columns: int,
     ) -> None:  # fmt: skip
-        work = np.empty(space, np.float32)
+        work = buffer(space)
         tiles(source + FLOAT_BYTES * first * in_row, in_row, weights, bias, slope,
               target + FLOAT_BYTES * first * out_row, out_row, last - first, columns, work.ctypes.data)  # fmt: skip
 
