@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from mtcnn import __version__
+from mtcnn.detectors import PROPOSERS
 from mtcnn.errors import MtcnnError
-from mtcnn.proposers import PROPOSERS
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 DETECTORS = ("retinaface", "ssh", "s3fd")  # single-stage ones that have a recipe
@@ -197,9 +197,9 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
     mtcnn detect photos --blur copies                     copies without faces and metadata
     mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
     """
-    from mtcnn.interrupts import Interrupted
-    from mtcnn.report import Run
-    from mtcnn.sinks import extra_sinks
+    from mtcnn.stream.interrupts import Interrupted
+    from mtcnn.stream.run import Run
+    from mtcnn.stream.sinks.extra import extra_sinks
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")
@@ -219,7 +219,7 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
 
 
 def _dag(**options: Any) -> Any:
-    from stages.project import open_project
+    from stages.graph.project import open_project
 
     return open_project(**options)
 
@@ -245,7 +245,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     mtcnn prepare --net 24 --hard-from pnet
     mtcnn prepare --net 12 --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
     """
-    from mtcnn.draw import check_target
+    from mtcnn.pictures.draw import check_target
     from prepare.preview import contact_sheet, summary
 
     if preview:
@@ -327,7 +327,7 @@ def status(**options: Any) -> None:
     mtcnn status --work work
     mtcnn status --data OTHER-FOLDER
     """
-    from stages.project import begun_detectors
+    from stages.graph.project import begun_detectors
 
     for state in _dag(detectors=begun_detectors(options["work"]), remember=False, **options).status():
         click.echo(f"{state.name:14} {state.state:8} {state.reason}")
@@ -507,12 +507,12 @@ def inspect_matching(image: Path, labels: str | None, model: str, work: Path | N
     mtcnn inspect matching photo.jpg --model s3fd --draw matching.png
     mtcnn inspect matching photo.jpg wider_face_train_bbx_gt.txt --model retinaface
     """
-    from stages.match_report import match_report
+    from stages.objectives.match_report import match_report
 
     report = match_report(model, image, labels, work)
     click.echo(json.dumps({"image": str(image), "faces": report.rows()}) if as_json else report.table())
     if draw:
-        from mtcnn.draw import save_image
+        from mtcnn.pictures.draw import save_image
 
         save_image(draw, report.picture())
         click.echo(f"picture: {draw}", err=True)

@@ -33,8 +33,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from factories import environment, write_recipes  # noqa: E402
 from processes import descendants, is_alive  # noqa: E402
-from small import environment, write_recipes  # noqa: E402
 
 from mtcnn.checkpoint import read  # noqa: E402
 from prepare.store import CropStore  # noqa: E402

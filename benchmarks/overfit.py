@@ -21,16 +21,16 @@ import numpy as np
 import torch
 
 from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.detectors import proposer_named
 from mtcnn.images import image_size
 from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
-from mtcnn.proposers import proposer_named
 from prepare.readers import read_source
 from prepare.records import ImageRecord
-from stages.detector_recipe import DetectorRecipe
-from stages.photos import Photos, build_photos
-from stages.recipe import load_recipe
-from stages.single_stage import new_net, train_detector
-from stages.square_crops import PictureSettings
+from stages.photos.crops import PictureSettings
+from stages.photos.loop import new_net, train_detector
+from stages.photos.recipe import DetectorRecipe
+from stages.photos.store import Photos, build_photos
+from stages.recipes import load_recipe
 
 NETS = ("retinaface", "ssh", "s3fd")
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95

@@ -17,14 +17,14 @@ from .types import Faces, ImageSize
 if TYPE_CHECKING:
     from .cascade import Detector
     from .compat import MTCNN
-    from .draw import draw_faces
     from .images import read_image
+    from .pictures.draw import draw_faces
 
 __all__ = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
 __version__ = "0.1.0"
 
 # These load torch, Numba or OpenCV, which takes seconds; `mtcnn --help` and `import mtcnn` should not wait for them.
-_LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "draw", "read_image": "images"}
+_LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "pictures.draw", "read_image": "images"}
 
 
 def __getattr__(name: str) -> Any:

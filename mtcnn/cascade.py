@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from . import boxes as box
 from .checkpoint import load_net, load_weights, packaged_weights, weights_path
 from .crops import cut
+from .detectors import PROPOSERS, proposer_named
 from .engine.runners import Cells, Net, Refined, crop_runner, map_runner
 from .engine.threads import spread, threads
 from .images import as_rgb, read_image
 from .nms import nms
-from .proposers import PROPOSERS, proposer_named
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
 from .scoring import logit, scoring_of, sigmoid
 from .types import Faces, ImageSize, Proposer, Refiner
@@ -168,9 +168,9 @@ class Detector:
     models        folder with models-12, models-24 and models-48; None takes the weights that ship with the project.
     min_face      smallest face to look for, pixels.   scale_factor  ratio of pyramid levels.
     thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
-    stage1        "pnet", or a single-stage detector of `proposers.PROPOSERS`, which looks for faces of every size.
+    stage1        "pnet", or a single-stage detector of `detectors.PROPOSERS`, which looks for faces of every size.
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
-    engine        what runs a single-stage detector: "torch" or "onnx", see `proposers.proposer_named` for the default.
+    engine        what runs a single-stage detector: "torch" or "onnx", see `detectors.proposer_named` for the default.
 
     Raises ValueError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .devices import check_device
-from .drafts import draft_of
 from .errors import CheckpointError
-from .saved import read_saved
+from .files.atomic_write import draft_of
+from .files.torch_file import read_saved
 from .scoring import Scoring
 from .weights import SCALING, SIZES, Scaling, Weights
 
@@ -35,7 +35,7 @@ _EXPECTED = "expected a file written by `mtcnn train`"
 class Checkpoint:
     """What a weights file holds.
 
-    net      "pnet", "rnet", "onet", or a name of `proposers.PROPOSERS`.
+    net      "pnet", "rnet", "onet", or a name of `detectors.PROPOSERS`.
     state    parameter name -> tensor or NumPy array; `read` gives arrays.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
@@ -191,7 +191,7 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
         from .nets import module_of
 
         return _placed(module_of(load_weights(path, net)), device)
-    from .proposers import build_like  # which few need
+    from .detectors import build_like  # which few need
 
     found = _read_for(path, net)
     try:

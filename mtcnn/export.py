@@ -1,7 +1,7 @@
 """Nets as ONNX files that take images of any size, checked against torch before they are handed over.
 
 An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so that nobody
-can get it wrong. What comes out is a `types.NetOutput`, or a `proposers.blocks.ProposerOutput` with one logit an anchor
+can get it wrong. What comes out is a `types.NetOutput`, or a `detectors.blocks.ProposerOutput` with one logit an anchor
 instead of two. The anchors' strides and sizes, and the variances of the codes, are in the file's metadata.
 """
 
@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_net, packaged_weights, weights_path
-from .drafts import draft_of
+from .detectors import PROPOSERS
+from .detectors.anchors import VARIANCES
+from .detectors.blocks import ProposerOutput
 from .errors import MtcnnError
+from .files.atomic_write import draft_of
 from .nets import PooledPReLU
-from .proposers import PROPOSERS
-from .proposers.anchors import VARIANCES
-from .proposers.blocks import ProposerOutput
 from .scoring import scoring_of
 from .weights import SCALING, SIZES, Scaling
 
@@ -74,7 +74,7 @@ class _Whole(nn.Module):
 def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     """Write the net `name` with the weights in the folder `models` (None: those that ship with the project) to `path`.
 
-    name  "pnet", "rnet", "onet", or one of `proposers.PROPOSERS`. PNet and the detectors take images of any size, RNet
+    name  "pnet", "rnet", "onet", or one of `detectors.PROPOSERS`. PNet and the detectors take images of any size, RNet
           and ONet crops of theirs; all take any number at a time.
 
     Raises ValueError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a

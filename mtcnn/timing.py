@@ -27,7 +27,7 @@ from .images import read_image
 from .machine import describe, machine
 from .metrics.tables import markdown_table
 from .resample import resample
-from .sources import image_files
+from .stream.sources import image_files
 from .types import Faces, Refiner
 
 __all__ = ["FDDB_SIDE", "Benchmark", "Photos", "StageClock", "Timing", "benchmark", "clocked", "load_photos", "to_side"]

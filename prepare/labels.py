@@ -23,7 +23,7 @@ UNUSED = 255
 
 
 class Kind(IntEnum):
-    """Kinds of crops. Which losses each one feeds is one table, in stages/losses.py."""
+    """Kinds of crops. Which losses each one feeds is one table, in stages/crops/losses.py."""
 
     NEG = 0
     PART = 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.draw import save_image
+from mtcnn.pictures.draw import save_image
 
 from .labels import Kind
 from .records import CropBatch

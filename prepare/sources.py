@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtcnn.drafts import draft_of
 from mtcnn.errors import DataError
+from mtcnn.files.atomic_write import draft_of
 
 from .readers import read_source, split_source
 from .records import ImageRecord

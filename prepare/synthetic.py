@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import ios
-from mtcnn.draw import save_image
+from mtcnn.pictures.draw import save_image
 
 from .painting import Head, paint
 from .records import ImageRecord

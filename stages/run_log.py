@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtcnn.drafts import draft_of
+from mtcnn.files.atomic_write import draft_of
 
 __all__ = ["RunLog"]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.video import VideoFile
+from mtcnn.stream.video import VideoFile
 
 __all__ = ["SECOND", "face_clip", "number_of", "numbered", "write_clip"]
 

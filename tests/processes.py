@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from small import environment
+from factories import environment
 
 PATIENCE = 300.0  # seconds: what takes two on an idle machine may take a minute on a busy one, and a hang has to end
 

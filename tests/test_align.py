@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mtcnn.align import TEMPLATE, align, crop, similarity
 from mtcnn.errors import ImageError
+from mtcnn.pictures.align import TEMPLATE, align, crop, similarity
 from mtcnn.types import Faces
 
 Array = NDArray[Any]

@@ -10,15 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mtcnn.proposers.anchors import RETINAFACE, anchors, decode_box_codes, decode_landmark_codes
-from mtcnn.proposers.blocks import ProposerOutput
+from mtcnn.detectors.anchors import RETINAFACE, anchors, decode_box_codes, decode_landmark_codes
+from mtcnn.detectors.blocks import ProposerOutput
 from prepare.records import ImageRecord
-from stages.anchor_losses import detector_loss
-from stages.anchor_targets import FACE, NO_FACE, UNUSED, AnchorTargets, encode, stack
-from stages.assigners import MatchSettings
-from stages.detector_recipe import DetectorSettings
-from stages.samplers import SampleSettings
-from stages.square_crops import Scene, crop
+from stages.objectives.matching import MatchSettings
+from stages.objectives.multibox import detector_loss
+from stages.objectives.sampling import SampleSettings
+from stages.objectives.targets import FACE, NO_FACE, UNUSED, AnchorTargets, encode, stack
+from stages.photos.crops import Scene, crop
+from stages.photos.recipe import DetectorSettings
 
 SETTINGS, SAMPLING = DetectorSettings(), SampleSettings(negatives=1.0, least=1)
 

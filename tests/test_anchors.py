@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from mtcnn.proposers.anchors import (
+from mtcnn.detectors.anchors import (
     RETINAFACE,
     S3FD,
     SSH,

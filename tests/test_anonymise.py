@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtcnn.anonymise import CELLS, MARGIN, STYLES, Style, anonymise
 from mtcnn.errors import ImageError
+from mtcnn.pictures.anonymise import CELLS, MARGIN, STYLES, Style, anonymise
 
 RGB = NDArray[np.uint8]
 BOX = np.array([[60.0, 50.0, 120.0, 140.0]])  # 60 x 90 pixels: cells of 22.5

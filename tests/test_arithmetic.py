@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import foreign
 import numpy as np
+import published_weights as peers
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights
 from mtcnn.importers.arithmetic import ARITHMETICS, adopt_arithmetic
-from mtcnn.importers.sampled import SampledProposer, SampledRefiner
-from mtcnn.importers.whole_pixels import FACENET_PYTORCH, WholePixelProposer, WholePixelRefiner
+from mtcnn.importers.ipazc_arithmetic import SampledProposer, SampledRefiner
+from mtcnn.importers.matlab_arithmetic import FACENET_PYTORCH, WholePixelProposer, WholePixelRefiner
 from mtcnn.nets import NETS, to_input
 
 Array = NDArray[Any]
@@ -225,7 +225,7 @@ def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path)
     assert type(detector.proposer) is PNetProposer
     assert [type(stage) for stage in detector.refiners] == [NetRefiner, NetRefiner]
 
-    import_weights([foreign.write(tmp_path / net, foreign.facenet(net)) for net in NETS], tmp_path)
+    import_weights([peers.write(tmp_path / net, peers.facenet(net)) for net in NETS], tmp_path)
     detector = Detector(tmp_path, 30, 0.6, (0.1, 0.2, 0.3))
     assert adopt_arithmetic(detector, tmp_path) == "facenet-pytorch"
     proposer, (rnet, onet) = detector.proposer, detector.refiners
@@ -235,7 +235,7 @@ def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path)
     assert (rnet.name, rnet.threshold, onet.name, onet.threshold) == ("rnet", 0.2, "onet", 0.3)
     assert proposer.rule is rnet.rule is onet.rule is FACENET_PYTORCH
 
-    import_weights([foreign.write(tmp_path / net, foreign.ipazc(net)) for net in NETS], tmp_path)
+    import_weights([peers.write(tmp_path / net, peers.ipazc(net)) for net in NETS], tmp_path)
     detector = Detector(tmp_path)
     assert adopt_arithmetic(detector, tmp_path) == "ipazc-1"
     assert type(detector.proposer) is SampledProposer

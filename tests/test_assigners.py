@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mtcnn.boxes import iou
-from mtcnn.proposers.anchors import RETINAFACE, S3FD, anchors
-from stages.assigners import BACKGROUND, UNUSED, MatchSettings, compensate, counts, match, match_by_iou
+from mtcnn.detectors.anchors import RETINAFACE, S3FD, anchors
+from stages.objectives.matching import BACKGROUND, UNUSED, MatchSettings, compensate, counts, match, match_by_iou
 
 Array = NDArray[Any]
 

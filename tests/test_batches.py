@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from factories import random_crops, write_crops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small import random_crops, write_crops
 
 from mtcnn.errors import DataError
 from mtcnn.nets import to_input
@@ -20,8 +20,8 @@ from prepare.labels import Kind
 from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
-from stages.batches import CropPool, augment, flip, tensors, training_batches
-from stages.recipe import Mix, TrainSettings
+from stages.crops.batches import CropPool, augment, flip, tensors, training_batches
+from stages.recipes import Mix, TrainSettings
 
 ONE_EACH = [Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
 PLAIN = TrainSettings(colour=0.0, blur=0.0)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import environment, mtcnn, write_recipes
 from processes import MTCNN, descendants, is_alive, signalled, wait_until
-from small import environment, mtcnn, write_recipes
 
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.nets import NETS

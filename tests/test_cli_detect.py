@@ -19,9 +19,9 @@ from PIL import Image
 import cli
 import mtcnn
 from mtcnn.cascade import Detector
-from mtcnn.draw import save_image
 from mtcnn.engine.notice import LINE
 from mtcnn.images import read_image
+from mtcnn.pictures.draw import save_image
 
 ROOT = Path(__file__).resolve().parent.parent
 # Random nets, and a threshold that lets everything pass: a dozen faces an image.

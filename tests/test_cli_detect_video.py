@@ -15,9 +15,9 @@ from clips import SECOND, face_clip, number_of, numbered, write_clip
 from commands import run
 from processes import MTCNN, signalled
 
-from mtcnn.draw import save_image
 from mtcnn.engine.notice import LINE
-from mtcnn.video import Video
+from mtcnn.pictures.draw import save_image
+from mtcnn.stream.video import Video
 
 OPTIONS = ("--min-face", 40, "--scale-factor", 0.5)
 
@@ -154,7 +154,7 @@ def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("mtcnn.video:VideoFile.write", signal.SIGINT), ("mtcnn.cascade:Detector.detect", signal.SIGTERM)],
+    [("mtcnn.stream.video:VideoFile.write", signal.SIGINT), ("mtcnn.cascade:Detector.detect", signal.SIGTERM)],
 )
 def test_an_interruption_leaves_whole_files(
     random_models: Path, tmp_path: Path, place: str, number: signal.Signals

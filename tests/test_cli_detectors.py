@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run
+from factories import environment
 from PIL import Image
-from small import environment
 
 from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, load_net, read, write
-from mtcnn.proposers.anchors import S3FD
+from mtcnn.detectors.anchors import S3FD
 from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
-from stages.assigners import MatchSettings
-from stages.dag import Dag
-from stages.detector_recipe import DetectorRecipe
-from stages.match_report import matched
-from stages.recipe import Recipe, load_recipe
-from stages.single_stage import new_net
+from stages.graph.dag import Dag
+from stages.objectives.match_report import matched
+from stages.objectives.matching import MatchSettings
+from stages.photos.loop import new_net
+from stages.photos.recipe import DetectorRecipe
+from stages.recipes import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run
-from layouts import write_detections, write_mats, write_text
 from PIL import Image
+from sample_data import write_detections, write_mats, write_text
 
 # The case that test_wider.py works out: AP 1/2 where face B does not count, 5/9 where it does; medium is as hard here.
 _BOXES = {"e/a": [[0, 0, 8, 8], [100, 0, 8, 8]], "e/b": [[0, 0, 8, 8]]}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
-from layouts import write_text
+from sample_data import write_text
 
 # The case that test_fddb.py works out: discrete 1/2, continuous 0.26 from no false positive on.
 _FOLD = "d/p\n1\n2.0 2.0 0.0 5.0 5.0  1\nd/q\n1\n2.0 2.0 0.0 5.0 5.0  1\n"

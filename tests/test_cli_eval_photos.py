@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from commands import run
-from layouts import EVENT, lay_out, write_text
+from sample_data import EVENT, lay_out, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = ("--thresholds", "0.6", "0.5", "0.3")  # at which nets of random weights let something through

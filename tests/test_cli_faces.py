@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 from clips import face_clip
 from commands import run
-from layouts import block, write_text
 from numpy.typing import NDArray
 from PIL import Image
+from sample_data import block, write_text
 
-from mtcnn.align import align, crop
-from mtcnn.anonymise import AnonymousCopies, anonymise
 from mtcnn.cascade import Detector
-from mtcnn.draw import save_image
 from mtcnn.errors import MtcnnError
-from mtcnn.face_files import FaceFiles
 from mtcnn.images import read_image
-from mtcnn.outputs import Item
+from mtcnn.pictures.align import align, crop
+from mtcnn.pictures.anonymise import AnonymousCopies, anonymise
+from mtcnn.pictures.draw import save_image
+from mtcnn.stream.items import Item
+from mtcnn.stream.sinks.face_files import FaceFiles
+from mtcnn.stream.video import Video
 from mtcnn.types import Faces
-from mtcnn.video import Video
 from prepare.synthetic import draw_scene
 
 RGB = NDArray[np.uint8]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from small import mtcnn, write_recipes
+from factories import mtcnn, write_recipes
 
 import cli
 from mtcnn.images import read_image

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import foreign
 import numpy as np
+import published_weights as peers
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from mtcnn import MTCNN, Detector
 from mtcnn.compat import extract_face
 from mtcnn.compat.selection import METHODS, best_face
 from mtcnn.errors import CheckpointError, ImageError
-from mtcnn.importers.whole_pixels import WholePixelProposer, WholePixelRefiner
+from mtcnn.importers.matlab_arithmetic import WholePixelProposer, WholePixelRefiner
 from mtcnn.nets import NETS
 from mtcnn.types import Faces, ImageSize
 
@@ -420,12 +420,12 @@ def test_unknown_keywords_are_named(models: Path, mtcnn: MTCNN) -> None:
 
 
 def test_weights(tmp_path: Path) -> None:
-    files = [foreign.write(tmp_path / f"{net}.pt", foreign.facenet(net)) for net in NETS]
+    files = [peers.write(tmp_path / f"{net}.pt", peers.facenet(net)) for net in NETS]
     imported = MTCNN(weights=files, **ALL)
     assert isinstance(imported._detector.proposer, WholePixelProposer)
     assert all(isinstance(stage, WholePixelRefiner) for stage in imported._detector.refiners)
     imported.detect(image())
-    assert isinstance(MTCNN(weights=str(foreign.write(tmp_path / "w.npy", foreign.npy()))), MTCNN)
+    assert isinstance(MTCNN(weights=str(peers.write(tmp_path / "w.npy", peers.npy()))), MTCNN)
     with pytest.raises(CheckpointError, match="without rnet, onet"):
         MTCNN(weights=files[0])
     with pytest.raises(CheckpointError, match="without pnet, rnet, onet"):

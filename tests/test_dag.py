@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import random_crops, write_crops
+from factories import random_crops, write_crops
 
 from mtcnn.checkpoint import Checkpoint, write
 from mtcnn.errors import MtcnnError, RecipeError
@@ -18,9 +18,9 @@ from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
-from stages.cascade_nodes import cascade_nodes
-from stages.dag import Dag, Node, Options, data_key
-from stages.recipe import Mix, Recipe, TrainSettings
+from stages.crops.nodes import cascade_nodes
+from stages.graph.dag import Dag, Node, Options, data_key
+from stages.recipes import Mix, Recipe, TrainSettings
 
 CHAIN = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
 RECORDS = [ImageRecord(Path("a.jpg"), np.array([[1, 2, 30, 40]])), ImageRecord(Path("b.jpg"))]

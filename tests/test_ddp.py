@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from factories import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
 from processes import is_alive, wait_until
-from small import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
 from torch.multiprocessing.spawn import spawn
 
 from mtcnn.checkpoint import read
@@ -25,11 +25,11 @@ from mtcnn.nets import NETS
 from prepare.labels import Kind
 from prepare.records import CropBatch
 from prepare.store import CropStore
-from stages import loop
-from stages.batches import CropPool
-from stages.cascade_nodes import train_on_stores
-from stages.launch import launch
-from stages.recipe import TrainSettings
+from stages.crops import loop
+from stages.crops.batches import CropPool
+from stages.crops.nodes import train_on_stores
+from stages.graph.launch import launch
+from stages.recipes import TrainSettings
 
 # Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
 # each do the arithmetic of one with the whole, in another order.
@@ -138,7 +138,7 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Also when SIGINT, by which torch tells them, is ignored, as by all that a shell script runs in the background."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from functools import partial; from stages.launch import launch; from test_ddp import train_for_ever\n"
+        "from functools import partial; from stages.graph.launch import launch; from test_ddp import train_for_ever\n"
         f"if __name__ == '__main__': launch(partial(train_for_ever, {str(tmp_path)!r}), 2)"
     )
     (tmp_path / "program.py").write_text(program)

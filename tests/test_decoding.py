@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from clips import number_of, numbered, write_clip
 
-from mtcnn import decoding
-from mtcnn.decoding import Decoder, batches
 from mtcnn.errors import ImageError
-from mtcnn.outputs import Item
+from mtcnn.stream import decoding
+from mtcnn.stream.decoding import Decoder, batches
+from mtcnn.stream.items import Item
 from mtcnn.types import Faces
 
 SOURCES = [Path(f"{number}.png") for number in range(30)]

@@ -22,13 +22,13 @@ import click
 import pytest
 import torch
 from commands import run
-from foreign import facenet
-from foreign_detectors import retinaface_state, saved
-from layouts import lay_out
+from published_detectors import retinaface_state, saved
+from published_weights import facenet
+from sample_data import lay_out
 
 from cli import main
 from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.proposers import PROPOSERS
+from mtcnn.detectors import PROPOSERS
 from prepare.sources import remember_sources
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.drafts import ABANDONED, draft_of
+from mtcnn.files.atomic_write import ABANDONED, draft_of
 
 
 def test_a_file_appears_at_the_end(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mtcnn.draw import BOX, DOT, SAVE_SUFFIXES, draw_faces, save_image
 from mtcnn.errors import ImageError
 from mtcnn.images import read_image
+from mtcnn.pictures.draw import BOX, DOT, SAVE_SUFFIXES, draw_faces, save_image
 from mtcnn.types import Faces
 
 GRAY = np.full((300, 400, 3), 128, np.uint8)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories import mtcnn
 from reference import plain_iou
-from small import mtcnn
 
 from mtcnn.cascade import Detector
 from mtcnn.types import Faces

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from mtcnn import export
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.detectors import PROPOSERS
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, to_input
-from mtcnn.proposers import PROPOSERS
 from mtcnn.weights import MEAN_COLOUR, SIZES
 
 pytest.importorskip("onnx")

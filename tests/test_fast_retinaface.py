@@ -16,13 +16,13 @@ from torch import nn
 
 from mtcnn import Detector
 from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.detectors import PROPOSERS, proposer_named
+from mtcnn.detectors.retinaface import RetinaFace
 from mtcnn.engine import mobilenet
 from mtcnn.engine import retinaface as engine
 from mtcnn.engine.planes import Plane, floats_of, plane
-from mtcnn.proposers import PROPOSERS, proposer_named
-from mtcnn.proposers.in_torch import TorchRuntime
-from mtcnn.proposers.retinaface import RetinaFace
-from mtcnn.proposers.runtimes import AnchorValues, CompiledRuntime
+from mtcnn.runtimes import AnchorValues, CompiledRuntime
+from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.weights import MEAN_COLOUR
 from prepare.synthetic import draw_scene
 
@@ -173,7 +173,7 @@ PROGRAM = """
 import sys
 import numpy as np, torch
 from mtcnn.engine.registers import LANES
-from mtcnn.proposers import proposer_named
+from mtcnn.detectors import proposer_named
 image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
 fast, slow = (proposer_named("retinaface", engine=name).runtime(image) for name in (None, "torch"))
 assert all(np.abs(a - b).max() < 1e-4 * max(np.abs(b).max(), 1) for a, b in zip(fast, slow))

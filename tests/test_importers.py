@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import foreign
 import numpy as np
+import published_weights as peers
 import pytest
 import torch
 from click.testing import CliRunner
@@ -27,11 +27,11 @@ from mtcnn.nets import NETS
 from mtcnn.weights import SIZES
 
 ONE_NET: dict[str, Callable[[str], bytes]] = {
-    "facenet": foreign.facenet,
-    "facenet-zip": lambda net: foreign.facenet(net, zipped=True),
-    "ipazc": foreign.ipazc,
-    "joblib": lambda net: foreign.joblib(foreign.keras_weights(net, swapped=False)),
-    "caffe": foreign.caffe,
+    "facenet": peers.facenet,
+    "facenet-zip": lambda net: peers.facenet(net, zipped=True),
+    "ipazc": peers.ipazc,
+    "joblib": lambda net: peers.joblib(peers.keras_weights(net, swapped=False)),
+    "caffe": peers.caffe,
 }
 ARITHMETIC = {
     "facenet": "facenet-pytorch",
@@ -43,7 +43,7 @@ ARITHMETIC = {
 
 
 def same(found: Mapping[str, Any], net: str) -> bool:
-    wanted = foreign.random_state(net)
+    wanted = peers.random_state(net)
     return found.keys() == wanted.keys() and all(
         torch.equal(torch.as_tensor(found[name]), wanted[name]) for name in wanted
     )
@@ -53,7 +53,7 @@ def same(found: Mapping[str, Any], net: str) -> bool:
 @pytest.mark.parametrize("form", list(ONE_NET))
 def test_every_form_gives_the_net_back(tmp_path: Path, form: str, net: str) -> None:
     """To the last bit. The name of the file says nothing."""
-    file = foreign.write(tmp_path / "weights.bin", ONE_NET[form](net))
+    file = peers.write(tmp_path / "weights.bin", ONE_NET[form](net))
     (found,) = read_weights(file)
     assert (found.net, found.colour) == (net, "rgb")
     assert same(found.state, net)
@@ -63,7 +63,7 @@ def test_every_form_gives_the_net_back(tmp_path: Path, form: str, net: str) -> N
 
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_npy_holds_three_nets(tmp_path: Path, protocol: int) -> None:
-    found = read_weights(foreign.write(tmp_path / "w", foreign.npy(protocol)))
+    found = read_weights(peers.write(tmp_path / "w", peers.npy(protocol)))
     assert [part.net for part in found] == list(NETS)
     assert all(same(part.state, part.net) for part in found)
 
@@ -72,19 +72,19 @@ def test_npy_holds_three_nets(tmp_path: Path, protocol: int) -> None:
 @pytest.mark.parametrize("raw", [False, True])
 def test_onnx(tmp_path: Path, net: str, raw: bool) -> None:
     pytest.importorskip("onnx")
-    (found,) = read_weights(foreign.write(tmp_path / "w", foreign.onnx(net, raw)))
+    (found,) = read_weights(peers.write(tmp_path / "w", peers.onnx(net, raw)))
     assert found.net == net and same(found.state, net)
 
 
 def test_onnx_of_another_converter(tmp_path: Path) -> None:
     """It may be meant for upright images, such as this project's own."""
     pytest.importorskip("onnx")
-    data = foreign.onnx("pnet", raw=True).replace(b"keras2onnx", b"pytorch123")
-    assert "written by pytorch123; expected keras2onnx" in refused(foreign.write(tmp_path / "w", data))
+    data = peers.onnx("pnet", raw=True).replace(b"keras2onnx", b"pytorch123")
+    assert "written by pytorch123; expected keras2onnx" in refused(peers.write(tmp_path / "w", data))
 
 
 def test_state_dict_of_a_whole_mtcnn(tmp_path: Path) -> None:
-    state = {f"{net}.{name}": value for net in NETS for name, value in foreign.facenet_state(net).items()}
+    state = {f"{net}.{name}": value for net in NETS for name, value in peers.facenet_state(net).items()}
     torch.save(state, tmp_path / "mtcnn.pt")
     found = read_weights(tmp_path / "mtcnn.pt")
     assert [part.net for part in found] == list(NETS)
@@ -131,7 +131,7 @@ def assert_computes_as_caffe(net: str, file: Path, folder: Path, rtol: float = 0
 @pytest.mark.parametrize("net", list(NETS))
 def test_outputs_are_those_of_caffe(tmp_path: Path, net: str) -> None:
     # Random weights give outputs of some hundreds, which float32 holds to five digits.
-    assert_computes_as_caffe(net, foreign.write(tmp_path / "w", foreign.caffe(net)), tmp_path / "models", rtol=1e-4)
+    assert_computes_as_caffe(net, peers.write(tmp_path / "w", peers.caffe(net)), tmp_path / "models", rtol=1e-4)
 
 
 @pytest.mark.data
@@ -147,7 +147,7 @@ def test_outputs_of_the_published_weights(tmp_path: Path, data_folder: Path, net
 
 
 def test_import_writes_checkpoints(tmp_path: Path) -> None:
-    files = [foreign.write(tmp_path / f"{net}.x", foreign.caffe(net)) for net in NETS]
+    files = [peers.write(tmp_path / f"{net}.x", peers.caffe(net)) for net in NETS]
     found = import_weights(files, tmp_path / "models")
     assert [(part.net, part.source, part.path) for part in found] == [
         (net, file, tmp_path / "models" / f"models-{SIZES[net]}" / f"weights-{net}.pt")
@@ -159,8 +159,8 @@ def test_import_writes_checkpoints(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_unless_all_can_be_read(tmp_path: Path) -> None:
-    good = foreign.write(tmp_path / "good", foreign.caffe("pnet"))
-    bad = foreign.write(tmp_path / "bad", foreign.caffe("rnet")[:-1])
+    good = peers.write(tmp_path / "good", peers.caffe("pnet"))
+    bad = peers.write(tmp_path / "bad", peers.caffe("rnet")[:-1])
     with pytest.raises(CheckpointError, match="bad"):
         import_weights([good, bad], tmp_path / "models")
     with pytest.raises(CheckpointError, match="pnet, and so does"):
@@ -169,13 +169,13 @@ def test_nothing_is_written_unless_all_can_be_read(tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    good = foreign.write(tmp_path / "good", foreign.caffe("pnet"))
+    good = peers.write(tmp_path / "good", peers.caffe("pnet"))
     with pytest.raises(CheckpointError, match="cannot be written"):
         import_weights([good], good)
 
 
 def test_colour_is_converted_on_loading(tmp_path: Path) -> None:
-    file = foreign.write(tmp_path / "w", foreign.caffe("pnet"))
+    file = peers.write(tmp_path / "w", peers.caffe("pnet"))
     import_weights([file], tmp_path / "rgb")
     import_weights([file], tmp_path / "bgr", colour="bgr")
     images = torch.rand(1, 3, 20, 20)
@@ -186,7 +186,7 @@ def test_colour_is_converted_on_loading(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path) -> None:
-    files = [str(foreign.write(tmp_path / f"{net}.lz4", foreign.ipazc(net))) for net in NETS]
+    files = [str(peers.write(tmp_path / f"{net}.lz4", peers.ipazc(net))) for net in NETS]
     done = CliRunner().invoke(main, ["weights", "import", *files, "--to", str(tmp_path / "models")])
     assert done.exit_code == 0, done.output
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
@@ -212,47 +212,47 @@ def refused(path: Path) -> str:
 @pytest.mark.parametrize("form", [*ONE_NET, "npy"])
 @pytest.mark.parametrize("part", [0.001, 0.02, 0.3, 0.7, 0.999])
 def test_truncated(tmp_path: Path, form: str, part: float) -> None:
-    whole = foreign.npy() if form == "npy" else ONE_NET[form]("rnet")
-    refused(foreign.write(tmp_path / "w", whole[: max(int(len(whole) * part), 1)]))
+    whole = peers.npy() if form == "npy" else ONE_NET[form]("rnet")
+    refused(peers.write(tmp_path / "w", whole[: max(int(len(whole) * part), 1)]))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch on the version of a pickle
 @pytest.mark.parametrize("form", [*ONE_NET, "npy"])
 def test_damaged(tmp_path: Path, form: str) -> None:
     """A changed byte gives another weight, or one line of explanation: never another exception."""
-    whole = foreign.npy() if form == "npy" else ONE_NET[form]("pnet")
+    whole = peers.npy() if form == "npy" else ONE_NET[form]("pnet")
     rng, told = np.random.default_rng(0), []
     for place in [*range(60), *rng.integers(0, len(whole), 60)]:
         data = bytearray(whole)
         data[place] ^= 1 << int(rng.integers(8))
         try:
-            read_weights(foreign.write(tmp_path / "w", bytes(data)))
+            read_weights(peers.write(tmp_path / "w", bytes(data)))
         except CheckpointError as error:
             told.append(str(error))
     assert told and not any("\n" in text for text in told)
 
 
 def test_other_files(tmp_path: Path) -> None:
-    assert "empty" in refused(foreign.write(tmp_path / "empty", b""))
+    assert "empty" in refused(peers.write(tmp_path / "empty", b""))
     assert "No such file" in refused(tmp_path / "missing")
     assert "cannot be read" in refused(tmp_path)
-    assert "expected a .pt or .pth of torch" in refused(foreign.write(tmp_path / "text", b"hello\n"))
+    assert "expected a .pt or .pth of torch" in refused(peers.write(tmp_path / "text", b"hello\n"))
     stream = io.BytesIO()
     np.save(stream, np.zeros(3))
-    assert "expected objects" in refused(foreign.write(tmp_path / "floats.npy", stream.getvalue()))
+    assert "expected objects" in refused(peers.write(tmp_path / "floats.npy", stream.getvalue()))
     with (tmp_path / "large").open("wb") as file:
         file.truncate(2**30 + 1)
     assert "at most" in refused(tmp_path / "large")
 
 
 def test_checkpoint_of_this_project(tmp_path: Path) -> None:
-    (made,) = import_weights([foreign.write(tmp_path / "w", foreign.caffe("pnet"))], tmp_path)
+    (made,) = import_weights([peers.write(tmp_path / "w", peers.caffe("pnet"))], tmp_path)
     assert "--models" in refused(made.path)
 
 
 def test_wrong_net(tmp_path: Path) -> None:
     """Told by its layers, with what was expected."""
-    state = foreign.facenet_state("onet")
+    state = peers.facenet_state("onet")
     del state["conv4.weight"], state["conv4.bias"], state["prelu4.weight"]
     torch.save(state, tmp_path / "short.pt")
     text = refused(tmp_path / "short.pt")
@@ -261,16 +261,16 @@ def test_wrong_net(tmp_path: Path) -> None:
     assert "conv1.weight and prelu1.weight" in refused(tmp_path / "other.pt")
     torch.save([1, 2], tmp_path / "list.pt")
     assert "no state_dict" in refused(tmp_path / "list.pt")
-    no_heads = b"".join(foreign.caffe_layer(b"", p.weight, p.bias) + foreign.caffe_layer(b"", p.slope)
-                        for p in foreign.parts("rnet", True, "cxy") if p.slope is not None)  # fmt: skip
-    assert "expected face (2), offsets (4)" in refused(foreign.write(tmp_path / "no heads", no_heads))
-    twice = foreign.caffe("pnet") + foreign.caffe_layer(b"", np.zeros((2, 32, 1, 1)), np.zeros(2))
-    assert "head 2x32x1x1" in refused(foreign.write(tmp_path / "twice", twice))
+    no_heads = b"".join(peers.caffe_layer(b"", p.weight, p.bias) + peers.caffe_layer(b"", p.slope)
+                        for p in peers.parts("rnet", True, "cxy") if p.slope is not None)  # fmt: skip
+    assert "expected face (2), offsets (4)" in refused(peers.write(tmp_path / "no heads", no_heads))
+    twice = peers.caffe("pnet") + peers.caffe_layer(b"", np.zeros((2, 32, 1, 1)), np.zeros(2))
+    assert "head 2x32x1x1" in refused(peers.write(tmp_path / "twice", twice))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers(tmp_path: Path, value: float) -> None:
-    state = foreign.facenet_state("pnet")
+    state = peers.facenet_state("pnet")
     state["conv2.bias"][3] = value
     torch.save(state, tmp_path / "w.pt")
     assert "NaN" in refused(tmp_path / "w.pt")
@@ -307,13 +307,13 @@ def torch_of(value: object) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("write", [pickle.dumps, npy_of, torch_of, lambda value: foreign.lz4(pickle.dumps([value]))])
+@pytest.mark.parametrize("write", [pickle.dumps, npy_of, torch_of, lambda value: peers.lz4(pickle.dumps([value]))])
 def test_code_in_a_file_is_not_run(tmp_path: Path, write: Callable[[object], bytes]) -> None:
     marker = tmp_path / "marker"
     data = write(Evil(marker))
     pickle.loads(pickle.dumps(Evil(marker)))  # it does work
     marker.rmdir()
-    refused(foreign.write(tmp_path / "w", data))
+    refused(peers.write(tmp_path / "w", data))
     assert not marker.exists()
 
 
@@ -321,5 +321,5 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, write: Callable[[object], byt
     "named", [b"os\nsystem\n", b"builtins\neval\n", b"numpy\nload\n", b"joblib.numpy_pickle\nNDArrayWrapper\n"]
 )
 def test_names_in_a_pickle(tmp_path: Path, named: bytes) -> None:
-    text = refused(foreign.write(tmp_path / "w", foreign.joblib([np.zeros((2, 2))], named)))
+    text = refused(peers.write(tmp_path / "w", peers.joblib([np.zeros((2, 2))], named)))
     assert named.decode().strip().replace("\n", ".") in text and "do not trust it" in text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtcnn import boxes
-from mtcnn.engine import kept
+from mtcnn.engine import kernel_cache as kept
 from mtcnn.engine.packing import buffer
 from mtcnn.nms import nms
 from mtcnn.resample import resample

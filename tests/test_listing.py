@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mtcnn.errors import MtcnnError
-from mtcnn.listing import COLUMNS, Listing, WiderFiles, columns, open_listing
 from mtcnn.metrics.wider_detections import load_detections
-from mtcnn.outputs import Item
+from mtcnn.stream.items import Item
+from mtcnn.stream.sinks.listing import COLUMNS, Listing, WiderFiles, columns, open_listing
 from mtcnn.types import Faces
 
 POINTS: list[list[float]] = [[11, 12], [13, 14], [15, 16], [17, 18], [19, 20.5]]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from factories import make_crops, random_crops, write_crops
 from processes import signalled
-from small import make_crops, random_crops, write_crops
 
 from mtcnn.checkpoint import load_net, read
 from mtcnn.errors import DataError, TrainingError
@@ -25,9 +25,9 @@ from mtcnn.scoring import Scoring
 from prepare.labels import Kind
 from prepare.store import CropStore
 from stages import training
-from stages.cascade_nodes import train_on_stores
-from stages.launch import launch
-from stages.recipe import Mix, TrainSettings
+from stages.crops.nodes import train_on_stores
+from stages.graph.launch import launch
+from stages.recipes import Mix, TrainSettings
 from stages.training import learning_rate
 
 PNET = TrainSettings(epochs=4, steps=40, batch=96, rate=4e-3, warmup=20, ema=0.98, recall=0.9)
@@ -135,7 +135,7 @@ def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -
 PROGRAM = """
 import pickle, sys
 from stages import training
-from stages.launch import launch
+from stages.graph.launch import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
-from stages.losses import FEEDS, Targets, multitask_loss
-from stages.recipe import TrainSettings
+from stages.crops.losses import FEEDS, Targets, multitask_loss
+from stages.recipes import TrainSettings
 
 # docs/conventions.md: what a crop teaches.
 TEACHES = {

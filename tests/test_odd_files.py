@@ -10,8 +10,8 @@ import pytest
 from commands import run
 from odd_files import BAD, GOOD, make_odd_files
 
-from mtcnn.draw import save_image
 from mtcnn.metrics.wider_detections import load_detections
+from mtcnn.pictures.draw import save_image
 from prepare.synthetic import draw_scene
 
 PHOTOS = [f"photo-{number:02}.jpg" for number in range(40)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.outputs import Names
+from mtcnn.stream.items import Names
 
 
 def names(folder: Path, *sources: str, suffix: str | None = None) -> list[str]:

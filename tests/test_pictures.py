@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mtcnn.images import read_image
-from mtcnn.outputs import Item
-from mtcnn.pictures import Pictures
+from mtcnn.stream.items import Item
+from mtcnn.stream.sinks.pictures import Pictures
 from mtcnn.types import Faces
 
 

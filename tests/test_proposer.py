@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from mtcnn.boxes import iou
 from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
+from mtcnn.detectors import PROPOSERS, proposer_named
+from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
+from mtcnn.detectors.blocks import ProposerOutput
+from mtcnn.detectors.single_stage import AnchorProposer, select
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
 from mtcnn.nets import to_input
-from mtcnn.proposers import PROPOSERS, proposer_named
-from mtcnn.proposers.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
-from mtcnn.proposers.blocks import ProposerOutput
-from mtcnn.proposers.in_torch import TorchRuntime, fold_norms
-from mtcnn.proposers.proposer import AnchorProposer, select
-from mtcnn.proposers.runtimes import AnchorValues, OnnxRuntime
+from mtcnn.runtimes import AnchorValues, OnnxRuntime
+from mtcnn.runtimes.torch import TorchRuntime, fold_norms
 from mtcnn.types import Faces
 from mtcnn.weights import MEAN_COLOUR, SCALING
 

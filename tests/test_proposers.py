@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtcnn.detectors import PROPOSERS, build_like
+from mtcnn.detectors.anchors import RETINAFACE, anchor_count, anchors
+from mtcnn.detectors.blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput, flatten
+from mtcnn.detectors.s3fd import L2Norm, max_out
+from mtcnn.detectors.ssh import enlarge
+from mtcnn.detectors.trunks import TRUNKS
+from mtcnn.flops import cost
 from mtcnn.nets import parameter_count
-from mtcnn.proposers import PROPOSERS, build_like
-from mtcnn.proposers.anchors import RETINAFACE, anchor_count, anchors
-from mtcnn.proposers.blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput, flatten
-from mtcnn.proposers.cost import cost
-from mtcnn.proposers.s3fd import L2Norm, max_out
-from mtcnn.proposers.ssh import enlarge
-from mtcnn.proposers.trunks import TRUNKS
 
 # (inputs, outputs, kernel, stride of its output map) of all convolutions, from the authors' prototxt files.
 VGG = [

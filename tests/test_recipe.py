@@ -6,15 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from factories import ROOT, write_recipes
 from hypothesis import given
 from hypothesis import strategies as st
-from small import ROOT, write_recipes
 
 from mtcnn.errors import RecipeError
 from mtcnn.scoring import Scoring
 from mtcnn.weights import SIZES
 from prepare.labels import Kind
-from stages.recipe import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
+from stages.recipes import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
 
 
 @pytest.mark.parametrize("net", SIZES)

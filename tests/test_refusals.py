@@ -11,12 +11,12 @@ import lmdb
 import pytest
 import torch
 from commands import run
-from small import write_recipes
+from factories import write_recipes
 
 from mtcnn.checkpoint import save_whole
 from mtcnn.devices import check_device, devices
-from mtcnn.draw import check_target
 from mtcnn.errors import CheckpointError, DataError, ImageError, MtcnnError
+from mtcnn.pictures.draw import check_target
 from mtcnn.progress import progress
 from prepare.records import CropBatch
 from prepare.sources import remembered_sources

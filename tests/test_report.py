@@ -18,17 +18,17 @@ import pytest
 from clips import numbered, write_clip
 from numba import njit
 
-from mtcnn import report
-from mtcnn.draw import draw_faces, save_image
 from mtcnn.engine import notice
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
-from mtcnn.interrupts import Interrupted
-from mtcnn.outputs import Item
-from mtcnn.report import Run
+from mtcnn.pictures.draw import draw_faces, save_image
+from mtcnn.stream import run as report
+from mtcnn.stream.interrupts import Interrupted
+from mtcnn.stream.items import Item
+from mtcnn.stream.run import Run
+from mtcnn.stream.video import Video
 from mtcnn.types import Faces
-from mtcnn.video import Video
 
 WIDTHS = {"none.png": 30, "one.png": 31, "two.png": 32}  # of the pictures, by which the detector below knows them
 
@@ -153,7 +153,7 @@ def test_batches_change_nothing(tmp_path: Path, out: Path, batch: int) -> None:
 
 def test_large_images_make_small_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that memory does not grow with what a user happens to have."""
-    monkeypatch.setattr("mtcnn.decoding.PIXELS", 40 * 31)
+    monkeypatch.setattr("mtcnn.stream.decoding.PIXELS", 40 * 31)
     Run([folder])()
     assert KnownFaces.batches == [2, 1]  # the first two have 40 x 61 pixels together
 
@@ -343,7 +343,7 @@ def _camera(monkeypatch: pytest.MonkeyPatch) -> None:
     files = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda source: Camera() if source == 3 else files(source))
     # The module's own, for other threads ask the time as well.
-    monkeypatch.setattr("mtcnn.video.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("mtcnn.stream.video.time", SimpleNamespace(monotonic=lambda: next(clock)))
 
 
 @pytest.mark.usefixtures("_camera")

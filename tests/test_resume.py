@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mtcnn.errors import DataError
-from mtcnn.listing import Listing, Style, WiderFiles, columns
-from mtcnn.outputs import Item
-from mtcnn.resume import read_listing, read_wider
+from mtcnn.stream.items import Item
+from mtcnn.stream.resume import read_listing, read_wider
+from mtcnn.stream.sinks.listing import Listing, Style, WiderFiles, columns
 from mtcnn.types import Faces
 
 STYLES: tuple[Style, ...] = ("json", "csv", "text")

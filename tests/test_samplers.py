@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from stages.anchor_targets import FACE, NO_FACE, UNUSED
-from stages.samplers import SampleSettings, hard_negatives, sample, two_sided
+from stages.objectives.sampling import SampleSettings, hard_negatives, sample, two_sided
+from stages.objectives.targets import FACE, NO_FACE, UNUSED
 
 
 def slow_hardest(losses: list[float], labels: list[int], kind: int, wanted: int) -> set[int]:

@@ -16,8 +16,8 @@ from torch import nn
 
 from mtcnn.checkpoint import packaged_weights
 from mtcnn.errors import CheckpointError
+from mtcnn.files.torch_file import read_saved
 from mtcnn.nets import NETS, module_of, weights_of
-from mtcnn.saved import read_saved
 from mtcnn.weights import LAYERS, Weights, shapes
 
 TYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import plain_vote
 
-from mtcnn.draw import save_image
 from mtcnn.errors import DataError
 from mtcnn.metrics.detections import Cascade, detect_all, event_photos
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import Pass, ScaledDetector, check_scale, mirror, passes, stretch
 from mtcnn.metrics.voting import vote
+from mtcnn.pictures.draw import save_image
 from mtcnn.types import Faces, ImageSize
 
 # Whole numbers on a small canvas: boxes repeat, have no size, and meet the threshold exactly (10 x 10 and 10 x 3: 0.3).

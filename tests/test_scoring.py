@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.detectors import PROPOSERS
 from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
 from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, module_of
-from mtcnn.proposers import PROPOSERS
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid
 from mtcnn.types import Faces, NetOutput
 

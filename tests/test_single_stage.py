@@ -16,20 +16,20 @@ import torch
 from processes import signalled
 
 from mtcnn.checkpoint import Checkpoint, load_net, read, write
+from mtcnn.detectors.trunks.mobilenet import MobileNet
 from mtcnn.errors import CheckpointError, DataError, TrainingError
-from mtcnn.proposers.mobilenet import MobileNet
 from prepare import synthetic
 from prepare.records import ImageRecord
-from stages.assigners import MatchSettings
-from stages.dag import Dag, Options
-from stages.detector_nodes import detector_nodes, train_on_photos
-from stages.detector_recipe import DetectorRecipe, DetectorSettings
-from stages.launch import launch
-from stages.photos import Photos, build_photos
-from stages.samplers import SampleSettings
-from stages.scenes import ScenePool
-from stages.single_stage import new_net
-from stages.square_crops import PictureSettings
+from stages.graph.dag import Dag, Options
+from stages.graph.launch import launch
+from stages.objectives.matching import MatchSettings
+from stages.objectives.sampling import SampleSettings
+from stages.photos.crops import PictureSettings
+from stages.photos.loop import new_net
+from stages.photos.nodes import detector_nodes, train_on_photos
+from stages.photos.recipe import DetectorRecipe, DetectorSettings
+from stages.photos.scenes import ScenePool
+from stages.photos.store import Photos, build_photos
 
 PICTURES = PictureSettings(sizes=(96.0,), crop=(0.3, 1.0))
 SETTINGS = DetectorSettings(epochs=2, steps=12, batch=8, rate=3e-3, warmup=4, ema=0.9, held=20.0)
@@ -196,7 +196,7 @@ def test_no_image_with_all_its_faces_labelled(photos: Path, tmp_path: Path) -> N
 
 PROGRAM = """
 import pickle, sys
-from stages.launch import launch
+from stages.graph.launch import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
 
@@ -252,7 +252,7 @@ def test_photos_are_decoded_once_for_all(photos: Path, tmp_path: Path, monkeypat
     assert (kept[7] == synthetic.image_of(RECORDS[7].path)).all()
     recipes = [replace(each, train=replace(SETTINGS, epochs=1, steps=1)) for each in (SSH, S3FD)]
     Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True))).ensure("ssh")
-    monkeypatch.setattr("stages.photos.image_of", lambda record: pytest.fail("decoded again"))
+    monkeypatch.setattr("stages.photos.store.image_of", lambda record: pytest.fail("decoded again"))
     dag = Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True)))
     assert dag.ensure("s3fd") == ["s3fd"], "by the photos that are there"
 

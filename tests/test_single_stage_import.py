@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import foreign
-import foreign_detectors as published
 import numpy as np
+import published_detectors as published
+import published_weights as peers
 import pytest
 import torch
 from commands import run
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtcnn.checkpoint import load_net, read, weights_path
+from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors.single_stage import AnchorProposer
+from mtcnn.detectors.trunks import TRUNKS, load_trunk
 from mtcnn.errors import CheckpointError
 from mtcnn.images import read_image
 from mtcnn.importers import import_weights, read_weights
 from mtcnn.importers.single_stage import read_single_stage
 from mtcnn.metrics.wider_detections import load_detections
-from mtcnn.proposers import PROPOSERS
-from mtcnn.proposers.in_torch import TorchRuntime
-from mtcnn.proposers.proposer import AnchorProposer
-from mtcnn.proposers.trunks import TRUNKS, load_trunk
+from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.weights import MEAN_COLOUR
 
 
@@ -35,7 +35,7 @@ def same(found: Mapping[str, Any], wanted: Mapping[str, Any], but: tuple[str, ..
 
 
 def test_retinaface_comes_back(tmp_path: Path) -> None:
-    file = foreign.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
+    file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
     (found,) = read_weights(file)
     assert (found.net, found.colour, found.scaling) == ("retinaface", "rgb", MEAN_COLOUR)
     assert same(found.state, published.random_state(PROPOSERS["retinaface"]()))
@@ -51,7 +51,7 @@ def test_retinaface_r50_comes_back() -> None:
 def test_imported_net_sees_rgb(tmp_path: Path) -> None:
     """The first layer of the file on BGR, and ours on the same image as RGB."""
     state = published.retinaface_state()
-    import_weights([foreign.write(tmp_path / "w", published.saved(state, zipped=False))], tmp_path)
+    import_weights([peers.write(tmp_path / "w", published.saved(state, zipped=False))], tmp_path)
     net = load_net(weights_path(tmp_path, "retinaface"), "retinaface")
     x = torch.randn(1, 3, 32, 32)
     with torch.inference_mode():
@@ -97,13 +97,13 @@ def test_trunks_that_saw_torchvision_scaling(name: str) -> None:
 
 
 def test_vgg_of_caffe(tmp_path: Path) -> None:
-    (found,) = read_weights(foreign.write(tmp_path / "vgg.caffemodel", published.caffe_vgg()))
+    (found,) = read_weights(peers.write(tmp_path / "vgg.caffemodel", published.caffe_vgg()))
     assert (found.net, found.colour, found.scaling) == ("trunk-vgg16", "rgb", MEAN_COLOUR)
     assert same(found.state, published.random_state(TRUNKS["trunk-vgg16"]()))
 
 
 def test_training_starts_from_a_trunk(tmp_path: Path) -> None:
-    file = foreign.write(tmp_path / "w", published.saved({"epoch": 3, "state_dict": published.mobilenet_state()}))
+    file = peers.write(tmp_path / "w", published.saved({"epoch": 3, "state_dict": published.mobilenet_state()}))
     import_weights([file], tmp_path)
     path = weights_path(tmp_path, "trunk-mobilenet")
     net = PROPOSERS["retinaface"]()
@@ -114,13 +114,13 @@ def test_training_starts_from_a_trunk(tmp_path: Path) -> None:
         load_trunk(PROPOSERS["ssh"](width=0.125), path)
     with pytest.raises(CheckpointError, match="does not fit the trunk MobileNet"):
         load_trunk(PROPOSERS["retinaface"](width=0.5), path)
-    import_weights([foreign.write(tmp_path / "r", published.saved(published.retinaface_state()))], tmp_path)
+    import_weights([peers.write(tmp_path / "r", published.saved(published.retinaface_state()))], tmp_path)
     with pytest.raises(CheckpointError, match=r"holds retinaface; expected one of trunk-mobilenet"):
         load_trunk(net, weights_path(tmp_path, "retinaface"))
 
 
 def test_command(tmp_path: Path) -> None:
-    file = foreign.write(tmp_path / "mobilenet0.25_Final.pth", published.saved(published.retinaface_state()))
+    file = peers.write(tmp_path / "mobilenet0.25_Final.pth", published.saved(published.retinaface_state()))
     done = run("weights", "import", file, "--to", tmp_path / "models")
     assert done.exit_code == 0, done.stderr
     made = tmp_path / "models" / "models-12" / "weights-retinaface.pt"
@@ -148,7 +148,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
 
 @pytest.mark.parametrize(("change", "told"), list(BROKEN.values()), ids=list(BROKEN))
 def test_broken_files_are_refused(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], told: str) -> None:
-    file = foreign.write(tmp_path / "net.pth", published.saved(broken(change)))
+    file = peers.write(tmp_path / "net.pth", published.saved(broken(change)))
     with pytest.raises(CheckpointError, match=told) as caught:
         read_weights(file)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
@@ -157,7 +157,7 @@ def test_broken_files_are_refused(tmp_path: Path, change: Callable[[dict[str, Te
 def test_vgg_with_batch_norm_is_refused(tmp_path: Path) -> None:
     state = {**published.vgg_state(), "features.1.running_mean": torch.zeros(64)}
     with pytest.raises(CheckpointError, match="holds 27 arrays of features; expected 26"):
-        read_weights(foreign.write(tmp_path / "vgg.pth", published.saved(state)))
+        read_weights(peers.write(tmp_path / "vgg.pth", published.saved(state)))
 
 
 # ---- the published weights

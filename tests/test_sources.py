@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.sources import find_sources, image_files, kind_of
+from mtcnn.stream.sources import find_sources, image_files, kind_of
 
 
 def make(folder: Path, *names: str) -> list[Path]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.detectors import PROPOSERS
 from mtcnn.errors import CheckpointError
-from mtcnn.proposers import PROPOSERS
 from mtcnn.types import Faces
 
 
@@ -87,7 +87,7 @@ def test_senseless_stages(models: Path) -> None:
 
 
 def test_the_command(models: Path, tmp_path: Path) -> None:
-    from mtcnn.draw import save_image
+    from mtcnn.pictures.draw import save_image
 
     save_image(tmp_path / "noise.png", noise())
     arguments = ["--json", "--models", models, "--thresholds", "0.3", "0.7", "0.7"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import random_crops, write_crops
+from factories import random_crops, write_crops
 
 from mtcnn.errors import DataError
 from prepare.labels import Kind

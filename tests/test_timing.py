@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from commands import run
-from layouts import lay_out
 from numpy.typing import NDArray
+from sample_data import lay_out
 
 from mtcnn import machine, timing
 from mtcnn.cascade import Detector
-from mtcnn.draw import save_image
 from mtcnn.errors import DataError, MtcnnError
+from mtcnn.pictures.draw import save_image
 from mtcnn.timing import Photos, Timing, benchmark, clocked, load_photos, to_side
 from mtcnn.types import Faces
 from prepare.synthetic import draw_scene

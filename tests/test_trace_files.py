@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layouts import block, write_text
 from numpy.typing import NDArray
+from sample_data import block, write_text
 
 from mtcnn.cascade import Detector
 from mtcnn.images import read_image
 from mtcnn.metrics.wider_truth import GroundTruth
-from mtcnn.outputs import Item
+from mtcnn.stream.items import Item
 from mtcnn.trace import Trace, TraceFiles, judge, pictures, record
 from mtcnn.trace.files import truth_of
 from mtcnn.trace.pictures import DROPPED, LEAST_SIDE, TRUTH

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtcnn.track import Tracker
+from mtcnn.stream.tracking import Tracker
 from mtcnn.types import Faces
 
 

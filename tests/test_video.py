@@ -12,7 +12,7 @@ import pytest
 from clips import number_of, numbered, write_clip
 
 from mtcnn.errors import ImageError
-from mtcnn.video import CODECS, FPS, Video, VideoFile
+from mtcnn.stream.video import CODECS, FPS, Video, VideoFile
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..boxes import areas
-from ..draw import save_image
+from ..pictures.draw import save_image
 from ..types import ImageSize
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""MobileNet-0.25 over an image: `proposers.mobilenet`, its batch norms folded in.
+"""MobileNet-0.25 over an image: `detectors.trunks.mobilenet`, its batch norms folded in.
 
 A separable convolution is done row by row, so that what lies between its two halves stays in the nearest cache. The
 first stage, whose maps are the largest, is done some rows at a time for the same reason.
@@ -153,7 +153,7 @@ def _first_stage(image, first, last, band, mean, layers, target, out_row):  # ty
 class FastMobileNet:
     """The trunk's weights, packed, and what runs it.
 
-    numbers  parameters of `proposers.mobilenet.MobileNet` by name, behind "trunk.", as arrays.
+    numbers  parameters of `detectors.trunks.mobilenet.MobileNet` by name, behind "trunk.", as arrays.
     """
 
     def __init__(self, numbers: Mapping[str, Array]) -> None:

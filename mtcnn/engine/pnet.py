@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..pyramid import map_size
 from ..types import ImageSize
 from ..weights import Weights
-from .kept import kernel
+from .kernel_cache import kernel
 from .packing import SLACK, TILES, buffer, pack_conv, pack_winograd, scratch
 
 __all__ = ["BAND", "COLUMNS", "Cells", "FastPNet"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..weights import SIZES, Weights
-from .kept import kernel
+from .kernel_cache import kernel
 from .packing import SLACK, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
 
 __all__ = ["DENSE", "MANY", "MAPS", "FastRefiner", "Refined"]

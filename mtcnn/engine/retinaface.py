@@ -1,4 +1,4 @@
-"""RetinaFace with MobileNet-0.25 over an image: `proposers.retinaface`, its batch norms folded in.
+"""RetinaFace with MobileNet-0.25 over an image: `detectors.retinaface`, its batch norms folded in.
 
 Behind the trunk every 3 x 3 kernel is Winograd's. What sees the same map is computed as one: two convolutions of the
 context module's first step, two of its second.
@@ -109,7 +109,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 class FastRetinaFace:
     """The net's weights, packed, and what runs it.
 
-    state  parameters of `proposers.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
+    state  parameters of `detectors.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:

@@ -17,8 +17,8 @@ from typing import NamedTuple
 from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import read, weights_path
 from ..errors import CheckpointError
-from .sampled import SampledProposer, SampledRefiner
-from .whole_pixels import FACENET_PYTORCH, MATLAB, WholePixelProposer, WholePixelRefiner
+from .ipazc_arithmetic import SampledProposer, SampledRefiner
+from .matlab_arithmetic import FACENET_PYTORCH, MATLAB, WholePixelProposer, WholePixelRefiner
 
 __all__ = ["ARITHMETICS", "Arithmetic", "adopt_arithmetic"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.kept import kernel
+from ..engine.kernel_cache import kernel
 
 __all__ = ["average", "average_many"]
 

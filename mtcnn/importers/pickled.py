@@ -11,7 +11,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pickles import PickleReader
+from ..files.safe_pickle import PickleReader
 
 __all__ = ["read_pickled"]
 

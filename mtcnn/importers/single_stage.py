@@ -1,4 +1,4 @@
-"""Weights of single-stage detectors and of their trunks, turned into parameters named as in `mtcnn.proposers`.
+"""Weights of single-stage detectors and of their trunks, turned into parameters named as in `mtcnn.detectors`.
 
 Pytorch_Retinaface's nets see BGR pixels less a mean colour. The order is undone in the first kernel; the mean colour is
 that of `weights.MEAN_COLOUR`, and needs nothing. Trunks that were trained with torchvision's scaling,
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..detectors import PROPOSERS
+from ..detectors.trunks import TRUNKS
+from ..detectors.trunks.vgg import Vgg
 from ..errors import CheckpointError
-from ..proposers import PROPOSERS
-from ..proposers.trunks import TRUNKS
-from ..proposers.vgg import Vgg
 from ..weights import MEAN_COLOUR
 from .layers import Layer
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..cascade import Detector
-from ..draw import save_image
 from ..metrics.text_files import write_text
 from ..metrics.wider_truth import GroundTruth, image_key
-from ..outputs import Item, Names
+from ..pictures.draw import save_image
+from ..stream.items import Item, Names
 from .pictures import pictures
 from .recording import Trace, record
 from .verdict import Verdict, judge

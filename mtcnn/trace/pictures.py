@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..draw import draw_faces
+from ..pictures.draw import draw_faces
 from ..resample import resample
 from ..types import Faces, ImageSize
 from .candidates import Candidates

@@ -1,0 +1,80 @@
+"""S3FD: six levels on VGG-16, anchors four times the stride, and a background that is the largest of three.
+
+Source: Zhang et al. 2017, "S3FD: Single Shot Scale-invariant Face Detector", section 3.1 and figure 2; numbers of
+channels, and fc6 without dilation, from the authors' `deploy.prototxt`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..weights import MEAN_COLOUR, Scaling
+from .anchors import S3FD as LAYOUT
+from .anchors import Layout
+from .blocks import Heads, ProposerOutput, flatten, head
+from .trunks.vgg import Vgg, initialise, pool
+
+__all__ = ["S3FD", "L2Norm", "max_out"]
+
+_BACKGROUNDS = 3  # the smallest anchors are nine tenths of all, and most false faces are theirs
+
+
+class L2Norm(nn.Module):
+    """Each cell's channels brought to length 1, then each channel times a learned scale (Liu et al. 2015, ParseNet).
+
+    The early maps of VGG-16 have values many times those of the later ones.
+    """
+
+    def __init__(self, channels: int, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((channels,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.normalize(x, dim=1) * self.scale[:, None, None]
+
+
+def max_out(logits: Tensor) -> Tensor:
+    """Three logits of background and one of face (N, 4, h, w) to the largest of the three and the face (N, 2, h, w)."""
+    return torch.cat([logits[:, :_BACKGROUNDS].amax(dim=1, keepdim=True), logits[:, _BACKGROUNDS:]], dim=1)
+
+
+class S3FD(nn.Module):
+    """Images (N, 3, H, W) to a ProposerOutput without landmarks; 22,459,110 parameters at width 1.
+
+    width  multiplies all numbers of channels.
+    """
+
+    layout: Layout = LAYOUT
+    scaling: Scaling = MEAN_COLOUR
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        self.trunk = Vgg(width)
+        wide, half, middle, narrow = (round(channels * width) for channels in (1024, 512, 256, 128))
+        self.fc6 = nn.Conv2d(self.trunk.channels[-1], wide, 3, padding=1)
+        self.fc7 = nn.Conv2d(wide, wide, 1)
+        self.conv6 = nn.Sequential(_layer(wide, middle, 1), _layer(middle, half, 3, 2))
+        self.conv7 = nn.Sequential(_layer(half, narrow, 1), _layer(narrow, middle, 3, 2))
+        self.norms = nn.ModuleList(
+            [L2Norm(channels, scale) for channels, scale in zip(self.trunk.channels, (10.0, 8.0, 5.0), strict=True)]
+        )
+        channels = [*self.trunk.channels, wide, half, middle]
+        self.finest = head(channels[0], _BACKGROUNDS + 1, 3)
+        self.classes = Heads(channels[1:], [1] * 5, 2, kernel=3)
+        self.boxes = Heads(channels, [1] * 6, 4, kernel=3)
+        initialise(self.fc6, self.fc7, self.conv6, self.conv7)
+
+    def forward(self, x: Tensor) -> ProposerOutput:
+        early = self.trunk(x)
+        deep = functional.relu(self.fc7(functional.relu(self.fc6(pool(early[-1])))))
+        deeper = self.conv6(deep)
+        maps = [norm(level) for norm, level in zip(self.norms, early, strict=True)]
+        maps += [deep, deeper, self.conv7(deeper)]
+        finest = flatten(max_out(self.finest(maps[0])), 2)
+        return ProposerOutput(torch.cat([finest, self.classes(maps[1:])], dim=1), self.boxes(maps), None)
+
+
+def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), nn.ReLU(inplace=True))

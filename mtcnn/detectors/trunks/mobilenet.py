@@ -1,0 +1,52 @@
+"""MobileNetV1 at a quarter of its width, cut into the three stages that detectors use.
+
+Source: Howard et al. 2017, table 1; LeakyReLU of slope 0.1 and the widths from Pytorch_Retinaface.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..blocks import conv
+
+__all__ = ["MobileNet"]
+
+# (outputs at a quarter of the full width, stride) of the separable convolutions of each stage.
+_STAGES = (
+    ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1)),
+    ((128, 2), (128, 1), (128, 1), (128, 1), (128, 1), (128, 1)),
+    ((256, 2), (256, 1)),
+)
+
+
+def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    """A convolution of each channel by itself, then one across channels."""
+    return nn.Sequential(conv(inputs, inputs, 3, stride, groups=inputs), conv(inputs, outputs, 1))
+
+
+class MobileNet(nn.Module):
+    """(N, 3, H, W) to maps at strides 8, 16 and 32 with `channels` channels.
+
+    width  multiplies all numbers of channels; 1 is the net called MobileNet-0.25.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        inputs = round(8 * width)
+        layers: list[nn.Module] = [conv(3, inputs, 3, 2)]
+        stages, self.channels = [], []
+        for blocks in _STAGES:
+            for outputs, stride in blocks:
+                layers.append(_separable(inputs, round(outputs * width), stride))
+                inputs = round(outputs * width)
+            stages.append(nn.Sequential(*layers))
+            self.channels.append(inputs)
+            layers = []
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps

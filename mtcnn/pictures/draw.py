@@ -1,0 +1,183 @@
+"""Pictures of what was found: boxes, scores and landmarks drawn on a copy, and written to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ImageError
+from ..images import as_rgb
+from ..types import Faces
+
+__all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
+
+RGB = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Two of Okabe and Ito's colours, which colour-blind readers tell apart, each on black: bright on dark pictures, and
+# edged on light ones.
+BOX: Colour = (240, 228, 66)
+DOT: Colour = (86, 180, 233)
+EDGE: Colour = (0, 0, 0)
+
+SAVE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SHIFT = 4  # OpenCV draws at 1/16 pixel
+
+
+def draw_faces(
+    image: NDArray[Any],
+    faces: Faces,
+    *,
+    scores: bool = True,
+    landmarks: bool = True,
+    line_width: int | None = None,
+    labels: Sequence[str] | None = None,
+) -> RGB:
+    """A new picture, uint8 RGB (H, W, 3), with a box around every face, its score above, and its five landmarks.
+
+    image       any array that `images.as_rgb` takes; it is not changed.
+    scores      write each score; a face narrower than half the text gets none, or a crowd would vanish behind numbers.
+    landmarks   draw the landmarks that are known; NaN is passed over.
+    line_width  of boxes, in pixels; by default one for each 300 pixels of the image's mean side, and at a small face
+                at most one for each 20 pixels of its own, so that it can be seen behind them.
+    labels      texts to write instead of the scores, one a face, at faces of any size.
+
+    The best face is drawn last, so that worse ones do not cover it, and a score that would cover a better one is left
+    out. Raises ImageError as `as_rgb` does.
+    """
+    picture = as_rgb(image).copy()
+    side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
+    order = np.argsort(-faces.scores, kind="stable")
+    for i in order[::-1]:
+        face = faces[i]
+        width = _line_width(face.boxes[0], side) if line_width is None else max(1, line_width)
+        _box(picture, face.boxes[0], width)
+        if landmarks and face.landmarks is not None:
+            _dots(picture, face.landmarks[0], width)
+    if labels is not None:
+        for i in order[::-1]:
+            _label(picture, _place(picture, faces.boxes[i], labels[i], side), labels[i], side)
+    elif scores:
+        _scores(picture, faces[order], side)
+    return picture
+
+
+def _line_width(box: NDArray[np.float32], side: float) -> int:
+    least = float(min(box[2] - box[0], box[3] - box[1]))
+    usual = max(1, round(side / 300))
+    return int(np.clip(least // 20, 1, usual)) if np.isfinite(least) else usual
+
+
+def _scores(picture: RGB, faces: Faces, side: float) -> None:
+    """The scores of faces, the best first, at those that are wide enough, none over another."""
+    taken: list[Place] = []
+    for face in faces:
+        box, text = face.boxes[0], f"{face.scores[0]:.2f}"
+        place = _place(picture, box, text, side)
+        if place is None or place.wide > 2 * (box[2] - box[0]) or any(place.covers(other) for other in taken):
+            continue
+        taken.append(place)
+        _label(picture, place, text, side)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raises ImageError where `save_image` could not write to `path`: for its suffix, or for want of its folder."""
+    target = Path(path)
+    if target.suffix.lower() not in SAVE_SUFFIXES:
+        known = " ".join(SAVE_SUFFIXES)
+        raise ImageError(f"{target}: unknown suffix {target.suffix!r}; expected one of {known}; rename it")
+    if not target.parent.is_dir():
+        raise ImageError(
+            f"{target}: cannot be written ({target.parent} is no folder); expected a folder; make it first"
+        )
+    if target.is_dir():
+        raise ImageError(f"{target}: is a folder; expected a file to write; name one in it")
+
+
+def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
+    """Write an image, any array that `images.as_rgb` takes, in the format that the suffix of `path` names.
+
+    Raises ImageError when the suffix is none of SAVE_SUFFIXES, or the file cannot be written.
+    """
+    target = Path(path)
+    check_target(target)
+    picture = Image.fromarray(as_rgb(rgb))
+    try:
+        picture.save(target, quality=92)  # JPEG and WebP; other formats have no such setting and pass over it
+    except (OSError, ValueError) as error:  # ValueError: more pixels a side than the format can hold
+        why = getattr(error, "strerror", None) or error
+        raise ImageError(f"{target}: cannot be written ({why}); expected a folder to write to; check path") from None
+
+
+def _fixed(points: NDArray[Any], picture: RGB) -> NDArray[np.int32]:
+    """Points (..., 2) x y as OpenCV's fixed-point numbers, held near the picture so that they fit.
+
+    Our first pixel spans 0 to 1, OpenCV's has its centre at 0: half a pixel lies between.
+    """
+    height, width = picture.shape[:2]
+    near = np.clip(points, (-width, -height), (2 * width, 2 * height))
+    return np.asarray(np.round((near - 0.5) * 2**_SHIFT), np.int32)
+
+
+def _box(picture: RGB, box: NDArray[np.float32], width: int) -> None:
+    if not np.isfinite(box).all():
+        return
+    upper_left, lower_right = _fixed(box.reshape(2, 2), picture).tolist()  # (2, 2): corner, x y
+    for colour, thick in ((EDGE, width + 2 * max(1, width // 2)), (BOX, width)):
+        cv2.rectangle(picture, upper_left, lower_right, colour, thick, cv2.LINE_AA, _SHIFT)
+
+
+def _dots(picture: RGB, points: NDArray[np.float32], width: int) -> None:
+    known = points[np.isfinite(points).all(axis=1)]
+    radius = width * 2**_SHIFT
+    for centre in _fixed(known, picture).tolist():
+        for colour, size in ((EDGE, radius + radius // 2), (DOT, radius)):
+            cv2.circle(picture, centre, size, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+
+class Place(NamedTuple):
+    """Where a text goes, in pixels: its upper left corner, its size, and how far its letters reach down."""
+
+    x: int
+    y: int
+    wide: int
+    tall: int
+    high: int
+
+    def covers(self, other: Place) -> bool:
+        return abs(self.x - other.x) < max(self.wide, other.wide) and abs(self.y - other.y) < self.tall
+
+
+def _place(picture: RGB, box: NDArray[np.float32], text: str, side: float) -> Place | None:
+    """Above the box; inside, where the picture ends; never beyond its sides. None for a box that is nowhere."""
+    if not np.isfinite(box).all():
+        return None
+    (wide, high), below = cv2.getTextSize(text, _FONT, *_letters(side))
+    tall = high + below + 2
+    x = int(np.clip(box[0], 0, max(0, picture.shape[1] - wide)))
+    y = int(np.clip(box[1] - tall, 0, max(0, picture.shape[0] - tall)))
+    return Place(x, y, wide, tall, high)
+
+
+def _letters(side: float) -> tuple[float, int]:
+    """Scale and thickness of OpenCV's letters."""
+    scale = max(0.4, side / 1200)
+    return scale, max(1, round(scale))
+
+
+def _label(picture: RGB, place: Place | None, text: str, side: float) -> None:
+    if place is None:
+        return
+    x, y, wide, tall, high = place
+    scale, thick = _letters(side)
+    picture[y : y + tall, x : x + wide + 2] = EDGE
+    cv2.putText(picture, text, (x + 1, y + high + 1), _FONT, scale, BOX, thick, cv2.LINE_AA)

@@ -1,0 +1,143 @@
+"""What an earlier run has done already, read from what it has written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import DataError
+from .sinks.listing import Style, WiderFiles, text_name
+from .sources import kind_of
+
+__all__ = ["Done", "read_listing", "read_wider"]
+
+_HEAD = re.compile(r"(\S.*?)(?: frame (\d+) \([\d.]+ s\))?: \d+ faces?\n")
+_FACE = re.compile(r"  .* score [\d.]+(  id \d+)?\n")
+_FRAME = re.compile(r".*-frame(\d+)\.txt")
+
+
+@dataclass
+class Done:
+    """What need not be done again.
+
+    sources  images, and videos to their end.
+    first    videos that were left in the middle: the frame to go on from.
+    keep     bytes of the listing that stay; behind them is a torn line, or what will be written anew.
+    """
+
+    sources: set[Path] = field(default_factory=set)
+    first: dict[Path, int] = field(default_factory=dict)
+    keep: int = 0
+
+
+class _Entry(NamedTuple):
+    """What a listing holds of one image or frame: its name in there, and the number of lines up to its end."""
+
+    name: str
+    frame: int | None
+    lines: int
+
+
+def read_listing(
+    out: Path, style: Style, names: Sequence[str], sources: Iterable[Path], whole_videos: bool = False
+) -> Done:
+    """What the listing `out` tells of `sources`; nothing when there is no such file.
+
+    names         the columns of CSV, see `listing.columns`.
+    whole_videos  begin the video that comes last anew, instead of going on within it.
+
+    The last entry of text and CSV may lack lines, so it is done again. Images without faces leave no row in a CSV, and
+    are done again as well. Raises DataError when the file is no such listing: nothing of it may be cut off.
+    """
+    try:
+        data = out.read_bytes() if out.exists() else b""
+    except OSError as error:
+        raise DataError(f"{out}: cannot be read ({error.strerror}); expected results to go on with") from None
+    lines = [f"{line}\n" for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]]
+    readers = {"json": _read_json, "csv": _read_csv, "text": _read_text}
+    entries: list[_Entry] = []
+    try:
+        for entry in readers[style](lines, names):
+            if entries and style == "csv" and entry[:2] == entries[-1][:2]:  # another face of the same image
+                entries.pop()
+            entries.append(entry)
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{out}: is not what --resume would go on with, {style} of these columns and options; "
+            "name another file, or leave --resume out to write it anew"
+        ) from None
+    if style != "json":
+        entries = entries[:-1]
+    ends = [0, *accumulate(len(line.encode("utf-8", "surrogateescape")) for line in lines)]
+    label = text_name if style == "text" else str
+    return _done(entries, {label(source): source for source in sources}, ends, style == "csv", whole_videos)
+
+
+def _read_json(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
+    for number, line in enumerate(lines, 1):
+        row = json.loads(line)
+        yield _Entry(row["image"], row.get("frame"), number)
+
+
+def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
+    rows = csv.reader(lines)
+    if lines and tuple(next(rows)) != tuple(names):
+        raise ValueError(lines[0])
+    for row in rows:
+        if len(row) != len(names):
+            if rows.line_num == len(lines):  # torn within a name of several lines
+                return
+            raise ValueError(row)
+        frame = row[names.index("frame")] if "frame" in names else ""
+        yield _Entry(row[0], int(frame) if frame else None, rows.line_num)
+
+
+def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
+    entry: _Entry | None = None
+    for number, line in enumerate(lines, 1):
+        if entry and _FACE.fullmatch(line):
+            entry = entry._replace(lines=number)
+            continue
+        head = _HEAD.fullmatch(line)
+        if head is None:
+            raise ValueError(line)
+        if entry:
+            yield entry
+        entry = _Entry(head[1], None if head[2] is None else int(head[2]), number)
+    if entry:
+        yield entry
+
+
+def _done(
+    entries: Sequence[_Entry], known: dict[str, Path], ends: Sequence[int], header: bool, whole_videos: bool
+) -> Done:
+    last = entries[-1] if entries else None
+    in_video = last is not None and last.frame is not None
+    if last and in_video and whole_videos:
+        entries = [entry for entry in entries if entry.name != last.name]
+    done = Done({known[entry.name] for entry in entries if entry.name in known})
+    done.keep = ends[entries[-1].lines if entries else min(int(header), len(ends) - 1)]
+    if last and last.frame is not None and last.name in known and not whole_videos:
+        done.sources.discard(known[last.name])
+        done.first[known[last.name]] = last.frame + 1
+    return done
+
+
+def read_wider(files: WiderFiles, sources: Iterable[Path], whole_videos: bool = False) -> Done:
+    """What the files of a WIDER folder tell of `sources`. A video is gone on with: its length is not known here."""
+    done = Done()
+    for source in sources:
+        name = files.name(source)
+        if kind_of(source) == "image":
+            if (files.folder / f"{name}.txt").exists():
+                done.sources.add(source)
+        elif not whole_videos:
+            frames = (_FRAME.fullmatch(path.name) for path in (files.folder / name).glob("*.txt"))
+            done.first[source] = max((int(frame[1]) for frame in frames if frame), default=-1) + 1
+    return done

@@ -1,0 +1,55 @@
+"""What `mtcnn detect` writes beside its listing, made from its options: face crops, hidden faces, traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...metrics.problems import Problems
+from ...metrics.wider_truth import GroundTruth
+from ...pictures.anonymise import AnonymousCopies, Style
+from ...trace import TraceFiles
+from ..run import MakeSink
+from .face_files import FaceFiles
+
+__all__ = ["extra_sinks"]
+
+
+def extra_sinks(
+    crop: Path | None = None,
+    crop_margin: float | None = None,
+    crop_align: bool = False,
+    blur: Path | None = None,
+    blur_style: Style | None = None,
+    trace: Path | None = None,
+    trace_box: Sequence[Sequence[float]] = (),
+    trace_truth: Path | None = None,
+) -> list[MakeSink]:
+    """Makers of the sinks that the options ask for; see FaceFiles, AnonymousCopies and TraceFiles.
+
+    Raises ValueError for options that say nothing without another one or contradict each other, DataError for labels
+    that cannot be read or do not follow their format.
+    """
+    _check_needed("--crop", crop, {"--crop-margin": crop_margin is not None, "--crop-align": crop_align})
+    _check_needed("--blur", blur, {"--blur-style": blur_style is not None})
+    _check_needed("--trace", trace, {"--trace-box": bool(trace_box), "--trace-truth": trace_truth is not None})
+    if crop_align and crop_margin is not None:
+        raise ValueError("--crop-align has no margin, its template decides; expected it or --crop-margin, not both")
+    makers: list[MakeSink] = []
+    if crop is not None:
+        margin = 0.2 if crop_margin is None else crop_margin
+        makers.append(lambda sources, _: FaceFiles(crop, sources, margin, crop_align))
+    if blur is not None:
+        makers.append(lambda sources, _: AnonymousCopies(blur, sources, blur_style or "pixelate"))
+    if trace is not None:
+        truth = None if trace_truth is None else GroundTruth.load(trace_truth, Problems(strict=True))
+        makers.append(lambda sources, detector: TraceFiles(trace, sources, detector, trace_box, truth))
+    return makers
+
+
+def _check_needed(option: str, folder: Path | None, given: dict[str, bool]) -> None:
+    for name, is_given in given.items():
+        if is_given and folder is None:
+            raise ValueError(f"{name} is given without {option}; expected {option} DIR as well")
+    if folder is not None and option != "--blur" and folder.exists() and not folder.is_dir():
+        raise ValueError(f"{option} {folder} is a file; expected a folder")

@@ -1,0 +1,68 @@
+"""Which face is which from frame to frame, by overlap alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..boxes import iou
+from ..types import Faces
+
+__all__ = ["Tracker"]
+
+
+@dataclass
+class _Track:
+    number: int
+    box: NDArray[np.float32]  # (4,), where the face was seen last
+    seen: int  # the frame when it was
+
+
+class Tracker:
+    """Gives faces numbers, from 1, that stay the same while a face stays in view. One tracker a video.
+
+    least   smallest IoU of a face with where it was last.
+    memory  how many frames a face may go unseen before its number is given up.
+
+    Pairs are taken greedily by falling IoU. Faces seldom overlap one another, so the best sum of all pairs (Hungarian
+    matching, as in Bewley et al. 2016, SORT) would hardly ever choose otherwise, and needs scipy.
+    """
+
+    def __init__(self, least: float = 0.3, memory: int = 15) -> None:
+        self.least, self.memory = least, memory
+        self._tracks: list[_Track] = []
+        self._frame, self._last = 0, 0
+
+    def update(self, faces: Faces) -> tuple[int, ...]:
+        """The numbers of the faces of the next frame, in their order."""
+        self._frame += 1
+        self._tracks = [track for track in self._tracks if self._frame - track.seen <= self.memory + 1]
+        matched = self._match(faces.boxes)
+        return tuple(self._seen(matched.get(i), box).number for i, box in enumerate(faces.boxes))
+
+    def _match(self, boxes: NDArray[np.float32]) -> dict[int, _Track]:
+        """Index of a box -> the track that it goes on, best overlap first, each used once."""
+        if not len(boxes) or not self._tracks:
+            return {}
+        overlaps = iou(boxes, np.stack([track.box for track in self._tracks]))  # (boxes, tracks)
+        matched: dict[int, _Track] = {}
+        used: set[int] = set()
+        # Stable, and faces come by falling score: the better one wins a tie.
+        for place in np.argsort(-overlaps, axis=None, kind="stable"):
+            i, j = divmod(int(place), len(self._tracks))
+            if overlaps[i, j] < self.least:
+                break
+            if i not in matched and j not in used:
+                matched[i] = self._tracks[j]
+                used.add(j)
+        return matched
+
+    def _seen(self, track: _Track | None, box: NDArray[np.float32]) -> _Track:
+        if track is None:
+            self._last += 1
+            track = _Track(self._last, box, self._frame)
+            self._tracks.append(track)
+        track.box, track.seen = box, self._frame
+        return track

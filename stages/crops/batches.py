@@ -1,0 +1,115 @@
+"""Batches of crops: the mix by kind, and augmentation that keeps boxes and landmarks right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtcnn.errors import DataError
+from mtcnn.nets import to_input
+from prepare.labels import Kind
+from prepare.points import FLIP_ORDER
+from prepare.records import CropBatch
+from prepare.store import CropStore
+
+from ..recipes import TrainSettings
+from .losses import Targets
+
+__all__ = ["CropPool", "augment", "flip", "tensors", "training_batches"]
+
+
+class CropPool:
+    """Several stores as one, split into a training and a held part by image. `kinds` and `held` describe its rows."""
+
+    def __init__(self, stores: Sequence[CropStore]) -> None:
+        self.stores = list(stores)
+        self.starts = np.cumsum([0] + [len(store) for store in stores])
+        self.kinds = np.concatenate([store.kinds for store in stores])
+        self.held = np.concatenate([store.held for store in stores])
+
+    def of(self, kind: Kind, held: bool = False) -> NDArray[np.int64]:
+        """Rows of one kind, in the training part or the held part."""
+        return np.flatnonzero((self.kinds == kind) & (self.held == held))
+
+    def read(self, rows: NDArray[np.int64]) -> CropBatch:
+        """Crops of `rows`, in this order."""
+        parts, order = [], []
+        for number, store in enumerate(self.stores):
+            mine = np.flatnonzero((rows >= self.starts[number]) & (rows < self.starts[number + 1]))
+            if len(mine):
+                parts.append(store.read(rows[mine] - self.starts[number]))
+                order.append(mine)
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(np.concatenate(order))
+        whole = CropBatch.concat(parts)
+        return CropBatch(whole.crops[back], whole.kinds[back], whole.offsets[back], whole.landmarks[back])
+
+
+def flip(batch: CropBatch, mirrored: NDArray[np.bool_]) -> CropBatch:
+    """Mirror the crops where `mirrored` (N,) says so, with their offsets and landmarks.
+
+    The left edge becomes the right one: offsets (dx1, dy1, dx2, dy2) turn into (-dx2, dy1, -dx1, dy2).
+    """
+    crops, offsets, points = batch.crops.copy(), batch.offsets.copy(), batch.landmarks.copy()
+    crops[mirrored] = crops[mirrored][:, :, ::-1]
+    offsets[mirrored, 0], offsets[mirrored, 2] = -batch.offsets[mirrored, 2], -batch.offsets[mirrored, 0]
+    turned = batch.landmarks[mirrored][:, list(FLIP_ORDER)]
+    turned[:, :, 0] = 1 - turned[:, :, 0]
+    points[mirrored] = turned
+    return CropBatch(crops, batch.kinds, offsets, points)
+
+
+def _colours(x: Tensor, strength: float, chance: NDArray[Any]) -> Tensor:
+    """Saturation, contrast and brightness of x (N, 3, S, S) changed crop by crop; chance (N, 3) in [-1, 1]."""
+    drawn = torch.from_numpy(chance).float()[:, :, None, None, None] * strength
+    gray = x.mean(dim=1, keepdim=True)
+    x = gray + (x - gray) * (1 + drawn[:, 0])
+    return (x * (1 + drawn[:, 1]) + drawn[:, 2]).clamp_(-1, 1)
+
+
+def augment(batch: CropBatch, settings: TrainSettings, rng: np.random.Generator) -> tuple[Tensor, Targets]:
+    """A training batch as tensors: mirrored half of the time, with random colours, and some of it blurred."""
+    mirrored, blurred = rng.random(len(batch)) < 0.5, rng.random(len(batch)) < settings.blur
+    chance = rng.uniform(-1, 1, (len(batch), 3))
+    x, targets = tensors(flip(batch, mirrored))
+    if blurred.any():
+        small = F.avg_pool2d(x[blurred], 2)
+        x[blurred] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+    return (_colours(x, settings.colour, chance) if settings.colour else x), targets
+
+
+def tensors(batch: CropBatch) -> tuple[Tensor, Targets]:
+    """Net input (N, 3, S, S) float32 and targets."""
+    kinds, offsets, points = (
+        torch.from_numpy(np.ascontiguousarray(value)) for value in (batch.kinds, batch.offsets, batch.landmarks)
+    )
+    return to_input(batch.crops), Targets(kinds, offsets, points)
+
+
+def training_batches(
+    pool: CropPool, settings: TrainSettings, epoch: int, rank: int = 0, world: int = 1
+) -> Iterator[tuple[Tensor, Targets]]:
+    """The batches of one epoch: `steps` draws of the mix, at random with replacement.
+
+    Chance depends on the seed and the epoch alone. Every process makes the draws of all and reads only its share, so
+    that the crops of an epoch are the same for any number of processes.
+
+    Raises DataError when a kind of the mix is missing.
+    """
+    rows = {kind: pool.of(kind) for kind, count in settings.mix.counts(settings.batch).items() if count}
+    missing = [kind.name for kind, found in rows.items() if not len(found)]
+    if missing:
+        raise DataError(f"no {missing[0]} crops in {pool.stores[0].path}; expected some of each kind in the mix")
+    rng = np.random.default_rng([settings.seed, epoch])
+    counts = settings.mix.counts(settings.batch)
+    for _ in range(settings.steps):
+        drawn = np.concatenate([found[rng.integers(len(found), size=counts[kind])] for kind, found in rows.items()])
+        step_seed = int(rng.integers(1 << 62))
+        yield augment(pool.read(drawn[rank::world]), settings, np.random.default_rng([step_seed, rank]))

@@ -1,0 +1,95 @@
+"""The three losses, and which kind of crop feeds which.
+
+Source: Zhang et al. 2016, section III-B (equations 1 to 4) and III-C (online hard examples). The regressions use smooth
+L1 (Girshick 2015, equation 3) where the paper has squares: a mislabelled box pulls less.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcnn.types import NetOutput
+from prepare.labels import Kind
+
+from ..recipes import TrainSettings
+
+__all__ = ["FEEDS", "Losses", "Targets", "multitask_loss"]
+
+# The one table of loss gating.
+FEEDS: dict[str, tuple[Kind, ...]] = {
+    "face": (Kind.NEG, Kind.POS),
+    "box": (Kind.POS, Kind.PART),
+    "landmark": (Kind.LANDMARK,),
+}
+BETA = 0.1  # where smooth L1 turns from square to linear, in units of the crop
+
+
+class Targets(NamedTuple):
+    """kinds uint8 (N,), offsets float32 (N, 4), landmarks float32 (N, 5, 2); see records.CropBatch."""
+
+    kinds: Tensor
+    offsets: Tensor
+    landmarks: Tensor
+
+
+class Losses(NamedTuple):
+    """Scalars: the weighted total, and each loss before its weight."""
+
+    total: Tensor
+    face: Tensor
+    box: Tensor
+    landmark: Tensor
+
+    def named(self, part: str, digits: int) -> dict[str, float]:
+        """Rounded, as <part>_total and so on, for the log."""
+        return {f"{part}_{name}": round(float(value), digits) for name, value in self._asdict().items()}
+
+
+def gate(kinds: Tensor, task: str) -> Tensor:
+    """float32 (N,): 1 where a crop feeds `task`, else 0."""
+    mask = torch.zeros_like(kinds, dtype=torch.bool)
+    for kind in FEEDS[task]:
+        mask |= kinds == int(kind)
+    return mask.float()
+
+
+def _mean(losses: Tensor, mask: Tensor) -> Tensor:
+    # A product and not an index: where no crop feeds a task its loss is 0, and still part of the graph.
+    return (losses * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _hardest(losses: Tensor, mask: Tensor, share: float) -> Tensor:
+    """`mask` cut down to the `share` of its crops with the largest losses."""
+    count = int(torch.ceil(mask.sum() * share))
+    if share >= 1 or count == 0:
+        return mask
+    gated = torch.where(mask > 0, losses.detach(), torch.full_like(losses, -1.0))
+    hard = torch.zeros_like(mask)
+    hard[gated.topk(count).indices] = 1
+    return hard
+
+
+def multitask_loss(output: NetOutput, targets: Targets, settings: TrainSettings, hard: float | None = None) -> Losses:
+    """Gated losses of one batch of crops. PNet's 1 x 1 maps (N, 1, 1) are taken as (N,).
+
+    `hard` overrides the share of face losses that count (1 when a held part is judged).
+    """
+    count = len(targets.kinds)
+    logits, offsets = output.face_logits.reshape(count), output.offsets.reshape(count, 4)
+    truth = (targets.kinds == int(Kind.POS)).float()
+    face_each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    face_gate = _hardest(face_each, gate(targets.kinds, "face"), settings.hard if hard is None else hard)
+    face = _mean(face_each, face_gate)
+    box_each = F.smooth_l1_loss(offsets, targets.offsets, beta=BETA, reduction="none").sum(1)
+    box = _mean(box_each, gate(targets.kinds, "box"))
+    landmark = torch.zeros((), device=logits.device)
+    if output.landmarks is not None:
+        points = targets.landmarks.nan_to_num(0.0)
+        each = F.smooth_l1_loss(output.landmarks, points, beta=BETA, reduction="none").sum((1, 2))
+        landmark = _mean(each, gate(targets.kinds, "landmark"))
+    total = settings.face * face + settings.box * box + settings.landmark * landmark
+    return Losses(total, face, box, landmark)

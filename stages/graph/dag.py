@@ -1,0 +1,181 @@
+"""What a work folder holds as a graph: which file is made from what, and which of them are out of date.
+
+A node's key hashes the recipe sections that it reads, the keys of its inputs and the format version. A node whose file
+carries another key is stale, and so is everything behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from mtcnn.checkpoint import read
+from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.files.atomic_write import draft_of
+from prepare.records import ImageRecord
+
+from ..recipes import digest
+from . import launch
+
+__all__ = ["Dag", "Node", "Options", "State", "data_key", "weights_key"]
+
+FORMAT = 1  # of everything the nodes make; raise it when the same recipe gives other crops or another training
+
+
+@dataclass(frozen=True)
+class Options:
+    """What does not change a result: worker processes, training processes, device, silence."""
+
+    workers: int = 2
+    processes: int = 1
+    device: str = "cpu"
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One thing to make.
+
+    parts     what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
+    run       makes it; is given the key.
+    read_key  gives the key of what lies at a path, or None when nothing whole lies there.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    makes: Path
+    parts: dict[str, str]
+    run: Callable[[str], None] = field(repr=False)
+    read_key: Callable[[Path], str | None] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        return digest(FORMAT, self.parts)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether all processes of torchrun make it together; anything else is made by the first."""
+        return self.makes.suffix == ".pt"
+
+    def found(self) -> str | None:
+        """The key of what is there, None for nothing whole."""
+        return self.read_key(self.makes)
+
+
+class State(NamedTuple):
+    """Of one node: fresh, stale or missing, and why."""
+
+    name: str
+    state: Literal["fresh", "stale", "missing"]
+    reason: str
+
+
+def data_key(records: Sequence[ImageRecord]) -> str:
+    """A hash of the labels: image names, boxes, landmarks and flags, in order. Pixels are trusted not to change."""
+    return digest(
+        [
+            [r.path.name, r.boxes.tobytes().hex(), r.landmarks.tobytes().hex(), r.ignore.tobytes().hex(), r.complete]
+            for r in records
+        ]
+    )
+
+
+def weights_key(path: Path) -> str | None:
+    """The key that a weights file carries."""
+    try:
+        return read(path).recipe_hash
+    except CheckpointError:
+        return None
+
+
+class Dag:
+    """The nodes of one work folder, given in building order: what a node needs comes before it."""
+
+    def __init__(self, work: Path, nodes: Iterable[Node], device: str = "cpu") -> None:
+        self.work, self.device = work, device
+        self.nodes = {node.name: node for node in nodes}
+
+    # ---- what is there
+
+    def status(self) -> list[State]:
+        """Every node in building order: fresh, stale or missing, with the reason."""
+        states: dict[str, State] = {}
+        for node in self.nodes.values():
+            states[node.name] = self._state(node, states)
+        return list(states.values())
+
+    def _state(self, node: Node, before: dict[str, State]) -> State:
+        found = node.found()
+        if found is None:
+            what = "not complete" if node.makes.exists() else "nothing"
+            return State(node.name, "missing", f"{what} at {_short(node.makes)}")
+        if found != node.key:
+            return State(node.name, "stale", self._difference(node))
+        old = [needed for needed in node.needs if before[needed].state == "stale"]
+        if old:
+            return State(node.name, "stale", f"{old[0]} is stale")
+        return State(node.name, "fresh", _short(node.makes))
+
+    def _difference(self, node: Node) -> str:
+        try:
+            then = json.loads(self._note(node).read_text())
+        except (OSError, json.JSONDecodeError):
+            return "made by another recipe or from other inputs"
+        changed = [name for name in {**node.parts, **then} if then.get(name) != node.parts.get(name)]
+        return f"changed: {', '.join(changed)}" if changed else "its format has changed"
+
+    def _note(self, node: Node) -> Path:
+        return self.work / "nodes" / f"{node.name}.json"
+
+    # ---- what is to do
+
+    def ensure(self, *targets: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
+        """Make `targets` and all they need, where missing or stale. Returns the names of what was made.
+
+        Under torchrun the first process makes the data, and all take part in the trainings.
+        """
+        with launch.joined(self.device):
+            names = launch.agreed(self._to_make(targets))
+            for name in names:
+                node = self.nodes[name]
+                if launch.is_main():
+                    say(f"{name}: making {_short(node.makes)}")
+                began = time.monotonic()
+                self._make(node)
+                if launch.is_main():
+                    say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
+        return names
+
+    def _to_make(self, targets: Iterable[str]) -> list[str]:
+        """What is out of date of `targets` and of what the making of these needs, in building order.
+
+        So an input that is gone is made again only when something that needs it has to be.
+        """
+        wanted, names = set(targets), []
+        for unknown in wanted - self.nodes.keys():
+            raise MtcnnError(f"no stage named {unknown}; expected one of {', '.join(self.nodes)}")
+        for node in reversed(self.nodes.values()):
+            if node.name in wanted and node.found() != node.key:
+                names.append(node.name)
+                wanted.update(node.needs)
+        return names[::-1]
+
+    def _make(self, node: Node) -> None:
+        if node.is_training or launch.is_main():
+            node.run(node.key)
+        if launch.is_main():
+            with draft_of(self._note(node)) as draft:
+                draft.write_text(json.dumps(node.parts, indent=1))
+        launch.wait_for_main()
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,81 @@
+"""A work folder: its sources, its recipes, and the graph of what is made from them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.detectors import PROPOSERS
+from mtcnn.devices import check_device
+from mtcnn.files.atomic_write import draft_of
+from mtcnn.weights import SIZES
+from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
+
+from ..crops.nodes import cascade_nodes
+from ..photos.nodes import detector_nodes, keep_start
+from ..photos.recipe import DetectorRecipe
+from ..recipes import Recipe, load_recipe, recipe_path
+from .dag import Dag, Options, data_key
+from .launch import is_main
+
+__all__ = ["begun_detectors", "open_project"]
+
+
+def begun_detectors(work: Path) -> list[str]:
+    """The single-stage detectors of which a work folder holds a recipe, or weights that a packaged recipe is for."""
+    return [
+        net
+        for net in PROPOSERS
+        if recipe_path(work, net).is_file()
+        or (weights_path(work, net).is_file() and recipe_path(packaged_weights(), net).is_file())
+    ]
+
+
+def open_project(
+    work: Path,
+    sources: Sequence[str] = (),
+    hard_from: str | None = None,
+    detectors: Sequence[str] = (),
+    start: Path | None = None,
+    workers: int = 2,
+    processes: int = 1,
+    device: str = "cpu",
+    quiet: bool = False,
+    remember: bool = True,
+) -> Dag:
+    """The graph of a work folder, which is created where missing: the cascade, and single-stage detectors.
+
+    sources    where the images are; empty takes those that the folder remembers.
+    hard_from  "pnet" or "rnet": mine ONet's hard examples with the cascade up to this net.
+    detectors  names of those to be in the graph.
+    start      weights that these start from, of the net or its trunk. They are copied into the folder; None takes those
+               that are there, and without any the start is random.
+    remember   note `sources` in the folder; False notes them only where none are.
+
+    Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
+    """
+    check_device(device)  # now, and not after the crops have been cut
+    specs = list(sources) or remembered_sources(work)
+    for net in (*SIZES, *detectors):
+        _copy_recipe(work, net)
+    recipes = {net: load_recipe(Recipe, work, net) for net in SIZES}
+    others = [load_recipe(DetectorRecipe, work, net) for net in detectors]
+    records = read_sources(specs, recipes["pnet"].seed)
+    for recipe in others:
+        if start is not None:
+            keep_start(work, recipe, start)
+    if sources and is_main() and (remember or not are_noted(work)):
+        remember_sources(work, sources)  # now that they could be read
+    data, options = data_key(records), Options(workers, processes, device, quiet)
+    overrides = {"onet": hard_from} if hard_from else {}
+    nodes = cascade_nodes(work, recipes, records, data, options, overrides)
+    return Dag(work, [*nodes, *detector_nodes(work, others, records, data, options)], device)
+
+
+def _copy_recipe(work: Path, net: str) -> None:
+    target = recipe_path(work, net)
+    if not target.is_file():
+        with draft_of(target) as draft:  # the processes of torchrun all do this at once
+            shutil.copyfile(recipe_path(packaged_weights(), net), draft)

@@ -1,0 +1,108 @@
+"""Which anchors of a batch teach face score and box, and with which weight: the second of match, sample, encode.
+
+Background outnumbers faces by thousands to one, and nearly all of it is easy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .targets import FACE, NO_FACE
+
+__all__ = ["SampleSettings", "Weights", "hard_negatives", "sample", "two_sided"]
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Section [sample] of a detector's recipe.
+
+    negatives  hardest background anchors for each face anchor of an image; `least` in an image without faces.
+    anchors    instead, this many hardest anchors of each level of each image; 0 for the rule above. At most `faces` of
+               them are face anchors, the hardest of those too.
+    """
+
+    negatives: float = 7.0
+    least: int = 8
+    anchors: int = 0
+    faces: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("negatives", "least", "anchors"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 < self.faces <= 1:
+            raise ValueError(f"faces is {self.faces}; expected a share above 0, at most 1")
+
+
+class Weights(NamedTuple):
+    """float32 (N, A): what the loss of each anchor is multiplied by, of the face score and of the box."""
+
+    face: Tensor
+    box: Tensor
+
+
+def _hardest(losses: Tensor, among: Tensor, wanted: Tensor) -> Tensor:
+    """bool (N, A): of the anchors `among` (N, A) the `wanted` (N,) with the largest losses; of equals the earlier."""
+    ranked = losses.detach().masked_fill(~among, -1.0).sort(dim=1, descending=True, stable=True).indices
+    places = torch.arange(losses.shape[1], device=losses.device).expand_as(ranked)
+    return torch.zeros_like(among).scatter_(1, ranked, places < wanted[:, None]) & among
+
+
+def hard_negatives(losses: Tensor, labels: Tensor, ratio: float, least: int) -> Tensor:
+    """bool (N, A): the hardest background anchors, `ratio` for each face anchor of the image, or `least` without faces.
+
+    losses, labels (N, A). Source: Liu et al. 2016, section 2.2 (3 : 1); Pytorch_Retinaface has 7 : 1.
+    """
+    faces = (labels == FACE).sum(dim=1)
+    wanted = torch.where(faces > 0, (faces.float() * ratio).long(), torch.full_like(faces, least))
+    return _hardest(losses, labels == NO_FACE, wanted)
+
+
+def two_sided(losses: Tensor, labels: Tensor, anchors: int, faces: float) -> Tensor:
+    """bool (N, A): the hardest `anchors` anchors of each image, at most the share `faces` of them face anchors.
+
+    Source: Shrivastava et al. 2016 (online hard examples), as SSH has it in each of its modules (Najibi et al. 2017,
+    section 3.4).
+    """
+    positive = _hardest(losses, labels == FACE, torch.full_like(labels[:, 0], int(anchors * faces), dtype=torch.long))
+    return positive | _hardest(losses, labels == NO_FACE, anchors - positive.sum(dim=1))
+
+
+def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: SampleSettings) -> Weights:
+    """Weights of all anchors of a batch.
+
+    losses  (N, A) of the face score.    labels  (N, A), see anchor_targets.    levels  anchors of each level.
+
+    By the rule of hard negatives both tasks are divided by the number of face anchors in the batch. By levels, each
+    level is divided by the anchors that it gives, so that all levels weigh the same. Batches count over all processes.
+    """
+    if not settings.anchors:
+        faces = (labels == FACE).float()
+        used = faces + hard_negatives(losses, labels, settings.negatives, settings.least).float()
+        return Weights(used / whole(faces.sum()), faces / whole(faces.sum()))
+    parts = []
+    split = functools.partial(torch.split, split_size_or_sections=list(levels), dim=1)
+    for part, kinds in zip(split(losses), split(labels), strict=True):
+        taken = two_sided(part, kinds, settings.anchors, settings.faces).float()
+        parts.append(taken / whole(taken.sum()))
+    face = torch.cat(parts, dim=1)
+    return Weights(face, face * (labels == FACE))
+
+
+def whole(count: Tensor) -> Tensor:
+    """The mean of `count` over the processes, or 1 where all have 0.
+
+    Gradients are averaged over the processes; divided by this they are what one process with all images would have.
+    """
+    count = count.detach().float()
+    if dist.is_initialized():
+        dist.all_reduce(count)
+        count = count / dist.get_world_size()
+    return torch.where(count > 0, count, torch.ones_like(count))

@@ -1,0 +1,113 @@
+"""The pictures of a training step, drawn from photos by chance that depends on seed, epoch and place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mtcnn.detectors.anchors import Layout
+from mtcnn.errors import DataError
+from mtcnn.nets import to_input
+from prepare.points import pointed_faces
+
+from ..objectives.targets import AnchorTargets, encode, stack
+from .colour import distort
+from .crops import Scene, anchored_crop, crop, fill, mirrored, square_crop
+from .pages import page, tile
+from .recipe import DetectorRecipe
+from .store import Photos
+
+__all__ = ["ScenePool"]
+
+ROW = (2, 8)  # faces in a row of a page, least and most
+
+
+class ScenePool:
+    """Photos to draw training pictures from, for one net by one recipe.
+
+    scenes  int64, images whose faces are all labelled.    held  those of them to judge by.
+    faces   int64 (F, 2), image and row of the faces whose five points are known.
+
+    Raises DataError when no image is fully labelled.
+    """
+
+    def __init__(self, photos: Photos, recipe: DetectorRecipe, net: nn.Module) -> None:
+        self.photos, self.recipe = photos, recipe
+        self.layout: Layout = net.layout  # type: ignore[assignment]
+        self.scaling: Any = net.scaling
+        complete = [i for i, record in enumerate(photos.records) if record.complete]
+        apart = [photos.records[i].held(recipe.train.held) for i in complete]
+        self.scenes = np.array([i for i, held in zip(complete, apart, strict=True) if not held], np.int64)
+        self.held = np.array([i for i, held in zip(complete, apart, strict=True) if held], np.int64)
+        pairs = [
+            (i, face)
+            for i, (record, (_, height, width)) in enumerate(zip(photos.records, photos.places, strict=True))
+            for face in pointed_faces(record, height, width)
+        ]
+        self.faces = np.array(pairs, np.int64).reshape(-1, 2)
+        if not len(self.scenes):
+            raise DataError("no image with all its faces labelled; a detector needs some, such as those of WIDER FACE")
+
+    def scene(self, image: int, size: int, rng: Any) -> Scene:
+        """A training picture of photo `image`, or now and then a page of faces instead."""
+        settings = self.recipe.pictures
+        made = self._page(size, rng) if len(self.faces) and rng.random() < settings.points else None
+        made = made or self._crop(image, size, rng)
+        return mirrored(made) if rng.random() < 0.5 else made
+
+    def _crop(self, image: int, size: int, rng: Any) -> Scene:
+        settings, photo, record = self.recipe.pictures, self.photos[image], self.photos.records[image]
+        height, width = photo.shape[:2]
+        if rng.random() < settings.anchored:
+            sides = [side for level in self.layout for side in level.sizes]
+            window = anchored_crop(record, height, width, size, sides, rng)
+        else:
+            window = square_crop(record, height, width, settings.crop, rng)
+        made = crop(photo, record, window, size, settings.smallest)
+        pixels = distort(made.image, settings, rng)
+        return made._replace(image=fill(pixels, window, height, width, self.scaling[0]))
+
+    def _page(self, size: int, rng: Any) -> Scene:
+        count = int(rng.integers(ROW[0], ROW[1] + 1))
+        tiles = []
+        for image, face in self.faces[rng.integers(len(self.faces), size=count * count)]:
+            tiles.append(tile(self.photos[image], self.photos.records[image].landmarks[face], size // count, rng))
+        made = page(tiles, size)
+        return made._replace(image=distort(made.image, self.recipe.pictures, rng))
+
+    def batches(self, epoch: int, rank: int = 0, count: int = 1) -> Iterator[tuple[Tensor, AnchorTargets]]:
+        """The batches of an epoch, see `tensors`. Of `count` processes each gets its part.
+
+        Every process makes the draws of all, so that the pictures of an epoch are the same for any number of them.
+        Sizes are drawn for each by itself; what it gets has about the same number of pixels, whatever the size.
+        """
+        settings, sizes = self.recipe.train, self.recipe.pictures.sizes
+        rng = np.random.default_rng([settings.seed, epoch])
+        order = _endless(self.scenes, rng)
+        for _ in range(settings.steps):
+            sides = [int(sizes[rng.integers(len(sizes))]) for _ in range(count)]
+            shares = [max(round(settings.batch / count * (sizes[0] / side) ** 2), 1) for side in sides]
+            drawn = [(next(order), int(rng.integers(1 << 62))) for _ in range(sum(shares))]
+            mine = drawn[sum(shares[:rank]) : sum(shares[: rank + 1])]
+            yield self.tensors([self.scene(image, sides[rank], np.random.default_rng(key)) for image, key in mine])
+
+    def held_batches(self, most: int = 160) -> Iterator[tuple[Tensor, AnchorTargets]]:
+        """The same pictures of held images every time."""
+        rng, size = np.random.default_rng(0), int(self.recipe.pictures.sizes[0])
+        for first in range(0, min(len(self.held), most), 8):
+            yield self.tensors([self.scene(image, size, rng) for image in self.held[first : first + 8]])
+
+    def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, AnchorTargets]:
+        """Net input (N, 3, S, S) float32, and the targets of the net's anchors."""
+        x = to_input(np.stack([scene.image for scene in scenes]), scaling=self.scaling)
+        return x, stack([encode(scene, self.layout, self.recipe.match) for scene in scenes])
+
+
+def _endless(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:
+    """All items in random order, again and again."""
+    while True:
+        yield from rng.permutation(items).tolist()

@@ -1,0 +1,120 @@
+"""Training photos, decoded once and kept as raw pixels in one file, so that a crop costs no decoding.
+
+An epoch takes one crop of each photo; decoding a photo for it costs several times what the crop does. The file is as
+large as the pixels: 2 MB for a photo of 1024 x 768.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.errors import DataError, ImageError
+from mtcnn.files.atomic_write import draft_of
+from mtcnn.progress import progress
+from mtcnn.resample import resample
+from prepare.build import image_of
+from prepare.records import ImageRecord, Problem
+
+__all__ = ["Photos", "build_photos", "photos_key"]
+
+FORMAT = 1
+
+Place = tuple[int, int, int, float]  # first byte, height, width, and what the photo was scaled by
+
+
+def build_photos(
+    records: Sequence[ImageRecord], path: Path, key: str, longest: int = 1280, quiet: bool = False
+) -> list[Problem]:
+    """Write the pixels of `records` to `path`, and where each image lies to `path` with the suffix .json.
+
+    key      names the images; `photos_key` gives it back.
+    longest  images with a longer side are shrunk to it, as nets are not trained on more pixels anyway.
+
+    Returns the images that could not be read, which the file passes over; skipped-<name>.txt beside it lists them.
+    """
+    with draft_of(path) as draft, draft.open("wb") as file:
+        places, problems = _write(records, file, path.name, longest, quiet)
+    path.with_suffix(".json").write_text(json.dumps({"format": FORMAT, "key": key, "places": places}))
+    skipped = path.with_name(f"skipped-{path.stem}.txt")
+    skipped.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+    return problems
+
+
+def _write(
+    records: Sequence[ImageRecord], file: BinaryIO, name: str, longest: int, quiet: bool
+) -> tuple[list[Place | None], list[Problem]]:
+    """Where each image lies in `file` now, None for one that cannot be read, and why it cannot."""
+    places: list[Place | None] = []
+    problems: list[Problem] = []
+    bar, start = progress(records, name=name, quiet=quiet), 0
+    for record in bar:
+        try:
+            small, scale = _shrunk(image_of(record), longest)
+        except ImageError as error:
+            problems.append(Problem(str(record.path), str(error).removeprefix(f"{record.path}: ")))
+            bar.write(f"skipped {problems[-1]}", file=sys.stderr)
+            places.append(None)
+            continue
+        file.write(small.data)
+        places.append((start, *small.shape[:2], scale))
+        start += small.size
+    return places, problems
+
+
+def photos_key(path: Path) -> str | None:
+    """The key of the photos at `path`, None where none are, or not all."""
+    key = _index(path.with_suffix(".json")).get("key") if path.is_file() else None
+    return None if key is None else str(key)
+
+
+def _shrunk(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], float]:
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(image), 1.0
+    return resample(image, max(round(height * scale), 1), max(round(width * scale), 1)), scale
+
+
+def _index(path: Path) -> dict[str, object]:
+    try:
+        body = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) and body.get("format") == FORMAT else {}
+
+
+class Photos:
+    """What `build_photos` wrote, with the labels of the images: `records`, boxes and landmarks at the kept size.
+
+    Raises DataError when the file is missing, or was made of other records.
+    """
+
+    def __init__(self, path: Path, records: Sequence[ImageRecord]) -> None:
+        body = _index(path.with_suffix(".json"))
+        places = body.get("places")
+        if not isinstance(places, list) or len(places) != len(records):
+            raise DataError(f"{path} holds no photos of these {len(records)} records; delete it and train again")
+        kept = [i for i, place in enumerate(places) if place is not None]
+        self.places = [(int(s), int(h), int(w)) for s, h, w, _ in (places[i] for i in kept)]
+        self.records = [_scaled(records[i], places[i][3]) for i in kept]
+        self.pixels = np.memmap(path, np.uint8, mode="r") if kept else np.zeros(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Pixels of image `index`, uint8 RGB (H, W, 3), read-only; they are read from the disk as they are used."""
+        start, height, width = self.places[index]
+        return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def _scaled(record: ImageRecord, scale: float) -> ImageRecord:
+    return record if scale == 1 else replace(record, boxes=record.boxes * scale, landmarks=record.landmarks * scale)
