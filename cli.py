@@ -14,7 +14,7 @@ import click
 
 from mtcnn import __version__
 from mtcnn.detectors import PROPOSERS
-from mtcnn.errors import MtcnnError
+from mtcnn.errors import MtcnnError, SettingsError
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 DETECTORS = ("retinaface", "ssh", "s3fd")  # single-stage ones that have a recipe
@@ -147,15 +147,13 @@ debug_option = click.option("--debug", is_flag=True, hidden=True, expose_value=F
 
 
 def command(name: str | None = None, group: click.Group = main) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command that turns ValueErrors of bad settings into usage errors, and takes --debug as `mtcnn` does."""
+    """A click command that reports a SettingsError as a usage error, and takes --debug as `mtcnn` does."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         def checked(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
-            except ValueError as error:
-                if type(error) is not ValueError:
-                    raise
+            except SettingsError as error:
                 raise click.UsageError(str(error)) from error
 
         return group.command(name)(debug_option(update_wrapper(checked, function)))

@@ -22,6 +22,7 @@ from .crops import cut
 from .detectors import PROPOSERS, proposer_named
 from .engine.runners import Cells, Net, Refined, crop_runner, map_runner
 from .engine.threads import spread, threads
+from .errors import SettingsError
 from .images import as_rgb, read_image
 from .nms import nms
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
@@ -172,7 +173,7 @@ class Detector:
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
     engine        what runs a single-stage detector: "torch" or "onnx", see `detectors.proposer_named` for the default.
 
-    Raises ValueError for settings that make no sense, CheckpointError when weights are missing or do not fit.
+    Raises SettingsError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """
 
     def __init__(
@@ -187,16 +188,18 @@ class Detector:
         engine: str | None = None,
     ) -> None:
         if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
-            raise ValueError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
+            raise SettingsError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
         folder = packaged_weights() if models is None else Path(models)
         if stage1 not in ("pnet", *PROPOSERS):
-            raise ValueError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *PROPOSERS))}")
+            raise SettingsError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *PROPOSERS))}")
         if stage1 == "pnet" and engine is not None:
-            raise ValueError(f"engine is {engine!r}; expected none for pnet, which is compiled; name another stage 1")
+            raise SettingsError(
+                f"engine is {engine!r}; expected none for pnet, which is compiled; name another stage 1"
+            )
         if refine is None:
             refine = "rnet,onet" if stage1 == "pnet" else "none"
         if refine not in REFINED:
-            raise ValueError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
+            raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
 
         def net(name: str) -> Net:
             path = weights_path(folder, name)

@@ -6,7 +6,15 @@ with 1; anything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
-__all__ = ["CheckpointError", "DataError", "ImageError", "MtcnnError", "RecipeError", "TrainingError"]
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "ImageError",
+    "MtcnnError",
+    "RecipeError",
+    "SettingsError",
+    "TrainingError",
+]
 
 
 class MtcnnError(Exception):
@@ -23,6 +31,10 @@ class DataError(MtcnnError):
 
 class CheckpointError(MtcnnError):
     """Weights that are missing, truncated or of another net or project."""
+
+
+class SettingsError(MtcnnError, ValueError):
+    """A setting outside of its range, or settings that contradict one another. A usage error on the command line."""
 
 
 class RecipeError(MtcnnError):

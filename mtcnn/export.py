@@ -22,7 +22,7 @@ from .checkpoint import load_net, packaged_weights, weights_path
 from .detectors import PROPOSERS
 from .detectors.anchors import VARIANCES
 from .detectors.blocks import ProposerOutput
-from .errors import MtcnnError
+from .errors import MtcnnError, SettingsError
 from .files.atomic_write import draft_of
 from .nets import PooledPReLU
 from .scoring import scoring_of
@@ -77,11 +77,11 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     name  "pnet", "rnet", "onet", or one of `detectors.PROPOSERS`. PNet and the detectors take images of any size, RNet
           and ONet crops of theirs; all take any number at a time.
 
-    Raises ValueError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a
+    Raises SettingsError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a
     package of the extra `export` is missing, or the file cannot be written, or computes anything else than torch.
     """
     if name not in SIZES and name not in PROPOSERS:
-        raise ValueError(f"net is {name!r}; expected one of {', '.join([*SIZES, *PROPOSERS])}")
+        raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *PROPOSERS])}")
     _needed("onnx")
     _needed("onnxruntime")
     net = load_net(weights_path(packaged_weights() if models is None else models, name), name)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import SettingsError
 from .resample import resample
 from .types import ImageSize
 
@@ -30,12 +31,12 @@ def level_sizes(size: ImageSize, min_face: float, scale_factor: float) -> list[I
     """Level sizes from the largest: scale 12 / min_face times scale_factor^k, while the short side is 12 or more.
 
     Sizes are rounded up, as in `detect_face.m` of the MTCNN authors' code. Empty for an image below `min_face`.
-    Raises ValueError for a min_face that is not positive or a scale_factor outside (0, 1).
+    Raises SettingsError for a min_face that is not positive or a scale_factor outside (0, 1).
     """
     if not (min_face > 0 and math.isfinite(min_face)):
-        raise ValueError(f"min_face is {min_face}; expected a size in pixels above 0, such as 20")
+        raise SettingsError(f"min_face is {min_face}; expected a size in pixels above 0, such as 20")
     if not 0 < scale_factor < 1:
-        raise ValueError(f"scale_factor is {scale_factor}; expected a number between 0 and 1, such as 0.709")
+        raise SettingsError(f"scale_factor is {scale_factor}; expected a number between 0 and 1, such as 0.709")
     # `face`, image pixels, is what a cell covers. Multiplied before dividing: 47 * (12 / 47) is less than 12.
     sizes, face = [], float(min_face)
     while min(size) >= face:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import SettingsError
+
 __all__ = ["Scoring", "logit", "logits_of", "scoring_of", "sigmoid"]
 
 Array = NDArray[Any]
@@ -45,7 +47,7 @@ class Scoring:
     detector     the same in one that a single-stage detector begins, whose scores are of another kind.
     temperature  above 1, scores near 0 and 1 are drawn from there, where float32 hardly tells them apart.
 
-    The default is the net's own score, to the last bit. Raises ValueError for numbers that make no score.
+    The default is the net's own score, to the last bit. Raises SettingsError for numbers that make no score.
     """
 
     before: float = 0.0
@@ -55,9 +57,9 @@ class Scoring:
     def __post_init__(self) -> None:
         for name in ("before", "detector"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a finite number of 0 or more")
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected a finite number of 0 or more")
         if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature is {self.temperature}; expected a finite number above 0")
+            raise SettingsError(f"temperature is {self.temperature}; expected a finite number above 0")
 
     def fused(self, own: Array, given: Array, behind_detector: bool = False) -> Array:
         """Logits (N,) of the score, from the net's own (N,) and the scores (N,) of the stage before."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn import boxes as box
+from mtcnn.errors import SettingsError
 
 from .records import ImageRecord
 
@@ -41,7 +42,7 @@ class IouBands:
 
     def __post_init__(self) -> None:
         if not 0 < self.neg <= self.part < self.pos < 1:
-            raise ValueError(
+            raise SettingsError(
                 f"neg, part, pos are {self.neg}, {self.part}, {self.pos}; expected 0 < neg <= part < pos < 1"
             )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mtcnn import boxes as box
 from mtcnn.cascade import NetRefiner, PNetProposer
 from mtcnn.checkpoint import load_net, weights_path
+from mtcnn.errors import SettingsError
 from mtcnn.types import Faces
 
 from .labels import IouBands, Kind, Labels, label
@@ -44,14 +45,16 @@ class MineSettings:
 
     def __post_init__(self) -> None:
         if not self.thresholds or not all(0 <= threshold <= 1 for threshold in self.thresholds):
-            raise ValueError(f"thresholds is {list(self.thresholds)}; expected numbers from 0 to 1, one for each net")
+            raise SettingsError(
+                f"thresholds is {list(self.thresholds)}; expected numbers from 0 to 1, one for each net"
+            )
         if not 0 < self.min_face_low <= self.min_face_high:
-            raise ValueError(f"min_face_low is {self.min_face_low}; expected above 0 and at most min_face_high")
+            raise SettingsError(f"min_face_low is {self.min_face_low}; expected above 0 and at most min_face_high")
         if not 0 < self.scale_factor < 1:
-            raise ValueError(f"scale_factor is {self.scale_factor}; expected a number between 0 and 1")
+            raise SettingsError(f"scale_factor is {self.scale_factor}; expected a number between 0 and 1")
         for name in ("most_neg", "most_part", "most_pos"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 or more")
 
 
 @dataclass
@@ -72,7 +75,7 @@ class Cascade:
 def load_cascade(models: Path, names: tuple[str, ...], settings: MineSettings) -> Cascade:
     """PNet and the nets behind it from a models folder, for mining."""
     if len(settings.thresholds) < len(names):
-        raise ValueError(f"{len(settings.thresholds)} thresholds for {len(names)} nets ({', '.join(names)})")
+        raise SettingsError(f"{len(settings.thresholds)} thresholds for {len(names)} nets ({', '.join(names)})")
     nets = [load_net(weights_path(models, name), name) for name in names]
     proposer = PNetProposer(
         nets[0], scale_factor=settings.scale_factor, threshold=settings.thresholds[0], per_level=1500

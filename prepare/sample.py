@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mtcnn import boxes as box
 from mtcnn.crops import cut
+from mtcnn.errors import SettingsError
 
 from .labels import UNUSED, IouBands, Kind, Labels, label
 from .records import CropBatch, ImageRecord
@@ -55,11 +56,11 @@ class CropSettings:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 0:
-                raise ValueError(f"{name} is {value}; expected 0 or more")
+                raise SettingsError(f"{name} is {value}; expected 0 or more")
         if self.smallest < 1:
-            raise ValueError(f"smallest is {self.smallest}; expected 1 pixel or more")
+            raise SettingsError(f"smallest is {self.smallest}; expected 1 pixel or more")
         if self.held >= 100:
-            raise ValueError(f"held is {self.held}; expected a share in percent, below 100")
+            raise SettingsError(f"held is {self.held}; expected a share in percent, below 100")
 
 
 def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import ios
+from mtcnn.errors import SettingsError
 from mtcnn.pictures.draw import save_image
 
 from .painting import Head, paint
@@ -43,7 +44,7 @@ def draw_scene(
 
     Returns the image, uint8 RGB (height, width, 3); boxes, float32 (G, 4) xyxy pixels, wholly inside; landmarks,
     float32 (G, 5, 2), at the centres of the drawn eyes, the tip of the nose and the ends of the mouth; G is 0 to 4.
-    Raises ValueError for a scene of less than 64 pixels a side, and for a negative seed or index.
+    Raises SettingsError for a scene of less than 64 pixels a side, and for a negative seed or index.
     """
     heads = _place_heads(seed, index, height, width)
     return paint(heads, np.random.default_rng([seed, index, 1]), height, width), *_labels(heads)
@@ -64,10 +65,10 @@ def is_synthetic(path: Path) -> bool:
 
 
 def image_of(path: Path) -> NDArray[np.uint8]:
-    """The scene that `path` names, uint8 RGB (240, 320, 3). Raises ValueError when it names none."""
+    """The scene that `path` names, uint8 RGB (240, 320, 3). Raises SettingsError when it names none."""
     match = NAME.fullmatch(path.as_posix())
     if match is None:
-        raise ValueError(f"{path} is no drawn scene; expected synthetic/<seed>-<index of six digits>")
+        raise SettingsError(f"{path} is no drawn scene; expected synthetic/<seed>-<index of six digits>")
     return draw_scene(int(match[1]), int(match[2]))[0]
 
 
@@ -110,7 +111,7 @@ def _labels(heads: list[Head]) -> tuple[Array, Array]:
 def _place_heads(seed: int, index: int, height: int, width: int) -> list[Head]:
     """Up to MAX_FACES heads that lie inside the image and hardly overlap, the small ones as often as the large."""
     if min(height, width) < 64:
-        raise ValueError(f"a scene of {height} x {width} pixels; expected 64 or more a side")
+        raise SettingsError(f"a scene of {height} x {width} pixels; expected 64 or more a side")
     rng = np.random.default_rng([seed, index, 0])
     largest = min(FACE_HEIGHTS[1], 0.45 * min(height, width))
     heads: list[Head] = []

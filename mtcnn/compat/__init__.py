@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import SettingsError
 from .facenet import FacenetCalls
 from .finder import FilePath, Stages, one_of
 from .ipazc import IpazcCalls
@@ -40,7 +41,7 @@ class MTCNN(FacenetCalls, IpazcCalls):
     models   a folder with models-12, models-24 and models-48. Without either, the weights that ship with this project.
              Weights of another project are used with its arithmetic, see `importers.arithmetic`.
 
-    All of them but `device`, `weights` and `models` may be changed later. Raises ValueError for impossible settings,
+    All of them but `device`, `weights` and `models` may be changed later. Raises SettingsError for impossible settings,
     TypeError for unknown ones, CheckpointError for weights of no use.
     """
 
@@ -65,7 +66,7 @@ class MTCNN(FacenetCalls, IpazcCalls):
         stages = image_size if isinstance(image_size, str) else stages  # in ipazc's package `stages` comes first
         super().__init__(min_face_size, thresholds, factor, stages, device, weights, models)
         if not 0 <= margin < side:
-            raise ValueError(f"margin is {margin}; expected 0 or more, and less than image_size, {side}")
+            raise SettingsError(f"margin is {margin}; expected 0 or more, and less than image_size, {side}")
         self.image_size, self.margin = side, margin
         self.post_process, self.keep_all, self.select_largest = post_process, keep_all, select_largest
         self.selection_method = selection_method or ("largest" if select_largest else "probability")

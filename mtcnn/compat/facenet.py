@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..errors import SettingsError
 from ..types import Faces, ImageSize
 from .finder import FilePath, Finder, as_batch, loaded, objects, pixels_of
 from .selection import best_face, extract_face
@@ -110,7 +111,7 @@ class FacenetCalls(Finder):
         paths = [save_path] if isinstance(save_path, str | PathLike) else list(save_path or [None] * len(images))
         if not len(images) == len(boxes) == len(paths):
             counts = f"{len(images)} images, {len(boxes)} sets of boxes and {len(paths)} paths"
-            raise ValueError(f"{counts}; expected as many of each")
+            raise SettingsError(f"{counts}; expected as many of each")
         faces = [
             None if some is None else self._extracted(loaded(image), some, path)
             for image, some, path in zip(images, boxes, paths, strict=True)

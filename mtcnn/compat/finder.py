@@ -19,7 +19,7 @@ from PIL import Image
 from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import packaged_weights, read, weights_path
 from ..engine.runners import Net
-from ..errors import CheckpointError, ImageError
+from ..errors import CheckpointError, ImageError, SettingsError
 from ..images import read_image
 from ..types import Faces
 from ..weights import SIZES, Weights
@@ -50,7 +50,7 @@ class Finder:
     ) -> None:
         one_of("stages", stages, REFINERS)
         if weights is not None and models is not None:
-            raise ValueError("weights and models are both given; expected one of them")
+            raise SettingsError("weights and models are both given; expected one of them")
         self.min_face_size, self.factor, self.stages = min_face_size, factor, stages
         self.thresholds = [0.6, 0.7, 0.7] if thresholds is None else list(thresholds)
         self.own_thresholds = thresholds is not None
@@ -115,7 +115,7 @@ class Finder:
 def one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise ValueError unless the setting `name` has a known value."""
     if value not in (names := list(known)):
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(names)}")
+        raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(names)}")
 
 
 def _device_name(device: str | torch.device | None) -> str:
@@ -132,7 +132,7 @@ def _device_name(device: str | torch.device | None) -> str:
     try:
         return str(torch.device(name))
     except RuntimeError:
-        raise ValueError(f"device is {device!r}; expected a name such as cpu, cuda:0, CPU:0 or GPU:0") from None
+        raise SettingsError(f"device is {device!r}; expected a name such as cpu, cuda:0, CPU:0 or GPU:0") from None
 
 
 def _moved(net: Net, device: str) -> Net:

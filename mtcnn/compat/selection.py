@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..boxes import areas
+from ..errors import SettingsError
 from ..pictures.draw import save_image
 from ..types import ImageSize
 
@@ -39,10 +40,10 @@ def best_face(
     threshold      for "largest_over_threshold": the score that a face has to exceed.
     center_weight  for "center_weighted_size": square pixels of area that a square pixel of distance costs.
 
-    Raises ValueError for an unknown method.
+    Raises SettingsError for an unknown method.
     """
     if method not in METHODS:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+        raise SettingsError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if not len(boxes):
         return None
     merit = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SettingsError
 from ..nms import nms
 from ..runtimes import AnchorValues, Runtime
 from ..scoring import logit, sigmoid
@@ -45,7 +46,7 @@ class AnchorProposer:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold is {self.threshold}; expected a number from 0 to 1")
+            raise SettingsError(f"threshold is {self.threshold}; expected a number from 0 to 1")
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""

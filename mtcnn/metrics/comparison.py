@@ -15,6 +15,8 @@ from mtcnn.metrics.detections import event_photos
 from mtcnn.metrics.problems import Problems
 from mtcnn.types import Faces
 
+from ..errors import SettingsError
+
 __all__ = ["OWN", "fddb_results", "landmark_results", "named_files", "wider_results"]
 
 DetectPhotos = Callable[[Mapping[str, Path]], Mapping[str, Faces]]
@@ -25,7 +27,7 @@ OWN = "mtcnn"  # what the detector that is run is called in tables
 def named_files(values: Iterable[str]) -> dict[str, Path]:
     """NAME=PATH arguments as name -> path; without NAME the file's name stands for it.
 
-    Raises ValueError for a name that is given twice, or kept for the detector that is run.
+    Raises SettingsError for a name that is given twice, or kept for the detector that is run.
     """
     files: dict[str, Path] = {}
     for value in values:
@@ -33,14 +35,14 @@ def named_files(values: Iterable[str]) -> dict[str, Path]:
         if "=" in value and not Path(value).exists():
             name, path = value.split("=", 1)
         if not name or name in files or name == OWN:
-            raise ValueError(f"{value}: the name {name!r} is taken; expected one of its own: NAME={path}")
+            raise SettingsError(f"{value}: the name {name!r} is taken; expected one of its own: NAME={path}")
         files[name] = Path(path)
     return files
 
 
 def _check_any(files: Mapping[str, Path], photos: Path | None) -> None:
     if not files and photos is None:
-        raise ValueError("nothing to evaluate; expected DETECTIONS, or --photos to run this project's detector")
+        raise SettingsError("nothing to evaluate; expected DETECTIONS, or --photos to run this project's detector")
 
 
 def wider_results(
@@ -58,7 +60,7 @@ def wider_results(
     files   name -> detections (`wider.load_detections`).   ground_truth  see `wider.GroundTruth.load`.
     images  a list of images to keep to (`wider.load_image_list`); otherwise, where there are photos, those photos.
     photos  folder of <event>/<image>.jpg, over which `detect` is run.   write  folder for what it finds.
-    Raises ValueError when there are neither files nor photos; so does `fddb_results`.
+    Raises SettingsError when there are neither files nor photos; so does `fddb_results`.
     """
     _check_any(files, photos)
     problems = Problems.default(problems)

@@ -26,6 +26,8 @@ from mtcnn.metrics.voting import vote
 from mtcnn.resample import resample
 from mtcnn.types import Faces, ImageSize
 
+from ..errors import SettingsError
+
 __all__ = ["Pass", "ScaledDetector", "check_scale", "mirror", "passes", "stretch"]
 
 Detect = Callable[[NDArray[np.uint8]], Faces]
@@ -53,14 +55,16 @@ class Pass:
 
 
 def check_scale(scale: str) -> str:
-    """`scale` itself. Raises ValueError when it is not original, vga, multi or a number of pixels."""
+    """`scale` itself. Raises SettingsError when it is not original, vga, multi or a number of pixels."""
     if scale in ("original", "vga", "multi") or (scale.isdecimal() and SIDES[0] <= int(scale) <= SIDES[1]):
         return scale
-    raise ValueError(f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024")
+    raise SettingsError(
+        f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024"
+    )
 
 
 def passes(scale: str, size: ImageSize) -> list[Pass]:
-    """The runs over an image of `size` pixels. Raises ValueError as `check_scale` does."""
+    """The runs over an image of `size` pixels. Raises SettingsError as `check_scale` does."""
     if check_scale(scale) == "original":
         return [Pass(1.0)]
     if scale == "multi":
@@ -96,7 +100,7 @@ class ScaledDetector:
     """A detector at one scale or several, itself a detector.
 
     detect  what finds faces in one image.
-    scale   "original", "vga", "multi" or a longest side in pixels (`passes`). Raises ValueError for another.
+    scale   "original", "vga", "multi" or a longest side in pixels (`passes`). Raises SettingsError for another.
     flip    also run each pass on the mirror image.
 
     Faces are in pixels of the image given. Several runs are merged by box voting; a single one is returned as it is.

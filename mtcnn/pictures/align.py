@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SettingsError
 from ..images import as_rgb
 
 __all__ = ["TEMPLATE", "align", "check_margin", "crop", "grow", "similarity"]
@@ -39,7 +40,7 @@ def crop(image: NDArray[Any], boxes: Array, margin: float = 0.2) -> list[RGB]:
 
     Edges are rounded to whole pixels, and cut at the border of the image: nothing is invented there, so crops of faces
     at a border are smaller. A box outside of the image still gives the nearest pixel. Raises ImageError as
-    `images.as_rgb` does, ValueError for a box or margin that is not finite or a margin of -0.5 or less.
+    `images.as_rgb` does, SettingsError for a margin of -0.5 or less, ValueError for a box that is not finite.
     """
     check_margin(margin)
     pixels = as_rgb(image)
@@ -47,16 +48,16 @@ def crop(image: NDArray[Any], boxes: Array, margin: float = 0.2) -> list[RGB]:
 
 
 def check_margin(margin: float) -> None:
-    """Raises ValueError for a margin that leaves nothing of a box."""
+    """Raises SettingsError for a margin that leaves nothing of a box."""
     if not (math.isfinite(margin) and margin > -0.5):
-        raise ValueError(f"margin is {margin}; expected a share of the box's side above -0.5, such as 0.2")
+        raise SettingsError(f"margin is {margin}; expected a share of the box's side above -0.5, such as 0.2")
 
 
 def grow(boxes: Array, margin: float) -> Array:
-    """Boxes (N, 4), larger by `margin` times their side on each side. Raises ValueError where one is not finite."""
+    """Boxes (N, 4), larger by `margin` times their side on each side. Raises SettingsError where one is not finite."""
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     if not np.isfinite(boxes).all():
-        raise ValueError(f"boxes hold {boxes[~np.isfinite(boxes)][0]}; expected finite x1 y1 x2 y2")
+        raise SettingsError(f"boxes hold {boxes[~np.isfinite(boxes)][0]}; expected finite x1 y1 x2 y2")
     added = margin * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] - added, boxes[:, 2:] + added], axis=1)
 
@@ -84,9 +85,11 @@ def align(image: NDArray[Any], landmarks: Array, size: int = TEMPLATE_SIDE) -> R
     points = np.asarray(landmarks, np.float64)
     points = points[None] if points.ndim == 2 else points
     if points.ndim != 3 or points.shape[1:] != (5, 2):
-        raise ValueError(f"landmarks have shape {np.shape(landmarks)}; expected (N, 5, 2), x y of five points a face")
+        raise SettingsError(
+            f"landmarks have shape {np.shape(landmarks)}; expected (N, 5, 2), x y of five points a face"
+        )
     if size < 1:
-        raise ValueError(f"size is {size}; expected 1 pixel or more, such as {TEMPLATE_SIDE}")
+        raise SettingsError(f"size is {size}; expected 1 pixel or more, such as {TEMPLATE_SIDE}")
     pixels = as_rgb(image)
     crops = np.zeros((len(points), size, size, 3), np.uint8)
     target = (TEMPLATE + 0.5) * (size / TEMPLATE_SIDE)  # pixel numbers to our coordinates, docs/conventions.md
@@ -108,7 +111,7 @@ def similarity(points: Array, target: Array) -> Array:
     spread = source - source.mean() if len(source) else source
     size = float((np.abs(spread) ** 2).sum())
     if size < 1e-9:
-        raise ValueError(f"{len(source)} known points, in one place; expected two or more that differ")
+        raise SettingsError(f"{len(source)} known points, in one place; expected two or more that differ")
     factor = complex((np.conj(spread) * (goal - goal.mean())).sum() / size)
     shift = complex(goal.mean() - factor * source.mean())
     return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])

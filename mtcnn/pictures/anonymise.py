@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SettingsError
 from ..images import as_rgb
 from ..stream.items import Item
 from ..stream.sinks.pictures import Pictures
@@ -66,12 +67,12 @@ def anonymise(image: NDArray[Any], boxes: Array, style: Style = "pixelate", marg
 
 
 def check_style(style: str, margin: float) -> None:
-    """Raises ValueError for what `anonymise` cannot do."""
+    """Raises SettingsError for what `anonymise` cannot do."""
     if style not in STYLES:
-        raise ValueError(f"style is {style!r}; expected one of {', '.join(STYLES)}")
+        raise SettingsError(f"style is {style!r}; expected one of {', '.join(STYLES)}")
     check_margin(margin)
     if margin < 0:
-        raise ValueError(f"margin is {margin}; expected 0 or more, for the face itself must be covered")
+        raise SettingsError(f"margin is {margin}; expected 0 or more, for the face itself must be covered")
 
 
 def _hidden(patch: RGB, cell: float, style: Style) -> RGB:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..cascade import Detector
 from ..engine.notice import compiling_told
+from ..errors import SettingsError
 from .decoding import Decoder, Read, batches
 from .interrupts import Interrupted, Interrupts
 from .items import Item, Sink, real
@@ -26,7 +27,7 @@ from .tracking import Tracker
 __all__ = ["MakeSink", "Run"]
 
 MakeSink = Callable[[Sequence[Path], Detector], Sink]
-"""Makes a sink from all sources of a run and its detector; raises ValueError when they do not fit its settings."""
+"""Makes a sink from all sources of a run and its detector; raises SettingsError when they do not fit its settings."""
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Run:
     settings  keyword arguments of Detector.
     sinks     makers of further sinks.
 
-    Raises ValueError for settings that make no sense, before anything is written.
+    Raises SettingsError for settings that make no sense, before anything is written.
     """
 
     named: Sequence[Path]
@@ -61,13 +62,15 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ValueError(f"--batch is {self.batch}; expected 1 or more")
+            raise SettingsError(f"--batch is {self.batch}; expected 1 or more")
         if self.every < 1:
-            raise ValueError(f"--every is {self.every}; expected 1 or more")
+            raise SettingsError(f"--every is {self.every}; expected 1 or more")
         if self.wider is not None and (self.style != "text" or self.out is not None):
-            raise ValueError("--wider writes files of its own; expected no --json, --csv or --out beside it")
+            raise SettingsError("--wider writes files of its own; expected no --json, --csv or --out beside it")
         if self.resume and self.out is None and self.wider is None:
-            raise ValueError("--resume reads what is done from the results; expected --out FILE or --wider DIR as well")
+            raise SettingsError(
+                "--resume reads what is done from the results; expected --out FILE or --wider DIR as well"
+            )
 
     def __call__(self) -> bool:
         """Detect; problems go to stderr, a line each. True when there were none.
@@ -99,14 +102,14 @@ class Run:
         return self._bad == 0
 
     def _check(self, sources: Sequence[Path]) -> None:
-        """Raises ValueError when the settings do not fit the sources."""
+        """Raises SettingsError when the settings do not fit the sources."""
         kinds = {kind_of(source) for source in sources}
         if self.track and not kinds & {"video", "camera"}:
-            raise ValueError("--track follows faces from frame to frame; expected a video or camera:N")
+            raise SettingsError("--track follows faces from frame to frame; expected a video or camera:N")
         if self.resume and "camera" in kinds:
-            raise ValueError("--resume cannot go back to what a camera saw; leave it out")
+            raise SettingsError("--resume cannot go back to what a camera saw; leave it out")
         if self.out is not None and real(self.out) in {real(source) for source in sources}:
-            raise ValueError(f"--out {self.out} is one of the images; expected another file")
+            raise SettingsError(f"--out {self.out} is one of the images; expected another file")
 
     def _open(self, sources: Sequence[Path], detector: Detector) -> tuple[Done, list[Sink]]:
         """What is done already, and all sinks. The listing comes last: what it tells of is whole everywhere."""

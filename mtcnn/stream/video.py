@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ImageError
+from ..errors import ImageError, SettingsError
 from ..images import MAX_PIXELS
 
 __all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile"]
@@ -57,7 +57,7 @@ class Video:
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
         if every < 1:
-            raise ValueError(f"every is {every}; expected 1 or more")
+            raise SettingsError(f"every is {every}; expected 1 or more")
         self.name, self.every, self.first = os.fspath(source), every, first
         self.live = self.name.startswith("camera:")
         _quiet()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..cascade import Detector
+from ..errors import SettingsError
 from ..metrics.text_files import write_text
 from ..metrics.wider_truth import GroundTruth, image_key
 from ..pictures.draw import save_image
@@ -36,7 +37,7 @@ class TraceFiles:
     boxes    faces that should be found in the only source, x1 y1 x2 y2 pixels.
     truth    labels of many images, as `GroundTruth.load` reads them.
 
-    Raises ValueError when `boxes` are no boxes, or are given for several sources.
+    Raises SettingsError when `boxes` are no boxes, or are given for several sources.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class TraceFiles:
         truth: GroundTruth | None = None,
     ) -> None:
         if boxes and len(sources) > 1:
-            raise ValueError(
+            raise SettingsError(
                 f"--trace-box is a face of one image and there are {len(sources)}; "
                 "expected one image, or labels for all of them in --trace-truth"
             )
         for box in boxes:
             if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
                 given = " ".join(f"{value:g}" for value in box)
-                raise ValueError(f"--trace-box {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
+                raise SettingsError(f"--trace-box {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
         self._detector, self._boxes, self._truth = detector, boxes, truth
         self._texts = Names(folder, sources, lambda source: ".json")
         self._pictures = Names(folder, sources, lambda source: ".jpg")

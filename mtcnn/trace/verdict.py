@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import boxes as box
+from ..errors import SettingsError
 from ..types import Faces
 from .candidates import Candidates, Step
 from .recording import StageTrace, Trace
@@ -57,14 +58,14 @@ class Verdict:
 
 
 def judge(trace: Trace, truth: Sequence[float] | Array) -> Verdict:
-    """What became of the face in `truth`, x1 y1 x2 y2 pixels. Raises ValueError when that is no box.
+    """What became of the face in `truth`, x1 y1 x2 y2 pixels. Raises SettingsError when that is no box.
 
     A stage has lost a face when nothing that it or a later stage kept covers the face with an IoU of COVERED or more.
     Each face is judged by itself: of two faces that overlap, one detection may count for both.
     """
     face = np.asarray(truth, np.float64)
     if face.shape != (4,) or not np.isfinite(face).all() or (face[2:] <= face[:2]).any():
-        raise ValueError(f"face {list(truth)}; expected finite x1 y1 x2 y2 in pixels, x1 < x2 and y1 < y2")
+        raise SettingsError(f"face {list(truth)}; expected finite x1 y1 x2 y2 in pixels, x1 < x2 and y1 < y2")
     x1, y1, x2, y2 = face.tolist()
     after = tuple((stage.name, float(_overlaps(stage.found.boxes, face).max(initial=0))) for stage in trace.stages)
     overlaps = _overlaps(trace.faces.boxes, face)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import areas, ios, iou
+from mtcnn.errors import SettingsError
 
 __all__ = ["BACKGROUND", "UNUSED", "MatchSettings", "Matching", "compensate", "counts", "match", "match_by_iou"]
 
@@ -42,10 +43,10 @@ class MatchSettings:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}; expected a number from 0 to 1")
+                raise SettingsError(f"{name} is {value}; expected a number from 0 to 1")
         for name in ("negative", "compensate"):
             if getattr(self, name) > self.positive:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at most positive, {self.positive}")
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected at most positive, {self.positive}")
 
 
 def counts(matching: Matching, faces: int) -> NDArray[np.int64]:

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mtcnn.errors import SettingsError
+
 from .targets import FACE, NO_FACE
 
 __all__ = ["SampleSettings", "Weights", "hard_negatives", "sample", "two_sided"]
@@ -36,9 +38,9 @@ class SampleSettings:
     def __post_init__(self) -> None:
         for name in ("negatives", "least", "anchors"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 < self.faces <= 1:
-            raise ValueError(f"faces is {self.faces}; expected a share above 0, at most 1")
+            raise SettingsError(f"faces is {self.faces}; expected a share above 0, at most 1")
 
 
 class Weights(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import areas
+from mtcnn.errors import SettingsError
 from mtcnn.resample import resample_many
 from prepare.points import FLIP_ORDER
 from prepare.records import ImageRecord
@@ -51,13 +52,15 @@ class PictureSettings:
 
     def __post_init__(self) -> None:
         if not self.sizes or any(size != int(size) or size < 32 or size % 32 for size in self.sizes):
-            raise ValueError(f"sizes is {list(self.sizes)}; expected multiples of 32")
+            raise SettingsError(f"sizes is {list(self.sizes)}; expected multiples of 32")
         if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1]:
-            raise ValueError(f"crop is {list(self.crop)}; expected the least and the largest side, such as [0.3, 1.0]")
+            raise SettingsError(
+                f"crop is {list(self.crop)}; expected the least and the largest side, such as [0.3, 1.0]"
+            )
         shares = ("brightness", "contrast", "saturation", "points", "anchored")
         for name, most in (*((name, 1) for name in shares), ("hue", 180)):
             if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected a number from 0 to {most}")
+                raise SettingsError(f"{name} is {getattr(self, name)}; expected a number from 0 to {most}")
 
 
 class Scene(NamedTuple):

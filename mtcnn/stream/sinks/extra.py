@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...errors import SettingsError
 from ...metrics.problems import Problems
 from ...metrics.wider_truth import GroundTruth
 from ...pictures.anonymise import AnonymousCopies, Style
@@ -27,14 +28,14 @@ def extra_sinks(
 ) -> list[MakeSink]:
     """Makers of the sinks that the options ask for; see FaceFiles, AnonymousCopies and TraceFiles.
 
-    Raises ValueError for options that say nothing without another one or contradict each other, DataError for labels
+    Raises SettingsError for options that say nothing without another one or contradict each other, DataError for labels
     that cannot be read or do not follow their format.
     """
     _check_needed("--crop", crop, {"--crop-margin": crop_margin is not None, "--crop-align": crop_align})
     _check_needed("--blur", blur, {"--blur-style": blur_style is not None})
     _check_needed("--trace", trace, {"--trace-box": bool(trace_box), "--trace-truth": trace_truth is not None})
     if crop_align and crop_margin is not None:
-        raise ValueError("--crop-align has no margin, its template decides; expected it or --crop-margin, not both")
+        raise SettingsError("--crop-align has no margin, its template decides; expected it or --crop-margin, not both")
     makers: list[MakeSink] = []
     if crop is not None:
         margin = 0.2 if crop_margin is None else crop_margin
@@ -50,6 +51,6 @@ def extra_sinks(
 def _check_needed(option: str, folder: Path | None, given: dict[str, bool]) -> None:
     for name, is_given in given.items():
         if is_given and folder is None:
-            raise ValueError(f"{name} is given without {option}; expected {option} DIR as well")
+            raise SettingsError(f"{name} is given without {option}; expected {option} DIR as well")
     if folder is not None and option != "--blur" and folder.exists() and not folder.is_dir():
-        raise ValueError(f"{option} {folder} is a file; expected a folder")
+        raise SettingsError(f"{option} {folder} is a file; expected a folder")

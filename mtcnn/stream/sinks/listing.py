@@ -12,7 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from ...errors import MtcnnError
+from ...errors import MtcnnError, SettingsError
 from ...metrics.wider_detections import faces_to_rows, write_detections
 from ..items import Item
 from ..sources import kind_of
@@ -135,7 +135,7 @@ class WiderFiles:
 
     def __init__(self, folder: Path, sources: Iterable[Path]) -> None:
         if folder.exists() and not folder.is_dir():
-            raise ValueError(f"--wider {folder} is a file; expected a folder")
+            raise SettingsError(f"--wider {folder} is a file; expected a folder")
         self.folder = folder
         self._names: dict[Path, str] = {}
         taken: set[str] = set()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import SettingsError
 from ...images import SUFFIXES
 from ...pictures.draw import SAVE_SUFFIXES, draw_faces, save_image
 from ..items import Item, Names, real
@@ -27,7 +28,7 @@ class Pictures:
     draw     a folder, for a picture an image and a video a video; or the file for a single one.
     sources  all sources of the run.
 
-    Raises ValueError when `draw` is a file and cannot take what comes of `sources`.
+    Raises SettingsError when `draw` is a file and cannot take what comes of `sources`.
     """
 
     option = "--draw"  # as errors call it
@@ -85,12 +86,12 @@ def _as_file(option: str, draw: Path, sources: Sequence[Path]) -> Path | None:
     suffix = draw.suffix.lower()
     if not draw.exists() and suffix in _NOT_WRITTEN:  # else it would become a folder of that name
         known = " ".join((*SAVE_SUFFIXES, *CODECS))
-        raise ValueError(f"{option} {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
+        raise SettingsError(f"{option} {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
     fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)
     if len(sources) > 1 or (sources and not fits) or real(draw) in {real(source) for source in sources}:
-        raise ValueError(
+        raise SettingsError(
             f"{option} {draw} is a file; expected a folder, or a new image file for a single picture, "
             f"or a new video file ({' '.join(CODECS)}) for a single video"
         )

@@ -1,0 +1,120 @@
+"""Settings as frozen dataclasses whose fields declare the values they take.
+
+    @dataclass(frozen=True)
+    class Schedule(Settings):
+        epochs: int = setting(60, min=1)
+        lr: float = setting(2e-3, above=0)
+        mode: str = setting("cosine", choices=("cosine", "constant"))
+
+A dataclass is checked when it is made, so that a wrong value is reported before any work begins. A wrong value raises
+SettingsError, which names the setting, the value and what was expected; any other ValueError is a bug.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeVar
+
+from .errors import SettingsError
+
+__all__ = ["Range", "Settings", "SettingsError", "check", "require", "setting"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that a setting takes: numbers between two bounds, or one of `choices`.
+
+    min, max      bounds that belong to the range.        above, below  bounds that do not.
+    whole         integers only.                          choices       the values themselves.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    above: float | None = None
+    below: float | None = None
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def holds(self, value: Any) -> bool:
+        """Whether `value` is in the range. Numbers must be finite; a bool is no number."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not _is_number(value) or not math.isfinite(value):
+            return False
+        if self.whole and value != int(value):
+            return False
+        return (
+            (self.min is None or value >= self.min)
+            and (self.max is None or value <= self.max)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(map(str, self.choices))}"
+        noun = "a whole number" if self.whole else "a number"
+        if self.min is not None and self.max is not None:
+            return f"{noun} from {self.min:g} to {self.max:g}"
+        bounds = (("of at least", self.min), ("of at most", self.max), ("above", self.above), ("below", self.below))
+        words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return f"{noun} {' and '.join(words)}" if words else f"a finite {noun.removeprefix('a ')}"
+
+
+def _is_number(value: Any) -> bool:
+    """NumPy's numbers count, text that looks like a number does not."""
+    return hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str | bytes)
+
+
+def setting(
+    default: T,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[Any, ...] = (),
+) -> T:
+    """A dataclass field with a default and a range, see `Range`. An int as the default asks for whole numbers."""
+    values = Range(min, max, above, below, type(default) is int, choices)
+    found: T = field(default=default, metadata={"range": values})
+    return found
+
+
+class Settings:
+    """Base of a settings dataclass: checks the ranges of its fields when it is made.
+
+    renamed  old name of a field -> its name now. `stages.recipes` reads both, and hashes values under the old name, so
+             that a new name makes nothing stale that was made before.
+
+    Raises SettingsError.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]  # only dataclasses derive from it
+            values = each.metadata.get("range")
+            if values is not None:
+                check(each.name, getattr(self, each.name), values)
+
+
+def check(name: str, value: Any, values: Range) -> None:
+    """Raise SettingsError unless `value` is in the range `values`."""
+    require(values.holds(value), name, value, str(values))
+
+
+def require(condition: bool, name: str, value: Any, expected: str) -> None:
+    """Raise SettingsError, which says what the setting `name` is and what was expected, unless `condition` is met."""
+    if not condition:
+        raise SettingsError(f"{name} is {_shown(value)}; expected {expected}")
+
+
+def _shown(value: Any) -> str:
+    """Text in quotes, so that '20' is not mistaken for 20; anything long cut short."""
+    text = repr(value) if isinstance(value, str | bytes) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
