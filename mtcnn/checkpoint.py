@@ -7,6 +7,7 @@ Reading needs no torch; what writes, or makes modules, imports it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from .errors import CheckpointError
 from .files.atomic_write import draft_of
 from .files.torch_file import read_saved
 from .scoring import Scoring
-from .weights import SCALING, SIZES, Scaling, Weights
+from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,17 +120,45 @@ def read(path: Path) -> Checkpoint:
     if not isinstance(body, dict) or "format" not in body:
         raise CheckpointError(f"{path} holds no checkpoint of this project; {_EXPECTED}")
     if body["format"] != FORMAT:
-        raise CheckpointError(f"{path} has format {body['format']}; expected {FORMAT}: train again, or update mtcnn")
+        raise CheckpointError(
+            f"{path} has format {_short(body['format'])}; expected {FORMAT}: train again, or update mtcnn"
+        )
     known = {name: body[name] for name in Checkpoint.__dataclass_fields__ if name in body}
     missing = {"net", "state", "colour", "scaling"} - known.keys()
-    if missing or not isinstance(known["state"], dict):
-        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing)) or 'a table of weights'}; {_EXPECTED}")
-    scaling = tuple(tuple(part) if isinstance(part, list | tuple) else part for part in known["scaling"])
+    if missing:
+        raise CheckpointError(f"{path} lacks {', '.join(sorted(missing))}; {_EXPECTED}")
+    for name, kind in _KINDS.items():
+        if name in known and not isinstance(known[name], kind):
+            raise CheckpointError(f"{path} has a {name} of {_short(known[name])}; expected a {kind.__name__}")
+    try:
+        check_numbers(known["state"])
+        scaling = _scaling(known["scaling"])
+    except ValueError as error:
+        raise CheckpointError(f"{path} {_fault(error)}; copy it again") from error
     try:
         scoring = Scoring(**known.get("scoring", {}))
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has no scoring that is known here: {error}; update mtcnn") from error
+        raise CheckpointError(f"{path} has no scoring that is known here: {_fault(error)}; update mtcnn") from error
     return Checkpoint(**{**known, "scaling": scaling, "scoring": scoring})
+
+
+_KINDS: dict[str, type] = {
+    "net": str, "state": dict, "colour": str, "recipe": dict, "recipe_hash": str, "figures": dict, "scoring": dict,
+}  # fmt: skip
+
+
+def _scaling(value: Any) -> Scaling:
+    """A mean, one number or three, and a divisor, as plain values say them. Raises ValueError for anything else."""
+    mean, divisor = value if isinstance(value, list | tuple) and len(value) == 2 else (None, None)
+    means = mean if isinstance(mean, list | tuple) and len(mean) == 3 else [mean]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in (*means, divisor)):
+        raise ValueError(f"has a scaling of {_short(value)}; expected a mean and a divisor")
+    return (mean if means == [mean] else tuple(means), divisor)  # type: ignore[return-value]  # of three, as checked
+
+
+def _short(value: Any) -> str:
+    """A value that a file has instead of the one expected, in a few words."""
+    return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
 def _read_for(path: Path, net: str) -> Checkpoint:

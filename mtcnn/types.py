@@ -115,7 +115,7 @@ class Faces:
             }
             if self.landmarks is not None:
                 points = self.landmarks[i].tolist()
-                row["landmarks"] = [[None if math.isnan(v) else round(v, 2) for v in point] for point in points]
+                row["landmarks"] = [[round(v, 2) if math.isfinite(v) else None for v in point] for point in points]
             rows.append(row)
         return rows
 

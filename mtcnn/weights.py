@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .scoring import Scoring
 
-__all__ = ["LAYERS", "MEAN_COLOUR", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "shapes"]
+__all__ = ["LAYERS", "MEAN_COLOUR", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "check_numbers", "shapes"]
 
 Array = NDArray[Any]
 
@@ -73,6 +73,24 @@ def shapes(net: str) -> dict[str, tuple[int, ...]]:
         if len(shape) > 1:
             found[f"{name}.bias"] = shape[:1]
     return found
+
+
+LARGEST = 1e12
+"""No trained weight, mean or variance comes near; what is beyond makes infinity of a few products, and no face."""
+
+
+def check_numbers(state: Mapping[str, Any]) -> None:
+    """Raises ValueError, which names the parameter, unless all of `state` are arrays of numbers that a net can have.
+
+    NaN and infinity are none, nor what is beyond LARGEST, nor a variance below 0: a net of these finds nothing.
+    """
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            raise ValueError(f"holds {str(name)[:60]}, a {type(value).__name__}; expected arrays of numbers by name")
+        if value.size and not (abs(float(value.min())) <= LARGEST and abs(float(value.max())) <= LARGEST):
+            raise ValueError(f"holds NaN, infinity or a number beyond {LARGEST:g} in {name[:60]}; expected weights")
+        if name.endswith("running_var") and value.size and value.min() < 0:
+            raise ValueError(f"holds a variance of {value.min():g} in {name[:60]}; expected none below 0")
 
 
 @dataclass(frozen=True, eq=False)

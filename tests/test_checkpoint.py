@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
 import zipfile
@@ -99,6 +100,10 @@ def saved(**changes: Any) -> Callable[[Path], None]:
     return lambda path: torch.save({name: value for name, value in body.items() if value is not None}, path)
 
 
+def filled(name: str, value: float) -> Callable[[Path], None]:
+    return saved(state={**weights(), name: torch.full_like(weights()[name], value)})
+
+
 def cut_to(share: float) -> Callable[[Path], None]:
     def make(path: Path) -> None:
         saved()(path)
@@ -131,17 +136,29 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "bare weights": (lambda path: torch.save(weights(), path), "no checkpoint of this project"),
     "other format": (saved(format=99), "has format 99; expected 1"),
     "no weights": (saved(state=None), "lacks state"),
-    "weights that are no table": (saved(state=[1]), "lacks a table of weights"),
+    "weights that are no table": (saved(state=[1]), "has a state of a list; expected a dict"),
     "no scaling": (saved(scaling=None, colour=None), "lacks colour, scaling"),
     "other net": (saved(net="rnet"), "holds weights of rnet; expected pnet"),
     "other layers": (saved(state=weights("onet")), "does not fit pnet: .*size mismatch|Unexpected"),
     "missing layers": (saved(state={"face.bias": torch.zeros(2)}), "does not fit pnet: .*Missing"),
     "missing layers, bgr": (saved(state={}, colour="bgr"), "does not fit pnet: .*Missing"),
-    "no tensors": (saved(state=dict.fromkeys(weights(), "x")), "does not fit pnet"),
+    "no tensors": (saved(state=dict.fromkeys(weights(), "x")), "holds trunk.0.weight, a str; expected arrays"),
+    "NaN": (filled("trunk.0.weight", math.nan), "holds NaN, infinity .* in trunk.0.weight"),
+    "infinity": (filled("face.bias", -math.inf), "holds NaN, infinity .* in face.bias"),
+    "beyond all weights": (filled("offsets.bias", 1e38), "holds .* a number beyond 1e.12 in offsets.bias"),
+    "a variance below 0": (saved(state={"trunk.norm.running_var": -torch.ones(2)}), "holds a variance of -1"),
+    "a net of no name": (saved(net=5), "has a net of 5; expected a str"),
+    "a recipe that is no table": (saved(recipe="x"), "has a recipe of 'x'; expected a dict"),
+    "names that are numbers": (saved(state={3: torch.zeros(2)}), "holds 3, a ndarray; expected .* by name"),
+    "one number for a scaling": (saved(scaling=5), "has a scaling of 5; expected a mean and a divisor"),
+    "a scaling of words": (saved(scaling=["a", "b"]), "has a scaling of a list"),
+    "a scaling of NaN": (saved(scaling=[math.nan, 1.0]), "has a scaling of a list"),
+    "a scaling of two means": (saved(scaling=[[1.0, 2.0], 1.0]), "has a scaling of a list"),
+    "a format of many words": (saved(format=[["x" * 999] * 99]), "has format a list; expected 1"),
     "other scaling": (saved(scaling=[0.0, 255.0]), r"scaled by \(0.0, 255.0\); expected .*\(127.5, 128.0\)"),
     "unknown scoring": (saved(scoring={"after": 1.0}), "has no scoring that is known here: .*'after'; update mtcnn"),
     "senseless scoring": (saved(scoring={"temperature": 0.0}), "temperature is 0.0; expected a finite number above 0"),
-    "scoring that is no table": (saved(scoring=[1]), "has no scoring that is known here"),
+    "scoring that is no table": (saved(scoring=[1]), "has a scoring of a list; expected a dict"),
     "other colours": (saved(colour="hsv"), "wants hsv .*; expected rgb or bgr"),
 }
 

@@ -1,18 +1,19 @@
 """What torch.save wrote, read without torch: arrays, plain values, lists and dicts of them.
 
 A file is a zip, with a pickle of all but the numbers, and the numbers of each storage in a member of its own. No code
-in it is run, see `pickles`.
+in it is run, and no small file takes much memory, see `safe_pickle`.
 
 Source: `torch.save` and `torch._utils._rebuild_tensor_v2` of PyTorch 1.6 to 2.
 """
 
 from __future__ import annotations
 
-import math
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from io import BytesIO
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -20,15 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
-from .safe_pickle import PickleReader
+from .safe_pickle import Budget, PickleReader, check_shape
 
-__all__ = ["read_saved"]
+__all__ = ["LARGEST", "TensorReader", "read_saved"]
 
 Array = NDArray[Any]
 
+LARGEST = 1 << 30
+"""Bytes of a file. VGG-16 has 138 million parameters; what is much larger is something else, and is not read."""
+
 _TYPES = {
     "Float": "<f4", "Double": "<f8", "Half": "<f2", "Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1",
-    "Byte": "u1", "Bool": "?",
+    "Byte": "u1", "Bool": "?", "BFloat16": "bfloat16",
 }  # fmt: skip
 
 # What zipfile raises for what is no zip, or a damaged one.
@@ -37,25 +41,34 @@ _BROKEN = (
 )  # fmt: skip
 
 
-class _TensorReader(PickleReader):
+class TensorReader(PickleReader):
+    """Tensors as arrays of their own.
+
+    storage  gives the bytes of the numbers that the file has under a name, each of a width in bytes.
+    """
+
     names: ClassVar[dict[str, str]] = {
         "collections OrderedDict": "dict",
+        "collections Counter": "dict",
         "torch._utils _rebuild_tensor_v2": "tensor",
         "torch._utils _rebuild_parameter": "parameter",
+        "torch Size": "plain",
+        "torch device": "plain",
+        **{f"torch {name}": name for name in ("float16", "bfloat16", "float32", "float64")},
         **{f"torch {name}Storage": kind for name, kind in _TYPES.items()},
     }
 
-    def __init__(self, stream: IO[bytes], archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(stream)
-        self._archive, self._folder = archive, folder
-        self._storages: dict[str, Array] = {}
+    def __init__(self, stream: IO[bytes], size: int, storage: Callable[[str, int], bytes]) -> None:
+        super().__init__(stream, size)
+        self._storage = storage
+        self._storages: dict[str, tuple[str, Array]] = {}
 
     def call(self, kind: str, args: tuple[Any, ...]) -> Any:
         if kind == "dict":
-            return dict(*args)
+            return self.table(*args)
         if kind == "tensor":
-            return _tensor(*args[:4])
-        if kind == "parameter":
+            return _tensor(self.budget, *args[:4])
+        if kind in ("parameter", "plain"):
             return args[0]
         raise ValueError(kind)
 
@@ -66,48 +79,75 @@ class _TensorReader(PickleReader):
         return made
 
     def stored(self, key: Any) -> Array:
-        what, kind, name, _, count = key
-        if what != "storage" or kind not in _TYPES.values():
-            raise ValueError(what)
+        what, kind, name, _, count = key[:5]
+        if what != "storage" or kind not in _TYPES.values() or not isinstance(name, str):
+            raise ValueError("storage")
         if name not in self._storages:
-            self._storages[name] = np.frombuffer(_member(self._archive, f"{self._folder}/data/{name}"), str(kind))
-        if len(self._storages[name]) != count or self._storages[name].dtype != np.dtype(str(kind)):
+            self._storages[name] = str(kind), self._numbers(name, str(kind))
+        known, numbers = self._storages[name]
+        if len(numbers) != count or known != kind:
             raise ValueError("size")
-        return self._storages[name]
+        return numbers
+
+    def _numbers(self, name: str, kind: str) -> Array:
+        if kind != "bfloat16":
+            return np.frombuffer(self._storage(name, np.dtype(kind).itemsize), kind)
+        upper = np.frombuffer(self._storage(name, 2), "<u2")
+        return (upper.astype("<u4") << 16).view("<f4")  # NumPy has no bfloat16, which is the upper half of float32
 
 
-def read_saved(path: Path) -> Any:
+class _Members:
+    """The members of a file of `size` bytes. Together they have no more: none lies on another."""
+
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self._archive, self._left = archive, size
+        self.names = archive.namelist()
+        self._folder = next(name for name in self.names if name.endswith("/data.pkl")).removesuffix("data.pkl")
+
+    def __contains__(self, name: str) -> bool:
+        return f"{self._folder}{name}" in self.names
+
+    def read(self, name: str) -> bytes:
+        info = self._archive.getinfo(f"{self._folder}{name}")
+        self._left -= info.file_size
+        if info.compress_type != zipfile.ZIP_STORED or self._left < 0:  # torch compresses nothing
+            raise ValueError("compressed, or one on another")
+        return self._archive.read(info)
+
+
+def read_saved(source: str | PathLike[str] | bytes) -> Any:
     """What torch.save was given, with arrays in the place of tensors.
+
+    source  a path, or the bytes of a file.
 
     Raises CheckpointError when the file is damaged, or holds anything but arrays and plain values; OSError when it
     cannot be read.
     """
+    size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+    if size > LARGEST:
+        raise CheckpointError(f"has {size} bytes; expected weights of a detector, at most {LARGEST}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            pickle = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            folder = pickle.removesuffix("/data.pkl")
-            order = f"{folder}/byteorder"  # since torch 2.1
-            if order in archive.namelist() and _member(archive, order) != b"little":
+        with zipfile.ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
+            members = _Members(archive, size)
+            if "byteorder" in members and members.read("byteorder") != b"little":  # since torch 2.1
                 raise CheckpointError("has its bytes in another order; expected little-endian ones")
-            return _TensorReader(BytesIO(_member(archive, pickle)), archive, folder).read()
+            pickle = BytesIO(members.read("data.pkl"))
+            return TensorReader(pickle, size, lambda name, width: members.read(f"data/{name}")).read()
     except _BROKEN as error:
         raise CheckpointError("is truncated or damaged, or was not written by torch.save; copy it again") from error
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # torch compresses nothing
-        raise ValueError("compressed")
-    return archive.read(name)
-
-
-def _tensor(storage: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+def _tensor(budget: Budget, storage: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """The array of its own that a tensor is: a view of a storage, in steps of numbers."""
-    if min((offset, *shape, *strides)) < 0 or math.prod(shape) > len(storage):  # no number is shown twice
+    count = check_shape(*shape)
+    if count > len(storage) or len(shape) != len(strides):  # no number is shown twice
         raise ValueError("tensor")
-    if math.prod(shape) == 0:
+    check_shape(offset, *(() if count == 0 else strides))
+    if count == 0:
         return np.zeros(shape, storage.dtype)
     last = offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
     if last >= len(storage):
         raise ValueError("tensor")
+    budget.spend(count * storage.itemsize)
     steps = [step * storage.itemsize for step in strides]
     return np.array(np.lib.stride_tricks.as_strided(storage[offset:], shape, steps), order="C")

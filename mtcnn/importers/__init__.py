@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..checkpoint import Checkpoint, weights_path, write
 from ..errors import CheckpointError
+from ..files.torch_file import LARGEST
 
 if TYPE_CHECKING:
     from .layers import Found
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
 
-LARGEST = 2**30
-"""Bytes. VGG-16 has 138 million parameters; what is much larger is something else, and is not read."""
+# What reading a damaged file may raise, besides the CheckpointError that says what is wrong.
+_BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
 class Form(NamedTuple):
@@ -46,7 +47,14 @@ class Form(NamedTuple):
     def read(self, data: bytes) -> list[Found] | list[Ready]:
         """The nets in a file of this form. Raises CheckpointError."""
         module, function = self.reader.split(".")
-        return getattr(import_module(f".{module}", __name__), function)(data)  # type: ignore[no-any-return]
+        read = getattr(import_module(f".{module}", __name__), function)
+        try:
+            found: list[Found] | list[Ready] = read(data)
+        except _BROKEN as error:
+            raise CheckpointError("is truncated or damaged; copy it again") from error
+        if not found:
+            raise CheckpointError("holds no net; expected weights")
+        return found
 
 
 # How torch.save began before its files were zips.
@@ -88,7 +96,7 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
     try:
         return [_checkpoint(found, form, colour, path.name, data) for found in form.read(data)]
     except CheckpointError as error:
-        raise CheckpointError(f"{path}, taken for {form.name}, {error}") from error
+        raise CheckpointError(f"{path}, taken for {form.name}, {_short(str(error))}") from error
 
 
 def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
@@ -105,6 +113,11 @@ def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: 
     return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
 
 
+def _short(text: str, length: int = 400) -> str:
+    """A line that quotes the file, which may have names of any length."""
+    return text if len(text) <= length else f"{text[:length]} ..."
+
+
 def _or(names: Iterable[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} or {last}"
@@ -112,13 +125,13 @@ def _or(names: Iterable[str]) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.stat().st_size > LARGEST:
-            raise CheckpointError(
-                f"{path} has {path.stat().st_size} bytes; expected weights of a detector, at most {LARGEST}"
-            )
-        data = path.read_bytes()
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1 if size <= LARGEST else 0)  # a device has no size, and may have no end
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected a weights file") from None
+    if max(size, len(data)) > LARGEST:
+        raise CheckpointError(f"{path} is too large; expected weights of a detector, at most {LARGEST} bytes")
     if not data:
         raise CheckpointError(f"{path} is empty; expected a weights file; copy it again")
     return data

@@ -6,12 +6,12 @@ BlobProto and BlobShape.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, Layer, Orientation
 from .protobuf import Message
 from .single_stage import Ready, read_caffe_vgg
@@ -56,6 +56,6 @@ def _array(blob: Message) -> NDArray[Any]:
         while len(shape) > 1 and shape[0] == 1:
             shape = shape[1:]
     values = blob.floats(DATA)
-    if math.prod(shape) != len(values):
-        raise CheckpointError(f"has {len(values)} values in a blob of shape {shape}; copy it again")
+    if len(shape) > MAX_DIMS or check_shape(*shape) != len(values):
+        raise CheckpointError(f"has {len(values)} values in a blob of shape {shape[:MAX_DIMS]}; copy it again")
     return values.reshape(shape)

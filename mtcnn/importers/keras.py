@@ -7,7 +7,6 @@ Version 1 has its kernels transposed for upright images, version 0.1 exchanges x
 from __future__ import annotations
 
 import ast
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,17 +22,19 @@ __all__ = ["read_joblib", "read_npy"]
 VERSION_1 = Orientation(swapped=False, flattened="xyc")
 VERSION_0 = Orientation(swapped=True, flattened="xyc")
 
+LONGEST_HEADER = 10_000  # bytes: NumPy's own limit, for Python's parser has been crashed by longer ones
+
 
 def read_joblib(data: bytes) -> list[Found]:
     """The layers of the one net in a file of joblib, compressed by LZ4 or not. Raises CheckpointError if damaged."""
     content = lz4.decompress(data) if data.startswith(lz4.MAGIC) else data
-    return [Found(_layers(read_pickled(io.BytesIO(content))), VERSION_1)]
+    return [Found(_layers(read_pickled(content)), VERSION_1)]
 
 
 def read_npy(data: bytes) -> list[Found]:
     """The layers of the three nets in a .npy file. Raises CheckpointError when it is damaged, or holds other arrays."""
     start = _objects_start(data)
-    nets = read_pickled(io.BytesIO(data[start:]))
+    nets = read_pickled(data[start:])
     if isinstance(nets, list) and len(nets) == 1:
         nets = nets[0]
     if not isinstance(nets, dict) or not {"pnet", "rnet", "onet"} <= nets.keys():
@@ -46,6 +47,8 @@ def _objects_start(data: bytes) -> int:
     wide = 2 if data[6:7] == b"\x01" else 4  # bytes of the header's length
     start = 8 + wide + int.from_bytes(data[8 : 8 + wide], "little")
     try:
+        if start > LONGEST_HEADER:
+            raise ValueError("header")
         header = ast.literal_eval(data[8 + wide : start].decode("latin1").strip())
         kind = header["descr"]
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError):

@@ -82,7 +82,7 @@ def _identify(trunk: Sequence[Layer]) -> str:
 
 
 def _list(shapes: Sequence[tuple[int, ...]]) -> str:
-    return " ".join("x".join(map(str, shape)) for shape in shapes)
+    return " ".join("x".join(map(str, shape)) or "one number" for shape in shapes)
 
 
 def _upright(weight: Array, orientation: Orientation, channels: int) -> Array:
@@ -121,6 +121,10 @@ def to_state(found: Found) -> tuple[str, dict[str, Tensor]]:
 
     Raises CheckpointError when the layers are those of no net of the cascade, or hold NaN or infinity.
     """
+    for layer in found.layers:
+        if layer.weight.ndim not in (2, 4) or layer.bias.shape != layer.weight.shape[:1]:
+            both = _list([layer.weight.shape, layer.bias.shape])
+            raise CheckpointError(f"holds a weight and a bias of {both}; expected as many rows as biases")
     trunk = [layer for layer in found.layers if layer.slope is not None]
     net = _identify(trunk)
     heads = _heads(net, [layer for layer in found.layers if layer.slope is None], trunk[-1].weight.shape[0])

@@ -30,6 +30,8 @@ def decompress(data: bytes) -> bytes:
         start, at = at + 4, at + 4 + (size & ~STORED)
         if at > len(data):
             raise _damaged()
+        if len(out) + at - start > LARGEST:
+            raise _too_large()
         if size & STORED:
             out += data[start:at]
         else:
@@ -55,7 +57,7 @@ def _block(data: bytes, out: bytearray) -> None:
         if at > len(data) or not 0 < back <= len(out):
             raise _damaged()
         if len(out) + count > LARGEST:
-            raise CheckpointError(f"unfolds to more than {LARGEST} bytes; expected the weights of one net")
+            raise _too_large()
         start = len(out) - back
         piece = out[start : start + count]
         out += (piece * (count // len(piece) + 1))[:count]  # a match may overlap what it makes
@@ -75,3 +77,7 @@ def _length(data: bytes, at: int, nibble: int) -> tuple[int, int]:
 
 def _damaged() -> CheckpointError:
     return CheckpointError("is truncated or damaged inside its LZ4 frame; copy it again")
+
+
+def _too_large() -> CheckpointError:
+    return CheckpointError(f"unfolds to more than {LARGEST} bytes; expected the weights of one net")

@@ -8,13 +8,13 @@ Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodePr
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, Layer, Orientation
 from .protobuf import Message
 
@@ -62,6 +62,6 @@ def _array(tensor: Message) -> NDArray[Any]:
         raise CheckpointError(f"has values of type {tensor.integers(DATA_TYPE)}; expected {FLOAT}, float32")
     raw = b"".join(tensor.parts(RAW_DATA))
     values = np.frombuffer(raw, "<f4") if raw and len(raw) % 4 == 0 else tensor.floats(FLOAT_DATA)
-    if math.prod(shape) != len(values):
-        raise CheckpointError(f"has {len(values)} values in a tensor of shape {shape}; copy it again")
+    if len(shape) > MAX_DIMS or check_shape(*shape) != len(values):
+        raise CheckpointError(f"has {len(values)} values in a tensor of shape {shape[:MAX_DIMS]}; copy it again")
     return values.reshape(shape)

@@ -1,17 +1,17 @@
-"""Arrays out of pickles that NumPy or joblib wrote; nothing in them is run, see `pickles`.
+"""Arrays out of pickles that NumPy or joblib wrote; nothing in them is run, see `safe_pickle`.
 
 Source: `ndarray.__reduce__` of NumPy; `NumpyArrayWrapper` of joblib, where each array's bytes lie between two steps.
 """
 
 from __future__ import annotations
 
-import math
-from typing import IO, Any, ClassVar
+from io import BytesIO
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.safe_pickle import PickleReader
+from ..files.safe_pickle import PickleReader, check_shape
 
 __all__ = ["read_pickled"]
 
@@ -41,6 +41,7 @@ class _ArrayReader(PickleReader):
             text, encoding = args
             if encoding != "latin1":
                 raise ValueError(encoding)
+            self.budget.spend(len(text))
             return text.encode("latin1")
         return _Made(kind, args)
 
@@ -59,14 +60,14 @@ class _ArrayReader(PickleReader):
             if "numpy_array_alignment_bytes" in state:  # joblib 1.2 and later
                 self.stream.read(self.stream.read(1)[0])
             shape, dtype = state["shape"], state["dtype"]
-            size = math.prod(shape) * np.dtype(_float(dtype)).itemsize
+            size = check_shape(*shape) * np.dtype(_float(dtype)).itemsize
             return _array(self.stream.read(size), shape, dtype, state["order"] == "F")
         raise ValueError(made.kind)
 
 
-def read_pickled(stream: IO[bytes]) -> Any:
+def read_pickled(data: bytes) -> Any:
     """Lists, dicts and arrays of floats out of a pickle. Raises CheckpointError for anything else, and for damage."""
-    return _ArrayReader(stream).read()
+    return _ArrayReader(BytesIO(data), len(data)).read()
 
 
 def _float(dtype: _Made) -> str:
@@ -77,4 +78,5 @@ def _float(dtype: _Made) -> str:
 
 def _array(values: bytes, shape: tuple[int, ...], dtype: _Made, columns_first: bool) -> NDArray[Any]:
     flat = np.frombuffer(values, _float(dtype))
+    check_shape(*shape)
     return flat.reshape(shape, order="F" if columns_first else "C")

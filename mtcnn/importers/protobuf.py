@@ -18,6 +18,8 @@ __all__ = ["Field", "Message", "fields"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # the wire types; 3 and 4, groups, are out of use
 
+MAX_FIELDS = 1 << 22  # of a file: an ONet whose 389,000 weights are not packed has as many
+
 
 class Field(NamedTuple):
     """The number of a field and its value: an int (varint), or bytes (a message, a text, or packed numbers)."""
@@ -27,17 +29,29 @@ class Field(NamedTuple):
 
 
 class Message:
-    """The fields of one message, by number. Raises CheckpointError when `data` is no message."""
+    """The fields of one message, by number.
 
-    def __init__(self, data: bytes) -> None:
-        self._fields = list(fields(data))
+    left  how many fields the whole file may have, a list of one number that the messages within share. A field of two
+          bytes takes a hundred here; numbers that are not packed are a field each.
+
+    Raises CheckpointError when `data` is no message, or has more.
+    """
+
+    def __init__(self, data: bytes, left: list[int] | None = None) -> None:
+        self._left = [MAX_FIELDS] if left is None else left
+        self._fields: list[Field] = []
+        for field in fields(data):
+            self._left[0] -= 1
+            if self._left[0] < 0:
+                raise CheckpointError(f"holds more than {MAX_FIELDS} fields; expected weights: do not trust it")
+            self._fields.append(field)
 
     def parts(self, number: int) -> list[bytes]:
         """The values of a repeated field of messages, texts or packed numbers."""
         return [value for found, value in self._fields if found == number and isinstance(value, bytes)]
 
     def messages(self, number: int) -> list[Message]:
-        return [Message(part) for part in self.parts(number)]
+        return [Message(part, self._left) for part in self.parts(number)]
 
     def texts(self, number: int) -> list[str]:
         return [part.decode("utf-8", "replace") for part in self.parts(number)]
@@ -47,7 +61,7 @@ class Message:
         found: list[int] = []
         for field, value in self._fields:
             if field == number:
-                found += [value] if isinstance(value, int) else _varints(value)
+                found += [value] if isinstance(value, int) else _varints(value[:MAX_FIELDS])
         return found
 
     def floats(self, number: int) -> NDArray[np.float32]:

@@ -6,17 +6,19 @@ single-stage detectors go on to `single_stage`.
 
 from __future__ import annotations
 
-import io
 import re
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..files.torch_file import read_saved
 from .layers import Found, Layer, Orientation
+from .old_torch import read_old_saved
 from .single_stage import Ready, read_single_stage
 
 __all__ = ["read_state_dict"]
@@ -35,19 +37,14 @@ def read_state_dict(data: bytes) -> list[Found] | list[Ready]:
 
 
 def _load(data: bytes) -> dict[str, Tensor]:
-    try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types, and its words would advise to load without the safety
-        raise CheckpointError(
-            "truncated, or more than a table of tensors; expected a state_dict; copy it again"
-        ) from error
+    state = read_saved(data) if data.startswith(b"PK") else read_old_saved(data)
     if isinstance(state, dict) and {"format", "net"} <= state.keys():
         raise CheckpointError("is a checkpoint of this project already; name its folder with --models")
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # beside an optimiser's, as training programs write it
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise CheckpointError("holds no state_dict; expected a table of tensors")
-    return {str(name): value for name, value in state.items()}
+    return {str(name): torch.from_numpy(value) for name, value in state.items()}
 
 
 def _layers_of_nets(state: dict[str, Tensor]) -> list[Found]:

@@ -1,0 +1,72 @@
+"""What torch.save wrote before its files were zips: pickles in a row, and behind them the numbers of each storage.
+
+Source: `_legacy_save` of `torch/serialization.py`, PyTorch 0.4 to 2.
+"""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CheckpointError
+from ..files.safe_pickle import PickleReader
+from ..files.torch_file import TensorReader
+
+__all__ = ["read_old_saved"]
+
+HEAD = 3  # pickles before the content: a magic number, the version of the protocol, facts of the machine
+
+
+class _Survey(TensorReader):
+    """Reads only which storages there are, for their numbers come behind: name -> bytes a number, how many numbers."""
+
+    def __init__(self, stream: BytesIO, size: int) -> None:
+        super().__init__(stream, size, lambda name, width: b"")
+        self.found: dict[str, tuple[int, int]] = {}
+
+    def call(self, kind: str, args: tuple[Any, ...]) -> Any:
+        return None if kind == "tensor" else super().call(kind, args)
+
+    def stored(self, key: Any) -> NDArray[Any]:
+        what, kind, name, _, count, view = key
+        if what != "storage" or view is not None or kind not in self.names.values() or not isinstance(name, str):
+            raise ValueError("storage")
+        self.found[name] = 2 if kind == "bfloat16" else np.dtype(str(kind)).itemsize, count
+        return np.zeros(0)
+
+
+def read_old_saved(data: bytes) -> Any:
+    """What torch.save was given, with arrays in the place of tensors.
+
+    Raises CheckpointError when the file is damaged, or holds anything but arrays and plain values.
+    """
+    stream = BytesIO(data)
+    facts = [PickleReader(stream, len(data)).read() for _ in range(HEAD)][-1]
+    if not isinstance(facts, dict) or facts.get("little_endian") is not True:
+        raise CheckpointError("has its bytes in another order; expected little-endian ones")
+    start = stream.tell()
+    survey = _Survey(stream, len(data))
+    survey.read()
+    names = PickleReader(stream, len(data)).read()
+    storages = _storages(data, stream.tell(), names, survey.found)
+    return TensorReader(BytesIO(data[start:]), len(data), lambda name, width: storages[name]).read()
+
+
+def _storages(data: bytes, at: int, names: Any, found: dict[str, tuple[int, int]]) -> dict[str, bytes]:
+    """The bytes of each storage, which lie one behind the other, each behind the number of its numbers."""
+    storages: dict[str, bytes] = {}
+    try:
+        for name in names:
+            width, count = found[name]
+            if struct.unpack_from("<q", data, at) != (count,) or not 0 <= count * width <= len(data) - at - 8:
+                raise ValueError("count")
+            at += 8
+            storages[name] = data[at : at + count * width]
+            at += count * width
+    except (struct.error, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError("is truncated or damaged behind its table of tensors; copy it again") from error
+    return storages
