@@ -18,7 +18,7 @@ __all__ = ["Field", "Message", "fields"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # the wire types; 3 and 4, groups, are out of use
 
-MAX_FIELDS = 1 << 22  # of a file: an ONet whose 389,000 weights are not packed has as many
+MAX_FIELDS = 1 << 20  # of a file: an ONet whose 389,000 weights are not packed has as many
 
 
 class Field(NamedTuple):
