@@ -111,7 +111,7 @@ def read(path: Path) -> Checkpoint:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(
-            f"no weights at {path}: {what}; train them or import them, or name another folder with --models"
+            f"no weights at {path}: {what}; train them or import them, or name another folder as `models`"
         )
     try:
         body = read_saved(path)

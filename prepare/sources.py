@@ -47,8 +47,8 @@ def remembered_sources(work: Path) -> list[str]:
     if os.environ.get("MTCNN_DATA"):
         return [os.environ["MTCNN_DATA"]]
     raise DataError(
-        f"{work} has no images noted; name them once with --data FOLDER or --data FORMAT:PATH, "
-        "or try --data synthetic:500 for drawn faces"
+        f"{work} has no images noted; name them once with `sources` FOLDER or `sources` FORMAT:PATH, "
+        "or try `sources` synthetic:500 for drawn faces"
     )
 
 
@@ -58,7 +58,7 @@ def _noted(path: Path) -> list[str]:
     except ValueError:  # no JSON, or no UTF-8
         specs = None
     if not isinstance(specs, list) or not specs or not all(isinstance(spec, str) for spec in specs):
-        raise DataError(f'{path} is no list of sources; expected JSON such as ["/data"]; name them again with --data')
+        raise DataError(f'{path} is no list of sources; expected JSON such as ["/data"]; name `sources` again')
     return specs
 
 

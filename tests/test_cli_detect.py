@@ -188,9 +188,9 @@ def test_a_picture_that_cannot_be_written(random_models: Path, folder: Path) -> 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--min-face", "0"], "min_face is 0.0; expected"),
+        (["--min-face", "0"], "--min-face is 0.0; expected"),
         (["--min-face", "small"], "'small' is not a valid float"),
-        (["--scale-factor", "1.5"], "scale_factor is 1.5; expected"),
+        (["--scale-factor", "1.5"], "--scale-factor is 1.5; expected"),
         (["--thresholds", "0.5", "0.5", "7"], "expected three numbers from 0 to 1"),
         (["--json", "--csv"], "--json and --csv are both given"),
         (["--minface", "20"], "No such option"),

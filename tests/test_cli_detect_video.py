@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 from clips import SECOND, face_clip, number_of, numbered, write_clip
-from commands import run
 from processes import MTCNN, signalled
+from run_command import run
 
 from mtcnn.engine.notice import LINE
 from mtcnn.pictures.draw import save_image

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run
 from factories import environment
 from PIL import Image
+from run_command import run
 
 from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, load_net, read, write

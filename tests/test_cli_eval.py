@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run
 from PIL import Image
+from run_command import run
 from sample_data import write_detections, write_mats, write_text
 
 # The case that test_wider.py works out: AP 1/2 where face B does not count, 5/9 where it does; medium is as hard here.

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commands import run
+from run_command import run
 from sample_data import write_text
 
 # The case that test_fddb.py works out: discrete 1/2, continuous 0.26 from no false positive on.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import run
+from run_command import run
 from sample_data import EVENT, lay_out, write_text
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from clips import face_clip
-from commands import run
 from numpy.typing import NDArray
 from PIL import Image
+from run_command import run
 from sample_data import block, write_text
 
 from mtcnn.cascade import Detector
@@ -93,7 +93,7 @@ def test_faces_that_cannot_be_aligned(tmp_path: Path, capsys: pytest.CaptureFixt
     assert names(str(tmp_path / "faces")) == ["x-face2.png"]
     assert capsys.readouterr().err == f"mtcnn: {source}: face 1 lacks landmarks to align it by; left out\n"
     sink.write(Item(source, image, Faces.empty()))
-    with pytest.raises(MtcnnError, match="--crop-align needs landmarks and these models find none"):
+    with pytest.raises(MtcnnError, match="`crop_align` needs landmarks and these models find none"):
         sink.write(Item(source, image, Faces(boxes, np.ones(len(boxes), np.float32))))
 
 

@@ -21,9 +21,9 @@ from typing import Any
 import click
 import pytest
 import torch
-from commands import run
 from published_detectors import retinaface_state, saved
 from published_weights import facenet
+from run_command import run
 from sample_data import lay_out
 
 from cli import main
@@ -67,12 +67,19 @@ def command_lines(page: Path) -> Iterator[list[str]]:
                 yield words
 
 
+def subcommand(group: click.Group, name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
 def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
     """The click command of `mtcnn ...`, and its arguments."""
     command: click.Command = main
     rest = words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        command = command.commands[rest.pop(0)]
+        command = subcommand(command, rest.pop(0))
     return command, rest
 
 
@@ -175,8 +182,9 @@ def help_lines(command: click.Command = main) -> Iterator[str]:
     for line in (command.help or "").splitlines():
         if line.strip().startswith("mtcnn "):
             yield re.split(r"\s{2,}", line.strip())[0]
-    for child in command.commands.values() if isinstance(command, click.Group) else ():
-        yield from help_lines(child)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from help_lines(subcommand(command, name))
 
 
 @pytest.mark.parametrize("line", sorted(set(help_lines())))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import run
 from numpy.typing import NDArray
+from run_command import run
 
 from mtcnn import export
 from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write

@@ -208,7 +208,7 @@ def test_missing_and_unknown_images(hand: Path) -> None:
         "d/q: no detections; counted as none found",
         "d/x: detections, but not in the folds; left out",
     ]
-    with pytest.raises(DataError, match=r"d/q: image size unknown \(1 of 2 images\).*--sizes FILE"):
+    with pytest.raises(DataError, match=r"d/q: image size unknown \(1 of 2 images\).*a table as `sizes`"):
         fddb.evaluate(faces, {}, {"d/p": ImageSize(11, 11)}, Problems())
     with pytest.raises(DataError, match=r"shape \(1, 4\)"):
         fddb.evaluate(faces, {"d/p": np.zeros((1, 4)), "d/q": np.zeros((0, 5))}, sizes)

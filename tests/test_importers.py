@@ -247,7 +247,7 @@ def test_other_files(tmp_path: Path) -> None:
 
 def test_checkpoint_of_this_project(tmp_path: Path) -> None:
     (made,) = import_weights([peers.write(tmp_path / "w", peers.caffe("pnet"))], tmp_path)
-    assert "--models" in refused(made.path)
+    assert "use it as it is" in refused(made.path)
 
 
 def test_wrong_net(tmp_path: Path) -> None:

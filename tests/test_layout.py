@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("mtcnn", "prepare", "stages", "cli")  # each may import itself and those before it
+LAYERS = ("mtcnn", "prepare", "stages", "commands", "cli")  # each may import itself and those before it
 TEXT = {".cfg", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
 
 
 def project_files() -> list[Path]:
     """All files of the project, of its folders that are no virtual environment, cache or work folder."""
-    folders = [ROOT / name for name in (*LAYERS[:3], "tests", "benchmarks", "docs", ".ci")]
+    folders = [ROOT / name for name in (*LAYERS[:4], "tests", "benchmarks", "docs", ".ci")]
     inside = [path for folder in [*folders, *ROOT.glob("models-*")] for path in folder.rglob("*") if path.is_file()]
     return sorted(path for path in [*inside, *ROOT.glob("*.*"), ROOT / "Makefile"] if path.is_file())
 
@@ -72,7 +72,7 @@ def test_import_mtcnn_loads_no_sibling() -> None:
     program = (
         "import sys, pkgutil, importlib, mtcnn\n"
         "for name in mtcnn.__all__: getattr(mtcnn, name)\n"
-        "print(*sorted({'prepare', 'stages', 'cli'} & {name.split('.')[0] for name in sys.modules}))\n"
+        "print(*sorted({'prepare', 'stages', 'commands', 'cli'} & {name.split('.')[0] for name in sys.modules}))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
@@ -80,6 +80,34 @@ def test_import_mtcnn_loads_no_sibling() -> None:
 
 def test_root_holds_one_python_file() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["cli.py"]
+
+
+def messages(path: Path) -> Iterator[tuple[str, int]]:
+    """The texts in a file that are no docstrings, with their lines; of an f-string its fixed parts."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
+            yield node.value, node.lineno
+
+
+def test_messages_are_seen_and_docstrings_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "x.py"
+    file.write_text('"""--doc"""\ndef f(a):\n    "--more"\n    raise ValueError(f"{a}: --out is " "bad")\n')
+    assert [text for text, _ in messages(file)] == [": --out is bad"]
+
+
+@pytest.mark.parametrize("layer", LAYERS[:3])
+def test_the_library_names_settings_and_no_options(layer: str) -> None:
+    """`commands.wording` turns the names into options; who calls the library from Python has none."""
+    # Without a space it may be an argument for another program.
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in modules(layer)
+        for text, line in messages(path)
+        if re.search(r"(^|[\s(`'\"])--[a-z]", text) and " " in text
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_names_mean_something() -> None:

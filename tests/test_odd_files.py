@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from commands import run
 from odd_files import BAD, GOOD, make_odd_files
+from run_command import run
 
 from mtcnn.metrics.wider_detections import load_detections
 from mtcnn.pictures.draw import save_image

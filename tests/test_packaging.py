@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("mtcnn", "prepare", "stages", "models-12", "models-24", "models-48")
+FOLDERS = ("commands", "mtcnn", "prepare", "stages", "models-12", "models-24", "models-48")
 CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.nbi", "*.nbc")
 
 
@@ -57,7 +57,8 @@ def version() -> str:
 def test_every_module_is_inside(names: set[str]) -> None:
     """And a folder that setup.cfg does not list is noticed."""
     library = {f"mtcnn/{path.relative_to(ROOT / 'mtcnn').as_posix()}" for path in (ROOT / "mtcnn").rglob("*.py")}
-    others = [ROOT / "cli.py", *(ROOT / "prepare").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]
+    folders = ("commands", "prepare", "stages")
+    others = [ROOT / "cli.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     private = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for path in others}
     assert {name for name in names if name.endswith(".py")} == library | private
 
@@ -108,15 +109,16 @@ def test_the_wheel_finds_its_own_commands_and_weights(wheel: Path, tmp_path: Pat
     program = (
         "import mtcnn.__main__ as entry, mtcnn.checkpoint as checkpoint, sys\n"
         "sys.path.insert(0, str(entry.app_folder()))\n"
-        "import prepare, stages, cli\n"
-        "places = entry.app_folder(), checkpoint.packaged_weights(), prepare.__file__, stages.__file__, cli.__file__\n"
+        "import prepare, stages, commands, cli\n"
+        "places = [entry.app_folder(), checkpoint.packaged_weights()]\n"
+        "places += [module.__file__ for module in (prepare, stages, commands, cli)]\n"
         "print(*places, sep='\\n')\n"
     )
     done = run_unpacked(wheel, tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
     app = str(tmp_path / "site" / "mtcnn" / "_app")
     places = done.stdout.splitlines()
-    assert len(places) == 5
+    assert len(places) == 6
     assert all(place.startswith(app) for place in places)
 
 

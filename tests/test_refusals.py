@@ -10,8 +10,8 @@ from pathlib import Path
 import lmdb
 import pytest
 import torch
-from commands import run
 from factories import write_recipes
+from run_command import run
 
 from mtcnn.checkpoint import save_whole
 from mtcnn.devices import check_device, devices
@@ -52,7 +52,7 @@ def test_debug_may_follow_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "[1]", '"synthetic:2"'])
 def test_noted_sources_that_are_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "sources.json").write_text(text)
-    with pytest.raises(DataError, match=r"sources.json is no list of sources.*--data"):
+    with pytest.raises(DataError, match=r"sources.json is no list of sources.*`sources` again"):
         remembered_sources(tmp_path)
 
 

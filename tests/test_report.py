@@ -246,16 +246,16 @@ def test_names_without_images_are_told(folder: Path, out: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"draw": Path("out.png")}, "--draw"),
+        ({"draw": Path("out.png")}, "`draw`"),
         ({"out": Path("photos/one.png")}, "is one of the images"),
         ({"track": True}, "expected a video"),
-        ({"resume": True}, "expected --out FILE or --wider DIR"),
+        ({"resume": True}, "expected `out` FILE or `wider` DIR"),
         ({"resume": True, "out": Path("out"), "named": [Path("camera:0")]}, "leave it out"),
-        ({"wider": Path("found"), "style": "json"}, "expected no --json"),
-        ({"wider": Path("found"), "out": Path("out")}, "expected no --json"),
+        ({"wider": Path("found"), "style": "json"}, "expected no `style` and no `out`"),
+        ({"wider": Path("found"), "out": Path("out")}, "expected no `style` and no `out`"),
         ({"wider": Path("photos/one.png")}, "expected a folder"),
-        ({"batch": 0}, "--batch is 0"),
-        ({"every": 0}, "--every is 0"),
+        ({"batch": 0}, "batch is 0"),
+        ({"every": 0}, "every is 0"),
     ],
 )
 def test_senseless_settings_are_told_before_anything_is_done(

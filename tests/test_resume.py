@@ -113,7 +113,7 @@ def test_nothing_yet(tmp_path: Path, style: Style) -> None:
 )
 def test_files_that_are_something_else_are_left_alone(tmp_path: Path, style: Any, content: bytes) -> None:
     (tmp_path / "out").write_bytes(content)
-    with pytest.raises(DataError, match="out: is not what --resume would go on with"):
+    with pytest.raises(DataError, match="out: is no listing to continue with `resume`"):
         read_listing(tmp_path / "out", style, NAMES, SOURCES)
     assert (tmp_path / "out").read_bytes() == content
 

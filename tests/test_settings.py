@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cli import command
+from commands.group import command
 from mtcnn.errors import MtcnnError, SettingsError
 from mtcnn.settings import Range, Settings, setting
 

@@ -11,7 +11,7 @@ import published_detectors as published
 import published_weights as peers
 import pytest
 import torch
-from commands import run
+from run_command import run
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from commands import run
 from numpy.typing import NDArray
+from run_command import run
 from sample_data import lay_out
 
 from mtcnn import machine, timing

@@ -173,7 +173,7 @@ def test_labels_of_many_images(
     assert len(told) == 1
     assert "face [0 0 8 8] lost by pnet: no cell covers it" in told[0]
     assert [line for line in lines if "not in the labels" in line] == [
-        f"mtcnn: {sources[2]}: not in the labels of --trace-truth; expected 0--Drawn/stranger among them"
+        f"mtcnn: {sources[2]}: not in the labels; expected 0--Drawn/stranger among them"
     ]
 
 
@@ -199,7 +199,7 @@ def test_truth_is_found_by_event_or_by_a_name_that_is_alone(tmp_path: Path) -> N
 
 
 def test_boxes_that_make_no_sense(detector: Detector, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--trace-box 5 0 2 9; expected pixels x1 y1 x2 y2 with x1 < x2"):
+    with pytest.raises(ValueError, match="`trace_box` 5 0 2 9; expected pixels x1 y1 x2 y2 with x1 < x2"):
         TraceFiles(tmp_path, [Path("a.jpg")], detector, [(5, 0, 2, 9)])
-    with pytest.raises(ValueError, match="--trace-box is a face of one image and there are 2"):
+    with pytest.raises(ValueError, match="`trace_box` is a face of one image and there are 2"):
         TraceFiles(tmp_path, [Path("a.jpg"), Path("b.jpg")], detector, [(1, 2, 3, 4)])

@@ -39,7 +39,7 @@ def read_state_dict(data: bytes) -> list[Found] | list[Ready]:
 def _load(data: bytes) -> dict[str, Tensor]:
     state = read_saved(data) if data.startswith(b"PK") else read_old_saved(data)
     if isinstance(state, dict) and {"format", "net"} <= state.keys():
-        raise CheckpointError("is a checkpoint of this project already; name its folder with --models")
+        raise CheckpointError("is a checkpoint of this project already; expected another project's; use it as it is")
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # beside an optimiser's, as training programs write it
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):

@@ -42,7 +42,7 @@ def named_files(values: Iterable[str]) -> dict[str, Path]:
 
 def _check_any(files: Mapping[str, Path], photos: Path | None) -> None:
     if not files and photos is None:
-        raise SettingsError("nothing to evaluate; expected DETECTIONS, or --photos to run this project's detector")
+        raise SettingsError("nothing to evaluate; expected `detections`, or `photos` to run this project's detector")
 
 
 def wider_results(

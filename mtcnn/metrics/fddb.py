@@ -121,7 +121,7 @@ def evaluate(
     if unsized:
         raise DataError(
             f"{unsized[0]}: image size unknown ({len(unsized)} of {len(faces)} images); FDDB clips regions to the "
-            "image, so give its photos or a table: --sizes FILE with the columns path,width,height"
+            "image, so give its photos or a table as `sizes`, with the columns path,width,height"
         )
     parts = []
     for name, ellipses in tqdm(faces.items(), desc="matching", unit=" images", disable=not progress):

@@ -72,5 +72,5 @@ class Problems:
         """One problem a line, all of them or the first `most` and how many were left out; empty without problems."""
         lines = [str(problem) for problem in self._found[:most]]
         if most is not None and len(self) > most:
-            lines.append(f"... and {len(self) - most} more problems; --strict stops at the first")
+            lines.append(f"... and {len(self) - most} more problems")
         return "\n".join(lines)

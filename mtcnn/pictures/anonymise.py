@@ -96,7 +96,7 @@ class AnonymousCopies(Pictures):
     comments and colour profiles are not in it, nor is the sound of a video.
     """
 
-    option = "--blur"
+    setting = "blur"
 
     def __init__(
         self, copies: Path, sources: Sequence[Path], style: Style = "pixelate", margin: float = MARGIN

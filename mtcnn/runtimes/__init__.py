@@ -85,7 +85,7 @@ class OnnxRuntime:
             raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from None
         except Exception as error:  # onnxruntime raises half a dozen types for broken files
             raise CheckpointError(
-                f"{path} is no detector for ONNX; expected a file that `mtcnn export --net retinaface onnx` wrote"
+                f"{path} is no detector for ONNX; expected a file that this project exported"
             ) from error
 
     def __call__(self, image: NDArray[np.uint8]) -> AnchorValues:

@@ -69,8 +69,8 @@ def read_listing(
             entries.append(entry)
     except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{out}: is not what --resume would go on with, {style} of these columns and options; "
-            "name another file, or leave --resume out to write it anew"
+            f"{out}: is no listing to continue with `resume`, expected {style} of these columns and options; "
+            "name another file, or leave `resume` out to write it anew"
         ) from None
     if style != "json":
         entries = entries[:-1]

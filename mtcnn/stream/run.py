@@ -62,14 +62,14 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise SettingsError(f"--batch is {self.batch}; expected 1 or more")
+            raise SettingsError(f"batch is {self.batch}; expected 1 or more")
         if self.every < 1:
-            raise SettingsError(f"--every is {self.every}; expected 1 or more")
+            raise SettingsError(f"every is {self.every}; expected 1 or more")
         if self.wider is not None and (self.style != "text" or self.out is not None):
-            raise SettingsError("--wider writes files of its own; expected no --json, --csv or --out beside it")
+            raise SettingsError("`wider` writes files of its own; expected no `style` and no `out` beside it")
         if self.resume and self.out is None and self.wider is None:
             raise SettingsError(
-                "--resume reads what is done from the results; expected --out FILE or --wider DIR as well"
+                "`resume` reads what is done from the results; expected `out` FILE or `wider` DIR as well"
             )
 
     def __call__(self) -> bool:
@@ -105,11 +105,11 @@ class Run:
         """Raises SettingsError when the settings do not fit the sources."""
         kinds = {kind_of(source) for source in sources}
         if self.track and not kinds & {"video", "camera"}:
-            raise SettingsError("--track follows faces from frame to frame; expected a video or camera:N")
+            raise SettingsError("`track` follows faces from frame to frame; expected a video or camera:N")
         if self.resume and "camera" in kinds:
-            raise SettingsError("--resume cannot go back to what a camera saw; leave it out")
+            raise SettingsError("`resume` cannot go back to what a camera saw; leave it out")
         if self.out is not None and real(self.out) in {real(source) for source in sources}:
-            raise SettingsError(f"--out {self.out} is one of the images; expected another file")
+            raise SettingsError(f"`out` {self.out} is one of the images; expected another file")
 
     def _open(self, sources: Sequence[Path], detector: Detector) -> tuple[Done, list[Sink]]:
         """What is done already, and all sinks. The listing comes last: what it tells of is whole everywhere."""

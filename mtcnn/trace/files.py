@@ -50,13 +50,13 @@ class TraceFiles:
     ) -> None:
         if boxes and len(sources) > 1:
             raise SettingsError(
-                f"--trace-box is a face of one image and there are {len(sources)}; "
-                "expected one image, or labels for all of them in --trace-truth"
+                f"`trace_box` is a face of one image and there are {len(sources)}; "
+                "expected one image, or labels for all of them in `trace_truth`"
             )
         for box in boxes:
             if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
                 given = " ".join(f"{value:g}" for value in box)
-                raise SettingsError(f"--trace-box {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
+                raise SettingsError(f"`trace_box` {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
         self._detector, self._boxes, self._truth = detector, boxes, truth
         self._texts = Names(folder, sources, lambda source: ".json")
         self._pictures = Names(folder, sources, lambda source: ".jpg")
@@ -78,7 +78,7 @@ class TraceFiles:
         """The faces that should be found in a source."""
         labelled = [] if self._truth is None else truth_of(self._truth, source)
         if labelled is None:
-            _say(f"{source}: not in the labels of --trace-truth; expected {image_key(source.as_posix())} among them")
+            _say(f"{source}: not in the labels; expected {image_key(source.as_posix())} among them")
         return [*self._boxes, *(labelled or [])]
 
     def _tell(self, item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> None:

@@ -81,7 +81,7 @@ def run_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: 
             flying.clear()  # the pool ends them itself, and complains of those that are cancelled
             raise MtcnnError(
                 "a worker process died (killed, or out of memory); run the same command again to go on, "
-                "with fewer --workers if memory was short"
+                "with fewer `workers` if memory was short"
             ) from error
         finally:
             for future in flying:

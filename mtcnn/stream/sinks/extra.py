@@ -31,11 +31,11 @@ def extra_sinks(
     Raises SettingsError for options that say nothing without another one or contradict each other, DataError for labels
     that cannot be read or do not follow their format.
     """
-    _check_needed("--crop", crop, {"--crop-margin": crop_margin is not None, "--crop-align": crop_align})
-    _check_needed("--blur", blur, {"--blur-style": blur_style is not None})
-    _check_needed("--trace", trace, {"--trace-box": bool(trace_box), "--trace-truth": trace_truth is not None})
+    _check_needed("crop", crop, {"crop_margin": crop_margin is not None, "crop_align": crop_align})
+    _check_needed("blur", blur, {"blur_style": blur_style is not None})
+    _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_truth": trace_truth is not None})
     if crop_align and crop_margin is not None:
-        raise SettingsError("--crop-align has no margin, its template decides; expected it or --crop-margin, not both")
+        raise SettingsError("`crop_align` has no margin, its template decides; expected it or `crop_margin`, not both")
     makers: list[MakeSink] = []
     if crop is not None:
         margin = 0.2 if crop_margin is None else crop_margin
@@ -48,9 +48,9 @@ def extra_sinks(
     return makers
 
 
-def _check_needed(option: str, folder: Path | None, given: dict[str, bool]) -> None:
+def _check_needed(setting: str, folder: Path | None, given: dict[str, bool]) -> None:
     for name, is_given in given.items():
         if is_given and folder is None:
-            raise SettingsError(f"{name} is given without {option}; expected {option} DIR as well")
-    if folder is not None and option != "--blur" and folder.exists() and not folder.is_dir():
-        raise SettingsError(f"{option} {folder} is a file; expected a folder")
+            raise SettingsError(f"`{name}` is given without `{setting}`; expected `{setting}` DIR as well")
+    if folder is not None and setting != "blur" and folder.exists() and not folder.is_dir():
+        raise SettingsError(f"`{setting}` {folder} is a file; expected a folder")

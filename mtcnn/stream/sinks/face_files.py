@@ -51,7 +51,7 @@ class FaceFiles:
         points = item.faces.landmarks
         if points is None:
             if len(item.faces):
-                raise MtcnnError("--crop-align needs landmarks and these models find none; use --crop alone")
+                raise MtcnnError("`crop_align` needs landmarks and these models find none; use `crop` alone")
             return []
         found: list[NDArray[np.uint8] | None] = []
         for face in points:

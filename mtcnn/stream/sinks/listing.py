@@ -135,7 +135,7 @@ class WiderFiles:
 
     def __init__(self, folder: Path, sources: Iterable[Path]) -> None:
         if folder.exists() and not folder.is_dir():
-            raise SettingsError(f"--wider {folder} is a file; expected a folder")
+            raise SettingsError(f"`wider` {folder} is a file; expected a folder")
         self.folder = folder
         self._names: dict[Path, str] = {}
         taken: set[str] = set()

@@ -31,10 +31,10 @@ class Pictures:
     Raises SettingsError when `draw` is a file and cannot take what comes of `sources`.
     """
 
-    option = "--draw"  # as errors call it
+    setting = "draw"  # as errors call it
 
     def __init__(self, draw: Path, sources: Sequence[Path]) -> None:
-        self._file = _as_file(self.option, draw, sources)
+        self._file = _as_file(self.setting, draw, sources)
         self._names = Names(draw, sources, _drawn_suffix)
         self._video: VideoFile | None = None
         self._of: Path | None = None  # the source of the video being written
@@ -81,18 +81,18 @@ class Pictures:
         self._video, self._of, self._last = None, None, None
 
 
-def _as_file(option: str, draw: Path, sources: Sequence[Path]) -> Path | None:
+def _as_file(setting: str, draw: Path, sources: Sequence[Path]) -> Path | None:
     """`draw` where it is the file to write; None where it is a folder."""
     suffix = draw.suffix.lower()
     if not draw.exists() and suffix in _NOT_WRITTEN:  # else it would become a folder of that name
         known = " ".join((*SAVE_SUFFIXES, *CODECS))
-        raise SettingsError(f"{option} {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
+        raise SettingsError(f"`{setting}` {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
     fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)
     if len(sources) > 1 or (sources and not fits) or real(draw) in {real(source) for source in sources}:
         raise SettingsError(
-            f"{option} {draw} is a file; expected a folder, or a new image file for a single picture, "
+            f"`{setting}` {draw} is a file; expected a folder, or a new image file for a single picture, "
             f"or a new video file ({' '.join(CODECS)}) for a single video"
         )
     return draw

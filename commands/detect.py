@@ -1,0 +1,77 @@
+"""`mtcnn detect`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .group import command
+from .options import COUNT, DIR, FILE, PATH, detector_options, options
+
+FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_truth")
+
+face_options = options(
+    click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
+    click.option("--crop-margin", type=float, metavar="SHARE",
+                 help="Added around a crop, of its side.  [default: 0.2]"),
+    click.option("--crop-align", is_flag=True, help="Crops of 112 x 112 with eyes and mouth where ArcFace has them."),
+    click.option("--blur", type=PATH, help="Copies with hidden faces and without metadata."),
+    click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]),
+                 help="How they are hidden.  [default: pixelate]"),
+    click.option("--trace", type=DIR, help="Pictures and counts of what each stage found."),
+    click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
+                 help="Say which stage lost the face in this box; repeat for more."),
+    click.option("--trace-truth", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
+)  # fmt: skip
+
+
+@command("detect")
+@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGES...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or a frame of a video.")
+@click.option("--csv", "as_csv", is_flag=True, help="One row a face, with a header.")
+@click.option("--wider", type=DIR, help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
+@click.option("--out", type=FILE, help="Write to this file what would go to stdout.")
+@click.option("--resume", is_flag=True, help="Go on with the --out or --wider of an earlier run: skip what it has.")
+@click.option(
+    "--draw", type=PATH, help="Draw the faces into copies of images and videos: in this folder, or this file."
+)
+@click.option("--every", type=COUNT, default=1, show_default=True, help="Of videos take each n-th frame.")
+@click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
+@click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
+@face_options
+@detector_options
+def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
+           draw: Path | None, every: int, track: bool, batch: int, **settings: Any) -> None:  # fmt: skip
+    """Find faces in images, videos, folders of them, and cameras.
+
+    IMAGES are files, folders, patterns, camera:N, @FILE (a list of names, one a line) or - (such a list on stdin).
+
+    \b
+    mtcnn detect photo.jpg                        one line a face: box and score
+    mtcnn detect photos --json > faces.jsonl      one JSON object an image
+    mtcnn detect photo.jpg --draw photo-faces.jpg
+    mtcnn detect photos --json --out faces.jsonl --resume
+    mtcnn detect clip.mp4 --track --every 2 --draw faces.mp4
+    mtcnn detect photos --crop faces --crop-align         crops for face recognition
+    mtcnn detect photos --blur copies                     copies without faces and metadata
+    mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
+    """
+    from mtcnn.stream.interrupts import Interrupted
+    from mtcnn.stream.run import Run
+    from mtcnn.stream.sinks.extra import extra_sinks
+
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are both given; expected one of them")
+    style: Any = "json" if as_json else "csv" if as_csv else "text"
+    sinks = extra_sinks(**{name: settings.pop(name) for name in FACE_OPTIONS})
+    try:
+        done = Run(images, style, out, wider, draw, batch, every, track, resume, settings, sinks)()
+    except Interrupted as stop:
+        more = ", and --resume goes on behind it" if out or wider else ""
+        click.echo(f"mtcnn: interrupted; what was written is whole{more}", err=True)
+        sys.exit(128 + stop.number)
+    if not done:
+        sys.exit(1)

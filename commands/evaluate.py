@@ -1,0 +1,111 @@
+"""`mtcnn eval`: accuracy by the official protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .group import Group, command
+from .options import COUNT, DIR, FILE, PATH, detector_options, options
+
+
+@click.group("eval", cls=Group)
+def evaluate() -> None:
+    """Measure by the official protocols."""
+
+
+eval_options = options(
+    click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table."),
+    click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
+    click.option("--plot", type=FILE, help="Draw the curves to this picture, .png, .pdf or .svg."),
+    click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes that detect."),
+    click.option("--scale", default="original", show_default=True, metavar="original|vga|N|multi",
+                 help="Detect at this size: N pixels for the longest side, vga is 640; multi votes over several."),
+    click.option("--flip/--no-flip", show_default=True, help="Detect in the mirror image too, and vote."),
+)  # fmt: skip
+
+
+@command("wider", evaluate)
+@click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
+@click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
+@click.option("--images", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
+@click.option("--photos", type=DIR, help="Folder with <event>/<image>.jpg: also run this project's detector.")
+@click.option("--write", type=DIR, help="Write this project's detections, <event>/<image>.txt, to this folder.")
+@eval_options
+@detector_options
+def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | None, photos: Path | None,
+               write: Path | None, **options: Any) -> None:  # fmt: skip
+    """Average precision on WIDER FACE.
+
+    It is computed as the official Matlab code does.
+
+    DETECTIONS are folders or archives of <event>/<image>.txt; with --photos this project's cascade joins them.
+
+    \b
+    mtcnn eval wider detections.zip --ground-truth ground_truth
+    mtcnn eval wider retinaface=r.tar.xz --photos dev/images --images dev_bbx_gt.txt --ground-truth ground_truth
+    mtcnn eval wider --photos images --ground-truth ground_truth --scale multi --flip --write found
+    """
+    from mtcnn.metrics import comparison, plots, wider
+    from mtcnn.metrics.session import Session
+
+    files, session = comparison.named_files(detections), Session(**options)
+    results = comparison.wider_results(
+        files, ground_truth, images, photos, session.detect, write, session.problems, session.progress
+    )
+    session.report(results, wider.table, plots.plot_pr)
+
+
+@command("fddb", evaluate)
+@click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
+@click.option("--folds", type=DIR, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
+@click.option("--sizes", type=FILE, help="CSV of image sizes: path,width,height.")
+@click.option("--photos", type=DIR, help="FDDB's photos: image sizes; without DETECTIONS, where to detect.")
+@click.option("--write", metavar="PREFIX", help="Write PREFIXDiscROC.txt and PREFIXContROC.txt, as the original tool.")
+@eval_options
+@detector_options
+def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, photos: Path | None, write: str | None,
+              **options: Any) -> None:  # fmt: skip
+    """Discrete and continuous ROC on FDDB.
+
+    They are computed as the original C++ tool does.
+
+    DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores. Without any,
+    this project's cascade is run over --photos, and --write adds its result file.
+
+    \b
+    mtcnn eval fddb results.txt --folds FDDB-folds --photos originalPics
+    mtcnn eval fddb --folds FDDB-folds --photos originalPics --write mine-
+    """
+    from mtcnn.metrics import comparison, fddb, plots
+    from mtcnn.metrics.session import Session
+
+    files, session = comparison.named_files(detections), Session(**options)
+    results = comparison.fddb_results(
+        files, folds, sizes, photos, session.detect, write, session.problems, session.progress
+    )
+    session.report(results, fddb.table, plots.plot_roc)
+
+
+@command("landmarks", evaluate)
+@click.argument("labels", type=PATH, metavar="CSV")
+@click.option("--photos", type=DIR, help="What the paths in CSV are relative to.  [default: folder of CSV]")
+@eval_options
+@detector_options
+def eval_landmarks(labels: Path, photos: Path | None, **options: Any) -> None:
+    """Landmark error of this project's cascade.
+
+    It is the distance from the labels over that of the eyes. CSV has the columns path, x1 y1 x2 y2, and x and y of the
+    eyes, the nose and the mouth corners, left first as you see them.
+
+    \b
+    mtcnn eval landmarks landmarks/faces_test.csv
+    """
+    from mtcnn.metrics import comparison, landmarks, plots
+    from mtcnn.metrics.session import Session
+
+    session = Session(**options)
+    results = comparison.landmark_results(labels, photos, session.detect, session.problems, session.progress)
+    session.report(results, landmarks.table, plots.plot_landmarks)

@@ -1,0 +1,98 @@
+"""How commands fail and how groups find them: one line and an exit status, modules loaded when used."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from functools import update_wrapper
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mtcnn.errors import MtcnnError, SettingsError
+
+from .wording import as_options
+
+__all__ = ["Group", "command", "say"]
+
+
+def say(line: str) -> None:
+    """A line for the user on stderr."""
+    click.echo(line, err=True)
+
+
+class Group(click.Group):
+    """A group that loads a command when it is asked for, and turns an MtcnnError into one line and exit status 1.
+
+    modules  name of a command -> "module:object" that defines it. Commands are listed in this order.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str] | None = None, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.modules = dict(modules or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.modules, *self.commands]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.modules:
+            return super().get_command(ctx, name)
+        module, _, attribute = self.modules[name].partition(":")
+        found: click.Command = getattr(import_module(module), attribute)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MtcnnError as error:
+            self._fail(ctx, error, str(error))
+        except OSError as error:  # of the disk or its permissions, wherever it shows
+            if error.errno in (None, errno.EPIPE):  # click ends quietly on EPIPE
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            fix = "expected a place to read from and write to; check the path, its permissions, and free disk space"
+            self._fail(ctx, error, f"{where}{error.strerror}; {fix}")
+        except KeyboardInterrupt:
+            say("mtcnn: interrupted; run the same command again to continue")
+            ctx.exit(130)
+
+    def _fail(self, ctx: click.Context, error: Exception, line: str) -> None:
+        if ctx.find_root().params.get("debug"):
+            raise error
+        say(f"mtcnn: {line}")
+        ctx.exit(1)
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().params["debug"] = True
+
+
+_debug_option = click.option("--debug", is_flag=True, hidden=True, expose_value=False, callback=_set_debug)
+
+
+def command(name: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command, in `group` where one is given, that takes --debug as `mtcnn` does.
+
+    The library's errors name settings (`min_face`); what the user reads are the options of the command (--min-face).
+    A SettingsError becomes a usage error.
+    """
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except MtcnnError as error:
+                message = as_options(str(error), made.params)
+                if isinstance(error, SettingsError):
+                    raise click.UsageError(message) from error
+                error.args = (message,)
+                raise
+
+        made: click.Command = click.command(name)(_debug_option(update_wrapper(checked, function)))
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return wrap

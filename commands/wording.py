@@ -1,0 +1,32 @@
+"""The names of settings, as the library's errors have them, turned into the options of a command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import click
+
+__all__ = ["as_options"]
+
+_SETTING = re.compile(r"`(\w+)`|^(\w+)(?= (?:is|are) )")
+
+
+def as_options(message: str, params: Sequence[click.Parameter]) -> str:
+    """A message of the library in the words of a command.
+
+        "`models` is no folder" -> "--models is no folder"        "min_face is 0; ..." -> "--min-face is 0; ..."
+
+    A setting stands in backticks, or first in the message and before "is" or "are". An argument is written
+    in capitals, as in the help. A name that the command does not have stays as it is.
+    """
+    options = {param.name: _shown(param) for param in params}
+
+    def option(match: re.Match[str]) -> str:
+        return options.get(match[1] or match[2], match[0])
+
+    return _SETTING.sub(option, message)
+
+
+def _shown(param: click.Parameter) -> str:
+    return max(param.opts, key=len) if isinstance(param, click.Option) else (param.name or "").upper()

@@ -1,0 +1,93 @@
+"""The command line as a whole: commands load when used, errors name options, `--help` is quick to load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cli import COMMANDS, main
+from commands.group import Group, command
+from commands.wording import as_options
+from mtcnn.errors import DataError, SettingsError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_name_leads_to_its_command(name: str) -> None:
+    found = main.get_command(click.Context(main), name)
+    assert found is not None
+    assert found.name == name
+
+
+def loaded(*words: str) -> set[str]:
+    program = (
+        "import sys; from cli import main\n"
+        f"try: main({list(words)!r}, prog_name='mtcnn')\n"
+        "except SystemExit: pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.rsplit("LOADED", 1)[1].split())
+
+
+def test_a_command_loads_no_other() -> None:
+    names = loaded("detect", "--help")
+    assert "commands.detect" in names
+    assert {name for name in names if name.startswith("commands.")} == {
+        "commands.detect", "commands.group", "commands.options", "commands.wording",
+    }  # fmt: skip
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"torch", "cv2", "numba", "PIL", "tqdm", "lmdb", "stages", "prepare"}
+    assert not heavy & loaded("--help")
+
+
+def params(*names: str) -> list[click.Parameter]:
+    return [click.Option([f"--{name.replace('_', '-')}", name]) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("min_face is 0.0; expected more", "--min-face is 0.0; expected more"),
+        ("thresholds are (1, 2); expected three", "--thresholds are (1, 2); expected three"),
+        ("`models`: no folder; name another as `models`", "--models: no folder; name another as --models"),
+        ("x/min_face is 3", "x/min_face is 3"),
+        ("`other` is odd", "`other` is odd"),
+        ("net is 7", "net is 7"),
+        ("a.jpg: min_face is 3", "a.jpg: min_face is 3"),
+    ],
+)
+def test_settings_become_options(message: str, shown: str) -> None:
+    assert as_options(message, params("min_face", "thresholds", "models")) == shown
+
+
+def test_an_argument() -> None:
+    assert as_options("expected `detections`", [click.Argument(["detections"], nargs=-1)]) == "expected DETECTIONS"
+
+
+def test_an_option_of_another_name() -> None:
+    assert as_options("`sources` is odd", [click.Option(["-d", "--data", "sources"])]) == "--data is odd"
+
+
+@pytest.mark.parametrize(("error", "status"), [(DataError("`out`: bad"), 1), (SettingsError("out is bad"), 2)])
+def test_errors_in_the_words_of_the_command(error: Exception, status: int) -> None:
+    from click.testing import CliRunner
+
+    group = Group("mtcnn")
+
+    @command("odd", group)
+    @click.option("--out")
+    def odd(out: str | None) -> None:
+        raise error
+
+    done = CliRunner().invoke(group, ["odd"])
+    assert done.exit_code == status
+    assert "--out" in done.stderr
+    assert "Traceback" not in done.stderr
