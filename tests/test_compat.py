@@ -17,7 +17,8 @@ from PIL import Image
 from mtcnn import MTCNN, Detector
 from mtcnn.compat import extract_face
 from mtcnn.compat.selection import METHODS, best_face
-from mtcnn.errors import CheckpointError, ImageError
+from mtcnn.errors import CheckpointError, ImageError, SettingsError
+from mtcnn.exceptions import InvalidImage
 from mtcnn.importers.matlab_arithmetic import WholePixelProposer, WholePixelRefiner
 from mtcnn.nets import NETS
 from mtcnn.types import Faces, ImageSize
@@ -88,10 +89,30 @@ def test_detect_batch(mtcnn: MTCNN, kind: str) -> None:
     stacked = np.stack([np.asarray(one) for one in images])
     batch: Any = {"list": images, "tuple": tuple(images), "array": stacked, "tensor": torch.from_numpy(stacked)}[kind]
     found = mtcnn.detect(batch, landmarks=True)
-    assert all(column.shape == (3,) and column.dtype == object for column in found)
+    assert all(len(column) == 3 for column in found)
     for i, one in enumerate(images):
         for column, alone in zip(found, mtcnn.detect(one, landmarks=True), strict=True):
             assert np.array_equal(column[i], alone)
+
+
+def test_batch_with_equal_counts_is_one_array(models: Path, mtcnn: MTCNN) -> None:
+    boxes, probs, points = mtcnn.detect([image(), image()], landmarks=True)
+    alone, alone_probs, alone_points = mtcnn.detect(image(), landmarks=True)
+    count = len(alone)
+    assert (boxes.shape, probs.shape, points.shape) == ((2, count, 4), (2, count), (2, count, 5, 2))
+    assert all(column.dtype == np.float32 for column in (boxes, probs, points))
+    assert (
+        not (boxes - alone).any() and np.array_equal(probs[1], alone_probs) and np.array_equal(points[0], alone_points)
+    )
+    assert mtcnn.detect([image()])[0].shape == (1, count, 4)
+    blank = Image.new("RGB", (20, 20))  # too small for a face
+    boxes, probs = mtcnn.detect([image(), blank])
+    assert boxes.shape == (2,) and boxes.dtype == object and boxes[1] is None and list(probs[1]) == [None]
+    boxes, probs = MTCNN(models=models, **NONE).detect([image(), image()])
+    assert boxes.shape == (2,) and probs.shape == (2, 1)
+    boxes, probs, points = mtcnn.detect([image(), image()], landmarks=True)
+    faces = mtcnn.select_boxes(boxes, probs, points, [image(), image()])
+    assert [column.shape for column in faces] == [(2, 1, 4), (2, 1), (2, 1, 5, 2)]
 
 
 def test_batch_of_mixed_sizes_is_the_images_one_by_one(mtcnn: MTCNN) -> None:
@@ -121,10 +142,24 @@ def test_one_image_of_any_kind(mtcnn: MTCNN, tmp_path: Path, kind: str) -> None:
     assert np.array_equal(mtcnn.detect(same[kind])[0], mtcnn.detect(picture)[0])
 
 
-@pytest.mark.parametrize("array", [np.ones((9, 9, 3)), np.full((9, 9, 3), -1.0), np.full((9, 9, 3), 256)])
+@pytest.mark.parametrize("array", [np.full((9, 9, 3), -1.0), np.full((9, 9, 3), 256), np.full((9, 9, 3), 255.5)])
 def test_values_of_another_range(mtcnn: MTCNN, array: Array) -> None:
     with pytest.raises(ImageError, match="expected 0 to 255"):
         mtcnn.detect(array)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_shares_of_255(mtcnn: MTCNN, dtype: type) -> None:
+    """Numbers in [0, 1] are taken for what they are most likely to be, and a warning says so."""
+    array = np.asarray(image())
+    with pytest.warns(UserWarning, match="no value is above 1"):
+        found = mtcnn.detect((array / 255).astype(dtype))
+    assert np.array_equal(found[0], mtcnn.detect(array)[0])
+
+
+def test_warm_up(models: Path) -> None:
+    with pytest.warns(UserWarning, match="no value is above 1"):
+        assert MTCNN(models=models, **NONE).detect(np.ones((64, 64, 3)), landmarks=True)[0] is None
 
 
 # ---- facenet-pytorch: face tensors
@@ -177,7 +212,7 @@ def test_save_path(models: Path, mtcnn: MTCNN, tmp_path: Path) -> None:
     count = len(MTCNN(models=models, keep_all=True, **ALL)(image(), save_path=tmp_path / "all" / "f.png"))
     names = ["f.png", *(f"f_{i}.png" for i in range(2, count + 1))]
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == sorted(names)
-    with pytest.raises(ValueError, match="2 images, 2 sets of boxes and 1 paths"):
+    with pytest.raises(SettingsError, match="2 images, 2 sets of boxes and 1 paths"):
         mtcnn([image(), image()], save_path="one.png")
 
 
@@ -190,6 +225,26 @@ def test_extract_face_margin() -> None:
     assert torch.equal(extract_face(Image.fromarray(plain), np.array([100.0, 60, 180, 140]), 100, 20), face)
     corner = extract_face(plain, np.array([-40.0, -40, 0.5, 0.5]), 10)
     assert corner.shape == (3, 10, 10)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "path", "gray"])
+def test_extract_face_of_any_kind(tmp_path: Path, kind: str) -> None:
+    array = np.asarray(image())
+    image().save(tmp_path / "a.png")
+    given: dict[str, Any] = {
+        "array": array,
+        "tensor": torch.from_numpy(array.copy()),
+        "path": tmp_path / "a.png",
+        "gray": image().convert("L"),
+    }
+    wanted = np.asarray(image().convert("L").convert("RGB")) if kind == "gray" else array
+    for box in ([10, 5, 50, 45], (10, 5, 50, 45), np.array([10.0, 5, 50, 45]), torch.tensor([10.0, 5, 50, 45])):
+        assert torch.equal(extract_face(given[kind], box, 20), extract_face(wanted, np.array([10, 5, 50, 45]), 20))
+
+
+def test_extract_face_of_several_boxes() -> None:
+    with pytest.raises(SettingsError, match=r"shape \(1, 4\); expected \(4,\)"):
+        extract_face(image(), np.zeros((1, 4)))
 
 
 # ---- facenet-pytorch: which face
@@ -215,7 +270,7 @@ def test_best_face_settings() -> None:
     assert best_face("largest_over_threshold", BOXES, SCORES, size, threshold=0.99) is None
     assert best_face("center_weighted_size", BOXES, SCORES, size, center_weight=5) == 1  # at the very centre
     assert best_face("center_weighted_size", BOXES, SCORES, size, center_weight=0) == 0
-    with pytest.raises(ValueError, match="'biggest'; expected one of probability, largest"):
+    with pytest.raises(SettingsError, match="'biggest'; expected one of probability, largest"):
         best_face("biggest", BOXES, SCORES, size)
 
 
@@ -265,7 +320,10 @@ def test_detect_faces(mtcnn: MTCNN) -> None:
         assert type(face["confidence"]) is float
         assert set(face["keypoints"]) == {"nose", "mouth_right", "right_eye", "left_eye", "mouth_left"}
         assert all(type(value) is int for point in face["keypoints"].values() for value in point)
-    assert json.loads(json.dumps(faces)) == faces
+    assert all(type(point) is tuple for face in faces for point in face["keypoints"].values())
+    again = json.loads(json.dumps(faces))
+    assert [face["box"] for face in again] == [face["box"] for face in faces]
+    assert [list(face["keypoints"]["nose"]) for face in faces] == [face["keypoints"]["nose"] for face in again]
     assert [face["confidence"] for face in faces] == sorted((face["confidence"] for face in faces), reverse=True)
     assert mtcnn.predict(image(), box_format="xyxy") == mtcnn.detect_faces(image(), box_format="xyxy")
 
@@ -275,7 +333,7 @@ def test_keypoints_are_the_viewers(mtcnn: MTCNN, models: Path) -> None:
     assert points is not None
     keypoints = mtcnn.detect_faces(image())[0]["keypoints"]
     names = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-    assert [keypoints[name] for name in names] == np.round(points[0]).astype(int).tolist()
+    assert [list(keypoints[name]) for name in names] == np.round(points[0]).astype(int).tolist()
 
 
 def test_box_formats_and_arrays(mtcnn: MTCNN) -> None:
@@ -300,6 +358,22 @@ def test_detect_faces_batch(mtcnn: MTCNN, tmp_path: Path) -> None:
     table = mtcnn.detect_faces(batch, output_type="numpy", batch_stack_justification="topleft")
     assert [int((table[:, 0] == i).sum()) for i in range(3)] == [len(faces) for faces in found]
     assert mtcnn.detect_faces([]) == []
+
+
+def test_content_that_is_no_image(mtcnn: MTCNN, tmp_path: Path) -> None:
+    """Has no faces, as in ipazc's package; what is missing is an error, and what is no image's name."""
+    (tmp_path / "text.jpg").write_text("no image")
+    for content in (b"no image", b"", str(tmp_path / "text.jpg"), tmp_path / "text.jpg"):
+        with pytest.warns(UserWarning, match="taken for an image without faces"):
+            assert mtcnn.detect_faces(content) == []
+    with pytest.warns(UserWarning, match="without faces"):
+        found = mtcnn.detect_faces([b"no image", image()])
+    assert found == [[], mtcnn.detect_faces(image())]
+    with pytest.warns(UserWarning, match="without faces"):
+        assert mtcnn.detect_faces(b"no image", output_type="numpy").shape == (0, 16)
+    for missing in (str(tmp_path / "missing.jpg"), None, 5):
+        with pytest.raises(InvalidImage):
+            mtcnn.detect_faces(missing)
 
 
 def test_detect_faces_no_face(models: Path) -> None:
@@ -382,7 +456,7 @@ def test_device_names() -> None:
     assert [_device_name(name) for name in ("GPU:0", "gpu:1", "/GPU:0", "cuda:0", "GPU")] == [
         "cuda:0", "cuda:1", "cuda:0", "cuda:0", "cuda",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="'nothing:7'"):
+    with pytest.raises(SettingsError, match="'nothing:7'"):
         _device_name("nothing:7")
 
 
@@ -397,22 +471,22 @@ def test_device_names() -> None:
     ],
 )
 def test_impossible_settings(models: Path, settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(SettingsError, match=message):
         MTCNN(models=models, **settings)
 
 
 def test_unknown_keywords_are_named(models: Path, mtcnn: MTCNN) -> None:
     for call in (
-        lambda: MTCNN(models=models, steps_threshold=[0.6, 0.7, 0.7]),  # type: ignore[call-arg]
-        lambda: mtcnn.detect(image(), steps_threshold=1),  # type: ignore[call-arg]
-        lambda: mtcnn.detect_faces(image(), steps_threshold=1),  # type: ignore[call-arg]
-        lambda: mtcnn.predict(image(), steps_threshold=1),
+        lambda: MTCNN(models=models, pretrained=True),  # type: ignore[call-arg]
+        lambda: mtcnn.detect(image(), pretrained=1),  # type: ignore[call-arg]
+        lambda: mtcnn.detect_faces(image(), pretrained=1),  # type: ignore[call-arg]
+        lambda: mtcnn.predict(image(), pretrained=1),
     ):
-        with pytest.raises(TypeError, match="steps_threshold"):
+        with pytest.raises(TypeError, match="pretrained"):
             call()
     wrong: list[dict[str, Any]] = [{"box_format": "wh"}, {"output_type": "dict"}]
     for settings in wrong:
-        with pytest.raises(ValueError, match="expected one of"):
+        with pytest.raises(SettingsError, match="expected one of"):
             mtcnn.detect_faces(image(), **settings)
 
 

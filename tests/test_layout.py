@@ -105,15 +105,17 @@ def test_the_library_names_settings_and_no_options(layer: str) -> None:
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in modules(layer)
         for text, line in messages(path)
-        if re.search(r"(^|[\s(`'\"])--[a-z]", text) and " " in text
+        if re.search(r"(^|[\s(`'\"])--[a-z]", text) and " " in text and "pip install " not in text
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_names_mean_something() -> None:
     empty = {"utils", "util", "misc", "helpers", "helper", "common"}
+    given = ROOT / "mtcnn" / "utils"  # by ipazc's mtcnn, whose programs import from it
     found = [str(path) for path in project_files() if empty & set(path.relative_to(ROOT).with_suffix("").parts)]
-    assert not found
+    assert {path for path in found if given not in Path(path).parents} == set()
+    assert {Path(path).name for path in found if path.endswith(".py")} == {"__init__.py", "images.py", "plotting.py"}
 
 
 # Escaped dots and brackets keep this file from finding itself.

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ..errors import SettingsError
 from ..types import Faces, ImageSize
-from .finder import FilePath, Finder, as_batch, loaded, objects, pixels_of
-from .selection import best_face, extract_face
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from .finder import FilePath, Finder
+from .inputs import as_batch, loaded, pixels_of, stacked
+from .selection import best_face, extract_face, fixed_image_standardization
 
 __all__ = ["FacenetCalls"]
 
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class FacenetCalls(Finder):
-    """`detect`, the call itself, `select_boxes` and `extract`."""
+    """`detect`, the call itself, which is `forward`, `select_boxes` and `extract`."""
 
     image_size: int
     margin: int
@@ -40,7 +40,8 @@ class FacenetCalls(Finder):
              a list or tuple of those, of any sizes, or an array or tensor (B, H, W, 3).
 
         For one image: float32 (N, 4) xyxy pixels, float32 (N,), float32 (N, 5, 2) x y, ordered as `select_largest`
-        says; without a face None, [None] and None. For a batch: object arrays (B,) of these.
+        says; without a face None, [None] and None. For a batch: arrays (B, N, 4), (B, N) and (B, N, 5, 2) where all
+        images have N faces, otherwise object arrays (B,) of what each image has.
         """
         images, batch = as_batch(img)
         found = [self._ordered(self.find(pixels_of(image))) for image in images]
@@ -49,10 +50,10 @@ class FacenetCalls(Finder):
             [faces.scores if len(faces) else np.array([None]) for faces in found],
             [faces.landmarks if len(faces) else None for faces in found],
         )
-        results = tuple(objects(column) if batch else column[0] for column in columns)
+        results = tuple(stacked(column) if batch else column[0] for column in columns)
         return results if landmarks else results[:2]
 
-    def __call__(self, img: Any, save_path: Any = None, return_prob: bool = False) -> Any:
+    def forward(self, img: Any, save_path: Any = None, return_prob: bool = False) -> Any:
         """Faces as tensors, ready for a recognition net; with `return_prob` a pair of those and their probabilities.
 
         img        as for `detect`.
@@ -71,8 +72,6 @@ class FacenetCalls(Finder):
         faces = self.extract(read, boxes, save_path)
         return (faces, probs) if return_prob else faces
 
-    forward = __call__
-
     def select_boxes(
         self,
         all_boxes: Any,
@@ -85,8 +84,9 @@ class FacenetCalls(Finder):
     ) -> tuple[Any, Any, Any]:
         """One face of each image, out of what `detect` gave for `imgs`; `selection.best_face` explains the settings.
 
-        For one image: (1, 4), a float and (1, 5, 2), or three times None. For a batch: object arrays (B,) of (1, 4),
-        (1,) and (1, 5, 2), or None, [None] and None.
+        For one image: (1, 4), a float and (1, 5, 2), or three times None. For a batch: arrays (B, 1, 4), (B, 1) and
+        (B, 1, 5, 2) where every image has a face, otherwise object arrays (B,) of (1, 4), (1,) and (1, 5, 2), or None,
+        [None] and None.
         """
         images, batch = as_batch(imgs)
         columns = (all_boxes, all_probs, all_points) if batch else ([all_boxes], [all_probs], [all_points])
@@ -99,7 +99,7 @@ class FacenetCalls(Finder):
             else:
                 chosen.append((boxes[[best]], probs[[best]], None if points is None else points[[best]]))
         if batch:
-            first, second, third = (objects(row[column] for row in chosen) for column in range(3))
+            first, second, third = (stacked(row[column] for row in chosen) for column in range(3))
             return first, second, third
         boxes, probs, points = chosen[0]
         return boxes, None if boxes is None else float(probs[0]), points
@@ -119,15 +119,13 @@ class FacenetCalls(Finder):
         return faces if batch else faces[0]
 
     def _extracted(self, image: NDArray[np.uint8] | Image.Image, boxes: Array, path: FilePath | None) -> Tensor:
-        import torch
-
         faces = []
         for i, face_box in enumerate(boxes if self.keep_all else boxes[:1]):
             target = None if path is None else Path(path)
             if target is not None and i > 0:
                 target = target.with_name(f"{target.stem}_{i + 1}{target.suffix}")
             face = extract_face(image, face_box, self.image_size, self.margin, target)
-            faces.append((face - 127.5) / 128.0 if self.post_process else face)
+            faces.append(fixed_image_standardization(face) if self.post_process else face)
         return torch.stack(faces) if self.keep_all else faces[0]
 
     def _ordered(self, faces: Faces) -> Faces:

@@ -1,42 +1,48 @@
-"""What the calls of both packages rest on: the detector with settings that may change, and images of any kind."""
+"""What the calls of both packages rest on: the detector with settings that may change, and their nets as modules."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch import nn
 
 from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import packaged_weights, read, weights_path
-from ..engine.runners import Net
-from ..errors import CheckpointError, ImageError, SettingsError
-from ..images import read_image
+from ..devices import check_device
+from ..errors import CheckpointError, SettingsError
+from ..stages import StageBase, stages_of
 from ..types import Faces
 from ..weights import SIZES, Weights
+from .modules import CascadeNet, ONet, PNet, RNet
+from .watch import Watch, device_of, net_of
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["FilePath", "Finder", "Stages", "as_batch", "loaded", "objects", "one_of", "pixels_of"]
+__all__ = ["FilePath", "Finder", "Stages", "one_of"]
 
 FilePath = str | PathLike[str]
-Stages = Literal["face_and_landmarks_detection", "face_detection_only"]
+Stages = Literal["face_and_landmarks_detection", "face_detection_only"] | Sequence[StageBase | type[StageBase]]
 
-REFINERS = {"face_and_landmarks_detection": 2, "face_detection_only": 1}  # how many nets follow PNet
+KINDS: Mapping[str, type[CascadeNet]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 
 
-class Finder:
-    """A detector whose settings are attributes, read anew at each call. `MTCNN` tells what they mean."""
+class Finder(nn.Module):
+    """A detector whose settings are attributes, read anew at each call. `MTCNN` tells what they mean.
+
+    pnet, rnet, onet  the nets in facenet-pytorch's layout. What runs is made of them anew when they have changed.
+    """
+
+    pnet: Any  # a CascadeNet until a program puts another module there
+    rnet: Any
+    onet: Any
 
     def __init__(
         self,
@@ -48,39 +54,84 @@ class Finder:
         weights: FilePath | Iterable[FilePath] | None,
         models: FilePath | None,
     ) -> None:
-        one_of("stages", stages, REFINERS)
+        super().__init__()
         if weights is not None and models is not None:
             raise SettingsError("weights and models are both given; expected one of them")
-        self.min_face_size, self.factor, self.stages = min_face_size, factor, stages
+        self.min_face_size, self.factor, self.stages = min_face_size, factor, stages_of(stages)
         self.thresholds = [0.6, 0.7, 0.7] if thresholds is None else list(thresholds)
         self.own_thresholds = thresholds is not None
-        self._device = _device_name(device)
+        place = _device_name(device)
+        check_device(place)
+        self._watched: dict[str, Watch] = {}
         with TemporaryDirectory() as imported:
             folder = Path(models or packaged_weights()) if weights is None else _imported(weights, Path(imported))
-            self._detector = Detector(folder, min_face_size, factor, self.thresholds, self._device)
-            if read(weights_path(folder, "pnet")).recipe.get("imported", {}).get("arithmetic"):
-                from ..importers.arithmetic import adopt_arithmetic
+            self._detector = Detector(folder, min_face_size, factor, self.thresholds)
+            self._take_modules(_adopted(self._detector, folder))
+        for stage in self.stages:
+            if stage.weights is not None:
+                _fill(getattr(self, stage.net), stage.weights)
+        if place != "cpu":
+            self.to(place)
+        self.eval()
 
-                adopt_arithmetic(self._detector, folder)
+    def _take_modules(self, arithmetic: str) -> None:
+        """Modules of the detector's nets, which stay what runs until the modules change."""
+        for name, stage in zip(SIZES, self._placed(), strict=True):
+            setattr(self, name, KINDS[name].of(cast(Weights, stage.net), arithmetic))
+            self._watched[name] = Watch(getattr(self, name))
+
+    def _placed(self) -> list[PNetProposer | NetRefiner]:
+        return cast(list[PNetProposer | NetRefiner], [self._detector.proposer, *self._detector.refiners])
 
     @property
     def device(self) -> torch.device:
         """Where the nets compute."""
-        import torch
+        return torch.device(device_of(self.pnet))
 
-        return torch.device(self._device)
+    @device.setter
+    def device(self, device: str | torch.device) -> None:
+        self.to(device)
 
-    def eval(self) -> Self:
-        """Does nothing: there is no other mode."""
-        return self
+    def to(self, *place: Any, **options: Any) -> Self:
+        """Move the nets, as `nn.Module.to` does; TensorFlow's names of devices will do as well."""
+        place = tuple(_device_name(word) if isinstance(word, str) else word for word in place)
+        if isinstance(options.get("device"), str):
+            options["device"] = _device_name(options["device"])
+        for word in (*place, options.get("device")):
+            if isinstance(word, str | torch.device):
+                check_device(str(word))
+        return super().to(*place, **options)
 
-    def to(self, device: str | torch.device) -> Self:
-        """Move the nets."""
-        self._device = _device_name(device)
-        for stage in (self._detector.proposer, *self._detector.refiners):
-            placed = cast(PNetProposer | NetRefiner, stage)
-            placed.net, placed.device = _moved(placed.net, self._device), self._device
-        return self
+    @property
+    def stages(self) -> list[StageBase]:
+        """The stages that run, as ipazc's mtcnn 1 has them. May be set to whatever the constructor takes."""
+        return self._stages
+
+    @stages.setter
+    def stages(self, stages: Stages) -> None:
+        self._stages = stages_of(stages)
+
+    def get_stage(self, stage_id: int | None = None, stage_name: str | None = None) -> StageBase | None:
+        """The stage of an id or a name, or None."""
+        return next((stage for stage in self.stages if stage.id == stage_id or stage.name == stage_name), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_watched": {}}  # memory of this process: the nets are taken anew in another
+
+    def _current(self) -> Detector:
+        """The detector, with the nets that the modules are now."""
+        for at, name in enumerate(SIZES):
+            module = getattr(self, name)
+            watch = self._watched.get(name)
+            if watch is None or not watch.holds(module):
+                new = Watch(module)  # before the numbers are read: what is written meanwhile is noticed next time
+                changed = _stage_of(name, module, None if watch is None else watch.module)
+                if at == 0:
+                    self._detector.proposer = cast(PNetProposer, changed)
+                else:
+                    self._detector.refiners[at - 1] = cast(NetRefiner, changed)
+                self._watched[name] = new
+        return self._detector
 
     def find(
         self,
@@ -95,14 +146,14 @@ class Finder:
         fit  cut boxes to the image, and drop what lies outside.
         """
         first, *rest = self.thresholds if thresholds is None else thresholds
-        detector = copy(self._detector)
+        detector = copy(self._current())
         detector.proposer = replace(
             cast(PNetProposer, detector.proposer),
             min_face=self.min_face_size if min_face is None else min_face,
             scale_factor=self.factor if factor is None else factor,
             threshold=first,
         )
-        refiners = cast(list[NetRefiner], detector.refiners)[: REFINERS[self.stages]]
+        refiners = cast(list[NetRefiner], detector.refiners)[: len(self.stages) - 1]
         detector.refiners = [replace(stage, threshold=least) for stage, least in zip(refiners, rest, strict=False)]
         if fit:
             return detector.detect(image)
@@ -113,7 +164,7 @@ class Finder:
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> None:
-    """Raise ValueError unless the setting `name` has a known value."""
+    """Raise SettingsError unless the setting `name` has a known value."""
     if value not in (names := list(known)):
         raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(names)}")
 
@@ -127,23 +178,49 @@ def _device_name(device: str | torch.device | None) -> str:
     name = re.sub(r"^cpu:\d+$", "cpu", name)
     if name == "cpu":
         return name
-    import torch
-
     try:
         return str(torch.device(name))
     except RuntimeError:
         raise SettingsError(f"device is {device!r}; expected a name such as cpu, cuda:0, CPU:0 or GPU:0") from None
 
 
-def _moved(net: Net, device: str) -> Net:
-    """The net where it can compute on a device: numbers stay numbers on the CPU, and become a module elsewhere."""
-    if isinstance(net, Weights):
-        if device == "cpu":
-            return net
-        from ..nets import module_of
+def _stage_of(name: str, module: nn.Module, before: nn.Module | None) -> PNetProposer | NetRefiner:
+    """The stage of a net that a module is; its settings are those of each call."""
+    net, arithmetic = net_of(module, before)
+    place = device_of(module)
+    plain: PNetProposer | NetRefiner
+    if name == "pnet":
+        plain = PNetProposer(net, device=place)
+    else:
+        plain = NetRefiner(net, name, device=place)
+    if not arithmetic:
+        return plain
+    from ..importers.arithmetic import ARITHMETICS
 
-        net = module_of(net)
-    return net.to(device)
+    if arithmetic not in ARITHMETICS:
+        raise CheckpointError(f"{name} wants the arithmetic of {arithmetic}; expected {', '.join(ARITHMETICS)}")
+    make: Any = ARITHMETICS[arithmetic].proposer if name == "pnet" else ARITHMETICS[arithmetic].refiner
+    return cast(PNetProposer | NetRefiner, make(**vars(plain)))
+
+
+def _adopted(detector: Detector, folder: Path) -> str:
+    """The arithmetic that weights in a folder want, which the detector then has."""
+    if not read(weights_path(folder, "pnet")).recipe.get("imported", {}).get("arithmetic"):
+        return ""
+    from ..importers.arithmetic import adopt_arithmetic
+
+    return adopt_arithmetic(detector, folder)
+
+
+def _fill(module: CascadeNet, file: FilePath) -> None:
+    """Give a module the net of its name in a file of another project."""
+    from ..importers import read_weights
+
+    found = next((held for held in read_weights(file) if held.net == module.net), None)
+    if found is None:
+        raise CheckpointError(f"{file} holds no {module.net}; name a file that does")
+    weights = Weights(module.net, {name: value.numpy() for name, value in found.tensors().items()})
+    module.fill(weights, str(found.recipe["imported"]["arithmetic"]))
 
 
 def _imported(weights: FilePath | Iterable[FilePath], folder: Path) -> Path:
@@ -157,46 +234,3 @@ def _imported(weights: FilePath | Iterable[FilePath], folder: Path) -> Path:
         lack = ", ".join(net for net in SIZES if net in missing)
         raise CheckpointError(f"weights are {given}, without {lack}; name the files of all three nets")
     return folder
-
-
-def as_batch(images: Any) -> tuple[list[Any], bool]:
-    """Images as a list, and whether they were a batch: a list, a tuple, or an array or tensor (B, H, W, 3)."""
-    batch = isinstance(images, list | tuple) or (
-        (isinstance(images, np.ndarray) or _is_tensor(images)) and images.ndim == 4
-    )
-    return list(images) if batch else [images], batch
-
-
-def _is_tensor(value: Any) -> bool:
-    """Whether it is torch's; whoever made it has loaded torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def loaded(image: Any) -> NDArray[np.uint8] | Image.Image:
-    """A Pillow image in RGB as it is, anything else as uint8 RGB (H, W, 3)."""
-    return image if isinstance(image, Image.Image) and image.mode == "RGB" else pixels_of(image)
-
-
-def pixels_of(image: Any) -> NDArray[np.uint8]:
-    """uint8 RGB (H, W, 3) of whatever `read_image` takes, of tensors, and of arrays of other types from 0 to 255.
-
-    Raises ImageError for what cannot be read, and for values outside that range, or all of them in [0, 1].
-    """
-    if _is_tensor(image):
-        image = image.detach().cpu().numpy()
-    if isinstance(image, np.ndarray) and image.dtype.kind in "fi" and image.size:
-        low, high = float(image.min()), float(image.max())
-        if not 0 <= low <= high <= 255 or (image.dtype.kind == "f" and 0 < high <= 1):
-            raise ImageError(f"image array: has values from {low:g} to {high:g}; expected 0 to 255; scale it first")
-        image = np.round(image).astype(np.uint8)
-    return read_image(image)
-
-
-def objects(values: Iterable[Any]) -> NDArray[Any]:
-    """An object array (B,), of whatever shapes its elements have: NumPy would join those of one shape."""
-    listed = list(values)
-    column = np.empty(len(listed), object)
-    for i, value in enumerate(listed):
-        column[i] = value
-    return column

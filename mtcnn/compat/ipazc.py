@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ImageError
 from ..types import Faces
-from .finder import Finder, as_batch, one_of, pixels_of
+from .finder import Finder, one_of
+from .inputs import as_batch, pixels_of
 
 __all__ = ["IpazcCalls"]
 
@@ -40,10 +45,11 @@ class IpazcCalls(Finder):
     ) -> Any:
         """Faces as dicts of plain values in whole pixels, by falling confidence:
 
-            [{"box": [x, y, width, height], "confidence": 0.99, "keypoints": {"nose": [x, y], ...}}]
+            [{"box": [x, y, width, height], "confidence": 0.99, "keypoints": {"nose": (x, y), ...}}]
 
         image          a path, the bytes of an image file, an array or tensor (H, W, 3), RGB from 0 to 255; or a list of
-                       those, of any sizes, which gives a list of lists.
+                       those, of any sizes, which gives a list of lists. Bytes or a file that hold no image have no
+                       faces, as in ipazc's package, and a warning says so.
         fit_to_image   cut boxes to the image.     limit_boundaries_landmarks  move landmarks into the image.
         box_format     "xywh" or "xyxy".           postprocess  False: neither of the two above.
         output_type    "numpy" gives one array for all, float32 (N, 16), a row a face: number of the image, box,
@@ -51,6 +57,9 @@ class IpazcCalls(Finder):
         min_face_size, scale_factor, threshold_pnet, threshold_rnet, threshold_onet  for this call alone. ONet's is 0.8
                        if neither this call nor the constructor's `thresholds` names one, as in ipazc's package.
         batch_stack_justification  is of no effect: images of different sizes are not padded here.
+
+        Raises ImageError, which is `mtcnn.exceptions.InvalidImage`, for a file that is missing and for what is neither
+        an image nor the name of one, such as None.
         """
         one_of("box_format", box_format, ("xywh", "xyxy"))
         one_of("output_type", output_type, ("json", "numpy"))
@@ -58,10 +67,13 @@ class IpazcCalls(Finder):
         thresholds = [own if new is None else new for own, new in zip(self._thresholds(), given, strict=True)]
         images, batch = as_batch(image)
         fit = postprocess and fit_to_image
-        width = 16 if self.stages == "face_and_landmarks_detection" else 6
+        width = 16 if len(self.stages) == 3 else 6
         table = [np.zeros((0, width), np.float32)]
         for number, source in enumerate(images):
-            pixels = pixels_of(source)
+            pixels = _decoded(source)
+            if pixels is None:
+                table.append(table[0])
+                continue
             faces = self.find(pixels, min_face_size, scale_factor, thresholds, fit)
             if fit and limit_boundaries_landmarks:
                 faces = _limited(faces, *pixels.shape[:2])
@@ -78,6 +90,18 @@ class IpazcCalls(Finder):
     def _thresholds(self) -> Sequence[float]:
         pnet, rnet, onet = self.thresholds
         return [pnet, rnet, onet if self.own_thresholds else ONET_THRESHOLD]
+
+
+def _decoded(source: Any) -> NDArray[np.uint8] | None:
+    """The pixels of an image, or None for content that is no image."""
+    try:
+        return pixels_of(source)
+    except ImageError as error:
+        named = isinstance(source, str | PathLike) and Path(source).is_file()
+        if not named and not isinstance(source, bytes | bytearray | memoryview):
+            raise
+        warnings.warn(f"{error}; taken for an image without faces", stacklevel=3)
+        return None
 
 
 def _limited(faces: Faces, height: int, width: int) -> Faces:
@@ -100,5 +124,5 @@ def _face(row: NDArray[np.float32]) -> dict[str, Any]:
     whole = [int(value) for value in np.round(row)]
     face: dict[str, Any] = {"box": whole[1:5], "confidence": float(row[5])}
     if len(row) > 6:
-        face["keypoints"] = {name: [whole[6 + i], whole[11 + i]] for name, i in KEYPOINTS.items()}
+        face["keypoints"] = {name: (whole[6 + i], whole[11 + i]) for name, i in KEYPOINTS.items()}
     return face

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from ..boxes import areas
 from ..errors import SettingsError
 from ..pictures.draw import save_image
 from ..types import ImageSize
+from .inputs import loaded
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["METHODS", "best_face", "extract_face"]
+__all__ = ["METHODS", "best_face", "extract_face", "fixed_image_standardization", "prewhiten"]
 
 Array = NDArray[Any]
 
@@ -57,21 +57,21 @@ def best_face(
 
 
 def extract_face(
-    image: NDArray[np.uint8] | Image.Image,
-    box: Array,
+    image: Any,
+    box: Any,
     image_size: int = 160,
     margin: int = 0,
     save_path: str | PathLike[str] | None = None,
 ) -> Tensor:
     """A face as float32 (3, image_size, image_size), RGB from 0 to 255; stretched where the box is not square.
 
-    image      uint8 RGB (H, W, 3), shrunk by averaging, or a Pillow image in RGB, shrunk by Pillow.
-    box        (4,) xyxy pixels; cut to the image, and to whole pixels, at least one.
+    image      a Pillow image, shrunk by Pillow, or an array or tensor (H, W, 3), RGB from 0 to 255, or whatever else
+               `read_image` takes, shrunk by averaging.
+    box        (4,) xyxy pixels, an array, a tensor or a list; cut to the image, and to whole pixels, at least one.
     margin     pixels of the result, both sides together, that lie outside the box.
     save_path  also write the crop there; folders are made. Raises ImageError when that fails.
     """
-    import torch
-
+    image, box = loaded(image), _numbers(box)
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
     around = margin * (box[2:] - box[:2]) / (image_size - margin) / 2
     limit = np.array([width, height])
@@ -88,3 +88,21 @@ def extract_face(
         Path(save_path).parent.mkdir(parents=True, exist_ok=True)
         save_image(Path(save_path), np.ascontiguousarray(face))
     return torch.from_numpy(face.astype(np.float32).transpose(2, 0, 1).copy())  # (S, S, 3) -> (3, S, S)
+
+
+def _numbers(box: Any) -> Array:
+    """A box (4,) as an array."""
+    values = np.asarray(box.detach().cpu() if isinstance(box, Tensor) else box)
+    if values.shape != (4,):
+        raise SettingsError(f"box has shape {values.shape}; expected (4,), one box of x1, y1, x2, y2")
+    return values.astype(np.float64) if values.dtype.kind in "Oiu" else values
+
+
+def fixed_image_standardization(image_tensor: Any) -> Any:
+    """(x - 127.5) / 128, what `MTCNN(post_process=True)` does to face tensors."""
+    return (image_tensor - 127.5) / 128.0
+
+
+def prewhiten(x: Tensor) -> Tensor:
+    """x less its mean, divided by its standard deviation, or by 1 / sqrt(its size) where that is larger."""
+    return (x - x.mean()) / x.std().clamp(min=x.numel() ** -0.5)
