@@ -8,10 +8,6 @@ infinity are left out, which the official code would carry into its sorting.
 
 from __future__ import annotations
 
-import lzma
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mtcnn.errors import DataError
+from mtcnn.files.archives import text_files
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import write_text
 from mtcnn.types import Faces
@@ -28,6 +25,8 @@ from mtcnn.types import Faces
 __all__ = ["faces_to_rows", "load_detections", "parse_detections", "sort_rows", "write_detections"]
 
 Array = NDArray[Any]
+
+DIGITS = 9  # of a count of faces; a number of any length takes any time
 
 
 def load_detections(
@@ -56,57 +55,19 @@ def load_detections(
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """(path inside, content) of the .txt files of a folder or an archive, hidden ones left out."""
-    if not path.exists():
-        raise DataError(f"{path}: does not exist; expected a folder or archive of <event>/<image>.txt")
-    if path.is_dir():
-        members: Iterator[tuple[str, bytes]] = (
-            (file.relative_to(path).as_posix(), file.read_bytes()) for file in sorted(path.rglob("*.txt"))
-        )
-    elif zipfile.is_zipfile(path):
-        members = _zip_members(path)
-    else:
-        members = _tar_members(path)
-    for name, content in members:
+    for name, content in text_files(path):
         name = name.removeprefix("./")
         # macOS archives hold a "._name" beside each file; published ones hold the checkpoints of notebooks.
         if not any(part.startswith(".") for part in name.split("/")):
             yield name, content
 
 
-def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if name.endswith(".txt"):
-                    yield name, archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(".txt"):
-                    stream = archive.extractfile(member)
-                    assert stream is not None  # only links and folders have none
-                    yield member.name, stream.read()
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    # tarfile's message lists every compression it tried, a line each.
-    reason = str(error).partition("\n")[0].rstrip(":")
-    return DataError(f"{path}: cannot be read ({reason}); expected a folder, .tar.xz, .tar, .tgz or .zip")
-
-
 def parse_detections(text: str, where: str, problems: Problems) -> NDArray[np.float64]:
     """The detections (N, 5) of one file's text, by falling score; `where` names the file in messages."""
     lines = text.rstrip().splitlines()
     count = lines[1].strip() if len(lines) > 1 else ""
-    if not count.isdecimal():
-        problems.add(where, f"second line is {count!r}, expected the number of faces; read as empty", 2)
+    if not count.isdecimal() or len(count) > DIGITS:
+        problems.add(where, f"second line is {count[:40]!r}, expected the number of faces; read as empty", 2)
         return np.zeros((0, 5))
     body = lines[2 : 2 + int(count)]
     if len(lines) - 2 > len(body):
@@ -123,9 +84,10 @@ def _parse_rows(body: list[str], where: str, problems: Problems) -> NDArray[np.f
     rows = np.full((len(body), 5), np.nan)
     for i, line in enumerate(body):
         try:
-            rows[i] = [float(word) for word in line.split()[:5]]
+            x, y, w, h, score = (float(word) for word in line.split()[:5])
+            rows[i] = x, y, w, h, score
         except ValueError:
-            problems.add(where, f"expected 'x y w h score', got {line.strip()!r}; row left out", i + 3)
+            problems.add(where, f"expected 'x y w h score', got {line.strip()[:80]!r}; row left out", i + 3)
             rows[i, 4] = -np.inf  # reported here already
     return rows
 
