@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.errors import DataError, MtcnnError
+from mtcnn.errors import DataError
+from mtcnn.files.mat import read_mat
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import numbers, read_lines
 
@@ -60,8 +61,7 @@ class GroundTruth:
     def load_mat(cls, folder: str | Path) -> GroundTruth:
         """Reads wider_face_val.mat and wider_{easy,medium,hard}_val.mat. Raises DataError for a missing or odd file."""
         files = {name: Path(folder) / f"wider_{name}_val.mat" for name in ("face", *DIFFICULTIES)}
-        boxes = dict(_mat_cells(files["face"], "face_bbx_list"))
-        boxes = {name: np.asarray(value, np.float64).reshape(-1, 4) for name, value in boxes.items()}
+        boxes = {name: _mat_boxes(files["face"], value) for name, value in _mat_cells(files["face"], "face_bbx_list")}
         counted = {name: _keep_masks(files[name], boxes) for name in DIFFICULTIES}
         return cls(boxes, counted, "mat")
 
@@ -95,28 +95,32 @@ class GroundTruth:
 
 def _mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
     """("<event>/<image>", value of the image's cell) of one .mat file, in its order."""
+    found = read_mat(path, names := ("event_list", "file_list", variable))
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise MtcnnError(".mat files need scipy, which is missing: pip install 'mtcnn-cascade[eval]'") from None
-    names = ["event_list", "file_list", variable]
-    try:
-        content = loadmat(str(path), variable_names=names)
-        events, files, cells = (content[name] for name in names)
-    except (OSError, NotImplementedError, ValueError, TypeError, KeyError) as error:
+        events, files, cells = (found[name] for name in names)
+        for event, images, values in zip(events, files, cells, strict=True):
+            for image, value in zip(images, values, strict=True):
+                if not (isinstance(event, str) and isinstance(image, str) and isinstance(value, np.ndarray)):
+                    raise TypeError(f"{str(event)[:40]}/{str(image)[:40]} has other cells")
+                yield f"{event}/{image}", value
+    except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: cannot be read as official WIDER ground truth ({error}); expected a .mat file with {variable}"
         ) from None
-    for i, event in enumerate(events[:, 0]):
-        for j, file in enumerate(files[i, 0][:, 0]):
-            yield f"{event.item()}/{file.item()}", cells[i, 0][j, 0]
+
+
+def _mat_boxes(path: Path, value: Array) -> NDArray[np.float64]:
+    if value.size % 4 or (value.size and value.shape[-1] != 4) or not np.isfinite(value).all():
+        raise DataError(f"{path}: has boxes of shape {value.shape}; expected rows of four finite numbers, x y w h")
+    return np.array(value, np.float64).reshape(-1, 4)
 
 
 def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
     """image -> bool (G,) from the 1-based lists of faces that count (stored as uint8 or uint16)."""
     masks = {name: np.zeros(len(rows), bool) for name, rows in boxes.items()}
     for name, keep in _mat_cells(path, "gt_list"):
-        index = np.asarray(keep, np.int64).ravel() - 1
+        with np.errstate(invalid="ignore"):  # NaN becomes a number that no list has
+            index = np.asarray(keep).astype(np.int64).ravel() - 1
         if name not in masks or (index.size and not 0 <= index.min() <= index.max() < len(masks[name])):
             raise DataError(
                 f"{path}: {name} does not agree with wider_face_val.mat; take all four files of one release"
