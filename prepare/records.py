@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.metrics.problems import Problem
+from mtcnn.types import ImageSize
 
-__all__ = ["CropBatch", "ImageRecord", "Problem"]
+__all__ = ["CropBatch", "ImageRecord", "Note", "Problem"]
 
 Array = NDArray[Any]
+
+
+class Note(Problem):
+    """What a reader tells about a source of which nothing is passed over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,7 @@ class ImageRecord:
     landmarks  float32 (G, 5, 2), NaN where unknown.
     ignore     bool (G,): faces that are neither to be learned nor to be used as background (invalid, unlabelled crowd).
     complete   False where faces may be visible that are not labelled: such an image gives no background crops.
+    size       of the photo that the labels were made for, where they tell it.
     """
 
     path: Path
@@ -34,6 +40,7 @@ class ImageRecord:
     landmarks: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all NaN
     ignore: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all False
     complete: bool = True
+    size: ImageSize | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes)

@@ -11,8 +11,9 @@ from pathlib import Path
 from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import draft_of
 
-from .readers import read_source, split_source
-from .records import ImageRecord
+from .fit import fit
+from .readers import read_source, split_names, split_source
+from .records import ImageRecord, Note
 
 __all__ = ["are_noted", "read_sources", "remember_sources", "remembered_sources"]
 
@@ -22,11 +23,13 @@ SHOWN = 5  # problems of labels printed one by one
 
 def _absolute(spec: str) -> str:
     """`spec` with its paths made absolute, so that it means the same from another folder."""
-    name, *paths = split_source(spec)
+    name, path, images = split_source(spec)
     if name == "synthetic":
         return spec
-    resolved = [str(Path(path).expanduser().resolve()) for path in paths if path]
-    return ":".join([name, *resolved] if name else resolved)
+    images, names = split_names(name, images)
+    path, images = (str(Path(part).expanduser().resolve()) if part else "" for part in (path, images))
+    parts = [name, path, images, names] if name else [path]
+    return ":".join(parts).rstrip(":")
 
 
 def remember_sources(work: Path, specs: Sequence[str]) -> None:
@@ -55,21 +58,32 @@ def remembered_sources(work: Path) -> list[str]:
 def _noted(path: Path) -> list[str]:
     try:
         specs = json.loads(path.read_text("utf-8"))
-    except ValueError:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError):  # no JSON, or no UTF-8
         specs = None
     if not isinstance(specs, list) or not specs or not all(isinstance(spec, str) for spec in specs):
         raise DataError(f'{path} is no list of sources; expected JSON such as ["/data"]; name `sources` again')
     return specs
 
 
-def read_sources(specs: Sequence[str], seed: int = 0) -> list[ImageRecord]:
-    """All records of `specs`, in order. What is wrong with the labels goes to stderr, and is passed over."""
+def read_sources(specs: Sequence[str], seed: int = 0, quiet: bool = False) -> list[ImageRecord]:
+    """All records of `specs`, in order, with labels that do not fit their photos marked, see `fit`.
+
+    What is wrong with the labels goes to stderr, and is passed over; so does a line for each source, unless it is right
+    and the run is `quiet`. Raises DataError for a source of which hardly any box fits.
+    """
     records: list[ImageRecord] = []
     for spec in specs:
         found, problems = read_source(spec, seed)
+        for note in problems:
+            if isinstance(note, Note):
+                print(note, file=sys.stderr)
+        problems = [problem for problem in problems if not isinstance(problem, Note)]
         for problem in problems[:SHOWN]:
             print(f"skipped {problem}", file=sys.stderr)
         if len(problems) > SHOWN:
             print(f"skipped {len(problems) - SHOWN} more rows or images of {spec}", file=sys.stderr)
-        records += found
+        result = fit(found, spec)
+        if result.dropped or not quiet:
+            print(f"{spec}: {result.line}", file=sys.stderr)
+        records += result.records
     return records

@@ -14,10 +14,10 @@ from pathlib import Path
 from mtcnn.errors import DataError
 
 from .. import synthetic
-from ..records import ImageRecord, Problem
+from ..records import ImageRecord, Note, Problem
 from . import fddb, negatives, points, retinaface, voc, wider
 
-__all__ = ["READERS", "read_source", "split_source"]
+__all__ = ["READERS", "read_source", "split_names", "split_source"]
 
 Reading = tuple[list[ImageRecord], list[Problem]]
 
@@ -30,6 +30,9 @@ READERS: dict[str, Callable[..., Reading]] = {
     "voc": voc.read,
     "wider": wider.read,
 }
+
+CLASSES = ("voc",)
+"""Formats whose objects have names, of which some may be faces: FORMAT:PATH:IMAGES:NAME,NAME."""
 
 # What a folder may hold to be given without a format; the same layout as `synthetic.write_folder` writes.
 FOLDER_LAYOUT = (
@@ -52,12 +55,21 @@ def split_source(spec: str, drives: bool = os.name == "nt") -> tuple[str, str, s
     return (match[1], match[2], match[3] or "") if match else ("", spec, "")
 
 
-def read_source(spec: str, seed: int = 0) -> Reading:
-    """Reads what a user names in one word: `FORMAT:PATH[:IMAGES]`, `synthetic:N`, or a folder laid out as below.
+def split_names(name: str, images: str) -> tuple[str, str]:
+    """IMAGES and NAMES of what `split_source` took for IMAGES: the names of objects, behind the last colon."""
+    folder, colon, names = images.rpartition(":")
+    if name not in CLASSES or not colon or Path(images).expanduser().is_dir() or "/" in names or "\\" in names:
+        return images, ""
+    return folder, names
 
-    FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows the
-    usual places. `synthetic:N` gives N drawn scenes, of which only `seed` decides. A folder without a format is read
-    as FOLDER_LAYOUT says, what there is of it.
+
+def read_source(spec: str, seed: int = 0) -> Reading:
+    """Reads what a user names in one word: a source such as `wider:labels.txt:photos`, or a folder.
+
+    It is `FORMAT:PATH[:IMAGES[:NAMES]]`, `synthetic:N`, or a folder that is read as FOLDER_LAYOUT says, what there is
+    of it. FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows
+    the usual places. NAMES, of formats in CLASSES, are those of the objects that are faces, with commas between.
+    `synthetic:N` gives N drawn scenes, of which only `seed` decides.
 
     Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.
     """
@@ -69,6 +81,7 @@ def read_source(spec: str, seed: int = 0) -> Reading:
     else:
         records, problems = _read_format(spec, name, path, images)
     if not records:
+        problems = [problem for problem in problems if not isinstance(problem, Note)]
         why = f"; the first problem: {problems[0]}" if problems else ""
         fix = "" if images or name in ("", "negatives") else f"; name their folder: {spec}:IMAGES"
         raise DataError(f"{spec}: no usable image in it{why}{fix}")
@@ -81,11 +94,15 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
         raise DataError(f"{spec}: unknown format {name!r}; expected one of {known}, as FORMAT:PATH[:IMAGES]")
     if not path:
         raise DataError(f"{spec}: no path after the format; expected FORMAT:PATH[:IMAGES]")
-    if not images:
+    images, names = split_names(name, images)
+    folder = Path(images).expanduser() if images else None
+    if names:
+        return READERS[name](Path(path).expanduser(), folder, {word.strip() for word in names.split(",")})
+    if folder is None:
         return READERS[name](Path(path).expanduser())
     if name == "negatives":
         raise DataError(f"{spec}: negatives have no labels, so no image folder beside them; expected negatives:DIR")
-    return READERS[name](Path(path).expanduser(), Path(images).expanduser())
+    return READERS[name](Path(path).expanduser(), folder)
 
 
 def _read_folder(folder: Path) -> Reading:

@@ -16,16 +16,28 @@ from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
 from mtcnn.images import SUFFIXES
+from mtcnn.types import ImageSize
 
 from ..records import ImageRecord, Problem
 
-__all__ = ["Block", "Face", "Gathering", "counted_rows", "find_image", "image_folder", "numbers", "read_blocks"]
+__all__ = [
+    "Block",
+    "Face",
+    "Gathering",
+    "counted_rows",
+    "find_image",
+    "image_folder",
+    "known_size",
+    "numbers",
+    "read_blocks",
+]
 
 Array = NDArray[Any]
 Row = tuple[int, str]
 
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 UNKNOWN = np.full((5, 2), np.nan, np.float32)
+NOTHING = 3.0  # pixels; a shorter line is no face that a net could see
 LARGEST = 1e6  # no image has more pixels a side; beyond it float32 would lose the pixel, then overflow
 
 
@@ -89,7 +101,7 @@ def counted_rows(block: Block) -> list[Row]:
     if not block.rows:
         raise ValueError("no face count after the image name")
     word, rows = block.rows[0][1], block.rows[1:]
-    if not (word.isascii() and word.isdigit()):
+    if not (word.isascii() and word.isdigit() and len(word) < 10):
         raise ValueError(f"{word[:40]!r} is not a face count")
     count = int(word)
     if count == 0 and len(rows) == 1 and not any(numbers(rows[0][1])):
@@ -110,6 +122,11 @@ def find_image(folder: Path, name: str) -> Path | None:
         if os.path.isfile(stem + suffix):
             return Path(stem + suffix)
     return None
+
+
+def known_size(height: int, width: int) -> ImageSize | None:
+    """The size that a label file tells; some tools write 0 for one that they do not know."""
+    return ImageSize(height, width) if height > 0 and width > 0 else None
 
 
 def image_folder(labels: Path, images: Path | None, candidates: Sequence[Path]) -> Path:
@@ -137,8 +154,11 @@ class Gathering:
         """Adds a problem at a line of the source."""
         self.problems.append(Problem(f"{self.source}:{line}", why))
 
-    def add_rows(self, block: Block, rows: Iterable[Row], parse: Callable[[str], Face]) -> None:
-        """Adds the image of `block` with the faces that `parse` makes of its rows (ValueError: a bad row)."""
+    def add_rows(
+        self, block: Block, rows: Iterable[Row], parse: Callable[[str], Face], size: ImageSize | None = None
+    ) -> None:
+        """Adds the image of `block`, labelled at `size`, with the faces that `parse` makes of its rows (ValueError: a
+        bad row)."""
         path = find_image(self.images, block.name)
         if path is None:
             self.report(block.line, f"no image {block.name!r} in {self.images}, with this or another suffix; left out")
@@ -151,16 +171,23 @@ class Gathering:
             except ValueError as error:
                 self.report(number, f"{error}; face left out")
                 complete = False  # a face is there whose place is unknown
-        self.add(path, faces, complete)
+        self.add(path, faces, complete, size)
 
-    def add(self, path: Path, faces: Sequence[Face], complete: bool = True) -> None:
-        """Adds an image, without those of its boxes that have no width or no height."""
+    def add(self, path: Path, faces: Sequence[Face], complete: bool = True, size: ImageSize | None = None) -> None:
+        """Adds an image, without those of its boxes that have no width or no height.
+
+        Where such a box is longer than NOTHING the other way, a face is there of which nobody knows how far it goes.
+        Boxes turned inside out stay: `fit` knows what they cover.
+        """
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         points = np.array([UNKNOWN if face.landmarks is None else face.landmarks for face in faces], np.float32)
         ignore = np.array([face.ignore for face in faces], bool)
-        keep = ~(boxes[:, 2:] <= boxes[:, :2]).any(axis=1)  # a box of NaN is unknown, not empty
+        sides = np.abs(boxes[:, 2:] - boxes[:, :2])
+        keep = ~(sides == 0).any(axis=1)  # a box of NaN is unknown, not empty
         self.empty_boxes += int((~keep).sum())
-        self.records.append(ImageRecord(path, boxes[keep], points.reshape(-1, 5, 2)[keep], ignore[keep], complete))
+        complete = complete and not (sides[~keep] > NOTHING).any()
+        points = points.reshape(-1, 5, 2)[keep]
+        self.records.append(ImageRecord(path, boxes[keep], points, ignore[keep], complete, size))
 
     def result(self) -> tuple[list[ImageRecord], list[Problem]]:
         """What a reader returns; boxes without width or height are reported in one line."""

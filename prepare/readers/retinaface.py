@@ -23,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.types import ImageSize
+
 from ..records import ImageRecord, Problem
-from .label_file import Block, Face, Gathering, image_folder, numbers, read_blocks
+from .label_file import Block, Face, Gathering, image_folder, known_size, numbers, read_blocks
 
 __all__ = ["read", "read_labelv2"]
 
@@ -38,34 +40,37 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
 
     A bad row is left out and its image marked incomplete. Raises DataError when the file or the folder is missing.
     """
-    return _read(labels, images, lambda name: name, _face)
+    return _read(labels, images, lambda name: (name, None), _face)
 
 
 def read_labelv2(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
     """The same of an SCRFD `labelv2.txt`, which also knows faces to ignore."""
-    return _read(labels, images, _without_size, _face_v2)
+    return _read(labels, images, _name_and_size, _face_v2)
 
 
 def _read(
-    labels: Path, images: Path | None, name_in: Callable[[str], str], parse: Callable[[str], Face]
+    labels: Path,
+    images: Path | None,
+    name_in: Callable[[str], tuple[str, ImageSize | None]],
+    parse: Callable[[str], Face],
 ) -> tuple[list[ImageRecord], list[Problem]]:
     blocks, problems = read_blocks(labels, lambda line: line[1:].strip() if line.startswith("#") else None)
     found = Gathering(labels, image_folder(labels, images, [labels.parent / "images"]), problems)
     for line, header, rows in blocks:
         try:
-            name = name_in(header)
+            name, size = name_in(header)
         except ValueError as error:
             found.report(line, f"{error}; image left out")
             continue
-        found.add_rows(Block(line, name, rows), rows, parse)
+        found.add_rows(Block(line, name, rows), rows, parse, size)
     return found.result()
 
 
-def _without_size(header: str) -> str:
+def _name_and_size(header: str) -> tuple[str, ImageSize | None]:
     words = header.rsplit(maxsplit=2)
-    if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()):
+    if len(words) != 3 or not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words[1:]):
         raise ValueError(f"{header[:80]!r} after the #, expected the path, width and height of an image")
-    return words[0]
+    return words[0], known_size(int(words[2]), int(words[1]))
 
 
 def _face(text: str) -> Face:

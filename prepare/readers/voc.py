@@ -8,16 +8,21 @@ Source: the development kit of the VOC challenge 2012, section 3.
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from mtcnn.errors import DataError
+from mtcnn.types import ImageSize
 
-from ..records import ImageRecord, Problem
-from .label_file import Face, Gathering, find_image, numbers
+from ..records import ImageRecord, Note, Problem
+from .label_file import Face, Gathering, find_image, known_size, numbers
 
 __all__ = ["read"]
+
+SHOWN = 8  # names of objects told
+FACE = "face"
 
 
 def read(
@@ -26,10 +31,12 @@ def read(
     """An image for each XML file of `folder/Annotations`, or else of `folder` and the folders below.
 
     images  the folder with the images; default: `JPEGImages` for `Annotations`, otherwise that of each XML file.
-    names   what objects to take for faces, such as {"face"}; None takes all.
+    names   what objects to take for faces, such as {"face"}. None takes those named "face" where there are any, in
+            whatever letters, and otherwise all.
 
     Objects marked difficult are ignored ones. A bad object is left out and its image marked incomplete; a file that is
-    no XML or declares a document type is left out whole. Raises DataError without folder or XML files.
+    no XML or declares a document type is left out whole. Where there are several names, a note tells which were taken.
+    Raises DataError without folder or XML files, and for a name that no object has.
     """
     annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     files = sorted(annotations.rglob("*.xml"))
@@ -40,12 +47,27 @@ def read(
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such image folder; give it as voc:DIR:IMAGES")
     found = Gathering(folder, folder)
-    for file in files:
-        _add_file(found, file, images or file.parent, names)
+    pages = [page for file in files if (page := _page(found, file, images or file.parent))]
+    counts = Counter(name for page in pages for name, _, _ in page.things)
+    taken = _taken(folder, counts, names)
+    for page in pages:
+        _add_page(found, page, taken)
+    if len(counts) > 1:
+        found.problems.append(Note(str(folder), _told(counts, taken)))
     return found.result()
 
 
-def _add_file(found: Gathering, file: Path, images: Path, names: Collection[str] | None) -> None:
+class _Page(NamedTuple):
+    """An XML file: its image, the size that it tells, and its objects: name, number, and the face or what is wrong."""
+
+    file: Path
+    image: Path
+    size: ImageSize | None
+    things: list[tuple[str, int, Face | ValueError]]
+
+
+def _page(found: Gathering, file: Path, images: Path) -> _Page | None:
+    """What a file holds. None, with a problem, for one that is no XML."""
     try:
         root = ET.parse(file, ET.XMLParser(target=_NoDocumentType())).getroot()
         if root.tag != "annotation":
@@ -53,17 +75,59 @@ def _add_file(found: Gathering, file: Path, images: Path, names: Collection[str]
         path = _image(root, file, images)
     except (ET.ParseError, ValueError, LookupError, OSError) as error:  # LookupError: an encoding nobody knows
         found.problems.append(Problem(str(file), f"{error}; file left out"))
-        return
-    faces = []
-    complete = True
-    for number, thing in enumerate(root.iterfind("object"), 1):
-        try:
-            if names is None or _text(thing, "name") in names:
-                faces.append(_face(thing))
-        except ValueError as error:
-            found.problems.append(Problem(str(file), f"object {number}: {error}; left out"))
+        return None
+    things = [(_text(thing, "name"), i, _face_or_error(thing)) for i, thing in enumerate(root.iterfind("object"), 1)]
+    return _Page(file, path, _size(root), things)
+
+
+def _face_or_error(thing: ET.Element) -> Face | ValueError:
+    try:
+        return _face(thing)
+    except ValueError as error:
+        return error
+
+
+def _size(root: ET.Element) -> ImageSize | None:
+    sides = [_text(root, f"size/{side}") for side in ("height", "width")]
+    good = all(side.isascii() and side.isdigit() and len(side) < 10 for side in sides)
+    return known_size(int(sides[0]), int(sides[1])) if good else None
+
+
+def _taken(folder: Path, counts: Mapping[str, int], names: Collection[str] | None) -> set[str]:
+    """The names of objects that are faces."""
+    if names is None:
+        return {name for name in counts if name.lower() == FACE} or set(counts)
+    absent = sorted(set(names) - counts.keys())
+    if absent:
+        known = ", ".join(sorted(counts)[:SHOWN]) or "none"
+        raise DataError(f"{folder}: no object is named {absent[0]!r}; expected one of {known}, as voc:DIR:IMAGES:NAME")
+    return set(names)
+
+
+def _told(counts: Mapping[str, int], taken: Collection[str]) -> str:
+    """Which names were taken and which were left, the most frequent first."""
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    took, left = ([name for name in order if (name in taken) == wanted] for wanted in (True, False))
+    text = f"took {_listed(took, counts)} for faces"
+    if left:
+        return f"{text}, left {_listed(left, counts)}"
+    return f"{text}; name those that are: voc:DIR:IMAGES:NAME"
+
+
+def _listed(names: Sequence[str], counts: Mapping[str, int]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(f"{name[:40] or 'objects without a name'} {counts[name]}" for name in names[:SHOWN]) + more
+
+
+def _add_page(found: Gathering, page: _Page, taken: Collection[str]) -> None:
+    faces, complete = [], True
+    for name, number, face in page.things:
+        if name in taken and isinstance(face, Face):
+            faces.append(face)
+        elif name in taken:
+            found.problems.append(Problem(str(page.file), f"object {number}: {face}; left out"))
             complete = False
-    found.add(path, faces, complete)
+    found.add(page.image, faces, complete, page.size)
 
 
 class _NoDocumentType(ET.TreeBuilder):

@@ -1,0 +1,153 @@
+"""Labels compared with their photos: what cannot be right is neither a face nor background, and is told.
+
+No label format says in which units it is. Shares of the photo, the pixels of a photo of another size, corners in the
+place of a width: each is a row of numbers like any other, and each leaves the faces in the training as background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn import boxes as box
+from mtcnn.errors import DataError, ImageError
+from mtcnn.images import image_size
+from mtcnn.types import ImageSize
+
+from . import synthetic
+from .records import ImageRecord
+
+__all__ = ["Fit", "fit"]
+
+Array = NDArray[Any]
+
+INSIDE = (
+    0.5  # share of a box that has to lie in its photo: a face that the border cuts is labelled as far as it is seen
+)
+SMALLEST = 1.0  # pixels of the longer side; below it a box is a share of the photo, or nothing
+HARDLY_ANY = 0.2  # share of the boxes of a source; with fewer that fit, the rest is chance
+UNITS = {"wider": "x y w h", "retinaface": "x y w h", "labelv2": "x1 y1 x2 y2", "voc": "xmin ymin xmax ymax",
+         "points": "x1 y1 x2 y2", "fddb": "radii, angle, x and y"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The records of a source as they may be learned from, and what the source holds.
+
+    records  those given, where a box does not fit marked to be ignored; without background where its place is unknown.
+    faces    boxes, ignored ones included; of points without a box, what surrounds the points.
+    dropped  why a box does not fit -> how many.
+    """
+
+    records: list[ImageRecord]
+    faces: int
+    dropped: dict[str, int]
+    photos: str
+    sizes: str
+
+    @property
+    def line(self) -> str:
+        """The source in a line."""
+        text = f"{len(self.records)} photos{self.photos}, {self.faces} faces{self.sizes}"
+        if not self.dropped:
+            return text
+        why = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
+        return f"{text}; {sum(self.dropped.values())} do not fit and are left out: {why}"
+
+
+def fit(records: Sequence[ImageRecord], spec: str) -> Fit:
+    """Compare the labels of a source, `spec` in messages, with the sizes of its photos.
+
+    A box that lies outside of its photo for the most part, has no size, or has its corners swapped is marked to be
+    ignored: what it covers is neither a face nor background. Where it covers nothing of the photo, the photo gives no
+    background at all. Photos that cannot be read stay as they are.
+
+    Raises DataError when hardly any box fits.
+    """
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(_size, records))
+    checked, dropped, sides = [], dict.fromkeys(_REASONS, 0), [np.zeros(0)]
+    for record, size in zip(records, sizes, strict=True):
+        found, why, side = _checked(record, size)
+        checked.append(found)
+        sides.append(side)
+        for reason, count in why.items():
+            dropped[reason] += count
+    long = np.concatenate(sides)
+    known = [size for size in sizes if size is not None]
+    dropped = {reason: count for reason, count in dropped.items() if count}
+    faces = len(long) + sum(dropped.values())
+    result = Fit(checked, faces, dropped, _range(known), _span(long))
+    if faces and len(long) < HARDLY_ANY * faces:
+        units = UNITS.get(spec.partition(":")[0], "the coordinates")
+        raise DataError(f"{spec}: {result.line}; are these {units} in pixels of these photos?")
+    return result
+
+
+_REASONS = ("outside of their photo", "of less than a pixel", "with corners swapped", "for a photo of another size")
+_OUTSIDE, _TINY, _SWAPPED, _OTHER = _REASONS
+
+
+def _size(record: ImageRecord) -> ImageSize | None:
+    if synthetic.is_synthetic(record.path) or not len(record.boxes):
+        return None
+    try:
+        return image_size(record.path)
+    except ImageError:  # told when its crops are made
+        return None
+
+
+def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array]:
+    """The record, how many of its boxes do not fit by reason, and the longer sides of those that do."""
+    places = _places(record)
+    x1, y1, x2, y2 = places.T
+    swapped = (x2 < x1) | (y2 < y1)
+    places = np.stack([np.minimum(x1, x2), np.minimum(y1, y2), np.maximum(x1, x2), np.maximum(y1, y2)], axis=1)
+    known = np.isfinite(places).all(axis=1)
+    long = (places[:, 2:] - places[:, :2]).max(axis=1, initial=0)
+    tiny = known & ~swapped & (long < SMALLEST)
+    if size is None:
+        seen, outside = places, np.zeros(len(places), bool)
+        other = False
+    else:
+        seen = box.clip(places, *size)
+        outside = known & ~swapped & ~tiny & (box.areas(seen) < INSIDE * box.areas(places))
+        other = record.size is not None and set(record.size) != set(size)  # some tools exchange the sides
+    bad = known & (swapped | tiny | outside | other)
+    why = {_SWAPPED: swapped, _TINY: tiny, _OUTSIDE: outside}
+    counts = (
+        {_OTHER: int(known.sum())} if other else {reason: int((mask & known).sum()) for reason, mask in why.items()}
+    )
+    covers = (seen[:, 2:] - seen[:, :2]).min(axis=1, initial=np.inf) >= SMALLEST
+    if not bad.any():
+        return record, counts, long[known]
+    lost = bool((bad & ~(covers & ~tiny)).any()) or other
+    boxes = np.where((bad & np.isfinite(record.boxes).all(axis=1))[:, None], places, record.boxes)
+    fixed = replace(record, boxes=boxes, ignore=record.ignore | bad, complete=record.complete and not lost)
+    return fixed, counts, long[known & ~bad]
+
+
+def _places(record: ImageRecord) -> Array:
+    """Boxes float64 (G, 4); where one is unknown what surrounds the known points, NaN without any."""
+    places = record.boxes.astype(np.float64)
+    for i in np.flatnonzero(~np.isfinite(places).all(axis=1)):
+        points = record.landmarks[i][np.isfinite(record.landmarks[i]).all(axis=1)]
+        places[i] = [*points.min(axis=0), *points.max(axis=0)] if len(points) else np.nan
+    return places
+
+
+def _range(sizes: Sequence[ImageSize]) -> str:
+    if not sizes:
+        return ""
+    small, large = min(sizes, key=lambda size: size[0] * size[1]), max(sizes, key=lambda size: size[0] * size[1])
+    text = f"{small.width} x {small.height}"
+    return f" of {text}" if small == large else f" of {text} to {large.width} x {large.height}"
+
+
+def _span(long: Array) -> str:
+    return f" of {long.min():.0f} to {long.max():.0f} pixels" if len(long) else ""
