@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,14 @@ def fit(records: Sequence[ImageRecord], spec: str) -> Fit:
 
     Raises DataError when hardly any box fits.
     """
+    paths = list(dict.fromkeys(record.path for record in records if len(record.boxes)))
     with ThreadPoolExecutor(4) as pool:
-        sizes = list(pool.map(_size, records))
+        found = dict(zip(paths, pool.map(_size, paths), strict=True))
+    sizes = [found.get(record.path) for record in records]
     checked, dropped, sides = [], dict.fromkeys(_REASONS, 0), [np.zeros(0)]
     for record, size in zip(records, sizes, strict=True):
-        found, why, side = _checked(record, size)
-        checked.append(found)
+        fitted, why, side = _checked(record, size)
+        checked.append(fitted)
         sides.append(side)
         for reason, count in why.items():
             dropped[reason] += count
@@ -93,11 +96,11 @@ _REASONS = ("outside of their photo", "of less than a pixel", "with corners swap
 _OUTSIDE, _TINY, _SWAPPED, _OTHER = _REASONS
 
 
-def _size(record: ImageRecord) -> ImageSize | None:
-    if synthetic.is_synthetic(record.path) or not len(record.boxes):
+def _size(path: Path) -> ImageSize | None:
+    if synthetic.is_synthetic(path):
         return None
     try:
-        return image_size(record.path)
+        return image_size(path)
     except ImageError:  # told when its crops are made
         return None
 

@@ -57,13 +57,18 @@ class TestWider:
         assert np.isnan(found[0].landmarks).all()
 
     def test_boxes_without_size_are_summed_up(self, tmp_path: Path) -> None:
-        rows = "1 2 0 5 0 0 0 0 0 0\n1 2 5 0 0 0 0 0 0 0\n1 2 5 5 0 0 0 0 0 0\n"
-        found, problems = self.read(tmp_path, f"a/1.jpg\n3\n{rows}a/2.jpg\n1\n1 1 -2 4 0 0 0 0 0 0\n")
+        rows = "1 2 0 3 0 0 0 0 0 0\n1 2 2 0 0 0 0 0 0 0\n1 2 5 5 0 0 0 0 0 0\n"
+        found, problems = self.read(tmp_path, f"a/1.jpg\n3\n{rows}a/2.jpg\n1\n1 1 0 4 0 0 0 0 0 0\n")
         assert [len(record.boxes) for record in found] == [1, 0]
         assert [str(problem) for problem in problems] == [
             f"{tmp_path / 'labels.txt'}: 3 boxes without width or height dropped"
         ]
-        assert found[0].complete
+        assert [record.complete for record in found] == [True, False]  # a line of more than 3 pixels was a face
+
+    def test_boxes_turned_inside_out_stay(self, tmp_path: Path) -> None:
+        """For `fit`, which knows what they cover."""
+        found, problems = self.read(tmp_path, "a/1.jpg\n1\n5 9 -2 4 0 0 0 0 0 0\n")
+        assert boxes_of(found[0]) == [[5, 9, 3, 13]] and problems == []
 
     @pytest.mark.parametrize(
         ("block", "line", "why"),
@@ -277,10 +282,43 @@ class TestVoc:
         write(tmp_path / "b/2.xml", voc_xml(filename=""))
         write(tmp_path / "b/3.xml", voc_xml(filename="D:\\photos\\2.jpg"))
         found, problems = voc.read(tmp_path, names={"face"})
-        assert problems == []
+        assert [problem.why for problem in problems] == ["took face 1 for faces, left dog 1"]
         assert [record.path.name for record in found] == ["x.png", "2.jpg", "2.jpg"]
         assert [len(record.boxes) for record in found] == [1, 0, 0]
-        assert [len(record.boxes) for record in voc.read(tmp_path)[0]] == [2, 0, 0]
+        assert [len(record.boxes) for record in voc.read(tmp_path)[0]] == [1, 0, 0]
+        assert [len(record.boxes) for record in voc.read(tmp_path, names={"face", "dog"})[0]] == [2, 0, 0]
+
+    def test_names_where_none_is_face(self, tmp_path: Path) -> None:
+        touch(tmp_path, "1.jpg")
+        things = (
+            voc_object(name="head"),
+            voc_object(name="head"),
+            voc_object(name="dog"),
+            voc_object("1 2", name="cat"),
+        )
+        write(tmp_path / "1.xml", voc_xml(*things))
+        found, problems = voc.read(tmp_path)
+        assert len(found[0].boxes) == 3
+        assert "took head 2, cat 1, dog 1 for faces; name those that are: voc:DIR:IMAGES:NAME" in problems[-1].why
+        found, problems = read_source(f"voc:{tmp_path}::head, dog")
+        assert len(found[0].boxes) == 3 and found[0].complete
+        assert [problem.why for problem in problems] == ["took head 2, dog 1 for faces, left cat 1"]
+        found, _ = read_source(f"voc:{tmp_path}:{tmp_path}:head")
+        assert len(found[0].boxes) == 2
+        with pytest.raises(DataError, match="no object is named 'horse'; expected one of cat, dog, head"):
+            read_source(f"voc:{tmp_path}::head,horse")
+
+    def test_face_is_taken_in_any_letters(self, tmp_path: Path) -> None:
+        touch(tmp_path, "1.jpg")
+        write(tmp_path / "1.xml", voc_xml(voc_object(name="Face"), voc_object(name="face"), voc_object(name="car")))
+        assert len(voc.read(tmp_path)[0][0].boxes) == 2
+
+    @pytest.mark.parametrize(("size", "told"), [("640 480", (480, 640)), ("0 0", None), ("x 1", None), ("", None)])
+    def test_the_size_that_a_file_tells(self, tmp_path: Path, size: str, told: tuple[int, int] | None) -> None:
+        touch(tmp_path, "1.jpg")
+        sides = "".join(f"<{n}>{v}</{n}>" for n, v in zip(("width", "height"), size.split(), strict=False))
+        write(tmp_path / "1.xml", voc_xml(voc_object(), f"<size>{sides}</size>"))
+        assert voc.read(tmp_path)[0][0].size == told
 
     @pytest.mark.parametrize("corners", ["1 2 3", "1 2 3 x", ""])
     def test_a_bad_object_makes_its_image_incomplete(self, tmp_path: Path, corners: str) -> None:
@@ -445,8 +483,9 @@ def test_the_data_at_hand_has_its_known_counts(data_folder: Path) -> None:
     images, problems = wider.read(data_folder / "wider" / "wider_face_train_bbx_gt.txt")
     assert len(images) == 1926
     dropped = [problem.why for problem in problems]
-    assert dropped == ["9 boxes without width or height dropped"]
-    assert sum(len(record.boxes) for record in images) + 9 == 26_027
+    assert dropped == ["8 boxes without width or height dropped"]
+    assert sum(len(record.boxes) for record in images) + 8 == 26_027
+    assert sum(not record.complete for record in images) == 1  # of a face 16 pixels wide and without height
     assert sum(int(record.ignore.sum()) for record in images) > 0
     thumbs, problems = points.read(data_folder / "landmarks" / "thumbs_train.csv")
     assert (len(thumbs), problems) == (9645, [])

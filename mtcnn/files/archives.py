@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -29,7 +29,9 @@ MAX_MEMBERS = 1 << 18  # of an archive; all of WIDER FACE has 32,203 images
 MAX_READ = 1 << 20  # at once: tar reads the names in its headers whole
 
 EXPECTED = "expected a folder, .tar.xz, .tar, .tgz or .zip"
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
+}  # fmt: skip
 # What Python's modules raise for files that are damaged, or encrypted, or packed in an unknown way.
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, OSError, LookupError,
@@ -111,7 +113,7 @@ def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
         stream = _Bounded(cast(IO[bytes], file if packed is None else packed(file)), budget)
         with tarfile.open(fileobj=cast(Any, stream), mode="r:") as archive:
             while (member := archive.next()) is not None:
-                archive.members.clear()  # it would keep all
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
                 if member.size < 0:  # then the next member would be one that was
                     raise DataError(f"{path}: has a member of {member.size} bytes; expected 0 or more; copy it again")
                 if member.isfile() and member.name.endswith(".txt"):

@@ -62,7 +62,8 @@ def open_project(
         _copy_recipe(work, net)
     recipes = {net: load_recipe(Recipe, work, net) for net in SIZES}
     others = [load_recipe(DetectorRecipe, work, net) for net in detectors]
-    records = read_sources(specs, recipes["pnet"].seed, quiet or not is_main())
+    told = not sources or quiet or not is_main()  # of sources that are remembered the first command has told
+    records = read_sources(specs, recipes["pnet"].seed, told)
     for recipe in others:
         if start is not None:
             keep_start(work, recipe, start)
