@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from mtcnn.errors import MtcnnError, SettingsError
+from mtcnn.libraries import library_error
 
 from .wording import as_options
 
@@ -47,6 +48,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except MtcnnError as error:
             self._fail(ctx, error, str(error))
+        except (ImportError, AttributeError) as error:
+            if (fault := library_error(error)) is None:
+                raise
+            self._fail(ctx, error, str(fault))
         except OSError as error:  # of the disk or its permissions, wherever it shows
             if error.errno in (None, errno.EPIPE):  # click ends quietly on EPIPE
                 raise

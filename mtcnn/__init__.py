@@ -8,10 +8,13 @@ The names in `__all__` are public; the rest is free to change.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .errors import MtcnnError
+from .installed import BESIDE, has_leftovers
 from .types import Faces, ImageSize
 
 if TYPE_CHECKING:
@@ -27,9 +30,24 @@ __version__ = "0.1.0"
 _LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "pictures.draw", "read_image": "images"}
 
 
+if has_leftovers(__path__[0]):
+    warnings.warn(BESIDE, stacklevel=2)
+
+
+def _loaded(module: str) -> ModuleType:
+    try:
+        return import_module(f".{module}", __name__)
+    except (ImportError, AttributeError) as error:
+        from .libraries import library_error
+
+        if (fault := library_error(error)) is None:
+            raise
+        raise fault from None
+
+
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        return getattr(_loaded(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

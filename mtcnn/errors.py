@@ -6,15 +6,25 @@ with 1; anything else that escapes is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import sys
+
+from .installed import OVERWRITTEN, is_ours
+
 __all__ = [
     "CheckpointError",
     "DataError",
     "ImageError",
+    "LibraryError",
     "MtcnnError",
     "RecipeError",
     "SettingsError",
     "TrainingError",
 ]
+
+
+# Every module of ours loads this one, and is found even where the first file of the package is another project's.
+if not is_ours(sys.modules[__package__]):
+    raise ImportError(OVERWRITTEN, name="mtcnn")
 
 
 class MtcnnError(Exception):
@@ -31,6 +41,10 @@ class DataError(MtcnnError):
 
 class CheckpointError(MtcnnError):
     """Weights that are missing, truncated or of another net or project."""
+
+
+class LibraryError(MtcnnError, ImportError):
+    """A library that is missing, or that the system cannot load."""
 
 
 class SettingsError(MtcnnError, ValueError):

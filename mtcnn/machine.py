@@ -11,7 +11,13 @@ from typing import Any
 
 __all__ = ["commit", "cores", "describe", "machine", "processor", "versions"]
 
-PACKAGES = ("torch", "numpy", "numba", "opencv-python")  # what the time of a detection depends on
+PACKAGES = (
+    "torch",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "opencv-python-headless",
+)  # what the time of a detection depends on
 CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -37,7 +43,7 @@ def versions() -> dict[str, str]:
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # such as OpenCV's headless build
+        except metadata.PackageNotFoundError:  # one of OpenCV's two, say
             continue
     return found
 

@@ -1,4 +1,4 @@
-"""The wheel: one top-level name, everything a command needs inside, and commands that run from it."""
+"""The wheel: two top-level names, everything a command needs inside, and commands that run from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("commands", "mtcnn", "prepare", "stages", "models-12", "models-24", "models-48")
+FOLDERS = ("commands", "mtcnn", "mtcnn_cascade", "prepare", "stages", "models-12", "models-24", "models-48")
 CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.nbi", "*.nbc")
 
 
@@ -42,9 +42,11 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_one_top_level_name(names: set[str]) -> None:
+def test_two_top_level_names(names: set[str]) -> None:
+    """The library, and where the command starts when another project has put its `mtcnn` over the library."""
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"mtcnn"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"mtcnn", "mtcnn_cascade"}
+    assert {name for name in names if name.startswith("mtcnn_cascade/")} == {"mtcnn_cascade/__init__.py"}
     assert [top for top in tops if top.endswith(".dist-info")] == [f"mtcnn_cascade-{version()}.dist-info"]
 
 
@@ -60,7 +62,7 @@ def test_every_module_is_inside(names: set[str]) -> None:
     folders = ("commands", "prepare", "stages")
     others = [ROOT / "cli.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     private = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for path in others}
-    assert {name for name in names if name.endswith(".py")} == library | private
+    assert {name for name in names if name.endswith(".py")} == library | private | {"mtcnn_cascade/__init__.py"}
 
 
 def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
