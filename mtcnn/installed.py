@@ -14,7 +14,7 @@ __all__ = ["BESIDE", "CURE", "OVERWRITTEN", "fault", "has_leftovers", "is_ours"]
 
 CURE = "pip uninstall -y mtcnn && pip install --force-reinstall --no-deps mtcnn-cascade"
 OVERWRITTEN = f"the package mtcnn of another project was installed over mtcnn-cascade; run: {CURE}"
-BESIDE = f"the package mtcnn of another project lies in the same folder, and removing it will break mtcnn-cascade; run: {CURE}"
+BESIDE = f"the package mtcnn of another project lies in the same folder, and removing it breaks this one; run: {CURE}"
 
 FIRST_LINE = '"""Face detection that you can retrain'  # of __init__.py
 
