@@ -93,18 +93,12 @@ def test_no_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
 @pytest.mark.parametrize("part", [0.3, 0.7, 0.97])
 def test_truncated(tmp_path: Path, kind: str, part: float) -> None:
+    """But a JPEG that has half of its rows, see test_jpeg_ends.py."""
     whole = encoded(kind)
+    part = min(part, 0.4) if kind == "JPEG" else part
     path = tmp_path / "part"
     path.write_bytes(whole[: int(len(whole) * part)])
     assert_refused(path, by=(read_image,))
-
-
-def test_truncated_jpeg_whatever_opencv_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OpenCV 4 paints the missing part gray and says nothing; OpenCV 5 refuses."""
-    monkeypatch.setattr("cv2.imdecode", lambda *_: np.zeros((64, 64, 3), np.uint8))
-    path = tmp_path / "part.jpg"
-    path.write_bytes(encoded("JPEG")[:-100])
-    assert_refused(path, "damaged", by=(read_image,))
 
 
 def test_truncated_16_bit_colour(tmp_path: Path) -> None:
@@ -140,9 +134,10 @@ def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
 
 
 def test_wrong_types_are_named() -> None:
-    for source in (None, 3, [[1, 2]]):
-        with pytest.raises(ImageError, match=type(source).__name__):
+    for source in (None, 3, [[1, 2]], {"a": 1}, object()):
+        with pytest.raises(ImageError, match=rf"{type(source).__name__}; expected .*; ") as caught:
             read_image(source)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +150,7 @@ def test_wrong_types_are_named() -> None:
         (np.zeros((4, 0), np.uint8), "no pixels"),
         (np.zeros((4, 4, 0), np.uint8), r"\(4, 4, 0\)"),
         (np.zeros((4, 4, 5), np.uint8), r"\(4, 4, 5\)"),
-        (np.zeros((3, 40, 50), np.uint8), "transpose"),
+        (np.zeros((3, 40, 50), np.uint8), "channels last"),
         (np.zeros((2, 4, 4, 3), np.uint8), "one image"),
         (np.zeros(5, np.uint8), r"\(5,\)"),
     ],

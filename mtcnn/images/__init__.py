@@ -1,0 +1,184 @@
+"""Images as the rest of the project wants them: uint8 RGB (H, W, 3), upright, whatever the file was.
+
+What a viewer shows is what comes out: EXIF orientation is applied once, transparent pixels are laid on black (outside
+of an image is zero everywhere in this project), v of N bits becomes v * 255 / (2^N - 1) rounded. Colour profiles are
+not applied. Pillow reads headers and most files, OpenCV plain JPEGs. Drawing and writing live in `pictures`, videos and
+folders in `stream`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ImageError
+from ..types import ImageSize
+from .arrays import RGB, as_rgb, upright
+from .formats import EXPECTED, SUFFIXES
+from .hush import hushed
+from .opening import MAX_PIXELS, check_size, name_of, one_line, open_header, open_stream
+from .pillow import orientation_of, pillow_to_rgb, pillow_unbound
+
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Photo", "Source", "as_rgb", "image_size", "read_image", "read_photo"]
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image
+
+
+class Photo(NamedTuple):
+    """Pixels, uint8 RGB (H, W, 3), and what is to be said of them: empty, or such as "ends early: the last ..."."""
+
+    pixels: RGB
+    said: str
+
+
+def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> RGB:
+    """The upright picture in a file, in its bytes, or in memory already: uint8 RGB (H, W, 3), C-contiguous.
+
+    source      a path; the content of an image file, as bytes or as a file open for reading, from its start; an array
+                or a tensor (see `as_rgb`); or a Pillow image (taken as it stands: its pixels are known to the caller,
+                so EXIF is not applied). Of an animation the first frame is read.
+    max_pixels  the largest size to decode, see MAX_PIXELS.
+
+    A JPEG that ends early is read with a warning, if at least half of its rows are there. Raises ImageError when the
+    source is none of these, missing, unreadable, empty, truncated, no image, of signed, floating point or 32-bit
+    samples, or of more than max_pixels pixels, which its header tells before anything is decoded.
+    """
+    pixels, said = read_photo(source, max_pixels)
+    if said:
+        warnings.warn(f"{name_of(source)}: {said}", stacklevel=2)
+    return pixels
+
+
+def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> Photo:
+    """As `read_image`; what it warns of is returned."""
+    source = _plain(source)
+    if isinstance(source, np.ndarray):
+        return Photo(as_rgb(source), "")
+    name = "Pillow image" if isinstance(source, Image.Image) else name_of(source)
+    with _one_error(name):
+        if isinstance(source, Image.Image):
+            return Photo(pillow_to_rgb(source, name), "")
+        with open_stream(source, name) as stream:
+            return _decode(stream, name, max_pixels)
+
+
+def image_size(source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> ImageSize:
+    """Height and width of the upright picture, the shape that `read_image` gives, from the header of the file.
+
+    Only a PNG without EXIF before its pixels is read to its end, for EXIF may come last. Raises ImageError as
+    `read_image` does, but sees no damage behind the header.
+    """
+    name = name_of(source)
+    with _one_error(name), open_stream(source, name) as stream:
+        layout = _deep_tiff(stream, name, max_pixels)
+        if layout is not None:
+            width, height, turned = layout.width, layout.height, layout.orientation >= 5
+        else:
+            with open_header(stream, name, max_pixels) as header:
+                width, height = header.size
+                # Pillow swaps the sides of a TIFF itself, and only of a TIFF.
+                turned = header.format != "TIFF" and orientation_of(header) >= 5
+        return ImageSize(width, height) if turned else ImageSize(height, width)
+
+
+@contextmanager
+def _one_error(name: str) -> Iterator[None]:
+    """A context for decoders: whatever they raise becomes an ImageError, so that one file never ends a batch."""
+    try:
+        with pillow_unbound(), hushed():
+            yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name}: takes more memory than there is; {EXPECTED} that fits into it; shrink it") from None
+    except Exception as error:  # on damaged files decoders raise a dozen types; all of them mean this
+        if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
+            raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
+        raise ImageError(f"{name}: is damaged ({one_line(error)}); {EXPECTED}; save or download it again") from None
+
+
+def _plain(source: Any) -> Any:
+    """A path, bytes, an array or a Pillow image for whatever `read_image` takes."""
+    torch: Any = sys.modules.get("torch")  # whoever made a tensor has loaded it
+    if torch is not None and isinstance(source, torch.Tensor):
+        try:
+            return source.detach().cpu().numpy()
+        except (TypeError, RuntimeError) as error:  # no such dtype in NumPy, or no dense tensor
+            raise ImageError(f"image tensor: {one_line(error)}; expected torch.uint8; use .to(torch.uint8)") from None
+    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray | Image.Image):
+        return source
+    if hasattr(source, "read"):
+        return _content(source)
+    raise ImageError(
+        f"image of type {type(source).__name__}; expected a path, bytes, an open file, a NumPy array, a tensor or a "
+        "Pillow image; convert it first (cv2.imread gives None for a file that it cannot read)"
+    )
+
+
+def _content(file: Any) -> bytes:
+    """What a file open for reading holds, from its start where it can go there, as Pillow reads it."""
+    try:
+        if getattr(file, "seekable", bool)():
+            file.seek(0)
+        content = file.read()
+    except Exception as error:  # of its maker, whoever that is
+        raise ImageError(f"open file: cannot be read ({one_line(error)}); {EXPECTED}; open it in mode 'rb'") from None
+    if not isinstance(content, bytes):
+        kind = type(content).__name__
+        raise ImageError(f"open file: gives {kind} instead of bytes; {EXPECTED}; open it in mode 'rb'")
+    return content
+
+
+def _decode(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
+    layout = _deep_tiff(stream, name, max_pixels)
+    if layout is not None:
+        from .tiff import decode_deep_tiff
+
+        return Photo(decode_deep_tiff(layout, stream), "")
+    with open_header(stream, name, max_pixels) as header:
+        if header.format in ("JPEG", "MPO"):
+            from .jpeg import decode_jpeg
+
+            return Photo(*decode_jpeg(header, stream, name))
+        return Photo(_other(header, stream, name, max_pixels), "")
+
+
+def _other(header: Image.Image, stream: IO[bytes], name: str, max_pixels: int) -> RGB:
+    from .jpeg2000 import decode_deep_jpeg2000, depth_of
+    from .png import decode_deep_png, is_deep_png, scale_hidden
+    from .pnm import decode_pnm
+
+    if header.format == "PNG":
+        if is_deep_png(stream):
+            check_size(*header.size, name, max_pixels, costly=True)
+            return decode_deep_png(header, stream)
+        scale_hidden(header, stream)
+    elif header.format == "PPM" and (pixels := decode_pnm(header, stream)) is not None:
+        return pixels
+    elif (bits := depth_of(header, stream, name)) > 8:
+        return decode_deep_jpeg2000(header, stream, name, bits)
+    header.load()
+    # Pillow has turned a TIFF on loading, and dropped its tag then.
+    return upright(pillow_to_rgb(header, name), orientation_of(header))
+
+
+def _deep_tiff(stream: IO[bytes], name: str, max_pixels: int) -> Any:
+    """The layout of a TIFF of more than 8 bits, or None."""
+    head = stream.read(4)
+    stream.seek(0)
+    if head[:2] not in (b"II", b"MM"):
+        return None
+    from .tiff_layout import deep_layout
+
+    layout = deep_layout(stream, name)
+    if layout is not None:
+        check_size(layout.width, layout.height, name, max_pixels, costly=True)
+    return layout

@@ -1,0 +1,65 @@
+"""Keeps what C libraries write to stderr while they decode off it: lines about a file that do not name it.
+
+libjpeg writes to file descriptor 2 itself, which is one for all threads and the programs they start. So nothing is done
+to it unless the process is a command of this project, which calls `take_stderr` when it begins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["hushed", "take_stderr"]
+
+STDERR = 2
+
+
+class _Descriptor:
+    """File descriptor 2: turned away while any thread is hushed."""
+
+    def __init__(self) -> None:
+        self.lock, self.hushed = threading.Lock(), 0
+        self.copy: int | None = None  # of the descriptor, for Python and to turn it back
+        self.nowhere = -1
+
+
+_stderr = _Descriptor()
+
+
+def take_stderr() -> None:
+    """Have Python write to a copy of file descriptor 2 from now on, so that `hushed` can turn away the descriptor."""
+    if _stderr.copy is not None:
+        return
+    try:
+        if sys.stderr.fileno() != STDERR:
+            return
+        sys.stderr.flush()
+        copy = os.dup(STDERR)
+        _stderr.nowhere = os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError, AttributeError):  # closed, or no file
+        return
+    encoding, errors = sys.stderr.encoding, sys.stderr.errors
+    sys.stderr = open(copy, "w", buffering=1, encoding=encoding, errors=errors)  # noqa: SIM115 - to the end
+    _stderr.copy = copy
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """A context in which C libraries write nothing to stderr, in a process that called `take_stderr`."""
+    if _stderr.copy is None:
+        yield
+        return
+    with _stderr.lock:
+        _stderr.hushed += 1
+        if _stderr.hushed == 1:
+            os.dup2(_stderr.nowhere, STDERR)
+    try:
+        yield
+    finally:
+        with _stderr.lock:
+            _stderr.hushed -= 1
+            if _stderr.hushed == 0:
+                os.dup2(_stderr.copy, STDERR)

@@ -1,0 +1,104 @@
+"""Files and bytes opened as images: what they are called, what their headers say, and what is refused unread."""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from typing import IO, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import ImageError
+from .formats import EXPECTED, heif_without_reader, readable_formats
+
+__all__ = ["MAX_PIXELS", "check_size", "name_of", "one_line", "open_header", "open_stream", "read_all"]
+
+MAX_PIXELS = 1 << 28
+"""268 Mpx, 768 MiB as RGB: phones take 200 Mpx. A small file that claims more is more likely made to fill the memory.
+
+Reading takes at most 8 bytes a pixel. Formats whose decoders take up to three times as much may have a third of the
+pixels: WebP, AVIF, HEIC, JPEG 2000, and whatever has more than 8 bits a sample."""
+
+_COSTLY = ("WEBP", "AVIF", "HEIF", "JPEG2000")
+
+
+def name_of(source: Any) -> str:
+    """What an error calls the source."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"image of {len(source)} bytes"
+    return os.fsdecode(source) or "''"
+
+
+def open_stream(source: Any, name: str) -> IO[bytes]:
+    """A seekable stream of the bytes of a path, or of bytes."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return BytesIO(source)
+    try:
+        stream = open(source, "rb")  # noqa: SIM115 - the caller closes it
+        if stream.seekable():
+            return stream
+        with stream:  # a pipe, such as /dev/stdin
+            return BytesIO(stream.read())
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file; {EXPECTED}; check the path") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name}: is a folder; {EXPECTED}; name a file in it") from None
+    except PermissionError:
+        raise ImageError(f"{name}: may not be read; {EXPECTED}; check its permissions") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ImageError(f"{name}: cannot be opened ({one_line(error)}); {EXPECTED}; check the path") from None
+
+
+def open_header(stream: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The image with its header read and its size checked, nothing decoded. Called within `pillow_unbound`."""
+    try:
+        stream.seek(0)
+        header = Image.open(stream, formats=readable_formats())
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files Pillow raises a dozen types; all of them mean this
+        _fail_open(stream, name, error)
+    costly = header.format in _COSTLY or header.mode.startswith("I;16")
+    check_size(header.width, header.height, name, max_pixels, costly)
+    return header
+
+
+def check_size(width: int, height: int, name: str, max_pixels: int, costly: bool = False) -> None:
+    """Raises ImageError for a size that is not to be decoded; `costly` says that a third of the pixels is the limit."""
+    if width * height == 0:
+        raise ImageError(f"{name}: {width} x {height} pixels; expected at least 1 x 1; save it again")
+    most = max_pixels // 3 if costly else max_pixels
+    if width * height > most:
+        kind = " of this format" if costly else ""
+        raise ImageError(
+            f"{name}: {width} x {height} pixels; expected at most {most} pixels{kind} in all; shrink it, or set "
+            f"`max_pixels` above {max_pixels}"
+        )
+
+
+def _fail_open(stream: IO[bytes], name: str, error: Exception) -> NoReturn:
+    if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
+        raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
+    if stream.seek(0, os.SEEK_END) == 0:
+        raise ImageError(f"{name}: is empty; {EXPECTED}; save or download it again") from None
+    stream.seek(0)
+    if heif_without_reader(stream.read(32)):
+        raise ImageError(f"{name}: is HEIC (HEIF); {EXPECTED}; to read it: pip install pillow-heif") from None
+    why = "is not an image that can be read" if isinstance(error, UnidentifiedImageError) else one_line(error)
+    raise ImageError(f"{name}: {why}; {EXPECTED}; convert it or save it again") from None
+
+
+def read_all(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
+    """All bytes of the file."""
+    try:
+        stream.seek(0)
+        return np.frombuffer(stream.read(), np.uint8)
+    except OSError as error:  # the disk or the network share, not the content
+        raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of a library says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,103 @@
+"""What Pillow decodes, as uint8 RGB: a band of rows at a time, for whole copies at each step take gigabytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+from .arrays import RGB, as_rgb, bands
+
+__all__ = ["orientation_of", "pillow_rows", "pillow_to_rgb", "pillow_unbound"]
+
+_ORIENTATION = 0x0112  # the EXIF and TIFF tag; values 5 to 8 swap the sides
+_SILENCE: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnings.filterwarnings` makes it
+
+
+class _Reading:
+    """What Pillow has for all threads together is set while any of them reads, and put back behind the last one."""
+
+    def __init__(self) -> None:
+        self.lock, self.readers = threading.Lock(), 0
+        self.limit: int | None = None
+
+    def begin(self) -> None:
+        with self.lock:
+            self.readers += 1
+            if self.readers == 1:
+                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def end(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:
+                Image.MAX_IMAGE_PIXELS = self.limit
+                with suppress(ValueError):  # the program may have set filters of its own meanwhile
+                    warnings.filters.remove(_SILENCE)  # type: ignore[attr-defined]
+
+
+_reading = _Reading()
+
+
+def _forget_threads() -> None:
+    """In a forked process: the threads that were reading are not there."""
+    if _reading.readers:
+        _reading.lock, _reading.readers = threading.Lock(), 1
+        _reading.end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+@contextmanager
+def pillow_unbound() -> Iterator[None]:
+    """A context in which Pillow neither warns nor refuses large images: both are judged here, in one line a file."""
+    _reading.begin()
+    try:
+        yield
+    finally:
+        _reading.end()
+
+
+def pillow_rows(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """A loaded image in bands: which rows, and their pixels."""
+    for rows in bands(image.height, image.width):
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def pillow_to_rgb(image: Image.Image, name: str) -> RGB:
+    """The pixels of any Pillow image, as they lie."""
+    if image.mode in ("I", "F"):
+        raise ImageError(f"{name}: has 32-bit pixels (mode {image.mode}); expected 8 or 16 bits; save it with 8 bits")
+    try:
+        image.load()
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        result = np.empty((image.height, image.width, 3), np.uint8)
+        for rows, band in pillow_rows(image):
+            if image.mode.startswith("I;16"):
+                result[rows] = as_rgb(np.asarray(band).astype(np.uint16), name)  # astype: either byte order
+            else:
+                result[rows] = as_rgb(np.asarray(band if band.mode == mode else band.convert(mode)), name)
+        return result
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: mode {image.mode} ({why}); expected an image; save it as RGB") from None
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or none that makes sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF is common and no reason to refuse a good picture
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

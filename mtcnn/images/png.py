@@ -1,0 +1,106 @@
+"""PNG of 16 bits a sample: all of them, where Pillow keeps the high bytes of colour and passes over transparency.
+
+Pillow unpacks colour as "RGB;16B", big-endian, into bytes: the high ones. Asked for "RGB;16L" it takes the low ones for
+the high ones, so that two passes give both.
+"""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .arrays import RGB, on_black, to_8_bit, upright
+from .pillow import orientation_of, pillow_rows
+
+__all__ = ["decode_deep_png", "is_deep_png"]
+
+_DEPTH_AT = 24  # byte of the bit depth: 8 of signature, 8 of chunk head, 4 + 4 of width and height
+GRAY, COLOUR, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6  # the colour type, which is the byte behind it
+
+
+def _kind(stream: IO[bytes]) -> tuple[int, int]:
+    """Depth and colour type. Pillow reads on from where it was."""
+    where = stream.tell()
+    stream.seek(_DEPTH_AT)
+    depth, colour = stream.read(2)
+    stream.seek(where)
+    return depth, colour
+
+
+def is_deep_png(stream: IO[bytes]) -> bool:
+    """Whether a PNG has 16 bits a sample."""
+    return _kind(stream)[0] == 16
+
+
+def scale_hidden(header: Image.Image, stream: IO[bytes]) -> None:
+    """Of 2 and 4 bits, Pillow spreads gray values from 0 to 255, but not the one that stands for transparency."""
+    depth, colour = _kind(stream)
+    hidden = header.info.get("transparency")
+    if colour == GRAY and depth in (2, 4) and isinstance(hidden, int):
+        header.info["transparency"] = (hidden & (1 << depth) - 1) * (255 // ((1 << depth) - 1))
+
+
+def decode_deep_png(header: Image.Image, stream: IO[bytes]) -> RGB:
+    """Upright pixels. Raises what Pillow raises for damaged files."""
+    colour, turn = _kind(stream)[1], orientation_of(header)
+    hidden = header.info.get("transparency")  # a gray value, or a colour, of 16 bits a sample
+    if colour == GRAY:
+        pixels = _gray(_loaded(stream), hidden)
+    elif colour == GRAY_ALPHA:
+        pixels = _gray_alpha(_loaded(stream, "RGBA"))
+    else:
+        pixels = _colour(stream, hidden if colour == COLOUR else None)
+    return upright(pixels, turn)
+
+
+def _loaded(stream: IO[bytes], unpack: str | None = None) -> Image.Image:
+    """The image, with its bytes unpacked in this way."""
+    stream.seek(0)
+    image: Any = Image.open(stream, formats=("PNG",))
+    if unpack is not None:
+        image.tile = [tile._replace(args=unpack) for tile in image.tile]
+    image.load()
+    return image  # type: ignore[no-any-return]
+
+
+def _gray(image: Image.Image, hidden: Any) -> RGB:
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, band in pillow_rows(image):
+        samples = np.asarray(band).astype(np.uint16)[..., None]
+        pixels[rows] = to_8_bit(samples)
+        if isinstance(hidden, int):
+            pixels[rows][samples[..., 0] == hidden] = 0
+    return pixels
+
+
+def _gray_alpha(image: Image.Image) -> RGB:
+    """From an image (H, W, 4) of the high and low bytes of gray, then of alpha."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, band in pillow_rows(image):
+        samples = to_8_bit(np.ascontiguousarray(band).view(">u2"))
+        pixels[rows] = on_black(samples[..., :1], samples[..., 1:])
+    return pixels
+
+
+def _colour(stream: IO[bytes], hidden: Any) -> RGB:
+    """RGB or RGBA, `hidden` the colour of transparent pixels."""
+    mode = "RGBA" if _kind(stream)[1] == COLOUR_ALPHA else "RGB"
+    high = _bytes_of(_loaded(stream, f"{mode};16B"))
+    low = _loaded(stream, f"{mode};16L")
+    for rows, band in pillow_rows(low):
+        samples = high[rows].astype(np.uint16) << 8 | np.asarray(band)
+        high[rows] = to_8_bit(samples)
+        if hidden is not None:
+            high[rows][(samples == np.asarray(hidden, np.uint16)).all(axis=2)] = 0
+    del low
+    return on_black(high[..., :3], high[..., 3:]) if mode == "RGBA" else high
+
+
+def _bytes_of(image: Image.Image) -> NDArray[np.uint8]:
+    pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for rows, band in pillow_rows(image):
+        pixels[rows] = np.asarray(band)
+    return pixels

@@ -1,0 +1,108 @@
+"""JPEGs that end early: read as far as they go, with a word, or refused where most is missing."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mtcnn.errors import ImageError
+from mtcnn.images import read_image, read_photo
+
+END = b"\xff\xd9"
+
+
+def encoded(image: NDArray[np.uint8], **settings: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", **{"quality": 90, **settings})
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def photo(photos: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return photos["astronaut"][:240, :200]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "full colour": {"subsampling": 0},
+    "restarts": {"restart_marker_rows": 1},
+    "own tables": {"optimize": True},
+}
+
+
+@pytest.mark.parametrize("kind", [*SETTINGS, "progressive"])
+def test_without_its_end_marker(photo: NDArray[np.uint8], kind: str) -> None:
+    data = encoded(photo, **SETTINGS.get(kind, {"progressive": True}))
+    whole = read_image(data)
+    for cut in (data[:-2], data[:-1]):
+        with pytest.warns(UserWarning, match=r"image of \d+ bytes: ends early: the last 0 of its 240 rows are missing"):
+            found = read_image(cut)
+        assert np.array_equal(found, whole)
+
+
+def test_gray_and_inks_without_the_end_marker(photo: NDArray[np.uint8]) -> None:
+    for mode in ("L", "CMYK"):
+        stream = io.BytesIO()
+        Image.fromarray(photo).convert(mode).save(stream, "JPEG", quality=90)
+        found, said = read_photo(stream.getvalue()[:-2])
+        assert said.startswith("ends early: the last 0 of")
+        assert np.array_equal(found, read_image(stream.getvalue()))
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("ended", [b"", END, bytes(3000)])
+def test_missing_rows_are_counted(photo: NDArray[np.uint8], kind: str, ended: bytes) -> None:
+    """Cut off, cut off with a marker behind it, and a download that has its length and zeros for the rest."""
+    data = encoded(photo, **SETTINGS[kind])
+    whole = read_image(data)
+    found, said = read_photo(data[: int(len(data) * 0.85)] + ended)
+    missing = int(said.removeprefix("ends early: the last ").split()[0])
+    assert said == f"ends early: the last {missing} of its 240 rows are missing"
+    assert 8 <= missing <= 80
+    there = 240 - missing - 16  # the chroma of the last row of blocks is smoothed with what is below
+    assert np.array_equal(found[:there], whole[:there])
+    assert (found[-1] == 128).all()
+
+
+@pytest.mark.parametrize("ended", [b"", END])
+def test_most_of_it_missing(photo: NDArray[np.uint8], ended: bytes) -> None:
+    data = encoded(photo)
+    with pytest.raises(ImageError, match=r"is damaged \(ends early: the last \d+ of its 240 rows are missing\); .*; "):
+        read_image(data[: len(data) // 4] + ended)
+
+
+def test_a_size_that_is_a_lie() -> None:
+    data = bytearray(encoded(np.zeros((64, 64, 3), np.uint8)))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 2000, 2000)
+    with pytest.raises(ImageError, match="is damaged"):
+        read_image(bytes(data))
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_files_with_gray_at_the_bottom() -> None:
+    gray = np.full((64, 64, 3), 128, np.uint8)
+    for settings in (*SETTINGS.values(), {"progressive": True}):
+        assert np.array_equal(read_image(encoded(gray, **settings)), gray)
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_behind_the_end(photo: NDArray[np.uint8]) -> None:
+    """Phones append videos; the picture before them is whole."""
+    data = encoded(photo)
+    for more in (b"\0" * 5000, bytes(range(256)) * 40, b"ftypmp42" * 900 + b"\0" * 900):
+        assert np.array_equal(read_image(data + more), read_image(data))
+
+
+def test_the_warning_is_the_callers(photo: NDArray[np.uint8]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_image(encoded(photo)[:-2])
+    assert [warning.filename for warning in caught] == [__file__]
