@@ -4,7 +4,7 @@
         [--weights 0 0.5 0.75 1] [--temperatures 1 2] [--alarms 1.25]
 
 DATA is laid out as CONTRIBUTING.md says, with the official ground truth. The photos are the held part of WIDER FACE's
-training list, which no net of the cascade learned from (`ImageRecord.held`). The other net's scoring is its file's.
+training list, which no net of the cascade learned from (`ImageRecord.is_val`). The other net's scoring is its file's.
 
 A weight lifts all scores. Behind PNet, `shift` is what has to be taken off the net's own logit so that the default
 thresholds let --alarms false alarms a photo pass; AP and the counts are with this shift. A recipe's `recall` moves
@@ -34,7 +34,7 @@ from mtcnn.scoring import Scoring, scoring_of
 from mtcnn.types import Faces
 from prepare.readers import read_source
 
-HELD = 5.0  # percent, as in the recipes
+VAL = 5.0  # percent, as in the recipes
 ALARMS = 1.25  # those of the first packaged weights, which counted nothing of what was before
 STEPS = 7  # of halving the interval of the shift
 Array = NDArray[Any]
@@ -131,10 +131,10 @@ def table(
         yield f"| {' | '.join(cells)} |"
 
 
-def held_photos(data: Path, truth: GroundTruth, most: int | None) -> dict[str, NDArray[np.uint8]]:
-    """The held photos by their name in the ground truth."""
+def val_photos(data: Path, truth: GroundTruth, most: int | None) -> dict[str, NDArray[np.uint8]]:
+    """The validation photos by their name in the ground truth."""
     records, _ = read_source(f"wider:{data / 'wider' / 'wider_face_train_bbx_gt.txt'}")
-    chosen = [record.path for record in records if record.held(HELD) and image_key(str(record.path)) in truth.boxes]
+    chosen = [record.path for record in records if record.is_val(VAL) and image_key(str(record.path)) in truth.boxes]
     return {image_key(str(path)): read_image(path) for path in chosen[:most]}
 
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="photos")
     given = parser.parse_args()
     truth = GroundTruth.load(given.data / "wider" / "ground_truth")
-    photos = held_photos(given.data, truth, given.most)
+    photos = val_photos(given.data, truth, given.most)
     settings = {"models": given.models, "stage1": given.stage1, "refine": "rnet,onet"}
     usual = Cascade(photos, given.net, **settings)
     behind_pnet = given.stage1 == "pnet"

@@ -27,9 +27,9 @@ from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
 from prepare.readers import read_source
 from prepare.records import ImageRecord
 from stages.photos.crops import PictureSettings
-from stages.photos.loop import new_net, train_detector
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.store import Photos, build_photos
+from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
 NETS = ("retinaface", "ssh", "s3fd")
@@ -48,8 +48,8 @@ def easy(record: ImageRecord) -> bool:
 def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
     """The packaged recipe with pictures and a schedule for eight photos."""
     found = load_recipe(DetectorRecipe, packaged_weights(), net)
-    pictures = PictureSettings((192.0,), crop=(0.95, 1.15), smallest=4.0, brightness=0, contrast=0, saturation=0, hue=0)
-    settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, rate=2e-3, warmup=40, ema=0.98, held=0.0)
+    pictures = PictureSettings((192.0,), crop=(0.95, 1.15), min_face=4.0, brightness=0, contrast=0, saturation=0, hue=0)
+    settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, lr=2e-3, warmup=40, ema=0.98, val=0.0)
     return replace(found, width=1.0 if net == "retinaface" else width, pictures=pictures, train=settings)
 
 

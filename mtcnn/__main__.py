@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 __all__ = ["app_folder", "main"]
@@ -26,6 +27,7 @@ def main() -> None:
     # A stream that was closed by the caller (`>&-`) is None in Python, and nobody asks before writing to it.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    warnings.formatwarning = lambda message, *_: f"mtcnn: {message}\n"  # no source line for the user of a command
     folder = str(app_folder())
     if folder not in sys.path:
         sys.path.insert(0, folder)

@@ -60,9 +60,11 @@ class Range:
         noun = "a whole number" if self.whole else "a number"
         if self.min is not None and self.max is not None:
             return f"{noun} from {self.min:g} to {self.max:g}"
-        bounds = (("of at least", self.min), ("of at most", self.max), ("above", self.above), ("below", self.below))
+        bounds = (("above", self.above), ("at least", self.min), ("below", self.below), ("at most", self.max))
         words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
-        return f"{noun} {' and '.join(words)}" if words else f"a finite {noun.removeprefix('a ')}"
+        if not words:
+            return f"a finite {noun.removeprefix('a ')}"
+        return f"{noun} {'of ' if words[0].startswith('at') else ''}{' and '.join(words)}"
 
 
 def _is_number(value: Any) -> bool:

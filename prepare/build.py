@@ -18,7 +18,7 @@ from mtcnn.workers import run_ordered
 
 from . import synthetic
 from .labels import IouBands, Kind
-from .mine import Cascade, MineSettings, load_cascade, mine
+from .mine import MineSettings, MiningCascade, load_cascade, mine
 from .points import landmark_crops, wild_faces
 from .records import CropBatch, ImageRecord, Problem
 from .sample import CropSettings, sample
@@ -56,7 +56,7 @@ class CropMaker:
     mining: MineSettings | None = None
     nets: tuple[str, ...] = ()
     models: Path = Path()
-    _cascade: Cascade | None = field(default=None, repr=False)
+    _cascade: MiningCascade | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cascade": None}
@@ -90,7 +90,7 @@ class CropMaker:
             parts.append(mine(image, record, self.size, self._trained(), self.mining, self.crops, self.bands, rng))
         return parts
 
-    def _trained(self) -> Cascade:
+    def _trained(self) -> MiningCascade:
         if self._cascade is None:
             import torch
 
@@ -132,7 +132,7 @@ def build(
                     problems.append(made.problem)
                     _note(skipped, made.problem)
                     bar.write(f"skipped {made.problem}", file=sys.stderr)
-                writer.append(made.batch, held=record.held(make.crops.held))
+                writer.append(made.batch, val=record.is_val(make.crops.val))
                 counts += np.bincount(made.batch.kinds, minlength=len(Kind))
                 bar.set_postfix({kind.name.lower(): int(counts[kind]) for kind in Kind}, refresh=False)
                 bar.update()

@@ -17,10 +17,10 @@ from mtcnn.errors import SettingsError
 
 from .records import ImageRecord
 
-__all__ = ["IouBands", "Kind", "Labels", "label"]
+__all__ = ["IGNORE", "IouBands", "Kind", "Labels", "label"]
 
 Array = NDArray[Any]
-UNUSED = 255
+IGNORE = -1  # not a kind: the crop, or anchor, teaches nothing
 
 
 class Kind(IntEnum):
@@ -48,9 +48,9 @@ class IouBands:
 
 
 class Labels(NamedTuple):
-    """kinds uint8 (N,), UNUSED where a crop is nothing; faces int (N,), the face that a POS or PART crop shows."""
+    """kinds int8 (N,), IGNORE where a crop is nothing; faces int (N,), the face that a POS or PART crop shows."""
 
-    kinds: NDArray[np.uint8]
+    kinds: NDArray[np.int8]
     faces: NDArray[np.int64]
 
 
@@ -64,7 +64,7 @@ def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -
     """
     known = np.flatnonzero(np.isfinite(record.boxes).all(axis=1) & (box.areas(record.boxes) > 0))
     if not len(known):
-        kinds = np.full(len(crops), Kind.NEG if record.complete else UNUSED, np.uint8)
+        kinds = np.full(len(crops), Kind.NEG if record.complete else IGNORE, np.int8)
         return Labels(kinds, np.full(len(crops), -1))
     truth = record.boxes[known].astype(np.float64)
     by_square = box.iou(crops, box.square(truth))
@@ -74,7 +74,7 @@ def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -
     background = np.maximum(by_square, box.iou(crops, truth)).max(axis=1) < bands.neg
     if record.ignore[known].any():
         background &= box.ios(crops, truth[record.ignore[known]]).max(axis=1) < bands.neg
-    kinds = np.full(len(crops), UNUSED, np.uint8)
+    kinds = np.full(len(crops), IGNORE, np.int8)
     kinds[background & record.complete] = Kind.NEG
     kinds[(best >= bands.part) & (best < bands.pos) & usable[face]] = Kind.PART
     kinds[(best >= bands.pos) & usable[face]] = Kind.POS

@@ -50,8 +50,9 @@ class ImageRecord:
         object.__setattr__(self, "landmarks", np.asarray(points, np.float32).reshape(count, 5, 2))
         object.__setattr__(self, "ignore", np.asarray(ignore, bool).reshape(count))
 
-    def held(self, percent: float) -> bool:
-        """Whether the image belongs to the held part: by its name, so that adding data moves no image across."""
+    def is_val(self, percent: float) -> bool:
+        """Whether the image is one of the `percent` of the validation part: by its name, so that no added image moves
+        another across."""
         return zlib.crc32(self.path.name.encode()) % 10_000 < percent * 100
 
 

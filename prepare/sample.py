@@ -7,16 +7,16 @@ number of tries is fixed beforehand: an image covered by faces yields few negati
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn import boxes as box
 from mtcnn.crops import cut
-from mtcnn.errors import SettingsError
+from mtcnn.settings import Settings, setting
 
-from .labels import UNUSED, IouBands, Kind, Labels, label
+from .labels import IGNORE, IouBands, Kind, Labels, label
 from .records import CropBatch, ImageRecord
 
 __all__ = ["CropSettings", "crops_of", "draw_windows", "pick", "sample"]
@@ -25,42 +25,41 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class CropSettings:
+class CropSettings(Settings):
     """How crops are drawn (section [crops] of a recipe).
 
     negatives       windows tried anywhere in an image.
     near            windows tried around each face, mostly background.
     tries           jittered windows tried for each face 16 px wide; more for larger, rarer faces: times
                     (side / 16) ^ balance, at most 12 times as many.
-    most_*          crops kept of one image, by kind, drawn at random from what was found.
+    max_*           crops of one image, by kind, drawn at random from all that were found.
     min_face        faces with a shorter long side are neither learned nor background, pixels.
-    smallest        shortest side of a window, pixels.
+    min_size        shortest side of a window, pixels.
     landmarks       crops made of each face with known landmarks.
     rotation        largest rotation of a landmark crop, degrees.
-    held            percent of the images kept back, to choose the best epoch.
+    val             percent of the images in the validation part, which chooses the best epoch.
     """
 
-    negatives: int = 200
-    near: int = 6
-    tries: int = 8
-    balance: float = 0.8
-    most_neg: int = 250
-    most_part: int = 300
-    most_pos: int = 300
-    min_face: float = 8.0
-    smallest: float = 10.0
-    landmarks: int = 0
-    rotation: float = 20.0
-    held: float = 5.0
+    negatives: int = setting(200, min=0)
+    near: int = setting(6, min=0)
+    tries: int = setting(8, min=0)
+    balance: float = setting(0.8, min=0)
+    max_neg: int = setting(250, min=0)
+    max_part: int = setting(300, min=0)
+    max_pos: int = setting(300, min=0)
+    min_face: float = setting(8.0, min=0)
+    min_size: float = setting(10.0, min=1)
+    landmarks: int = setting(0, min=0)
+    rotation: float = setting(20.0, min=0)
+    val: float = setting(5.0, min=0, below=100)
 
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise SettingsError(f"{name} is {value}; expected 0 or more")
-        if self.smallest < 1:
-            raise SettingsError(f"smallest is {self.smallest}; expected 1 pixel or more")
-        if self.held >= 100:
-            raise SettingsError(f"held is {self.held}; expected a share in percent, below 100")
+    renamed: ClassVar[dict[str, str]] = {
+        "most_neg": "max_neg",
+        "most_part": "max_part",
+        "most_pos": "max_pos",
+        "smallest": "min_size",
+        "held": "val",
+    }
 
 
 def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:
@@ -71,10 +70,10 @@ def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.ra
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _anywhere(count: int, smallest: float, height: int, width: int, rng: np.random.Generator) -> Array:
+def _anywhere(count: int, min_size: float, height: int, width: int, rng: np.random.Generator) -> Array:
     """Windows (count, 4) inside the image; sides log-uniform, so that all scales are equally frequent."""
-    largest = max(float(min(height, width)), smallest)
-    side = np.exp(rng.uniform(np.log(smallest), np.log(largest), count))
+    largest = max(float(min(height, width)), min_size)
+    side = np.exp(rng.uniform(np.log(min_size), np.log(largest), count))
     x = rng.uniform(0, 1, count) * np.maximum(width - side, 0)
     y = rng.uniform(0, 1, count) * np.maximum(height - side, 0)
     return np.stack([x, y, x + side, y + side], axis=1)
@@ -96,14 +95,14 @@ def draw_windows(
         _around(np.repeat(squares, settings.near, axis=0), (0.3, 3.0), 1.2, rng),
     ]
     if record.complete:
-        windows.append(_anywhere(settings.negatives, settings.smallest, height, width, rng))
+        windows.append(_anywhere(settings.negatives, settings.min_size, height, width, rng))
     return np.concatenate(windows)
 
 
-def pick(kinds: Array, most: dict[Kind, int], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of at most most[kind] crops of each kind, drawn at random, in rising order."""
+def pick(kinds: Array, limits: dict[Kind, int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of at most limits[kind] crops of each kind, drawn at random, in rising order."""
     chosen = []
-    for kind, count in most.items():
+    for kind, count in limits.items():
         found = np.flatnonzero(kinds == kind)
         chosen.append(found if len(found) <= count else rng.choice(found, count, replace=False))
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
@@ -140,9 +139,9 @@ def sample(
     margin = 0.0 if size == 12 else 0.5
     inside = (windows[:, :2] >= -margin * side[:, None]).all(axis=1)
     inside &= (windows[:, 2] <= width + margin * side) & (windows[:, 3] <= height + margin * side)
-    windows = windows[inside & (side >= settings.smallest)]
+    windows = windows[inside & (side >= settings.min_size)]
     labels = label(windows, record, bands, settings.min_face)
-    most = {Kind.NEG: settings.most_neg, Kind.PART: settings.most_part, Kind.POS: settings.most_pos}
-    kept = pick(labels.kinds, most, rng)
-    assert not (labels.kinds[kept] == UNUSED).any()
-    return crops_of(image, windows[kept], Labels(labels.kinds[kept], labels.faces[kept]), record, size)
+    limits = {Kind.NEG: settings.max_neg, Kind.PART: settings.max_part, Kind.POS: settings.max_pos}
+    chosen = pick(labels.kinds, limits, rng)
+    assert not (labels.kinds[chosen] == IGNORE).any()
+    return crops_of(image, windows[chosen], Labels(labels.kinds[chosen], labels.faces[chosen]), record, size)

@@ -88,7 +88,7 @@ class CropWriter:
     def complete(self) -> bool:
         return bool(self.head["complete"])
 
-    def append(self, batch: CropBatch, held: bool = False) -> None:
+    def append(self, batch: CropBatch, val: bool = False) -> None:
         """Write the crops of the next item, in one transaction."""
         rows = np.zeros(len(batch), self.type)
         for name in ("crops", "kinds", "offsets", "landmarks"):
@@ -98,7 +98,7 @@ class CropWriter:
         with self._writing() as txn:
             for i, row in enumerate(rows):
                 txn.put(_row_key(first + i), row.tobytes())
-            txn.put(_item_key(self.done), bytes([held]) + batch.kinds.tobytes())
+            txn.put(_item_key(self.done), bytes([val]) + batch.kinds.tobytes())
             txn.put(b"head", json.dumps(head).encode())
         self.head = head
 
@@ -133,7 +133,7 @@ class CropWriter:
 
 
 class CropStore:
-    """A finished store. `kinds` uint8 (N,), `items` int32 (N,) and `held` bool (N,) describe its rows.
+    """A finished store. `kinds` uint8 (N,), `items` int32 (N,) and `val` bool (N,) describe its rows.
 
     Raises DataError when there is no complete store at `path`.
     """
@@ -156,10 +156,10 @@ class CropStore:
         self.type = row_type(self.size)
         self.kinds = np.frombuffer(b"".join(note[1:] for note in notes), np.uint8)
         self.items = np.repeat(np.arange(len(notes), dtype=np.int32), counts)
-        self.held = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
+        self.val = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
 
     def _notes(self) -> tuple[dict[str, Any], list[bytes]]:
-        """The head, and the note of each item: whether it is held, and the kinds of its crops."""
+        """The head, and the note of each item: whether it is in the validation part, and the kinds of its crops."""
         with self.env.begin() as txn:
             head = json.loads(txn.get(b"head", b"{}"))
             if not head.get("complete"):

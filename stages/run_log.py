@@ -43,6 +43,11 @@ class RunLog:
                 self.board.add_scalar(name, value, row["epoch"])
             self.board.flush()  # it holds back two minutes else, and loses them at the end of the process
 
+    def _columns(self) -> list[str]:
+        """Losses by name, in the order of the log, without their sum; then recall."""
+        names = [key.removeprefix("val_") for key in self.rows[-1] if key.startswith("val_")] if self.rows else []
+        return [name for name in names if name not in ("total", "score")]
+
     def draw(self) -> None:
         """Draw the curves; nothing without the `plot` extra."""
         try:
@@ -50,14 +55,12 @@ class RunLog:
             from matplotlib.ticker import MaxNLocator
         except ImportError:
             return
-        panels = [
-            name for name in ("face", "box", "landmark", "recall") if any(row.get(f"held_{name}") for row in self.rows)
-        ]
+        panels = [name for name in self._columns() if any(row.get(f"val_{name}") for row in self.rows)]
         if not panels:
             return
         figure = Figure(figsize=(3.5 * len(panels), 3), layout="constrained")
         for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            for part in ("train", "held"):
+            for part in ("train", "val"):
                 key = f"{part}_{name}"
                 points = [(row["epoch"] + 1, row[key]) for row in self.rows if row.get(key) is not None]
                 if points:

@@ -34,7 +34,7 @@ def mtcnn(*arguments: object, folder: Path, **changes: str) -> subprocess.Comple
 
 def make_crops(path: Path, size: int = 12, scenes: int = 12, workers: int = 1, **settings: Any) -> Path:
     """A store of sampled crops of drawn scenes; `settings` are those of CropSettings."""
-    chosen: dict[str, Any] = {"negatives": 20, "near": 3, "tries": 4, "held": 20.0, **settings}
+    chosen: dict[str, Any] = {"negatives": 20, "near": 3, "tries": 4, "val": 20.0, **settings}
     build(
         synthetic.records(scenes, 0), CropMaker(size, 0, IouBands(), CropSettings(**chosen)), path, "k", workers, True
     )
@@ -53,11 +53,11 @@ def random_crops(rng: np.random.Generator, size: int, kinds: list[Kind]) -> Crop
     )
 
 
-def write_crops(path: Path, batches: list[CropBatch], held: tuple[int, ...] = (), key: str = "k") -> Path:
-    """A finished store with one item for each batch; the items `held` belong to the held part."""
+def write_crops(path: Path, batches: list[CropBatch], val: tuple[int, ...] = (), key: str = "k") -> Path:
+    """A finished store with one item for each batch; the items `val` belong to the validation part."""
     with CropWriter(path, batches[0].crops.shape[1], key) as writer:
         for number, batch in enumerate(batches):
-            writer.append(batch, held=number in held)
+            writer.append(batch, val=number in val)
         writer.finish()
     return path
 
@@ -71,7 +71,7 @@ near = 4
 tries = 4
 [mine]
 thresholds = [0.3]
-most_neg = 40
+max_neg = 40
 [draft]
 epochs = 1
 steps = 20
@@ -92,7 +92,7 @@ near = 2
 tries = 3
 [mine]
 thresholds = [0.2]
-most_neg = 40
+max_neg = 40
 [train]
 epochs = 2
 steps = 15
@@ -109,7 +109,7 @@ tries = 3
 landmarks = 2
 [mine]
 thresholds = [0.2, 0.05]
-most_neg = 40
+max_neg = 40
 [train]
 epochs = 2
 steps = 10

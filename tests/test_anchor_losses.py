@@ -12,15 +12,16 @@ import torch.nn.functional as F
 
 from mtcnn.detectors.anchors import RETINAFACE, anchors, decode_box_codes, decode_landmark_codes
 from mtcnn.detectors.blocks import ProposerOutput
+from prepare.labels import IGNORE
 from prepare.records import ImageRecord
 from stages.objectives.matching import MatchSettings
-from stages.objectives.multibox import detector_loss
+from stages.objectives.multibox import MultiBox, MultiBoxSettings
 from stages.objectives.sampling import SampleSettings
-from stages.objectives.targets import FACE, NO_FACE, UNUSED, AnchorTargets, encode, stack
+from stages.objectives.targets import FACE, NO_FACE, AnchorTargets, encode, stack
 from stages.photos.crops import Scene, crop
-from stages.photos.recipe import DetectorSettings
 
-SETTINGS, SAMPLING = DetectorSettings(), SampleSettings(negatives=1.0, least=1)
+SETTINGS = MultiBoxSettings(sample=SampleSettings(negatives=1.0, min_negatives=1))
+OBJECTIVE = MultiBox(SETTINGS, RETINAFACE)
 
 
 def scene(complete: bool = True, ignore: bool = False) -> Scene:
@@ -33,7 +34,7 @@ def scene(complete: bool = True, ignore: bool = False) -> Scene:
 
 def test_targets_decode_to_the_faces() -> None:
     made, places = scene(), anchors(128, 128, RETINAFACE)
-    labels, box_codes, landmark_codes = encode(made, RETINAFACE, MatchSettings())
+    labels, box_codes, landmark_codes, _ = encode(made, RETINAFACE, MatchSettings())
     mine = np.flatnonzero(np.isfinite(landmark_codes[:, 0]))
     assert len(mine)
     assert (labels[mine] == FACE).all()
@@ -46,16 +47,16 @@ def test_targets_decode_to_the_faces() -> None:
 
 
 def test_a_face_to_ignore_is_not_background() -> None:
-    labels, box_codes, _ = encode(scene(ignore=True), RETINAFACE, MatchSettings())
-    whole, _, _ = encode(scene(), RETINAFACE, MatchSettings())
-    assert (labels == UNUSED).any()
-    assert set(whole[labels == UNUSED].tolist()) == {FACE, NO_FACE}
+    labels, box_codes, *_ = encode(scene(ignore=True), RETINAFACE, MatchSettings())
+    whole, *_ = encode(scene(), RETINAFACE, MatchSettings())
+    assert (labels == IGNORE).any()
+    assert set(whole[labels == IGNORE].tolist()) == {FACE, NO_FACE}
     assert np.isfinite(box_codes[labels == FACE]).all()
 
 
 def test_a_scene_that_is_not_complete_teaches_landmarks_alone() -> None:
-    labels, box_codes, landmark_codes = encode(scene(complete=False), RETINAFACE, MatchSettings())
-    assert (labels == UNUSED).all()
+    labels, box_codes, landmark_codes, _ = encode(scene(complete=False), RETINAFACE, MatchSettings())
+    assert (labels == IGNORE).all()
     assert np.isnan(box_codes).all()
     whole = encode(scene(), RETINAFACE, MatchSettings()).landmark_codes
     assert np.array_equal(np.isfinite(landmark_codes), np.isfinite(whole))
@@ -65,7 +66,7 @@ def test_targets_of_a_picture_made_of_a_photo() -> None:
     """From labels in a photo to codes and back, through a crop."""
     record = ImageRecord(Path("x.jpg"), np.array([[110, 65, 150, 115]], np.float32))
     made = crop(np.zeros((200, 300, 3), np.uint8), record, np.array([90.0, 40, 154, 104]), 128)
-    labels, box_codes, _ = encode(made, RETINAFACE, MatchSettings())
+    labels, box_codes, *_ = encode(made, RETINAFACE, MatchSettings())
     mine = labels == FACE
     found = decode_box_codes(anchors(128, 128, RETINAFACE)[mine], box_codes[mine]) / 2 + [90, 40, 90, 40]
     assert np.allclose(found, [110, 65, 150, 104], atol=1e-3), "cut at the lower edge"
@@ -77,7 +78,7 @@ def targets(labels: list[int]) -> AnchorTargets:
     boxes, points = np.full((count, 4), np.nan, np.float32), np.full((count, 10), np.nan, np.float32)
     boxes[np.array(labels) == FACE] = 0
     points[0] = 0
-    return stack([AnchorTargets(np.array(labels, np.int8), boxes, points)])
+    return stack([AnchorTargets(np.array(labels, np.int8), boxes, points, np.array([count]))])
 
 
 def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> ProposerOutput:
@@ -90,32 +91,31 @@ def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> Propose
 
 def test_losses_by_hand() -> None:
     """Two faces and, of three background anchors, the two that look most like faces."""
-    wanted = targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, UNUSED])
+    wanted = targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, IGNORE])
     with torch.no_grad():
-        losses = detector_loss(output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0), wanted, [6], SAMPLING, SETTINGS)
+        losses = OBJECTIVE.loss(output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0), wanted)
     each = [math.log1p(math.exp(-2)), math.log1p(math.exp(1)), math.log1p(math.exp(3)), math.log1p(1.0)]
-    assert float(losses.face) == pytest.approx(sum(each) / 2, rel=1e-5)
-    assert float(losses.box) == pytest.approx(4 * 0.5 * 0.5**2)
-    assert float(losses.landmark) == pytest.approx(10 * (2.0 - 0.5))
-    assert float(losses.total) == pytest.approx(float(losses.face + 2 * losses.box + losses.landmark))
+    assert float(losses["face"]) == pytest.approx(sum(each) / 2, rel=1e-5)
+    assert float(losses["box"]) == pytest.approx(4 * 0.5 * 0.5**2)
+    assert float(losses["landmark"]) == pytest.approx(10 * (2.0 - 0.5))
+    assert float(losses["total"]) == pytest.approx(float(losses["face"] + 2 * losses["box"] + losses["landmark"]))
 
 
 def test_the_face_loss_is_cross_entropy_over_two() -> None:
     rng = torch.Generator().manual_seed(0)
     classes = torch.randn(1, 4, 2, generator=rng)
     given = ProposerOutput(classes, torch.zeros(1, 4, 4), None)
-    losses = detector_loss(given, targets([FACE, FACE, NO_FACE, NO_FACE]), [4], SAMPLING, SETTINGS)
+    losses = OBJECTIVE.loss(given, targets([FACE, FACE, NO_FACE, NO_FACE]))
     usual = F.cross_entropy(classes[0], torch.tensor([1, 1, 0, 0]), reduction="sum") / 2
-    assert float(losses.face) == pytest.approx(float(usual), rel=1e-5)
-    assert float(losses.landmark) == 0
+    assert float(losses["face"]) == pytest.approx(float(usual), rel=1e-5)
+    assert float(losses["landmark"]) == 0
 
 
 def test_where_gradients_go() -> None:
     """Only sampled anchors move scores, only faces boxes, only known points landmarks."""
     given = output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0)
-    detector_loss(
-        given, targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, UNUSED]), [6], SAMPLING, SETTINGS
-    ).total.backward()  # type: ignore[no-untyped-call]
+    losses = OBJECTIVE.loss(given, targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, IGNORE]))
+    torch.autograd.backward(losses["total"])
     moved = [part.grad.abs().sum(dim=-1)[0] > 0 for part in given]  # type: ignore[union-attr]
     assert moved[0].tolist() == [True, True, True, False, True, False]
     assert moved[1].tolist() == [True, True, False, False, False, False]
@@ -126,9 +126,9 @@ def test_a_batch_without_faces_or_points_costs_nothing_there() -> None:
     wanted = targets([NO_FACE, NO_FACE])
     wanted.landmark_codes[:] = math.nan
     given = output([1.0, 0.0], 3.0, 3.0)
-    losses = detector_loss(given, wanted, [2], SAMPLING, SETTINGS)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    assert float(losses.box.detach()) == float(losses.landmark.detach()) == 0
-    assert float(losses.face.detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
+    losses = OBJECTIVE.loss(given, wanted)
+    torch.autograd.backward(losses["total"])
+    assert float(losses["box"].detach()) == float(losses["landmark"].detach()) == 0
+    assert float(losses["face"].detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
     assert given.box_codes.grad is not None
     assert not given.box_codes.grad.any()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mtcnn.boxes import iou
 from mtcnn.detectors.anchors import RETINAFACE, S3FD, anchors
-from stages.objectives.matching import BACKGROUND, UNUSED, MatchSettings, compensate, counts, match, match_by_iou
+from prepare.labels import IGNORE
+from stages.objectives.matching import BACKGROUND, MatchSettings, compensate, counts, match, match_by_iou
 
 Array = NDArray[Any]
 
@@ -26,7 +27,9 @@ def slow_match(overlaps: Array, positive: float, negative: float, forced: float)
     matching = []
     for row in rows:
         best = max(row) if row else 0.0
-        matching.append(row.index(best) if row and best >= positive else UNUSED if row and best >= negative else -1)
+        matching.append(
+            row.index(best) if row and best >= positive else IGNORE if row and best >= negative else BACKGROUND
+        )
     poor = [face for face in faces if face not in matching]
     for face in sorted(poor, key=lambda face: -max(row[face] for row in rows)):
         column = [row[face] for row in rows]
@@ -142,7 +145,7 @@ def test_faces_to_ignore_are_neither() -> None:
     places = np.array([[0, 0, 16, 16], [0, 0, 256, 256], [200, 200, 216, 216], [4, 0, 20, 16]], np.float32)
     boxes = np.array([[0, 0, 16, 16], [200, 200, 216, 216]], np.float32)
     found = match(places, boxes, np.array([True, False]), MatchSettings())
-    assert found.tolist() == [UNUSED, BACKGROUND, 1, UNUSED]
+    assert found.tolist() == [IGNORE, BACKGROUND, 1, IGNORE]
     assert match(places, boxes, np.array([False, False]), MatchSettings()).tolist() == [0, BACKGROUND, 1, 0]
 
 

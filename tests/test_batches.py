@@ -21,7 +21,7 @@ from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
 from stages.crops.batches import CropPool, augment, flip, tensors, training_batches
-from stages.recipes import Mix, TrainSettings
+from stages.crops.recipe import Mix, TrainSettings
 
 ONE_EACH = [Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
 PLAIN = TrainSettings(colour=0.0, blur=0.0)
@@ -173,7 +173,7 @@ def test_pool_reads_over_its_stores_in_order(pool: CropPool) -> None:
 
 def test_pool_splits_by_image(pool: CropPool) -> None:
     for kind in Kind:
-        training, held = pool.of(kind), pool.of(kind, held=True)
+        training, held = pool.of(kind), pool.of(kind, val=True)
         assert len(training) == (32 + 8 if kind == Kind.NEG else 32)
         assert len(held) == (8 + 2 if kind == Kind.NEG else 8)
         assert not set(training) & set(held)
@@ -202,7 +202,7 @@ MIX = TrainSettings(steps=6, batch=70, mix=Mix(3, 1, 1, 2), seed=4)
 def test_the_mix(pool: CropPool, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, batches = drawn(pool, monkeypatch, MIX)
     assert len(batches) == 6
-    training = np.flatnonzero(~pool.held)
+    training = np.flatnonzero(~pool.val)
     for step, (x, targets) in zip(rows, batches, strict=True):
         assert x.shape == (70, 3, 12, 12)
         assert torch.bincount(targets.kinds, minlength=4).tolist() == [30, 10, 10, 20]

@@ -24,7 +24,7 @@ from prepare.records import CropBatch, ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropStore, CropWriter
 
-FEW = CropSettings(negatives=20, near=3, tries=3, landmarks=2, held=30)
+FEW = CropSettings(negatives=20, near=3, tries=3, landmarks=2, val=30)
 
 
 def digest(path: Path) -> str:
@@ -81,10 +81,10 @@ def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest
     records = [ImageRecord(tmp_path / f"{number}.jpg") for number in range(3)]
     append = CropWriter.append
 
-    def killed(writer: CropWriter, batch: CropBatch, held: bool = False) -> None:
+    def killed(writer: CropWriter, batch: CropBatch, val: bool = False) -> None:
         if writer.done == 1:
             raise KeyboardInterrupt
-        append(writer, batch, held)
+        append(writer, batch, val)
 
     with monkeypatch.context() as patch:
         patch.setattr(CropWriter, "append", killed)
@@ -97,14 +97,14 @@ def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "skipped-crops.txt").exists(), "the list of another build"
 
 
-def test_held_images_go_by_name(tmp_path: Path) -> None:
+def test_validation_images_go_by_name(tmp_path: Path) -> None:
     records = synthetic.records(12, 0)
     build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", 1, quiet=True)
     store = CropStore(tmp_path / "crops")
-    held = {item for item, record in enumerate(records) if record.held(FEW.held)}
-    assert set(store.items[store.held]) == held
-    assert 0 < len(held) < len(records)
-    assert not any(record.held(0) for record in records)
+    val = {item for item, record in enumerate(records) if record.is_val(FEW.val)}
+    assert set(store.items[store.val]) == val
+    assert 0 < len(val) < len(records)
+    assert not any(record.is_val(0) for record in records)
 
 
 def test_incomplete_labels_give_landmark_crops_alone(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def mined(models: Path, mining: MineSettings, sampled: bool = False) -> CropMake
 
 
 def test_mining_is_the_same_for_any_number_of_workers(tmp_path: Path, eager_models: Path) -> None:
-    mining = MineSettings((0.5,), most_neg=30)
+    mining = MineSettings((0.5,), max_neg=30)
     for workers in (1, 2):
         build(synthetic.records(5, 1), mined(eager_models, mining), tmp_path / str(workers), "k", workers, quiet=True)
     assert len(CropStore(tmp_path / "1")) > 50
@@ -144,7 +144,7 @@ def test_mining_is_the_same_for_any_number_of_workers(tmp_path: Path, eager_mode
 
 def test_mining_caps_each_kind_of_an_image(tmp_path: Path, eager_models: Path) -> None:
     counts = []
-    for number, mining in enumerate((MineSettings((0.3,)), MineSettings((0.3,), most_neg=9, most_part=4, most_pos=2))):
+    for number, mining in enumerate((MineSettings((0.3,)), MineSettings((0.3,), max_neg=9, max_part=4, max_pos=2))):
         path = tmp_path / str(number)
         build(synthetic.records(6, 1), mined(eager_models, mining), path, "k", 1, quiet=True)
         store = CropStore(path)
@@ -168,7 +168,7 @@ def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path)
 
 @pytest.mark.parametrize(
     "values",
-    [{"thresholds": ()}, {"thresholds": (1.5,)}, {"min_face_low": 20.0}, {"scale_factor": 1.0}, {"most_neg": -1}],
+    [{"thresholds": ()}, {"thresholds": (1.5,)}, {"min_face_low": 20.0}, {"scale_factor": 1.0}, {"max_neg": -1}],
 )
 def test_senseless_mining(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):

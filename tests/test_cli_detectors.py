@@ -18,12 +18,13 @@ from mtcnn.checkpoint import Checkpoint, load_net, read, write
 from mtcnn.detectors.anchors import S3FD
 from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
+from stages.crops.recipe import Recipe
 from stages.graph.dag import Dag
 from stages.objectives.match_report import matched
 from stages.objectives.matching import MatchSettings
-from stages.photos.loop import new_net
 from stages.photos.recipe import DetectorRecipe
-from stages.recipes import Recipe, load_recipe
+from stages.photos.task import new_net
+from stages.recipes import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = """
@@ -31,13 +32,13 @@ net = "ssh"
 width = 0.0625
 [pictures]
 sizes = [64]
-[sample]
+[objective.sample]
 anchors = 16
 [train]
 epochs = 1
 steps = 2
 batch = 4
-held = 20
+val = 20
 """
 
 
@@ -204,8 +205,8 @@ def test_packaged_recipes(net: str) -> None:
     recipe = load_recipe(DetectorRecipe, ROOT, net)
     assert (recipe.net, recipe.width) == (net, 1.0)
     bands = {"retinaface": (0.35, 0.35, 0.2, 0.0), "ssh": (0.5, 0.3, 1.0, 0.0), "s3fd": (0.35, 0.35, 0.0, 0.1)}[net]
-    assert recipe.match == MatchSettings(*bands)
-    assert (recipe.sample.anchors, recipe.sample.negatives) == {
+    assert recipe.objective.match == MatchSettings(*bands)
+    assert (recipe.objective.sample.anchors, recipe.objective.sample.negatives) == {
         "retinaface": (0, 7.0), "ssh": (256, 7.0), "s3fd": (0, 3.0)
     }[net]  # fmt: skip
     assert load_recipe(Recipe, ROOT, "pnet").net == "pnet", "beside them"

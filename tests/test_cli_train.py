@@ -205,8 +205,8 @@ def test_train_makes_what_it_needs_and_no_more(tmp_path: Path) -> None:
     done = mtcnn("train", "--net", 12, "--data", "synthetic:8", "--workers", 1, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{Path('work', 'models-12', 'weights-pnet.pt')}\n"
-    assert "pnet 2/2  train 0." in done.stderr
-    assert "recall at 1 % false alarms" in done.stderr
+    assert "pnet 2/2  train total 0." in done.stderr
+    assert "val recall " in done.stderr
     rows = [json.loads(line) for line in (work / "models-12" / "metrics-pnet.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1]
     assert {path.name for path in work.glob("*.lmdb")} == {"crops-12.lmdb", "crops-12-hard.lmdb"}

@@ -19,8 +19,8 @@ from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
 from stages.crops.nodes import cascade_nodes
+from stages.crops.recipe import Mix, Recipe, TrainSettings
 from stages.graph.dag import Dag, Node, Options, data_key
-from stages.recipes import Mix, Recipe, TrainSettings
 
 CHAIN = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
 RECORDS = [ImageRecord(Path("a.jpg"), np.array([[1, 2, 30, 40]])), ImageRecord(Path("b.jpg"))]
@@ -154,7 +154,7 @@ def test_all_fresh_is_left_alone(made: Path) -> None:
 
 
 def test_onets_rate_concerns_onet_alone(made: Path) -> None:
-    dag = graph(made, train("onet", rate=1e-4))
+    dag = graph(made, train("onet", lr=1e-4))
     assert reasons(dag) == {"onet": "changed: recipe section [train]"}
     assert dag.ensure(*dag.nodes) == ["onet"]
     assert states(dag) == dict.fromkeys(CHAIN, "fresh")
@@ -176,12 +176,12 @@ def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
     ("changes", "first"),
     [
         (train("rnet", seed=1), "rnet"),
-        (mine("rnet", most_neg=5), "crops-24"),
+        (mine("rnet", max_neg=5), "crops-24"),
         (mine("onet", thresholds=(0.5, 0.5)), "crops-48"),
         (crops("onet", near=9), "crops-48"),
-        (mine("pnet", most_pos=1), "crops-12-hard"),
+        (mine("pnet", max_pos=1), "crops-12-hard"),
         ({"pnet": replace(RECIPES["pnet"], draft=TrainSettings(epochs=1))}, "pnet-draft"),
-        (crops("pnet", held=7.0), "crops-12"),
+        (crops("pnet", val=7.0), "crops-12"),
         ({"rnet": replace(RECIPES["rnet"], seed=5)}, "crops-24"),
     ],
 )
@@ -241,7 +241,7 @@ def test_an_input_that_is_gone_is_made_when_it_is_needed(made: Path) -> None:
     dag = graph(made)
     assert states(dag) == {**dict.fromkeys(CHAIN, "fresh"), "crops-24": "missing"}
     assert dag.ensure("rnet", "onet") == [], "rnet is there, and nobody asks for its crops"
-    changed = graph(made, train("rnet", rate=1e-4))
+    changed = graph(made, train("rnet", lr=1e-4))
     assert changed.ensure("rnet") == ["crops-24", "rnet"]
 
 
@@ -276,13 +276,13 @@ def test_without_its_note_the_reason_is_general(made: Path, note: str | None) ->
     path.unlink()
     if note is not None:
         path.write_text(note)
-    dag = graph(made, train("onet", rate=1e-4))
+    dag = graph(made, train("onet", lr=1e-4))
     assert reasons(dag) == {"onet": "made by another recipe or from other inputs"}
 
 
 def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> None:
     """Somebody copies in the pnet of another recipe, then asks what is up."""
-    other = graph(made / "other", train("pnet", rate=1e-4))
+    other = graph(made / "other", train("pnet", lr=1e-4))
     other.ensure("pnet")
     (made / "models-12" / "weights-pnet.pt").write_bytes(other.nodes["pnet"].makes.read_bytes())
     dag = graph(made)
@@ -292,7 +292,7 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
 
 
 def test_a_failure_is_not_noted(made: Path) -> None:
-    dag = graph(made, train("pnet", rate=1e-4))
+    dag = graph(made, train("pnet", lr=1e-4))
 
     def fails(key: str) -> None:
         raise MtcnnError("out of luck")

@@ -25,15 +25,16 @@ from mtcnn.nets import NETS
 from prepare.labels import Kind
 from prepare.records import CropBatch
 from prepare.store import CropStore
-from stages.crops import loop
+from stages.crops import task
 from stages.crops.batches import CropPool
 from stages.crops.nodes import train_on_stores
+from stages.crops.recipe import TrainSettings
+from stages.fit import Training
 from stages.graph.launch import launch
-from stages.recipes import TrainSettings
 
 # Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
 # each do the arithmetic of one with the whole, in another order.
-EVEN = TrainSettings(epochs=2, steps=10, batch=40, rate=2e-3, warmup=5, hard=1.0, colour=0.0, ema=0.9)
+EVEN = TrainSettings(epochs=2, steps=10, batch=40, lr=2e-3, warmup=5, hard=1.0, colour=0.0, ema=0.9)
 
 
 def symmetric(batch: CropBatch) -> CropBatch:
@@ -48,7 +49,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     kinds = [Kind.NEG] * 6 + [Kind.PART] * 2 + [Kind.POS] * 2
     batches = [symmetric(random_crops(rng, 12, kinds)) for _ in range(20)]
-    return write_crops(tmp_path_factory.mktemp("crops") / "crops.lmdb", batches, held=(3, 7))
+    return write_crops(tmp_path_factory.mktemp("crops") / "crops.lmdb", batches, val=(3, 7))
 
 
 def job(crops: Path, folder: Path) -> partial[None]:
@@ -70,7 +71,7 @@ def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
         for p in (1, 2)
     ]
     assert [row["epoch"] for row in rows[1]] == [0, 1], "written by one of the two"
-    assert rows[1][-1]["held_total"] == pytest.approx(rows[0][-1]["held_total"], abs=1e-3)
+    assert rows[1][-1]["val_total"] == pytest.approx(rows[0][-1]["val_total"], abs=1e-3)
 
 
 def train_and_tell(rank: int, crops: str, folder: str) -> None:
@@ -78,17 +79,17 @@ def train_and_tell(rank: int, crops: str, folder: str) -> None:
     torch.set_num_threads(1)
     meeting = dist.FileStore(f"{folder}/meeting", 2)  # type: ignore[attr-defined]
     dist.init_process_group("gloo", store=meeting, rank=rank, world_size=2)
-    judge = loop._judge
+    validate = task.CropTask.validate
 
-    def tell(run: loop._Run, held: list[CropBatch]) -> dict[str, float]:
+    def noting(self: task.CropTask, run: Training) -> dict[str, float]:
         torch.save({**run.module.state_dict(), **{f"average.{k}": v for k, v in run.average.items()}},
                    f"{folder}/{rank}-{run.epoch}.pt")  # fmt: skip
-        return judge(run, held)
+        return validate(self, run)
 
-    loop._judge = tell
+    task.CropTask.validate = noting  # type: ignore[assignment,method-assign]
     # Colours and mirroring differ between the processes here, and yet they may not drift apart.
     settings = replace(EVEN, colour=0.3, hard=0.7)
-    loop.train("pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder, "w.pt"), "k", quiet=True)
+    task.train("pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder, "w.pt"), "k", quiet=True)
     dist.destroy_process_group()
 
 

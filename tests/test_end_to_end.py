@@ -23,27 +23,27 @@ NODES = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", 
 RECIPES = {
     "models-12/recipe-pnet.toml": """
 net = "pnet"
-crops = {negatives = 60, near = 5, tries = 6, held = 10}
-mine = {thresholds = [0.3], most_neg = 100, most_part = 20, most_pos = 20}
-draft = {epochs = 1, steps = 150, batch = 128, rate = 4e-3, warmup = 30}
-train = {epochs = 2, steps = 200, batch = 128, rate = 4e-3, warmup = 30, recall = 0.97}
+crops = {negatives = 60, near = 5, tries = 6, val = 10}
+mine = {thresholds = [0.3], max_neg = 100, max_part = 20, max_pos = 20}
+draft = {epochs = 1, steps = 150, batch = 128, lr = 4e-3, warmup = 30}
+train = {epochs = 2, steps = 200, batch = 128, lr = 4e-3, warmup = 30, recall = 0.97}
 """,
     "models-24/recipe-rnet.toml": """
 net = "rnet"
-crops = {negatives = 15, near = 3, tries = 6, held = 10}
-mine = {thresholds = [0.4], most_neg = 80, most_part = 30, most_pos = 30}
-train = {epochs = 2, steps = 150, batch = 128, rate = 3e-3, warmup = 30, recall = 0.97}
+crops = {negatives = 15, near = 3, tries = 6, val = 10}
+mine = {thresholds = [0.4], max_neg = 80, max_part = 30, max_pos = 30}
+train = {epochs = 2, steps = 150, batch = 128, lr = 3e-3, warmup = 30, recall = 0.97}
 """,
     "models-48/recipe-onet.toml": """
 net = "onet"
-crops = {negatives = 5, near = 3, tries = 6, landmarks = 4, held = 10}
-mine = {thresholds = [0.4, 0.2], most_neg = 40, most_part = 30, most_pos = 30}
+crops = {negatives = 5, near = 3, tries = 6, landmarks = 4, val = 10}
+mine = {thresholds = [0.4, 0.2], max_neg = 40, max_part = 30, max_pos = 30}
 
 [train]
 epochs = 3
 steps = 150
 batch = 64
-rate = 3e-3
+lr = 3e-3
 warmup = 30
 recall = 0.97
 landmark = 1.0

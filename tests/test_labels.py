@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prepare.labels import UNUSED, IouBands, Kind, label
+from prepare.labels import IGNORE, IouBands, Kind, label
 from prepare.records import ImageRecord
 
 BANDS = IouBands()
@@ -59,7 +59,7 @@ def plain_label(crop: Row, faces: Sequence[Row], ignore: Sequence[bool], complet
     usable = bool(faces) and not ignore[best_face] and max(face[2] - face[0], face[3] - face[1]) >= min_face
     if usable and best >= POS:
         return Kind.POS
-    return Kind.PART if usable and best >= PART else UNUSED
+    return Kind.PART if usable and best >= PART else IGNORE
 
 
 def record(faces: Any, ignore: Sequence[bool] | None = None, complete: bool = True) -> ImageRecord:
@@ -101,8 +101,8 @@ def test_like_the_plain_loop(crops: list[Row], faces: list[tuple[Row, bool]], co
         (33, 7, Kind.POS),  # 26 / 40 = 0.65
         (33, 7.0001, Kind.PART),
         (7, 3, Kind.PART),  # 4 / 10
-        (7, 3.0001, UNUSED),
-        (13, 7, UNUSED),  # 6 / 20
+        (7, 3.0001, IGNORE),
+        (13, 7, IGNORE),  # 6 / 20
         (13, 7.0001, Kind.NEG),
         (13, 13, Kind.NEG),
     ],
@@ -116,26 +116,26 @@ def test_crops_go_with_the_square_of_a_narrow_face() -> None:
     assert kinds([15, 0, 55, 40], narrow) == [Kind.POS], "IoU with the rectangle is only 0.25"
     wide = record([[0, 20, 60, 40]])  # its square is (0, 0, 60, 60)
     inside = [20, 20, 40, 40]  # IoU 1 / 9 with the square, 1 / 3 with the rectangle: no background
-    assert kinds(inside, wide) == [UNUSED]
+    assert kinds(inside, wide) == [IGNORE]
     assert kinds([70, 0, 90, 20], wide) == [Kind.NEG]
 
 
 def test_ignored_faces_teach_nothing() -> None:
     crowd = record([[0, 0, 100, 100]], [True])
     inside, around, apart = [40, 40, 60, 60], [-100, -100, 200, 200], [150, 0, 250, 100]
-    assert kinds([[0, 0, 100, 100], [10, 0, 110, 100], inside, around, apart], crowd) == [UNUSED] * 4 + [Kind.NEG]
+    assert kinds([[0, 0, 100, 100], [10, 0, 110, 100], inside, around, apart], crowd) == [IGNORE] * 4 + [Kind.NEG]
 
 
 def test_small_faces_are_not_learned_and_no_background() -> None:
     small = record([[50, 50, 58, 60]])
     same, large = [49, 50, 59, 60], [30, 30, 80, 80]
     assert kinds([same, large], small, min_face=10) == [Kind.POS, Kind.NEG]
-    assert kinds([same, large], small, min_face=10.5) == [UNUSED, Kind.NEG]
+    assert kinds([same, large], small, min_face=10.5) == [IGNORE, Kind.NEG]
 
 
 def test_unusable_face_is_not_replaced_by_the_second_best() -> None:
     both = record([[0, 0, 20, 20], [2, 0, 22, 20]], [True, False])
-    assert kinds([0, 0, 20, 20], both) == [UNUSED]
+    assert kinds([0, 0, 20, 20], both) == [IGNORE]
     found = label(np.array([[2.0, 0, 22, 20]]), both, BANDS, 1)
     assert (found.kinds.tolist(), found.faces.tolist()) == ([Kind.POS], [1])
 
@@ -151,10 +151,10 @@ def test_faces_name_the_best_of_the_record() -> None:
 def test_nothing_known() -> None:
     crop = [0, 0, 12, 12]
     assert kinds(crop, record([])) == [Kind.NEG]
-    assert kinds(crop, record([], complete=False)) == [UNUSED]
-    assert kinds(crop, record([[np.nan] * 4], complete=False)) == [UNUSED]
+    assert kinds(crop, record([], complete=False)) == [IGNORE]
+    assert kinds(crop, record([[np.nan] * 4], complete=False)) == [IGNORE]
     assert kinds([], record([[0, 0, 9, 9]])) == []
-    assert kinds(crop, record([[50, 50, 90, 90]], complete=False)) == [UNUSED], "a face without label may be there"
+    assert kinds(crop, record([[50, 50, 90, 90]], complete=False)) == [IGNORE], "a face without label may be there"
 
 
 @pytest.mark.parametrize("bands", [(0.0, 0.4, 0.65), (0.5, 0.4, 0.65), (0.3, 0.65, 0.65), (0.3, 0.4, 1.0)])

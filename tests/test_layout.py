@@ -48,7 +48,7 @@ def test_imported_sees_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file.parent.mkdir(parents=True)
     file.write_text(
         "import stages.graph.dag\nfrom cli import main\nfrom . import y\nfrom ..store import z\n"
-        "def f():\n    from mtcnn.types import Faces\n    import_module('stages.crops.loop')\n"
+        "def f():\n    from mtcnn.types import Faces\n    import_module('stages.crops.task')\n"
     )
     assert [name for name, _ in imported(file)].count("prepare") == 2
     assert {name for name, _ in imported(file)} == {"stages", "cli", "prepare", "mtcnn"}

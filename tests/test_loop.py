@@ -24,13 +24,13 @@ from mtcnn.nets import to_input
 from mtcnn.scoring import Scoring
 from prepare.labels import Kind
 from prepare.store import CropStore
-from stages import training
+from stages import fit as training
 from stages.crops.nodes import train_on_stores
+from stages.crops.recipe import Mix, TrainSettings
+from stages.fit import learning_rate
 from stages.graph.launch import launch
-from stages.recipes import Mix, TrainSettings
-from stages.training import learning_rate
 
-PNET = TrainSettings(epochs=4, steps=40, batch=96, rate=4e-3, warmup=20, ema=0.98, recall=0.9)
+PNET = TrainSettings(epochs=4, steps=40, batch=96, lr=4e-3, warmup=20, ema=0.98, recall=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -69,26 +69,26 @@ def test_it_learns(trained: Path) -> None:
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert rows[-1]["train_face"] < 0.8 * rows[0]["train_face"]
     assert rows[-1]["train_box"] < 0.8 * rows[0]["train_box"]
-    assert rows[-1]["held_total"] < 0.8 * rows[0]["held_total"]
-    assert rows[-1]["held_recall"] > 0.5
-    assert all(row["held_landmark"] == row["train_landmark"] == 0 for row in rows)
+    assert rows[-1]["val_total"] < 0.8 * rows[0]["val_total"]
+    assert rows[-1]["val_recall"] > 0.5
+    assert all(row["val_landmark"] == row["train_landmark"] == 0 for row in rows)
     for row in rows:
-        assert row["held_merit"] == pytest.approx(row["held_recall"] - PNET.box * row["held_box"], abs=2e-5)
+        assert row["val_score"] == pytest.approx(row["val_recall"] - PNET.box * row["val_box"], abs=2e-5)
     assert (trained / "curves-pnet.png").stat().st_size > 1000
 
 
 def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
     found = read(trained / "weights-pnet.pt")
     assert (found.net, found.recipe_hash) == ("pnet", "key")
-    assert found.figures == {"held_merit": max(row["held_merit"] for row in metrics(trained)), "epochs": 4}
-    assert found.recipe["rate"] == PNET.rate
+    assert found.figures == {"val_score": max(row["val_score"] for row in metrics(trained)), "epochs": 4}
+    assert found.recipe["lr"] == PNET.lr
     assert found.recipe["mix"] == {"neg": 3.0, "part": 1.0, "pos": 1.0, "landmark": 0.0}
 
 
 def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
     """`recall` of the held faces score 0.5 or more."""
     store = CropStore(crops)
-    rows = np.flatnonzero(store.held & (store.kinds == Kind.POS))
+    rows = np.flatnonzero(store.val & (store.kinds == Kind.POS))
     assert len(rows) > 50
     with torch.no_grad():
         net = load_net(trained / "weights-pnet.pt", "pnet")
@@ -124,7 +124,7 @@ def test_broken_checkpoint_starts_anew(trained: Path, crops: Path, tmp_path: Pat
 
 
 def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
-    gentle = replace(PNET, epochs=1, rate=1e-6, recall=0)
+    gentle = replace(PNET, epochs=1, lr=1e-6, recall=0)
     launch(job(crops, tmp_path, gentle, start=trained / "weights-pnet.pt"))
     before, after = read(trained / "weights-pnet.pt").tensors(), read(tmp_path / "weights-pnet.pt").tensors()
     assert all(torch.allclose(value, after[name], atol=1e-3) for name, value in before.items())
@@ -134,7 +134,7 @@ def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -
 
 PROGRAM = """
 import pickle, sys
-from stages import training
+from stages import fit as training
 from stages.graph.launch import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
@@ -144,14 +144,14 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops
     given, weights = job(crops, tmp_path), tmp_path / "weights-pnet.pt"
     (tmp_path / "job").write_bytes(pickle.dumps(given))
     # In the first epoch; in the second; when an epoch is in the log but not in the checkpoint.
-    for place, call in (("advance", 25), ("advance", PNET.steps + 25), ("save", 2)):
-        killed = signalled(f"stages.training:Training.{place}", call, signal.SIGKILL, PROGRAM, tmp_path / "job")
+    for place, call in (("step", 25), ("step", PNET.steps + 25), ("save", 2)):
+        killed = signalled(f"stages.fit:Training.{place}", call, signal.SIGKILL, PROGRAM, tmp_path / "job")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [row["epoch"] for row in metrics(tmp_path)] == [0, 1, 2]
     assert not weights.exists(), "killed before its end"
     launch(given)
     assert_same_weights(weights, trained / "weights-pnet.pt")
-    timed = {"seconds", "crops_per_second"}
+    timed = {"seconds", "samples_per_second"}
     rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics(f)] for f in (tmp_path, trained)]
     assert rows[0] == rows[1], "every epoch once"
 
@@ -188,7 +188,7 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_that_is_no_number(crops: Path, tmp_path: Path, processes: int) -> None:
-    wild = replace(PNET, rate=1e30, warmup=0)
+    wild = replace(PNET, lr=1e30, warmup=0)
     with pytest.raises(
         TrainingError, match=r"the loss of pnet is (nan|inf) at step \d+; expected a finite number"
     ) as e:
@@ -223,13 +223,13 @@ def test_mixed_precision(crops: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_held_images(tmp_path: Path) -> None:
-    stores = make_crops(tmp_path / "crops", scenes=4, held=0)
+    stores = make_crops(tmp_path / "crops", scenes=4, val=0)
     launch(job(stores, tmp_path, replace(PNET, epochs=1, steps=2)))
-    assert math.isfinite(metrics(tmp_path)[0]["held_total"]), "judged on training crops then"
+    assert math.isfinite(metrics(tmp_path)[0]["val_total"]), "judged on training crops then"
 
 
 def test_rate_warms_up_and_falls() -> None:
-    settings = TrainSettings(epochs=4, steps=100, rate=0.01, warmup=50)
+    settings = TrainSettings(epochs=4, steps=100, lr=0.01, warmup=50)
     rates = [learning_rate(step, settings) for step in range(400)]
     assert rates[0] == pytest.approx(0.01 / 50)
     assert rates[49] == pytest.approx(0.01)

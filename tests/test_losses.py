@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
-from stages.crops.losses import FEEDS, Targets, multitask_loss
-from stages.recipes import TrainSettings
+from stages.crops.loss import FEEDS, Targets, multitask_loss
+from stages.crops.recipe import TrainSettings
 
 # docs/conventions.md: what a crop teaches.
 TEACHES = {
@@ -49,16 +49,16 @@ def fed(found: NetOutput, row: int) -> set[str]:
 def test_gates_alone(kind: Kind) -> None:
     found = output(4)
     losses = multitask_loss(found, targets([kind] * 4), ALL)
-    torch.autograd.backward(losses.total)
+    torch.autograd.backward(losses["total"])
     assert [fed(found, row) for row in range(4)] == [TEACHES[kind]] * 4
     for name in ("face", "box", "landmark"):
-        assert (float(getattr(losses, name).detach()) != 0) == (name in TEACHES[kind])
+        assert (float(losses[name].detach()) != 0) == (name in TEACHES[kind])
 
 
 def test_gates_in_a_mixed_batch() -> None:
     kinds = [Kind.LANDMARK, Kind.NEG, Kind.POS, Kind.PART, Kind.NEG, Kind.LANDMARK, Kind.PART, Kind.POS]
     found = output(len(kinds))
-    torch.autograd.backward(multitask_loss(found, targets(kinds), ALL).total)
+    torch.autograd.backward(multitask_loss(found, targets(kinds), ALL)["total"])
     assert [fed(found, row) for row in range(len(kinds))] == [TEACHES[kind] for kind in kinds]
 
 
@@ -98,15 +98,17 @@ def test_like_the_plain_loop(kinds: list[Kind], share: float, seed: int) -> None
     found, wanted = output(len(kinds), seed), targets(kinds, seed + 1)
     losses = multitask_loss(found, wanted, TrainSettings(hard=share, face=2.0, box=0.5, landmark=0.25))
     face, box, landmark = plain_loss(found, wanted, share)
-    assert [float(loss.detach()) for loss in losses[1:]] == pytest.approx([face, box, landmark], rel=1e-4, abs=1e-6)
-    assert float(losses.total.detach()) == pytest.approx(2 * face + 0.5 * box + 0.25 * landmark, rel=1e-4, abs=1e-6)
+    assert [float(loss.detach()) for loss in list(losses.values())[1:]] == pytest.approx(
+        [face, box, landmark], rel=1e-4, abs=1e-6
+    )
+    assert float(losses["total"].detach()) == pytest.approx(2 * face + 0.5 * box + 0.25 * landmark, rel=1e-4, abs=1e-6)
 
 
 def face_gradient(logits: Tensor, kinds: Sequence[int]) -> Tensor:
     """The gradient (N,) of the face loss over the hardest 70 %."""
     rest = output(len(kinds))
     losses = multitask_loss(NetOutput(logits, rest.offsets, rest.landmarks), targets(kinds), TrainSettings(hard=0.7))
-    return torch.autograd.grad(losses.face, logits)[0]
+    return torch.autograd.grad(losses["face"], logits)[0]
 
 
 def test_hardest_seven_of_ten() -> None:
@@ -128,8 +130,8 @@ def test_share_is_rounded_up(count: int) -> None:
 def test_judging_takes_all() -> None:
     found, wanted = output(10), targets([Kind.NEG] * 5 + [Kind.POS] * 5)
     strict = TrainSettings(hard=0.1)
-    every, hardest = multitask_loss(found, wanted, ALL).face, multitask_loss(found, wanted, strict).face
-    assert torch.equal(multitask_loss(found, wanted, strict, hard=1.0).face, every)
+    every, hardest = multitask_loss(found, wanted, ALL)["face"], multitask_loss(found, wanted, strict)["face"]
+    assert torch.equal(multitask_loss(found, wanted, strict, hard=1.0)["face"], every)
     assert bool(hardest > every)
 
 
@@ -142,9 +144,9 @@ def test_unknown_landmarks_do_no_harm() -> None:
     for landmarks in (known.landmarks, points):
         found = output(4)
         losses = multitask_loss(found, known._replace(landmarks=landmarks), ALL)
-        torch.autograd.backward(losses.total)
+        torch.autograd.backward(losses["total"])
         results.append(
-            ([float(loss.detach()) for loss in losses], [value.grad for value in found if value is not None])
+            ([float(loss.detach()) for loss in losses.values()], [value.grad for value in found if value is not None])
         )
     assert results[0][0] == results[1][0]
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
@@ -154,8 +156,8 @@ def test_nothing_to_learn_is_zero_and_has_gradients() -> None:
     """Under DDP every weight must take part in every step, so a loss of nothing is still part of the graph."""
     found = output(3)
     losses = multitask_loss(found, targets([Kind.PART] * 3), ALL)
-    assert float(losses.face.detach()) == float(losses.landmark.detach()) == 0
-    torch.autograd.backward(losses.total)
+    assert float(losses["face"].detach()) == float(losses["landmark"].detach()) == 0
+    torch.autograd.backward(losses["total"])
     assert all(value is not None and value.grad is not None for value in found)
 
 
@@ -163,5 +165,5 @@ def test_pnet_maps_of_one_cell() -> None:
     flat, wanted = output(6, points=False), targets([Kind.NEG, Kind.POS, Kind.PART] * 2)
     maps = NetOutput(flat.face_logits.reshape(6, 1, 1), flat.offsets.reshape(6, 4, 1, 1), None)
     expected, found = multitask_loss(flat, wanted, ALL), multitask_loss(maps, wanted, ALL)
-    assert [float(v.detach()) for v in found] == [float(v.detach()) for v in expected]
-    assert float(found.landmark.detach()) == 0
+    assert [float(v.detach()) for v in found.values()] == [float(v.detach()) for v in expected.values()]
+    assert float(found["landmark"].detach()) == 0

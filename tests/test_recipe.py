@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from factories import ROOT, write_recipes
+from factories import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,15 @@ from mtcnn.errors import RecipeError
 from mtcnn.scoring import Scoring
 from mtcnn.weights import SIZES
 from prepare.labels import Kind
-from stages.recipes import Mix, Recipe, TrainSettings, digest, load_recipe, read_recipe
+from stages.crops.recipe import Mix, Recipe, TrainSettings
+from stages.photos.recipe import DetectorRecipe
+from stages.recipes import digest, load_recipe, read_recipe
+
+DIGESTS = [
+    ("9248b9e743f11388", "3987d744ecb0cc44"),
+    ("31a73b3a45095b3b", "027ef7560b052ca8"),
+    ("eef3acb7001f9001", "c5e844ba6d495275"),
+]
 
 
 @pytest.mark.parametrize("net", SIZES)
@@ -26,16 +34,11 @@ def test_packaged_recipes_load(net: str) -> None:
     assert (recipe.train.mix.landmark > 0) == (net == "onet")
 
 
-def test_small_recipes_of_the_tests_load(tmp_path: Path) -> None:
-    write_recipes(tmp_path)
-    assert [load_recipe(Recipe, tmp_path, net).train.steps for net in SIZES] == [20, 15, 10]
-
-
 def test_values_arrive(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(
         'net = "onet"\nseed = 3\n[bands]\nneg = 0.2\n[crops]\nlandmarks = 4\nrotation = 5\n'
-        "[mine]\nthresholds = [1, 0.25]\n[train]\nrate = 1\nepochs = 7\n[train.mix]\nlandmark = 2\nneg = 6.5\n"
+        "[mine]\nthresholds = [1, 0.25]\n[train]\nlr = 1\nepochs = 7\n[train.mix]\nlandmark = 2\nneg = 6.5\n"
         "[train.score]\nbefore = 1\n"
     )
     recipe = read_recipe(Recipe, path)
@@ -43,8 +46,8 @@ def test_values_arrive(tmp_path: Path) -> None:
     assert recipe.mine is not None
     assert recipe.mine.thresholds == (1.0, 0.25)
     mix, score = Mix(neg=6.5, landmark=2.0), Scoring(before=1.0)
-    assert recipe.train == TrainSettings(rate=1.0, epochs=7, mix=mix, score=score)
-    assert type(recipe.crops.rotation) is type(recipe.train.rate) is float, "so that 1 and 1.0 are one recipe"
+    assert recipe.train == TrainSettings(lr=1.0, epochs=7, mix=mix, score=score)
+    assert type(recipe.crops.rotation) is type(recipe.train.lr) is float, "so that 1 and 1.0 are one recipe"
 
 
 BAD = {
@@ -59,37 +62,37 @@ BAD = {
     "[train]\nepochs = 2.0": "train.epochs is 2.0; expected a whole number",
     "[train]\nepochs = true": "train.epochs is True; expected a whole number",
     "[train]\nepochs = [3]": "train.epochs is [3]; expected a whole number",
-    '[train]\nrate = "fast"': "train.rate is 'fast'; expected a finite number",
-    "[train]\nrate = nan": "train.rate is nan; expected a finite number",
-    "[train]\nrate = inf": "train.rate is inf; expected a finite number",
-    "[train]\nrate = false": "train.rate is False; expected a finite number",
+    '[train]\nlr = "fast"': "train.lr is 'fast'; expected a finite number",
+    "[train]\nlr = nan": "train.lr is nan; expected a finite number",
+    "[train]\nlr = inf": "train.lr is inf; expected a finite number",
+    "[train]\nlr = false": "train.lr is False; expected a finite number",
     "train = 3": "train is 3; expected a table",
     "[train]\nmix = [3, 1, 1]": "train.mix is [3, 1, 1]; expected a table",
     "[crops]\nnegatives = [1, 2]": "crops.negatives is [1, 2]; expected a whole number",
     "[mine]\nthresholds = 0.5": "mine.thresholds is 0.5; expected numbers in brackets",
     '[mine]\nthresholds = ["a"]': "mine.thresholds is 'a'; expected a finite number",
     # bad values
-    "seed = -1": "seed is -1; expected 0 or more",
+    "seed = -1": "seed is -1; expected a whole number of at least 0",
     "[train]\nepochs = 0": "train.epochs is 0; expected a whole number of at least 1",
-    "[train]\nrate = 0": "train.rate is 0.0; expected a number above 0",
-    "[train]\nhard = 1.5": "train.hard is 1.5; expected a number from 0 to 1",
-    "[train]\nhard = 0.0": "train.hard is 0.0; expected a number above 0",
+    "[train]\nlr = 0": "train.lr is 0.0; expected a number above 0",
+    "[train]\nhard = 1.5": "train.hard is 1.5; expected a number above 0 and at most 1",
+    "[train]\nhard = 0.0": "train.hard is 0.0; expected a number above 0 and at most 1",
     "[train]\nema = -0.1": "train.ema is -0.1; expected a number from 0 to 1",
-    "[train]\nbox = -1": "train.box is -1.0; expected 0 or more",
+    "[train]\nbox = -1": "train.box is -1.0; expected a number of at least 0",
     "[train.score]\nafter = 1": "train.score.after is no key of a recipe; expected one of before, detector",
     "[train.score]\ntemperature = 0": "train.score.temperature is 0.0; expected a finite number above 0",
     "[train.score]\nbefore = 1": "train.score is given; expected none: there is no stage before pnet",
     "[train]\nbatch = 2": "train.batch is 2; expected one large enough",
-    "[train.mix]\nneg = 0": "train.mix.neg is 0.0; expected a share above 0",
-    "[train.mix]\npart = -1": "train.mix.part is -1.0; expected a share of 0 or more",
+    "[train.mix]\nneg = 0": "train.mix.neg is 0.0; expected a number above 0",
+    "[train.mix]\npart = -1": "train.mix.part is -1.0; expected a number of at least 0",
     "[train.mix]\nlandmark = 1": "train.mix.landmark is above 0; expected 0: only onet has landmarks",
     "[bands]\nneg = 0.5": "bands.neg, part, pos are 0.5, 0.4, 0.65; expected 0 < neg <= part < pos < 1",
-    "[crops]\nsmallest = 0": "crops.smallest is 0.0; expected 1 pixel or more",
-    "[crops]\nheld = 100": "crops.held is 100.0; expected a share in percent, below 100",
+    "[crops]\nmin_size = 0": "crops.min_size is 0.0; expected a number of at least 1",
+    "[crops]\nval = 100": "crops.val is 100.0; expected a number of at least 0 and below 100",
     "[mine]\nthresholds = []": "mine.thresholds is []; expected numbers from 0 to 1",
     "[mine]\nthresholds = [0.5, 2]": "mine.thresholds is [0.5, 2.0]; expected numbers from 0 to 1",
-    "[mine]\nmin_face_low = 20": "mine.min_face_low is 20.0; expected above 0 and at most min_face_high",
-    "[mine]\nscale_factor = 1.2": "mine.scale_factor is 1.2; expected a number between 0 and 1",
+    "[mine]\nmin_face_low = 20": "mine.min_face_low is 20.0; expected at most min_face_high",
+    "[mine]\nscale_factor = 1.2": "mine.scale_factor is 1.2; expected a number above 0 and below 1",
     "[draft]\nepochs = 1": "draft is given; expected it for pnet alone, together with [mine]",
 }
 
@@ -158,8 +161,52 @@ def test_the_papers_mix() -> None:
 
 
 def test_digest_sees_every_setting() -> None:
-    recipes = [Recipe("pnet"), Recipe("rnet"), Recipe("pnet", seed=1), Recipe("pnet", train=TrainSettings(rate=1e-3))]
+    recipes = [Recipe("pnet"), Recipe("rnet"), Recipe("pnet", seed=1), Recipe("pnet", train=TrainSettings(lr=1e-3))]
     recipes += [Recipe("pnet", train=TrainSettings(mix=Mix(part=1.5)))]
     assert len({digest(recipe) for recipe in recipes}) == len(recipes)
     assert digest(Recipe("pnet")) == digest(Recipe("pnet", seed=0))
     assert digest(1, "a") != digest("a", 1)
+
+
+# ---- names of version 0.1
+
+
+def test_old_names_are_read_with_one_warning(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text('net = "pnet"\n[crops]\nheld = 9\nmost_neg = 7\nsmallest = 12\n[train]\nrate = 0.5\n')
+    new.write_text('net = "pnet"\n[crops]\nval = 9\nmax_neg = 7\nmin_size = 12\n[train]\nlr = 0.5\n')
+    with pytest.warns(FutureWarning) as caught:
+        assert read_recipe(Recipe, old) == read_recipe(Recipe, new)
+    assert [str(each.message) for each in caught] == [
+        f"{old}: keys have new names: crops.held is crops.val, crops.most_neg is crops.max_neg, "
+        "crops.smallest is crops.min_size, train.rate is train.lr; the old ones work until version 0.3"
+    ]
+
+
+def test_old_sections_of_detectors_are_read(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text('net = "ssh"\n[match]\npositive = 0.5\n[sample]\nleast = 3\n[train]\nbox = 1\nheld = 5\n')
+    new.write_text(
+        'net = "ssh"\n[objective]\nbox = 1\n[objective.match]\npositive = 0.5\n[objective.sample]\n'
+        "min_negatives = 3\n[train]\nval = 5\n"
+    )
+    with pytest.warns(FutureWarning, match=r"train.box is objective.box, .*least is objective.sample.min_negatives"):
+        recipe = read_recipe(DetectorRecipe, old)
+    assert recipe == read_recipe(DetectorRecipe, new)
+    assert (recipe.objective.match.positive, recipe.objective.sample.min_negatives, recipe.train.val) == (0.5, 3, 5.0)
+
+
+def test_an_objective_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('net = "ssh"\n[objective]\nname = "focal"\n')
+    with pytest.raises(RecipeError, match=r"recipe.toml: objective.name is 'focal'; expected one of multibox"):
+        read_recipe(DetectorRecipe, path)
+
+
+def test_new_names_make_nothing_stale() -> None:
+    """Digests of crops and trainings are those that version 0.1 wrote into work folders."""
+    found = []
+    for net in SIZES:
+        recipe = load_recipe(Recipe, ROOT, net)
+        found.append((digest([recipe.seed, recipe.bands, recipe.crops, True, recipe.mine]), digest(recipe.train)))
+    assert found == DIGESTS

@@ -86,7 +86,7 @@ def test_windows_are_square_and_inside(monkeypatch: pytest.MonkeyPatch, size: in
         batch, windows = sampled(monkeypatch, np.full_like(image, 255), record, size)
         side = windows[:, 2] - windows[:, 0]
         np.testing.assert_allclose(side, windows[:, 3] - windows[:, 1], rtol=1e-9)
-        assert (side >= SETTINGS.smallest).all()
+        assert (side >= SETTINGS.min_size).all()
         reach = np.maximum(-windows[:, :2], windows[:, 2:] - (image.shape[1], image.shape[0])).max(axis=1)
         assert (reach <= margin * side + 1e-9).all()
         dark = (batch.crops < 255).any(axis=(1, 2, 3))  # what lies outside is black
@@ -111,7 +111,7 @@ def test_caps(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
     free, _ = sampled(monkeypatch, image, record, 12)
     found = np.bincount(free.kinds, minlength=len(Kind))
     assert found[kind] > 7
-    capped = CropSettings(negatives=60, near=6, tries=6, **{f"most_{kind.name.lower()}": 7})
+    capped = CropSettings(negatives=60, near=6, tries=6, **{f"max_{kind.name.lower()}": 7})
     batch, _ = sampled(monkeypatch, image, record, 12, capped)
     found[kind] = 7
     assert np.bincount(batch.kinds, minlength=len(Kind)).tolist() == found.tolist()
@@ -129,7 +129,7 @@ def test_image_covered_by_faces_ends(size: int) -> None:
 @pytest.mark.parametrize("size", [12, 24])
 def test_tiny_images(shape: tuple[int, int], size: int) -> None:
     image, record = np.zeros((*shape, 3), np.uint8), ImageRecord(Path("x.jpg"), np.array([[0, 0, 1, 1]]))
-    batch = sample(image, record, size, CropSettings(smallest=10), BANDS, np.random.default_rng(0))
+    batch = sample(image, record, size, CropSettings(min_size=10), BANDS, np.random.default_rng(0))
     assert batch.crops.shape[1:] == (size, size, 3)
     if size == 12 and min(shape) < 10:
         assert len(batch) == 0
@@ -188,7 +188,7 @@ def test_offsets_of_other_kinds_are_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"negatives": -1}, {"most_pos": -1}, {"smallest": 0.5}, {"held": 100.0}, {"rotation": -5.0}]
+    "values", [{"negatives": -1}, {"max_pos": -1}, {"min_size": 0.5}, {"val": 100.0}, {"rotation": -5.0}]
 )
 def test_senseless_settings(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):

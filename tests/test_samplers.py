@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from prepare.labels import IGNORE
 from stages.objectives.sampling import SampleSettings, hard_negatives, sample, two_sided
-from stages.objectives.targets import FACE, NO_FACE, UNUSED
+from stages.objectives.targets import FACE, NO_FACE
 
 
 def slow_hardest(losses: list[float], labels: list[int], kind: int, wanted: int) -> set[int]:
@@ -23,7 +24,7 @@ def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
     shape = draw(st.integers(1, 3)), draw(st.integers(1, 14))
     count = shape[0] * shape[1]
     losses = draw(st.lists(st.sampled_from([0.0, 0.1, 0.5, 2.0, 9.0]), min_size=count, max_size=count))
-    labels = draw(st.lists(st.sampled_from([FACE, NO_FACE, NO_FACE, UNUSED]), min_size=count, max_size=count))
+    labels = draw(st.lists(st.sampled_from([FACE, NO_FACE, NO_FACE, IGNORE]), min_size=count, max_size=count))
     return torch.tensor(losses).reshape(shape), torch.tensor(labels, dtype=torch.int8).reshape(shape)
 
 
@@ -49,9 +50,9 @@ def test_two_sided_equals_the_loop(batch: tuple[Tensor, Tensor], anchors: int, s
 
 def test_weights_by_ratio() -> None:
     """Two faces in the batch: each of their anchors, and each hard negative, counts a half."""
-    labels = torch.tensor([[FACE, NO_FACE, NO_FACE, NO_FACE, FACE], [UNUSED, NO_FACE, NO_FACE, NO_FACE, NO_FACE]])
+    labels = torch.tensor([[FACE, NO_FACE, NO_FACE, NO_FACE, FACE], [IGNORE, NO_FACE, NO_FACE, NO_FACE, NO_FACE]])
     losses = torch.tensor([[1.0, 3.0, 2.0, 5.0, 1.0], [9.0, 1.0, 4.0, 1.0, 1.0]])
-    face, box = sample(losses, labels, [5], SampleSettings(negatives=1, least=1))
+    face, box = sample(losses, labels, [5], SampleSettings(negatives=1, min_negatives=1))
     assert face.tolist() == [[0.5, 0.5, 0, 0.5, 0.5], [0, 0, 0.5, 0, 0]]
     assert box.tolist() == [[0.5, 0, 0, 0, 0.5], [0, 0, 0, 0, 0]]
 
@@ -67,12 +68,12 @@ def test_weights_by_level() -> None:
 
 def test_no_face_in_a_batch() -> None:
     labels, losses = torch.full((2, 6), NO_FACE), torch.rand(2, 6)
-    face, box = sample(losses, labels, [6], SampleSettings(negatives=3, least=2))
+    face, box = sample(losses, labels, [6], SampleSettings(negatives=3, min_negatives=2))
     assert int(face.sum()) == 4
     assert not box.any()
 
 
-@pytest.mark.parametrize("wrong", [{"negatives": -1.0}, {"least": -1}, {"anchors": -5}, {"faces": 0.0}])
+@pytest.mark.parametrize("wrong", [{"negatives": -1.0}, {"min_negatives": -1}, {"anchors": -5}, {"faces": 0.0}])
 def test_bad_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
         SampleSettings(**wrong)  # type: ignore[arg-type]

@@ -23,23 +23,26 @@ from prepare.records import ImageRecord
 from stages.graph.dag import Dag, Options
 from stages.graph.launch import launch
 from stages.objectives.matching import MatchSettings
+from stages.objectives.multibox import MultiBoxSettings
 from stages.objectives.sampling import SampleSettings
 from stages.photos.crops import PictureSettings
-from stages.photos.loop import new_net
 from stages.photos.nodes import detector_nodes, train_on_photos
 from stages.photos.recipe import DetectorRecipe, DetectorSettings
 from stages.photos.scenes import ScenePool
 from stages.photos.store import Photos, build_photos
+from stages.photos.task import DetectorTask, new_net
 
 PICTURES = PictureSettings(sizes=(96.0,), crop=(0.3, 1.0))
-SETTINGS = DetectorSettings(epochs=2, steps=12, batch=8, rate=3e-3, warmup=4, ema=0.9, held=20.0)
+SETTINGS = DetectorSettings(epochs=2, steps=12, batch=8, lr=3e-3, warmup=4, ema=0.9, val=20.0)
 RETINAFACE = DetectorRecipe("retinaface", 0.5, replace(PICTURES, points=0.2), train=SETTINGS)
 SSH = DetectorRecipe(
-    "ssh", 0.0625, PICTURES, MatchSettings(0.5, 0.3, 1.0), SampleSettings(anchors=32), replace(SETTINGS, box=1.0)
-)
+    "ssh", 0.0625, PICTURES,
+    MultiBoxSettings(match=MatchSettings(0.5, 0.3, 1.0), sample=SampleSettings(anchors=32), box=1.0), SETTINGS,
+)  # fmt: skip
 S3FD = DetectorRecipe(
-    "s3fd", 0.0625, replace(PICTURES, anchored=0.5), MatchSettings(0.35, 0.35, 0.0, 0.1), SampleSettings(3.0), SETTINGS
-)
+    "s3fd", 0.0625, replace(PICTURES, anchored=0.5),
+    MultiBoxSettings(match=MatchSettings(0.35, 0.35, 0.0, 0.1), sample=SampleSettings(3.0)), SETTINGS,
+)  # fmt: skip
 RECORDS = synthetic.records(30, 0)
 
 
@@ -53,6 +56,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def job(photos: Path, folder: Path, recipe: DetectorRecipe = RETINAFACE, **changes: Any) -> partial[None]:
     given = {"records": RECORDS, "target": folder / f"weights-{recipe.net}.pt", "key": "key", "quiet": True}
     return partial(train_on_photos, recipe, photos=photos, **{**given, **changes})
+
+
+def scene_pool(photos: Photos, recipe: DetectorRecipe) -> ScenePool:
+    """What a training of `recipe` draws its pictures from."""
+    return DetectorTask(recipe, new_net(recipe), photos).pool
 
 
 def metrics(folder: Path, net: str = "retinaface") -> list[dict[str, float]]:
@@ -80,7 +88,7 @@ def test_losses_fall(trained: Path) -> None:
     assert [row["epoch"] for row in rows] == [0, 1]
     for task in ("face", "box", "landmark"):
         assert rows[1][f"train_{task}"] < 0.95 * rows[0][f"train_{task}"]
-        assert rows[1][f"held_{task}"] < rows[0][f"held_{task}"]
+        assert rows[1][f"val_{task}"] < rows[0][f"val_{task}"]
     weighted = rows[1]["train_face"] + 2 * rows[1]["train_box"] + rows[1]["train_landmark"]
     assert rows[1]["train_total"] == pytest.approx(weighted, abs=1e-3)
 
@@ -88,7 +96,7 @@ def test_losses_fall(trained: Path) -> None:
 def test_weights_can_be_used(trained: Path) -> None:
     found = read(trained / "weights-retinaface.pt")
     assert (found.net, found.recipe_hash, found.recipe["width"]) == ("retinaface", "key", 0.5)
-    assert found.figures["held_total"] == metrics(trained)[-1]["held_total"]
+    assert found.figures["val_total"] == metrics(trained)[-1]["val_total"]
     net = load_net(trained / "weights-retinaface.pt", "retinaface")
     assert not net.training
     assert found.scaling == net.scaling
@@ -98,12 +106,12 @@ def test_weights_can_be_used(trained: Path) -> None:
 def test_the_others_learn_too(photos: Path, tmp_path: Path, recipe: DetectorRecipe) -> None:
     launch(job(photos, tmp_path, recipe))
     rows = metrics(tmp_path, recipe.net)
-    assert rows[1]["held_face"] < 0.9 * rows[0]["held_face"]
+    assert rows[1]["val_face"] < 0.9 * rows[0]["val_face"]
     assert rows[1]["train_landmark"] == 0
 
 
 def test_it_starts_from_the_weights_it_is_given(trained: Path, photos: Path, tmp_path: Path) -> None:
-    gentle = replace(RETINAFACE, train=replace(SETTINGS, epochs=1, steps=2, rate=1e-7))
+    gentle = replace(RETINAFACE, train=replace(SETTINGS, epochs=1, steps=2, lr=1e-7))
     weights = trained / "weights-retinaface.pt"
     launch(job(photos, tmp_path, gentle, start=weights))
     before, after = read(weights).tensors(), read(tmp_path / "weights-retinaface.pt").tensors()
@@ -131,8 +139,8 @@ def test_weights_that_do_not_fit(trained: Path, photos: Path, tmp_path: Path) ->
 
 def test_pictures_depend_on_seed_and_epoch_alone(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3))
-    pool = ScenePool(Photos(photos, RECORDS), recipe, new_net(recipe))
-    again = ScenePool(Photos(photos, RECORDS), recipe, new_net(recipe))
+    pool = scene_pool(Photos(photos, RECORDS), recipe)
+    again = scene_pool(Photos(photos, RECORDS), recipe)
     first, second = ([x for x, _ in each.batches(1)] for each in (pool, again))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not torch.equal(first[0], next(pool.batches(2))[0])
@@ -141,7 +149,7 @@ def test_pictures_depend_on_seed_and_epoch_alone(photos: Path) -> None:
 
 def test_processes_share_the_pictures_of_an_epoch(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=2))
-    pool = ScenePool(Photos(photos, RECORDS), recipe, new_net(recipe))
+    pool = scene_pool(Photos(photos, RECORDS), recipe)
     whole = [x for x, _ in pool.batches(0)]
     parts = [[x for x, _ in pool.batches(0, rank, 2)] for rank in (0, 1)]
     for step in (0, 1):
@@ -150,15 +158,15 @@ def test_processes_share_the_pictures_of_an_epoch(photos: Path) -> None:
 
 def test_sizes_vary_and_pixels_do_not(photos: Path) -> None:
     recipe = replace(RETINAFACE, pictures=replace(PICTURES, sizes=(64.0, 128.0)), train=replace(SETTINGS, steps=12))
-    pool = ScenePool(Photos(photos, RECORDS), recipe, new_net(recipe))
+    pool = scene_pool(Photos(photos, RECORDS), recipe)
     shapes = [[tuple(x.shape) for x, _ in pool.batches(0, rank, 2)] for rank in (0, 1)]
     assert {shape for part in shapes for shape in part} == {(4, 3, 64, 64), (1, 3, 128, 128)}
     assert shapes[0] != shapes[1], "each process has sizes of its own"
 
 
 def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
-    recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3, batch=8, held=20.0))
-    pool = ScenePool(Photos(photos, RECORDS), recipe, new_net(recipe))
+    recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3, batch=8, val=20.0))
+    pool = scene_pool(Photos(photos, RECORDS), recipe)
     drawn: list[int] = []
 
     def note(image: int, size: int, rng: Any) -> Any:
@@ -169,7 +177,7 @@ def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
     list(pool.batches(0))
     assert len(drawn) == 24
     assert len(set(drawn[: len(pool.scenes)])) == min(24, len(pool.scenes))
-    assert not set(drawn) & set(pool.held.tolist())
+    assert not set(drawn) & set(pool.val.tolist())
 
 
 def test_points_that_cannot_be_right_are_on_no_page(photos: Path) -> None:
@@ -180,7 +188,9 @@ def test_points_that_cannot_be_right_are_on_no_page(photos: Path) -> None:
     changed = [*RECORDS[:1], replace(RECORDS[1], landmarks=points), *RECORDS[2:]]
     ignored = [*RECORDS[:1], replace(RECORDS[1], ignore=np.ones(len(points), bool)), *RECORDS[2:]]
     net = new_net(RETINAFACE)
-    whole, fewer, none = (ScenePool(Photos(photos, each), RETINAFACE, net) for each in (RECORDS, changed, ignored))
+    whole, fewer, none = (
+        DetectorTask(RETINAFACE, net, Photos(photos, each)).pool for each in (RECORDS, changed, ignored)
+    )
     assert len(fewer.faces) == len(whole.faces) - 1
     assert [1, 0] not in fewer.faces.tolist()
     assert len(none.faces) == len(whole.faces) - len(points)
@@ -205,14 +215,17 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photo
     """In the second epoch."""
     given, weights = job(photos, tmp_path), tmp_path / "weights-retinaface.pt"
     (tmp_path / "job").write_bytes(pickle.dumps(given))
-    place, call = "stages.training:Training.advance", SETTINGS.steps + 5
+    place, call = "stages.fit:Training.step", SETTINGS.steps + 5
     killed = signalled(place, call, signal.SIGKILL, PROGRAM, tmp_path / "job")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / "train-retinaface.pt").exists()
     assert not weights.exists(), "killed before its end"
     launch(given)
     assert_same_weights(weights, trained / "weights-retinaface.pt")
-    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in metrics(f)] for f in (tmp_path, trained)]
+    rows = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in metrics(f)]
+        for f in (tmp_path, trained)
+    ]
     assert rows[0] == rows[1], "every epoch once"
 
 
@@ -222,7 +235,11 @@ def test_two_processes_are_as_one(photos: Path, tmp_path: Path) -> None:
     After three steps the weights agree to 1e-5 of what they have moved. Later they part: Adam divides a gradient by its
     size, so that the rounding of one near 0 does not stay small, and then other background is the hardest.
     """
-    recipe = replace(SSH, sample=SampleSettings(3.0), train=replace(SSH.train, epochs=1, steps=3, rate=1e-3))
+    recipe = replace(
+        SSH,
+        objective=replace(SSH.objective, sample=SampleSettings(3.0)),
+        train=replace(SSH.train, epochs=1, steps=3, lr=1e-3),
+    )
     for processes in (1, 2):
         launch(job(photos, tmp_path / str(processes), recipe), processes)
     one, two = (read(tmp_path / str(processes) / "weights-ssh.pt").tensors() for processes in (1, 2))
@@ -232,12 +249,12 @@ def test_two_processes_are_as_one(photos: Path, tmp_path: Path) -> None:
     assert differs < 1e-4**2 * moved
     rows = [metrics(tmp_path / str(processes), "ssh") for processes in (1, 2)]
     assert len(rows[1]) == 1, "written by one of the two"
-    assert rows[1][0]["held_total"] == pytest.approx(rows[0][0]["held_total"], abs=1e-4)
+    assert rows[1][0]["val_total"] == pytest.approx(rows[0][0]["val_total"], abs=1e-4)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_loss_that_is_no_number(photos: Path, tmp_path: Path, processes: int) -> None:
-    wild = replace(SSH, train=replace(SSH.train, rate=1e30, warmup=0, clip=1e30))
+    wild = replace(SSH, train=replace(SSH.train, lr=1e30, warmup=0, clip=1e30))
     with pytest.raises(TrainingError, match=r"the loss of ssh is (nan|inf) at step \d+; expected a finite number"):
         launch(job(photos, tmp_path, wild), processes)
     assert not (tmp_path / "weights-ssh.pt").exists()

@@ -45,7 +45,7 @@ def test_faces_that_are_cut_small_or_unlabelled() -> None:
     image, record = photo_with_faces(
         200, 300, [(90, 60, 130, 120), (60, 60, 104, 100), (140, 60, 146, 66), (0, 0, 20, 20)]
     )
-    scene = crop(image, record, np.array([100.0, 40, 200, 140]), 100, smallest=8)
+    scene = crop(image, record, np.array([100.0, 40, 200, 140]), 100, min_face=8)
     assert scene.boxes.tolist() == [[0, 20, 30, 80], [0, 20, 4, 60], [40, 20, 46, 26]]
     assert scene.ignore.tolist() == [False, True, True]
     unknown = ImageRecord(Path("x.jpg"), np.full((1, 4), np.nan))

@@ -40,13 +40,13 @@ def digest(path: Path) -> str:
 
 
 def test_round_trip(tmp_path: Path, batches: list[CropBatch]) -> None:
-    store = CropStore(write_crops(tmp_path / "a" / "crops.lmdb", batches, held=(2, 3), key="made so"))
+    store = CropStore(write_crops(tmp_path / "a" / "crops.lmdb", batches, val=(2, 3), key="made so"))
     whole = CropBatch.concat(batches)
     assert (len(store), store.size, store.key) == (8, 12, "made so")
     assert_equal(store.read(np.arange(8)), whole)
     assert store.kinds.tolist() == whole.kinds.tolist()
     assert store.items.tolist() == [0, 0, 2, 3, 3, 3, 3, 4]
-    assert store.held.tolist() == [False, False, True, True, True, True, True, False]
+    assert store.val.tolist() == [False, False, True, True, True, True, True, False]
 
 
 def test_reads_at_random(tmp_path: Path) -> None:
@@ -68,14 +68,14 @@ def test_reads_at_random(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("done", range(len(MIXED) + 1))
 def test_resume_equals_unbroken(tmp_path: Path, batches: list[CropBatch], done: int) -> None:
-    unbroken = write_crops(tmp_path / "unbroken", batches, held=(1, 3))
+    unbroken = write_crops(tmp_path / "unbroken", batches, val=(1, 3))
     with CropWriter(tmp_path / "broken", 12, "k") as writer:
         for number, batch in enumerate(batches[:done]):
-            writer.append(batch, held=number in (1, 3))
+            writer.append(batch, val=number in (1, 3))
     with CropWriter(tmp_path / "broken", 12, "k") as writer:
         assert (writer.done, writer.complete) == (done, False)
         for number, batch in list(enumerate(batches))[writer.done :]:
-            writer.append(batch, held=number in (1, 3))
+            writer.append(batch, val=number in (1, 3))
         writer.finish()
     assert digest(tmp_path / "broken") == digest(unbroken)
     assert_equal(CropStore(tmp_path / "broken").read(np.arange(8)), CropBatch.concat(batches))
@@ -88,7 +88,7 @@ def test_digest_sees_every_change(tmp_path: Path, batches: list[CropBatch]) -> N
         value = getattr(changed[3], name)
         value.reshape(-1)[0] = 1 if name == "landmarks" else 255 - value.reshape(-1)[0]
         digests.add(digest(write_crops(tmp_path / f"b{number}", changed)))
-    digests.add(digest(write_crops(tmp_path / "c", batches, held=(0,))))
+    digests.add(digest(write_crops(tmp_path / "c", batches, val=(0,))))
     digests.add(digest(write_crops(tmp_path / "d", batches[::-1])))
     assert len(digests) == 7
 
@@ -139,5 +139,5 @@ def test_damaged_store(tmp_path: Path, batches: list[CropBatch], content: bytes)
 
 def test_no_crops_at_all(tmp_path: Path) -> None:
     store = CropStore(write_crops(tmp_path / "crops", [CropBatch.empty(48)] * 2))
-    assert len(store) == len(store.held) == 0
+    assert len(store) == len(store.val) == 0
     assert store.read(np.zeros(0, int)).crops.shape == (0, 48, 48, 3)

@@ -18,24 +18,24 @@ from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
 
-from ..recipes import TrainSettings
-from .losses import Targets
+from .loss import Targets
+from .recipe import TrainSettings
 
 __all__ = ["CropPool", "augment", "flip", "tensors", "training_batches"]
 
 
 class CropPool:
-    """Several stores as one, split into a training and a held part by image. `kinds` and `held` describe its rows."""
+    """Several stores as one, split by image into training and validation. `kinds` and `val` describe its rows."""
 
     def __init__(self, stores: Sequence[CropStore]) -> None:
         self.stores = list(stores)
         self.starts = np.cumsum([0] + [len(store) for store in stores])
         self.kinds = np.concatenate([store.kinds for store in stores])
-        self.held = np.concatenate([store.held for store in stores])
+        self.val = np.concatenate([store.val for store in stores])
 
-    def of(self, kind: Kind, held: bool = False) -> NDArray[np.int64]:
-        """Rows of one kind, in the training part or the held part."""
-        return np.flatnonzero((self.kinds == kind) & (self.held == held))
+    def of(self, kind: Kind, val: bool = False) -> NDArray[np.int64]:
+        """Rows of one kind, in the training part or the validation part."""
+        return np.flatnonzero((self.kinds == kind) & (self.val == val))
 
     def read(self, rows: NDArray[np.int64]) -> CropBatch:
         """Crops of `rows`, in this order."""

@@ -23,9 +23,10 @@ from prepare.store import CropStore
 
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
-from ..recipes import Recipe, TrainSettings, digest
+from ..recipes import digest
 from .batches import CropPool
-from .loop import train
+from .recipe import Recipe, TrainSettings
+from .task import train
 
 __all__ = ["cascade_nodes", "train_on_stores"]
 
@@ -127,7 +128,7 @@ def train_on_stores(
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
-    """`loop.train` with stores and start given by their paths, so that it can travel to another process."""
+    """`task.train` with stores and start given by their paths, so that it can travel to another process."""
     state = None if start is None else read(start).tensors()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])

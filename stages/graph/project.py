@@ -14,9 +14,10 @@ from mtcnn.weights import SIZES
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
 
 from ..crops.nodes import cascade_nodes
+from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_start
 from ..photos.recipe import DetectorRecipe
-from ..recipes import Recipe, load_recipe, recipe_path
+from ..recipes import load_recipe, recipe_path
 from .dag import Dag, Options, data_key
 from .launch import is_main
 

@@ -1,0 +1,39 @@
+"""What a detector learns: an objective turns a scene into targets, and outputs and targets into losses.
+
+A new loss or assignment is a new file here and a line in OBJECTIVES; recipes choose it by `[objective] name`. Anchors
+are matched (`matching`), sampled (`sampling`) and encoded (`targets`). Losses of crops are in `stages.crops.losses`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from mtcnn.errors import SettingsError
+
+__all__ = ["OBJECTIVES", "Objective", "objective_class"]
+
+OBJECTIVES = {"multibox": "multibox:MultiBox"}
+"""Name in a recipe -> module in this folder and class."""
+
+
+class Objective(Protocol):
+    """The losses of a detector. Its class has `Settings`, a frozen dataclass: the recipe's [objective]."""
+
+    def __init__(self, settings: Any, decoder: Any) -> None: ...
+
+    def targets(self, scene: Any) -> Any:
+        """Targets of one scene: a named tuple of arrays, which are stacked to the tensors of a batch."""
+
+    def loss(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+        """Losses of a batch by name, scalars, each before its weight; `total` is their weighted sum."""
+
+
+def objective_class(name: str) -> Any:
+    """The class of the objective `name`. Raises SettingsError for a name that is not in OBJECTIVES."""
+    if name not in OBJECTIVES:
+        raise SettingsError(f"name is {name!r}; expected one of {', '.join(OBJECTIVES)}")
+    module, found = OBJECTIVES[name].split(":")
+    return getattr(import_module(f".{module}", __name__), found)

@@ -94,7 +94,7 @@ def match_report(model: str, image: Path, labels: str | None = None, work: Path 
     pixels = read_image(image)
     record = _found(pixels, image) if labels is None else _labelled(image, labels)
     recipe = load_recipe(DetectorRecipe, work or packaged_weights(), model)
-    return matched(pixels, record, _layout(model), recipe.match)
+    return matched(pixels, record, _layout(model), recipe.objective.match)
 
 
 def matched(image: RGB, record: ImageRecord, layout: Layout, settings: MatchSettings) -> MatchReport:

@@ -1,7 +1,7 @@
 """Which face each anchor of a single-stage detector is trained on: the first of match, sample, encode.
 
 Anchors and faces are boxes in pixels of the net's input. A matching is int64 (A,): the row of a face, or BACKGROUND, or
-UNUSED for an anchor that teaches nothing.
+IGNORE for an anchor that teaches nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import areas, ios, iou
-from mtcnn.errors import SettingsError
+from mtcnn.settings import Settings, require, setting
+from prepare.labels import IGNORE
 
-__all__ = ["BACKGROUND", "UNUSED", "MatchSettings", "Matching", "compensate", "counts", "match", "match_by_iou"]
+__all__ = ["BACKGROUND", "MatchSettings", "Matching", "compensate", "counts", "match", "match_by_iou"]
 
 Array = NDArray[Any]
 Matching = NDArray[np.int64]
 
-BACKGROUND, UNUSED = -1, -2
+BACKGROUND = -2
 NEAR = 0.1  # IoU with a face that is not to be learned, above which an anchor is no background either
 COVERED = 0.5  # share of an anchor that such a face covers
 
 
 @dataclass(frozen=True)
-class MatchSettings:
-    """Section [match] of a detector's recipe.
+class MatchSettings(Settings):
+    """Table [objective.match] of a recipe.
 
     positive    an anchor with at least this IoU with a face belongs to the face it overlaps most.
     negative    below this IoU with every face it is background; between the two it is not used.
@@ -35,18 +36,16 @@ class MatchSettings:
     compensate  a second stage gives every face anchors with an IoU above this (S3FD has 0.1); 0 for no second stage.
     """
 
-    positive: float = 0.35
-    negative: float = 0.35
-    forced: float = 0.2
-    compensate: float = 0.0
+    positive: float = setting(0.35, min=0, max=1)
+    negative: float = setting(0.35, min=0, max=1)
+    forced: float = setting(0.2, min=0, max=1)
+    compensate: float = setting(0.0, min=0, max=1)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value <= 1:
-                raise SettingsError(f"{name} is {value}; expected a number from 0 to 1")
+        super().__post_init__()
         for name in ("negative", "compensate"):
-            if getattr(self, name) > self.positive:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected at most positive, {self.positive}")
+            value = getattr(self, name)
+            require(value <= self.positive, name, value, f"at most positive, {self.positive}")
 
 
 def counts(matching: Matching, faces: int) -> NDArray[np.int64]:
@@ -65,7 +64,7 @@ def match_by_iou(overlaps: Array, positive: float, negative: float, forced: floa
     if not overlaps.size:
         return matching
     best = overlaps.max(axis=1)
-    matching[best >= negative] = UNUSED
+    matching[best >= negative] = IGNORE
     taken = best >= positive
     matching[taken] = overlaps[taken].argmax(axis=1)
     owned = counts(matching, overlaps.shape[1])
@@ -74,7 +73,8 @@ def match_by_iou(overlaps: Array, positive: float, negative: float, forced: floa
     for face in poor[np.argsort(-reached[poor], kind="stable")]:
         owner = matching[anchors[face]]
         if owner < 0 or owned[owner] > 1:
-            owned[owner] -= owner >= 0
+            if owner >= 0:  # BACKGROUND and IGNORE are no rows of `owned`
+                owned[owner] -= 1
             owned[face] += 1
             matching[anchors[face]] = face
     return matching
@@ -115,7 +115,7 @@ def match(anchors: Array, boxes: Array, ignore: NDArray[np.bool_], settings: Mat
         hidden = boxes[ignore]
         covered = (ios(anchors, hidden) >= COVERED) & (areas(anchors)[:, None] <= areas(hidden))
         doubtful = (covered | (iou(anchors, hidden) >= NEAR)).any(axis=1)
-        matching[doubtful & (matching == BACKGROUND)] = UNUSED
+        matching[doubtful & (matching == BACKGROUND)] = IGNORE
     if len(rows):
         matching[matching >= 0] = rows[matching[matching >= 0]]
     return matching

@@ -1,23 +1,75 @@
-"""Losses of single-stage detectors.
+"""The multibox objective: anchors matched by IoU, hard examples, cross-entropy for faces, smooth L1 for the rest.
 
-Source: Liu et al. 2016, section 2.2 (face and box), Deng et al. 2019, equation 1 (landmarks).
+Source: Liu et al. 2016 (SSD), section 2.2 (face and box), Deng et al. 2019, equation 1 (landmarks).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtcnn.detectors.blocks import ProposerOutput
+from mtcnn.settings import Settings, setting
 
-from ..crops.losses import Losses
-from ..photos.recipe import DetectorSettings
+from ..photos.crops import Scene
+from .matching import MatchSettings
 from .sampling import SampleSettings, sample, whole
-from .targets import FACE, AnchorTargets
+from .targets import FACE, AnchorTargets, encode
 
-__all__ = ["detector_loss"]
+__all__ = ["MultiBox", "MultiBoxSettings"]
+
+
+@dataclass(frozen=True)
+class MultiBoxSettings(Settings):
+    """Section [objective] of a detector's recipe with `name = "multibox"`.
+
+    match, sample      which face each anchor belongs to, and which anchors count.
+    face box landmark  weights of the three losses.
+    """
+
+    name: str = setting("multibox", choices=("multibox",))
+    match: MatchSettings = field(default_factory=MatchSettings)
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    face: float = setting(1.0, min=0)
+    box: float = setting(2.0, min=0)
+    landmark: float = setting(1.0, min=0)
+
+
+class MultiBox:
+    """Losses of a detector with anchors.
+
+    layout  of the net's anchors, level by level.
+    """
+
+    Settings = MultiBoxSettings
+
+    def __init__(self, settings: MultiBoxSettings, layout: Any) -> None:
+        self.settings, self.layout = settings, layout
+
+    def targets(self, scene: Scene) -> AnchorTargets:
+        """What each anchor has to say about the scene."""
+        return encode(scene, self.layout, self.settings.match)
+
+    def loss(self, outputs: Any, targets: AnchorTargets) -> dict[str, Tensor]:
+        """Losses of a batch; with several processes, of the batches of all of them.
+
+        The face score learns from the anchors that `sampling.sample` takes, the box from those of them that belong to
+        faces, landmarks wherever their points are known.
+        """
+        logits = outputs.class_logits[..., 1] - outputs.class_logits[..., 0]  # softmax over two is a sigmoid of this
+        truth = (targets.labels == FACE).to(logits.dtype)
+        each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        weights = sample(each, targets.labels, targets.levels[0].tolist(), self.settings.sample)
+        boxes, _ = _regression(outputs.box_codes, targets.box_codes)
+        face, box = (each * weights.face).sum(), (boxes * weights.box).sum()
+        landmark = face.new_zeros(())
+        if outputs.landmark_codes is not None:
+            points, known = _regression(outputs.landmark_codes, targets.landmark_codes)
+            landmark = points.sum() / whole(known.sum())
+        total = self.settings.face * face + self.settings.box * box + self.settings.landmark * landmark
+        return {"total": total, "face": face, "box": box, "landmark": landmark}
 
 
 def _regression(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,29 +78,3 @@ def _regression(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     # A product and not an index: where nothing is known the loss is 0, and still part of the graph.
     each = F.smooth_l1_loss(codes, wanted.nan_to_num(0.0), reduction="none") * known
     return each.sum(dim=-1), known.any(dim=-1)
-
-
-def detector_loss(
-    output: ProposerOutput,
-    targets: AnchorTargets,
-    levels: Sequence[int],
-    sampling: SampleSettings,
-    settings: DetectorSettings,
-) -> Losses:
-    """Losses of a batch; with several processes, of the batches of all of them. `levels` are the anchors of each level.
-
-    The face score learns from the anchors that `samplers.sample` takes, the box from those of them that belong to
-    faces, landmarks wherever their points are known.
-    """
-    logits = output.class_logits[..., 1] - output.class_logits[..., 0]  # softmax over two is a sigmoid of this
-    truth = (targets.labels == FACE).to(logits.dtype)
-    each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    weights = sample(each, targets.labels, levels, sampling)
-    boxes, _ = _regression(output.box_codes, targets.box_codes)
-    face, box = (each * weights.face).sum(), (boxes * weights.box).sum()
-    landmark = face.new_zeros(())
-    if output.landmark_codes is not None:
-        points, known = _regression(output.landmark_codes, targets.landmark_codes)
-        landmark = points.sum() / whole(known.sum())
-    total = settings.face * face + settings.box * box + settings.landmark * landmark
-    return Losses(total, face, box, landmark)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mtcnn.errors import SettingsError
+from mtcnn.settings import Settings, setting
 
 from .targets import FACE, NO_FACE
 
@@ -22,25 +22,20 @@ __all__ = ["SampleSettings", "Weights", "hard_negatives", "sample", "two_sided"]
 
 
 @dataclass(frozen=True)
-class SampleSettings:
-    """Section [sample] of a detector's recipe.
+class SampleSettings(Settings):
+    """Table [objective.sample] of a recipe.
 
-    negatives  hardest background anchors for each face anchor of an image; `least` in an image without faces.
+    negatives  hardest background anchors for each face anchor of an image; `min_negatives` in an image without faces.
     anchors    instead, this many hardest anchors of each level of each image; 0 for the rule above. At most `faces` of
                them are face anchors, the hardest of those too.
     """
 
-    negatives: float = 7.0
-    least: int = 8
-    anchors: int = 0
-    faces: float = 0.25
+    negatives: float = setting(7.0, min=0)
+    min_negatives: int = setting(8, min=0)
+    anchors: int = setting(0, min=0)
+    faces: float = setting(0.25, above=0, max=1)
 
-    def __post_init__(self) -> None:
-        for name in ("negatives", "least", "anchors"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        if not 0 < self.faces <= 1:
-            raise SettingsError(f"faces is {self.faces}; expected a share above 0, at most 1")
+    renamed: ClassVar[dict[str, str]] = {"least": "min_negatives"}
 
 
 class Weights(NamedTuple):
@@ -87,7 +82,7 @@ def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: Samp
     """
     if not settings.anchors:
         faces = (labels == FACE).float()
-        used = faces + hard_negatives(losses, labels, settings.negatives, settings.least).float()
+        used = faces + hard_negatives(losses, labels, settings.negatives, settings.min_negatives).float()
         return Weights(used / whole(faces.sum()), faces / whole(faces.sum()))
     parts = []
     split = functools.partial(torch.split, split_size_or_sections=list(levels), dim=1)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import areas
-from mtcnn.errors import SettingsError
 from mtcnn.resample import resample_many
+from mtcnn.settings import Settings, require, setting
 from prepare.points import FLIP_ORDER
 from prepare.records import ImageRecord
 
@@ -29,38 +29,35 @@ TRIES = 50  # crops drawn in the search for one with a face in it
 
 
 @dataclass(frozen=True)
-class PictureSettings:
+class PictureSettings(Settings):
     """Section [pictures] of a detector's recipe.
 
     sizes      sides of the pictures; each batch takes one of them at random, and larger ones make smaller batches.
     crop       least and largest side of a crop, in units of the photo's shorter side; above 1 it reaches outside.
     anchored   share of pictures in which one face, chosen at random, gets the size of some anchor.
-    smallest   faces below this size (root of the area, in pixels of the picture) are neither learned nor background.
+    min_face   faces below this size (root of the area, in pixels of the picture) are neither learned nor background.
     brightness contrast saturation hue   largest changes: share of the range, factors, factors, degrees of 360.
     points     share of pictures that are pages of faces with known points, which teach the landmarks alone.
     """
 
     sizes: tuple[float, ...] = (640,)
     crop: tuple[float, ...] = (0.3, 1.0)
-    anchored: float = 0.0
-    smallest: float = 7.0
-    brightness: float = 0.125
-    contrast: float = 0.5
-    saturation: float = 0.5
-    hue: float = 18.0
-    points: float = 0.0
+    anchored: float = setting(0.0, min=0, max=1)
+    min_face: float = setting(7.0, min=0)
+    brightness: float = setting(0.125, min=0, max=1)
+    contrast: float = setting(0.5, min=0, max=1)
+    saturation: float = setting(0.5, min=0, max=1)
+    hue: float = setting(18.0, min=0, max=180)
+    points: float = setting(0.0, min=0, max=1)
+
+    renamed: ClassVar[dict[str, str]] = {"smallest": "min_face"}
 
     def __post_init__(self) -> None:
-        if not self.sizes or any(size != int(size) or size < 32 or size % 32 for size in self.sizes):
-            raise SettingsError(f"sizes is {list(self.sizes)}; expected multiples of 32")
-        if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1]:
-            raise SettingsError(
-                f"crop is {list(self.crop)}; expected the least and the largest side, such as [0.3, 1.0]"
-            )
-        shares = ("brightness", "contrast", "saturation", "points", "anchored")
-        for name, most in (*((name, 1) for name in shares), ("hue", 180)):
-            if not 0 <= getattr(self, name) <= most:
-                raise SettingsError(f"{name} is {getattr(self, name)}; expected a number from 0 to {most}")
+        super().__post_init__()
+        good = bool(self.sizes) and all(size == int(size) and size >= 32 and size % 32 == 0 for size in self.sizes)
+        require(good, "sizes", list(self.sizes), "multiples of 32")
+        good = len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1]
+        require(good, "crop", list(self.crop), "the smallest and the largest side, such as [0.3, 1.0]")
 
 
 class Scene(NamedTuple):
@@ -77,11 +74,11 @@ class Scene(NamedTuple):
     complete: bool = True
 
 
-def crop(photo: RGB, record: ImageRecord, window: Array, size: int, smallest: float = 0.0) -> Scene:
+def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: float = 0.0) -> Scene:
     """The square `window` (4,) of a photo as a picture of `size` pixels, black outside the photo.
 
     A face belongs to the picture when its centre does, and its box is cut to the picture. Faces whose centre lies
-    outside, and those below `smallest`, are to be ignored.
+    outside, and those below `min_face`, are to be ignored.
     """
     scale = size / (window[2] - window[0])
     image = resample_many(photo, window[None], size)[0]
@@ -90,7 +87,7 @@ def crop(photo: RGB, record: ImageRecord, window: Array, size: int, smallest: fl
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = boxes[:, 2:] - boxes[:, :2]
     outside = ~((centres > 0) & (centres < size)).all(axis=1)
-    tiny = np.sqrt(np.maximum(sides, 0).prod(axis=1)) < smallest
+    tiny = np.sqrt(np.maximum(sides, 0).prod(axis=1)) < min_face
     boxes = np.clip(boxes, 0, size)
     seen = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)  # of unknown boxes NaN, and so not seen
     ignore = record.ignore | outside | tiny

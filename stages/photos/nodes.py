@@ -16,9 +16,9 @@ from prepare.records import ImageRecord
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
 from ..recipes import digest
-from .loop import new_net, train_detector
 from .recipe import DetectorRecipe
 from .store import Photos, build_photos, photos_key
+from .task import new_net, train_detector
 
 __all__ = ["detector_nodes", "keep_start", "train_on_photos"]
 

@@ -2,73 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from mtcnn.detectors import PROPOSERS
+from mtcnn.settings import Settings, setting
 
-from ..objectives.matching import MatchSettings
-from ..objectives.sampling import SampleSettings
-from ..recipes import check
+from ..objectives import objective_class
+from ..objectives.multibox import MultiBoxSettings
+from ..recipes import Schedule, check
 from .crops import PictureSettings
 
 __all__ = ["DetectorRecipe", "DetectorSettings"]
 
 
 @dataclass(frozen=True)
-class DetectorSettings:
-    """Section [train] of a detector's recipe.
+class DetectorSettings(Schedule):
+    """Section [train] of a detector's recipe: the schedule, and
 
-    epochs, steps     a checkpoint, and a look at the held part, every `steps` batches.
-    batch             pictures a step, over all processes, of the first of the sizes.
-    rate              peak learning rate of AdamW; linear warm-up over `warmup` steps, then a cosine to 1 % of it.
-    face box landmark weights of the three losses.
-    clip              largest norm of the gradient.
-    ema               decay of the moving average of the weights, which is what is kept.
-    held              percent of the images that are kept to judge by.
-    mixed             convolutions in bfloat16 on a GPU, or a processor that has it: several times faster.
-    seed              of weights, order and augmentation.
+    clip  largest norm of the gradient.
+    val   percent of the images in the validation part.
     """
 
-    epochs: int = 60
-    steps: int = 100
-    batch: int = 16
-    rate: float = 2e-3
-    warmup: int = 200
-    weight_decay: float = 5e-4
-    face: float = 1.0
-    box: float = 2.0
-    landmark: float = 1.0
-    clip: float = 10.0
-    ema: float = 0.999
-    held: float = 3.0
-    mixed: bool = False
-    seed: int = 0
+    epochs: int = setting(60, min=1)
+    steps: int = setting(100, min=1)
+    batch: int = setting(16, min=1)
+    weight_decay: float = setting(5e-4, min=0)
+    clip: float = setting(10.0, above=0)
+    val: float = setting(3.0, min=0, max=50)
 
-    def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch"):
-            check(getattr(self, name) >= 1, name, getattr(self, name), "a whole number of at least 1")
-        for name in ("warmup", "weight_decay", "face", "box", "landmark", "seed"):
-            check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("rate", "clip"):
-            check(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")
-        check(0 <= self.ema <= 1, "ema", self.ema, "a number from 0 to 1")
-        check(0 <= self.held <= 50, "held", self.held, "a number from 0 to 50")
+    renamed: ClassVar[dict[str, str]] = {**Schedule.renamed, "held": "val"}
+
+
+# Where the keys of recipes of version 0.1 are now.
+_MOVED = {
+    ("match",): ("objective", "match"),
+    ("sample",): ("objective", "sample"),
+    ("train", "face"): ("objective", "face"),
+    ("train", "box"): ("objective", "box"),
+    ("train", "landmark"): ("objective", "landmark"),
+}
 
 
 @dataclass(frozen=True)
-class DetectorRecipe:
-    """All that makes one detector: its pictures, its matching, which anchors it learns from, and how.
+class DetectorRecipe(Settings):
+    """All that makes one detector: its pictures, what it learns from them, and how.
 
-    width  multiplies the numbers of channels of the net; 1 is the published one.
+    width      multiplies the numbers of channels of the net; 1 is the published one.
+    objective  settings of the objective that its `name` says, one of `objectives.OBJECTIVES`.
     """
 
     net: str
-    width: float = 1.0
+    width: float = setting(1.0, above=0, max=4)
     pictures: PictureSettings = field(default_factory=PictureSettings)
-    match: MatchSettings = field(default_factory=MatchSettings)
-    sample: SampleSettings = field(default_factory=SampleSettings)
+    objective: Any = field(default_factory=MultiBoxSettings)
     train: DetectorSettings = field(default_factory=DetectorSettings)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.net in PROPOSERS, "net", self.net, f"one of {', '.join(PROPOSERS)}")
-        check(0 < self.width <= 4, "width", self.width, "a number above 0, at most 4")
+
+    @staticmethod
+    def upgraded(values: dict[str, Any], renames: list[str]) -> dict[str, Any]:
+        """The content of a recipe file with keys of version 0.1 where they belong now; `renames` gets a line each."""
+        values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+        for old, new in _MOVED.items():
+            parent = values if len(old) == 1 else values.get(old[0])
+            if isinstance(parent, dict) and old[-1] in parent:
+                renames.append(f"{'.'.join(old)} is {'.'.join(new)}")
+                values.setdefault("objective", {})[new[-1]] = parent.pop(old[-1])
+        return values
+
+    tables: ClassVar[dict[str, Callable[[dict[str, Any]], type[Any]]]]
+
+
+def _objective_settings(table: dict[str, Any]) -> type[Any]:
+    name = table.get("name", "multibox")
+    found: type[Any] = objective_class(name).Settings
+    return found
+
+
+DetectorRecipe.tables = {"objective": _objective_settings}

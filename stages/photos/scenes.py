@@ -14,7 +14,8 @@ from mtcnn.errors import DataError
 from mtcnn.nets import to_input
 from prepare.points import pointed_faces
 
-from ..objectives.targets import AnchorTargets, encode, stack
+from ..objectives import Objective
+from ..objectives.targets import stack
 from .colour import distort
 from .crops import Scene, anchored_crop, crop, fill, mirrored, square_crop
 from .pages import page, tile
@@ -23,26 +24,25 @@ from .store import Photos
 
 __all__ = ["ScenePool"]
 
-ROW = (2, 8)  # faces in a row of a page, least and most
+ROW = (2, 8)  # faces in a row of a page, min and max
 
 
 class ScenePool:
     """Photos to draw training pictures from, for one net by one recipe.
 
-    scenes  int64, images whose faces are all labelled.    held  those of them to judge by.
+    scenes  int64, images whose faces are all labelled.    val  those of the validation part.
     faces   int64 (F, 2), image and row of the faces whose five points are known.
 
     Raises DataError when no image is fully labelled.
     """
 
-    def __init__(self, photos: Photos, recipe: DetectorRecipe, net: nn.Module) -> None:
-        self.photos, self.recipe = photos, recipe
+    def __init__(self, photos: Photos, recipe: DetectorRecipe, net: nn.Module, objective: Objective) -> None:
+        self.photos, self.recipe, self.objective = photos, recipe, objective
         self.layout: Layout = net.layout  # type: ignore[assignment]
         self.scaling: Any = net.scaling
         complete = [i for i, record in enumerate(photos.records) if record.complete]
-        apart = [photos.records[i].held(recipe.train.held) for i in complete]
-        self.scenes = np.array([i for i, held in zip(complete, apart, strict=True) if not held], np.int64)
-        self.held = np.array([i for i, held in zip(complete, apart, strict=True) if held], np.int64)
+        val = np.array([photos.records[i].is_val(recipe.train.val) for i in complete], bool)
+        self.scenes, self.val = np.array(complete, np.int64)[~val], np.array(complete, np.int64)[val]
         pairs = [
             (i, face)
             for i, (record, (_, height, width)) in enumerate(zip(photos.records, photos.places, strict=True))
@@ -67,7 +67,7 @@ class ScenePool:
             window = anchored_crop(record, height, width, size, sides, rng)
         else:
             window = square_crop(record, height, width, settings.crop, rng)
-        made = crop(photo, record, window, size, settings.smallest)
+        made = crop(photo, record, window, size, settings.min_face)
         pixels = distort(made.image, settings, rng)
         return made._replace(image=fill(pixels, window, height, width, self.scaling[0]))
 
@@ -79,7 +79,7 @@ class ScenePool:
         made = page(tiles, size)
         return made._replace(image=distort(made.image, self.recipe.pictures, rng))
 
-    def batches(self, epoch: int, rank: int = 0, count: int = 1) -> Iterator[tuple[Tensor, AnchorTargets]]:
+    def batches(self, epoch: int, rank: int = 0, count: int = 1) -> Iterator[tuple[Tensor, Any]]:
         """The batches of an epoch, see `tensors`. Of `count` processes each gets its part.
 
         Every process makes the draws of all, so that the pictures of an epoch are the same for any number of them.
@@ -95,16 +95,16 @@ class ScenePool:
             mine = drawn[sum(shares[:rank]) : sum(shares[: rank + 1])]
             yield self.tensors([self.scene(image, sides[rank], np.random.default_rng(key)) for image, key in mine])
 
-    def held_batches(self, most: int = 160) -> Iterator[tuple[Tensor, AnchorTargets]]:
-        """The same pictures of held images every time."""
+    def val_batches(self, limit: int = 160) -> Iterator[tuple[Tensor, Any]]:
+        """The same pictures of at most `limit` validation images every time."""
         rng, size = np.random.default_rng(0), int(self.recipe.pictures.sizes[0])
-        for first in range(0, min(len(self.held), most), 8):
-            yield self.tensors([self.scene(image, size, rng) for image in self.held[first : first + 8]])
+        for first in range(0, min(len(self.val), limit), 8):
+            yield self.tensors([self.scene(image, size, rng) for image in self.val[first : first + 8]])
 
-    def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, AnchorTargets]:
-        """Net input (N, 3, S, S) float32, and the targets of the net's anchors."""
+    def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, Any]:
+        """Net input (N, 3, S, S) float32, and the targets of the objective."""
         x = to_input(np.stack([scene.image for scene in scenes]), scaling=self.scaling)
-        return x, stack([encode(scene, self.layout, self.recipe.match) for scene in scenes])
+        return x, stack([self.objective.targets(scene) for scene in scenes])
 
 
 def _endless(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
 
-from ..recipes import TrainSettings
+from .recipe import TrainSettings
 
-__all__ = ["FEEDS", "Losses", "Targets", "multitask_loss"]
+__all__ = ["FEEDS", "Targets", "multitask_loss"]
 
 # The one table of loss gating.
 FEEDS: dict[str, tuple[Kind, ...]] = {
@@ -34,19 +34,6 @@ class Targets(NamedTuple):
     kinds: Tensor
     offsets: Tensor
     landmarks: Tensor
-
-
-class Losses(NamedTuple):
-    """Scalars: the weighted total, and each loss before its weight."""
-
-    total: Tensor
-    face: Tensor
-    box: Tensor
-    landmark: Tensor
-
-    def named(self, part: str, digits: int) -> dict[str, float]:
-        """Rounded, as <part>_total and so on, for the log."""
-        return {f"{part}_{name}": round(float(value), digits) for name, value in self._asdict().items()}
 
 
 def gate(kinds: Tensor, task: str) -> Tensor:
@@ -73,10 +60,14 @@ def _hardest(losses: Tensor, mask: Tensor, share: float) -> Tensor:
     return hard
 
 
-def multitask_loss(output: NetOutput, targets: Targets, settings: TrainSettings, hard: float | None = None) -> Losses:
-    """Gated losses of one batch of crops. PNet's 1 x 1 maps (N, 1, 1) are taken as (N,).
+def multitask_loss(
+    output: NetOutput, targets: Targets, settings: TrainSettings, hard: float | None = None
+) -> dict[str, Tensor]:
+    """Gated losses of one batch of crops by name, each before its weight, and their weighted `total`.
 
-    `hard` overrides the share of face losses that count (1 when a held part is judged).
+    PNet's 1 x 1 maps (N, 1, 1) are taken as (N,).
+
+    `hard` overrides the share of face losses that count (1 on a validation part).
     """
     count = len(targets.kinds)
     logits, offsets = output.face_logits.reshape(count), output.offsets.reshape(count, 4)
@@ -92,4 +83,4 @@ def multitask_loss(output: NetOutput, targets: Targets, settings: TrainSettings,
         each = F.smooth_l1_loss(output.landmarks, points, beta=BETA, reduction="none").sum((1, 2))
         landmark = _mean(each, gate(targets.kinds, "landmark"))
     total = settings.face * face + settings.box * box + settings.landmark * landmark
-    return Losses(total, face, box, landmark)
+    return {"total": total, "face": face, "box": box, "landmark": landmark}

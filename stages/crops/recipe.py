@@ -1,0 +1,95 @@
+"""Recipes of the cascade's nets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mtcnn.scoring import Scoring
+from mtcnn.settings import Settings, require, setting
+from mtcnn.weights import SIZES
+from prepare.labels import IouBands, Kind
+from prepare.mine import MineSettings
+from prepare.sample import CropSettings
+
+from ..recipes import Schedule, check
+
+__all__ = ["Mix", "Recipe", "TrainSettings"]
+
+
+@dataclass(frozen=True)
+class Mix(Settings):
+    """Shares of a batch by kind of crop; they need not add up to 1. The paper's for three tasks is 3 : 1 : 1 : 2."""
+
+    neg: float = setting(3.0, above=0)
+    part: float = setting(1.0, min=0)
+    pos: float = setting(1.0, above=0)
+    landmark: float = setting(0.0, min=0)
+
+    def counts(self, batch: int) -> dict[Kind, int]:
+        """Crops of each kind in a batch of `batch`; what rounding leaves over is background."""
+        total = self.neg + self.part + self.pos + self.landmark
+        counts = {Kind[name.upper()]: round(batch * share / total) for name, share in vars(self).items()}
+        counts[Kind.NEG] += batch - sum(counts.values())
+        return counts
+
+
+@dataclass(frozen=True)
+class TrainSettings(Schedule):
+    """Section [train] of a recipe: the schedule, and
+
+    mix               kinds of crops in a batch.
+    hard              share of the face losses that count: the hardest (online hard example mining).
+    face box landmark weights of the three losses.
+    colour            strength of random brightness, contrast and saturation, 0 for none.
+    blur              share of crops that are halved in size and enlarged again.
+    recall            after training the face bias is moved so that this share of validation faces scores 0.5 or more; 0
+                      for no change. Training on hard examples makes all scores low; this puts them back in place. The
+                      score is the net's own here: a net that counts the stage before it takes less of it.
+    score             how RNet's and ONet's scores count the score of the stage before; travels with the weights.
+    """
+
+    mix: Mix = field(default_factory=Mix)
+    hard: float = setting(0.7, above=0, max=1)
+    face: float = setting(1.0, min=0)
+    box: float = setting(0.5, min=0)
+    landmark: float = setting(0.5, min=0)
+    colour: float = setting(0.3, min=0, max=1)
+    blur: float = setting(0.0, min=0, max=1)
+    recall: float = setting(0.0, min=0, max=1)
+    score: Scoring = field(default_factory=Scoring)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        counts = self.mix.counts(self.batch)
+        require(min(counts.values()) >= 0 and counts[Kind.NEG] > 0 and counts[Kind.POS] > 0, "batch", self.batch,
+                "one large enough for some neg and some pos crops of the mix")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """All that makes one net: how its crops are drawn and mined, and how it is trained.
+
+    draft  a shorter training whose net mines the hard examples of the real one: PNet, which has no net before it, finds
+           its own false alarms this way. None for no draft.
+    """
+
+    net: str
+    seed: int = setting(0, min=0)
+    bands: IouBands = field(default_factory=IouBands)
+    crops: CropSettings = field(default_factory=CropSettings)
+    mine: MineSettings | None = None
+    draft: TrainSettings | None = None
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
+        check(self.draft is None or (self.net == "pnet" and self.mine is not None), "draft", "given",
+               "it for pnet alone, together with [mine]")  # fmt: skip
+        for name in ("draft", "train"):
+            settings = getattr(self, name)
+            wants = settings is not None and settings.mix.landmark > 0
+            check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
+            check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
+            own = settings is None or settings.score == Scoring()
+            check(own or self.net != "pnet", f"{name}.score", "given", "none: there is no stage before pnet")

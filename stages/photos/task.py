@@ -1,0 +1,101 @@
+"""A single-stage detector as a task for `fit`: pictures drawn from photos, and the losses of its objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtcnn.checkpoint import Checkpoint, read
+from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors.trunks import TRUNKS, load_trunk
+from mtcnn.errors import CheckpointError
+from mtcnn.weights import Scaling
+
+from ..fit import Training, fit, on_device
+from ..objectives import objective_class
+from .recipe import DetectorRecipe
+from .scenes import ScenePool
+from .store import Photos
+
+__all__ = ["DetectorTask", "new_net", "train_detector"]
+
+
+def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
+    """The net of a recipe with random weights, the same for the same seed; or those at `start`, of it or its trunk.
+
+    Raises CheckpointError when these do not fit.
+    """
+    torch.manual_seed(recipe.train.seed)
+    net = PROPOSERS[recipe.net](width=recipe.width)
+    if start is None:
+        return net
+    found = read(start)
+    if found.net in TRUNKS:
+        load_trunk(net, start)
+        return net
+    if found.net != recipe.net:
+        raise CheckpointError(f"{start} holds weights of {found.net}; expected {recipe.net}, or its trunk")
+    try:
+        net.load_state_dict(found.tensors())
+    except RuntimeError as error:
+        raise CheckpointError(f"{start} does not fit {recipe.net}: {' '.join(str(error).split())[:160]}") from error
+    return net
+
+
+def train_detector(
+    recipe: DetectorRecipe,
+    net: nn.Module,
+    photos: Photos,
+    target: Path,
+    key: str,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> None:
+    """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`."""
+    fit(DetectorTask(recipe, net, photos), recipe.train, target, key, device, quiet)
+
+
+class DetectorTask:
+    """See `fit.Task`. The last epoch gives the weights."""
+
+    def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: Photos) -> None:
+        self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
+        self.groups = _groups(net, recipe.train.weight_decay)
+        self.objective = objective_class(recipe.objective.name)(recipe.objective, net.layout)
+        self.pool = ScenePool(photos, recipe, net, self.objective)
+
+    def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:
+        return self.pool.batches(epoch, rank, world)
+
+    def loss(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = self.objective.loss(outputs, targets)
+        return losses
+
+    @torch.no_grad()
+    def validate(self, training: Training) -> dict[str, float]:
+        """Mean losses on pictures of the validation part; nothing where it is empty."""
+        if not len(self.pool.val):
+            return {}
+        module, rows = training.averaged(), []
+        for x, targets in self.pool.val_batches():
+            losses = self.loss(training.forward(module, x), on_device(targets, training.device))
+            rows.append({f"val_{name}": float(loss) for name, loss in losses.items()})
+        return {name: round(math.fsum(row[name] for row in rows) / len(rows), 6) for name in rows[0]}
+
+    def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
+        scaling: Scaling = self.module.scaling  # type: ignore[assignment]
+        measured = {**figures, "epochs": self.recipe.train.epochs}
+        return Checkpoint(self.name, training.average, "rgb", scaling, asdict(self.recipe), key, measured)
+
+
+def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weight decay for kernels; biases, and the scales of norms, are left alone by it."""
+    kernels = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
