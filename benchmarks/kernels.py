@@ -32,14 +32,14 @@ from reference import plain_iou, plain_nms, plain_resample  # noqa: E402
 from mtcnn.boxes import iou, square  # noqa: E402
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer  # noqa: E402
 from mtcnn.crops import cut  # noqa: E402
-from mtcnn.detectors import proposer_named  # noqa: E402
-from mtcnn.engine.runners import Net  # noqa: E402
+from mtcnn.detectors.load import load_detector  # noqa: E402
 from mtcnn.errors import MtcnnError  # noqa: E402
 from mtcnn.machine import describe  # noqa: E402
 from mtcnn.metrics.tables import markdown_table  # noqa: E402
 from mtcnn.nets import module_of, to_input  # noqa: E402
 from mtcnn.nms import nms  # noqa: E402
 from mtcnn.pyramid import Level, levels  # noqa: E402
+from mtcnn.runtimes.cascade import Net  # noqa: E402
 from mtcnn.weights import MEAN_COLOUR, Weights  # noqa: E402
 
 Array = NDArray[Any]
@@ -175,13 +175,14 @@ def retinaface(image: Array) -> Iterator[Kernel]:
         "RetinaFace, by onnxruntime": "onnx",
     }.items():
         with suppress(MtcnnError):  # onnxruntime is an extra
-            runtimes[name] = proposer_named("retinaface", engine=engine).runtime  # type: ignore[attr-defined]
+            runtimes[name] = load_detector("retinaface", engine=engine).runtime
     in_torch = runtimes["RetinaFace, by torch"]
     wanted = in_torch(image)
 
     def check(runtime: Any) -> None:
-        for found, expected in zip(runtime(image), wanted, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=CLOSE, atol=CLOSE)
+        found = runtime(image)
+        for name, expected in wanted.items():
+            np.testing.assert_allclose(found[name], expected, rtol=CLOSE, atol=CLOSE)
 
     flops = convolution_flops(in_torch.net, to_input(image[None], scaling=MEAN_COLOUR))
     for name, runtime in runtimes.items():

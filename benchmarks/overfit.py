@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from mtcnn.checkpoint import packaged_weights, weights_path
-from mtcnn.detectors import proposer_named
+from mtcnn.detectors.load import load_detector
 from mtcnn.images import image_size
 from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
 from prepare.readers import read_source
@@ -55,7 +55,7 @@ def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
 
 def average_precision(photos: Photos, models: Path, net: str) -> float:
     """AP of the weights below `models` on the photos, as `mtcnn eval wider` counts it."""
-    detector = proposer_named(net, models, threshold=0.02)
+    detector = load_detector(net, models, threshold=0.02)
     boxes = {f"e/{i}": record.boxes.astype(np.float64) for i, record in enumerate(photos.records)}
     truth = {name: np.concatenate([rows[:, :2], rows[:, 2:] - rows[:, :2]], axis=1) for name, rows in boxes.items()}
     counted = {"all": {name: np.ones(len(rows), bool) for name, rows in truth.items()}}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors import DETECTORS
 
 from .group import command
 from .options import DIR, NETS, PATH
@@ -15,7 +15,7 @@ from .options import DIR, NETS, PATH
 @command("export")
 @click.argument("form", type=click.Choice(["onnx"]), metavar="onnx")
 @click.argument("out", type=PATH)
-@click.option("--net", type=click.Choice([*NETS.values(), *PROPOSERS]), required=True, help="Which net.")
+@click.option("--net", type=click.Choice([*NETS.values(), *DETECTORS]), required=True, help="Which net.")
 @click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
 def export(form: str, out: Path, net: str, models: Path | None) -> None:
     """Write a net as an ONNX file.

@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import boxes as box
-from .checkpoint import load_net, load_weights, packaged_weights, weights_path
+from .checkpoint import load_weights, packaged_weights, weights_path
 from .crops import cut
-from .detectors import PROPOSERS, proposer_named
-from .engine.runners import Cells, Net, Refined, crop_runner, map_runner
+from .detectors import DETECTORS
+from .detectors.load import load_detector
 from .engine.threads import spread, threads
 from .errors import SettingsError
 from .images import as_rgb, read_image
 from .nms import nms
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
+from .runtimes.cascade import Cells, Net, Refined, crop_runner, map_runner
 from .scoring import logit, scoring_of, sigmoid
 from .types import Faces, ImageSize, Proposer, Refiner
 from .weights import SIZES
@@ -169,9 +170,9 @@ class Detector:
     models        folder with models-12, models-24 and models-48; None takes the weights that ship with the project.
     min_face      smallest face to look for, pixels.   scale_factor  ratio of pyramid levels.
     thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
-    stage1        "pnet", or a single-stage detector of `detectors.PROPOSERS`, which looks for faces of every size.
+    stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`, which looks for faces of every size.
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
-    engine        what runs a single-stage detector: "torch" or "onnx", see `detectors.proposer_named` for the default.
+    engine        what runs a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
 
     Raises SettingsError for settings that make no sense, CheckpointError when weights are missing or do not fit.
     """
@@ -190,8 +191,8 @@ class Detector:
         if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
             raise SettingsError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
         folder = packaged_weights() if models is None else Path(models)
-        if stage1 not in ("pnet", *PROPOSERS):
-            raise SettingsError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *PROPOSERS))}")
+        if stage1 not in ("pnet", *DETECTORS):
+            raise SettingsError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *DETECTORS))}")
         if stage1 == "pnet" and engine is not None:
             raise SettingsError(
                 f"engine is {engine!r}; expected none for pnet, which is compiled; name another stage 1"
@@ -203,13 +204,17 @@ class Detector:
 
         def net(name: str) -> Net:
             path = weights_path(folder, name)
-            return load_weights(path, name) if device == "cpu" else load_net(path, name, device)
+            if device == "cpu":
+                return load_weights(path, name)
+            from .nets import load_net
+
+            return load_net(path, name, device)
 
         self.proposer: Proposer
         if stage1 == "pnet":
             self.proposer = PNetProposer(net("pnet"), min_face, scale_factor, thresholds[0], device)
         else:
-            self.proposer = proposer_named(stage1, folder, thresholds[0], device, engine)
+            self.proposer = load_detector(stage1, folder, thresholds[0], device, engine)
         self.refiners: list[Refiner] = [
             NetRefiner(net(name), name, least, device, behind_detector=stage1 != "pnet")
             for name, least in zip(REFINED[refine], thresholds[1:], strict=False)

@@ -2,18 +2,19 @@
 
 A checkpoint says which net it is for, the colour order and scaling of its input, the recipe it was trained by, and what
 was measured. Loading converts the colour order or refuses; nothing but arrays and plain values is ever unpickled.
-Reading needs no torch; what writes, or makes modules, imports it.
+Reading needs no torch; writing imports it. `nets.load_net` and `detectors.load` make nets of what is read.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .devices import check_device
+import numpy as np
+
 from .errors import CheckpointError
 from .files.atomic_write import draft_of
 from .files.torch_file import read_saved
@@ -21,11 +22,10 @@ from .scoring import Scoring
 from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 __all__ = [
-    "Checkpoint", "load_net", "load_state", "load_weights", "packaged_weights", "read", "save_whole", "weights_path",
-    "write",
+    "Checkpoint", "load_weights", "packaged_weights", "read", "read_for", "save_whole", "weights_path", "write",
 ]  # fmt: skip
 
 FORMAT = 1
@@ -36,8 +36,9 @@ _EXPECTED = "expected a file written by `mtcnn train`"
 class Checkpoint:
     """What a weights file holds.
 
-    net      "pnet", "rnet", "onet", or a name of `detectors.PROPOSERS`.
+    net      "pnet", "rnet", "onet", or a name of `detectors.DETECTORS`.
     state    parameter name -> tensor or NumPy array; `read` gives arrays.
+    model    settings of the recipe's [model], from which a single-stage detector is rebuilt; None in older files.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
     figures  what was measured on the held part, for the model card.
@@ -52,6 +53,7 @@ class Checkpoint:
     recipe_hash: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     scoring: Scoring = field(default_factory=Scoring)
+    model: dict[str, Any] | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """The state as tensors of its own."""
@@ -82,6 +84,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     """
     body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
     body["scoring"] = asdict(checkpoint.scoring)
+    if checkpoint.model is None:
+        del body["model"]
     save_whole(body, path, try_it=True)
 
 
@@ -144,6 +148,7 @@ def read(path: Path) -> Checkpoint:
 
 _KINDS: dict[str, type] = {
     "net": str, "state": dict, "colour": str, "recipe": dict, "recipe_hash": str, "figures": dict, "scoring": dict,
+    "model": dict,
 }  # fmt: skip
 
 
@@ -161,22 +166,34 @@ def _short(value: Any) -> str:
     return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
-def _read_for(path: Path, net: str) -> Checkpoint:
+def _fault(error: Exception, length: int = 160) -> str:
+    return " ".join(str(error).split())[:length]
+
+
+def _checked(path: Path, net: str, scaling: Scaling) -> Checkpoint:
     found = read(path)
     if found.net != net:
         raise CheckpointError(f"{path} holds weights of {found.net}; expected {net}")
-    return found
-
-
-def _check_input(path: Path, found: Checkpoint, scaling: Scaling) -> None:
     if found.scaling != scaling or found.colour not in ("rgb", "bgr"):
         raise CheckpointError(
             f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {scaling}"
         )
+    return found
 
 
-def _fault(error: Exception, length: int = 160) -> str:
-    return " ".join(str(error).split())[:length]
+def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:
+    """What `read` gives of a single-stage detector, for RGB input scaled by `scaling`. Shapes are not checked.
+
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling.
+    """
+    found = _checked(path, net, scaling)
+    if found.colour == "rgb":
+        return found
+    first, kernel = next(iter(found.state.items()), ("", np.zeros(0)))
+    if np.ndim(kernel) != 4:
+        raise CheckpointError(f"{path} begins with {first or 'nothing'}; expected a kernel of {net}'s first layer")
+    state = {**found.state, first: np.ascontiguousarray(kernel[:, ::-1])}  # (out, colour, y, x)
+    return replace(found, colour="rgb", state=state)
 
 
 def load_weights(path: Path, net: str) -> Weights:
@@ -184,62 +201,9 @@ def load_weights(path: Path, net: str) -> Weights:
 
     Raises CheckpointError when the file is broken, of another net, or wants another scaling.
     """
-    found = _read_for(path, net)
-    _check_input(path, found, SCALING)
+    found = _checked(path, net, SCALING)
     try:
         weights = Weights(net, found.state, found.scoring)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
     return weights.turned() if found.colour == "bgr" else weights
-
-
-def load_state(path: Path, net: str, scaling: Scaling) -> dict[str, Any]:
-    """The parameters of a single-stage detector at `path`, as arrays by name, for RGB input scaled by `scaling`.
-
-    Raises CheckpointError when the file is broken, of another net, or wants another scaling. Shapes are not looked at.
-    """
-    found = _read_for(path, net)
-    _check_input(path, found, scaling)
-    state = dict(found.state)
-    if found.colour == "bgr":
-        first = next(iter(state))  # (out, colour, 3, 3)
-        state[first] = state[first][:, ::-1]
-    return state
-
-
-def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
-    """The net `net` with the weights at `path`, for RGB input scaled by `nets.to_input`, in evaluation mode.
-
-    A net of the cascade is scaled by SCALING, another by its attribute `scaling`. Its width is that of the weights.
-
-    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
-    that torch does not have.
-    """
-    check_device(device)
-    if net in SIZES:
-        from .nets import module_of
-
-        return _placed(module_of(load_weights(path, net)), device)
-    from .detectors import build_like  # which few need
-
-    found = _read_for(path, net)
-    try:
-        module = build_like(net, found.state)
-    except ValueError as error:
-        raise CheckpointError(f"{path} {error}") from error
-    _check_input(path, found, module.scaling)  # type: ignore[arg-type]
-    try:
-        module.load_state_dict(found.tensors())
-    except RuntimeError as error:
-        raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
-    if found.colour == "bgr":
-        kernel = next(module.parameters()).data  # (out, colour, 3, 3)
-        kernel.copy_(kernel.flip(1))
-    module.scoring = found.scoring  # type: ignore[assignment]  # torch declares tensors and modules alone
-    return _placed(module, device)
-
-
-def _placed(module: nn.Module, device: str) -> nn.Module:
-    import torch
-
-    return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]

@@ -1,8 +1,8 @@
 """Nets as ONNX files that take images of any size, checked against torch before they are handed over.
 
 An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so that nobody
-can get it wrong. What comes out is a `types.NetOutput`, or a `detectors.blocks.ProposerOutput` with one logit an anchor
-instead of two. The anchors' strides and sizes, and the variances of the codes, are in the file's metadata.
+can get it wrong. What comes out is a `types.NetOutput`, or the outputs of a single-stage detector in the order of its
+decoder's names. What decoding needs, such as strides and sizes of anchors, is in the file's metadata.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import load_net, packaged_weights, weights_path
-from .detectors import PROPOSERS
-from .detectors.anchors import VARIANCES
-from .detectors.blocks import ProposerOutput
+from .checkpoint import packaged_weights, weights_path
+from .detectors import DETECTORS
+from .detectors.load import load_module
 from .errors import MtcnnError, SettingsError
 from .files.atomic_write import draft_of
-from .nets import PooledPReLU
+from .nets import PooledPReLU, load_net
 from .scoring import scoring_of
 from .weights import SCALING, SIZES, Scaling
 
@@ -33,6 +32,11 @@ __all__ = ["Exported", "export_onnx"]
 OPSET = 17  # of 2022: every runtime of today knows it
 TOLERANCE = 1e-3  # of an output's largest value, between torch and onnxruntime
 
+_NAMES = {
+    "pnet": ("face_logits", "offsets"),
+    "rnet": ("face_logits", "offsets"),
+    "onet": ("face_logits", "offsets", "landmarks"),
+}
 _ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images of the check
 _CROPS = (1, 2, 5)  # and of crops, whose size is the net's
 
@@ -52,45 +56,45 @@ class Exported(NamedTuple):
 
 
 class _Whole(nn.Module):
-    """A net with its scaling in front, whose outputs are tensors alone."""
+    """A net with its scaling in front, whose outputs are tensors in the order of `names`."""
 
     mean: Tensor
 
-    def __init__(self, net: nn.Module, scaling: Scaling) -> None:
+    def __init__(self, name: str, net: nn.Module) -> None:
         super().__init__()
+        scaling: Scaling = DETECTORS[name].scaling if name in DETECTORS else SCALING
         mean, divisor = scaling
         self.net = net
+        self.names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
         self.factor = 1 / divisor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         output = self.net((images - self.mean) * self.factor)
-        if isinstance(output, ProposerOutput):
-            logits = output.class_logits[..., 1] - output.class_logits[..., 0]
-            output = (logits, output.box_codes, output.landmark_codes)
-        return tuple(part for part in output if part is not None)
+        named = output if isinstance(output, dict) else output._asdict()
+        return tuple(named[name] for name in self.names)
 
 
 def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     """Write the net `name` with the weights in the folder `models` (None: those that ship with the project) to `path`.
 
-    name  "pnet", "rnet", "onet", or one of `detectors.PROPOSERS`. PNet and the detectors take images of any size, RNet
+    name  "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
           and ONet crops of theirs; all take any number at a time.
 
     Raises SettingsError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a
     package of the extra `export` is missing, or the file cannot be written, or computes anything else than torch.
     """
-    if name not in SIZES and name not in PROPOSERS:
-        raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *PROPOSERS])}")
+    if name not in SIZES and name not in DETECTORS:
+        raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
     _needed("onnx")
     _needed("onnxruntime")
-    net = load_net(weights_path(packaged_weights() if models is None else models, name), name)
-    whole = _Whole(_resolved(net), getattr(net, "scaling", SCALING)).eval()
+    path_of_weights = weights_path(packaged_weights() if models is None else models, name)
+    net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
+    whole = _Whole(name, _resolved(net)).eval()
     shapes = _shapes(name)
-    names = _output_names(name, whole, shapes[0])
     try:
         with draft_of(path) as draft:
-            _write(whole, draft, name, names, shapes[0])
+            _write(whole, draft, name, shapes[0])
             difference = _difference(whole, draft, shapes)
             if not difference < TOLERANCE:
                 raise MtcnnError(
@@ -99,7 +103,7 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
                 )
     except OSError as error:
         raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    return Exported(path, names, shapes, difference)
+    return Exported(path, whole.names, shapes, difference)
 
 
 def _needed(package: str) -> Any:
@@ -126,20 +130,14 @@ def _shapes(name: str) -> tuple[tuple[int, int, int], ...]:
     return _ANY_SIZE
 
 
-def _output_names(name: str, whole: nn.Module, shape: tuple[int, int, int]) -> tuple[str, ...]:
-    names = ("offsets", "landmarks") if name in SIZES else ("box_codes", "landmark_codes")
-    with torch.inference_mode():
-        return ("face_logits", *names)[: len(whole(_images(shape)))]
-
-
 def _images(shape: tuple[int, int, int]) -> Tensor:
     batch, height, width = shape
     return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
 
 
-def _write(whole: nn.Module, path: Path, name: str, names: Sequence[str], shape: tuple[int, int, int]) -> None:
+def _write(whole: _Whole, path: Path, name: str, shape: tuple[int, int, int]) -> None:
     sizes = {0: "batch"} if name in ("rnet", "onet") else {0: "batch", 2: "height", 3: "width"}
-    axes = {"images": sizes, **{output: _output_axes(name) for output in names}}
+    axes = {"images": sizes, **_output_axes(whole, name, shape)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of this exporter's age, see docs/decisions.md
         torch.onnx.export(
@@ -147,7 +145,7 @@ def _write(whole: nn.Module, path: Path, name: str, names: Sequence[str], shape:
             (_images(shape),),
             str(path),
             input_names=["images"],
-            output_names=list(names),
+            output_names=list(whole.names),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -155,23 +153,27 @@ def _write(whole: nn.Module, path: Path, name: str, names: Sequence[str], shape:
     _describe(whole, path, name)
 
 
-def _output_axes(name: str) -> dict[int, str]:
-    if name == "pnet":
-        return {0: "batch"}
-    return {0: "batch"} if name in SIZES else {0: "batch", 1: "anchors"}
+def _output_axes(whole: _Whole, name: str, shape: tuple[int, int, int]) -> dict[str, dict[int, str]]:
+    """Names of the axes whose length depends on the input."""
+    if name in SIZES:
+        return {output: {0: "batch"} for output in whole.names}
+    with torch.inference_mode():
+        parts = whole(_images(shape))
+    # Rows (N, A), (N, A, values), or maps (N, channels, h, w).
+    maps = {0: "batch", 2: "rows", 3: "columns"}
+    rows = {0: "batch", 1: "anchors"}
+    return {output: maps if part.ndim == 4 else rows for output, part in zip(whole.names, parts, strict=True)}
 
 
-def _describe(whole: nn.Module, path: Path, name: str) -> None:
+def _describe(whole: _Whole, path: Path, name: str) -> None:
     """Put into the metadata what decoding needs."""
     onnx = _needed("onnx")
     model = onnx.load(str(path))
     facts = {"net": name, "images": "float32 RGB, 0 to 255"}
     if name in ("rnet", "onet"):
         facts["scoring"] = json.dumps(asdict(scoring_of(whole.net)))
-    layout = getattr(whole.net, "layout", None)
-    if layout is not None:
-        facts["anchors"] = json.dumps([{"stride": level.stride, "sizes": list(level.sizes)} for level in layout])
-        facts["variances"] = json.dumps(VARIANCES)
+    if name in DETECTORS:
+        facts |= {key: json.dumps(value) for key, value in DETECTORS[name].decoder.describe().items()}
     onnx.helper.set_model_props(model, facts)
     onnx.save(model, str(path))
 

@@ -6,12 +6,15 @@ figure 2; sizes and the rounding up of pooled maps from the authors' det1 to det
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .checkpoint import load_weights
+from .devices import check_device
 from .scoring import scoring_of
 from .types import NetOutput
 from .weights import SCALING, Scaling, Weights
@@ -21,6 +24,7 @@ __all__ = [
     "ONet",
     "PNet",
     "RNet",
+    "load_net",
     "module_of",
     "name_of",
     "parameter_count",
@@ -155,6 +159,16 @@ class ONet(nn.Module):
 
 
 NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
+
+
+def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
+    """ "pnet", "rnet" or "onet" with the weights at `path`, for RGB input scaled by SCALING, in evaluation mode.
+
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
+    that torch does not have.
+    """
+    check_device(device)
+    return module_of(load_weights(path, net)).to(device)
 
 
 def module_of(weights: Weights) -> nn.Module:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mtcnn import boxes as box
 from mtcnn.cascade import NetRefiner, PNetProposer
-from mtcnn.checkpoint import load_net, weights_path
+from mtcnn.checkpoint import weights_path
 from mtcnn.errors import SettingsError
 from mtcnn.settings import Settings, require, setting
 from mtcnn.types import Faces
@@ -73,6 +73,8 @@ def load_cascade(models: Path, names: tuple[str, ...], settings: MineSettings) -
     """PNet and the nets behind it from a models folder, for mining."""
     if len(settings.thresholds) < len(names):
         raise SettingsError(f"{len(settings.thresholds)} thresholds for {len(names)} nets ({', '.join(names)})")
+    from mtcnn.nets import load_net  # torch, in the processes that mine
+
     nets = [load_net(weights_path(models, name), name) for name in names]
     proposer = PNetProposer(
         nets[0], scale_factor=settings.scale_factor, threshold=settings.thresholds[0], per_level=1500

@@ -13,7 +13,7 @@ import torch
 from published_weights import field, varint
 from torch import Tensor, nn
 
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors.load import build
 from mtcnn.detectors.trunks import TRUNKS
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -81,7 +81,7 @@ def _renamed(state: Mapping[str, Tensor], names: Iterator[str]) -> dict[str, Ten
 def retinaface_state(name: str = "retinaface") -> dict[str, Tensor]:
     """What Pytorch_Retinaface's file holds of the net `random_state` makes: it sees BGR."""
     trunk = resnet_names("body.") if name == "retinaface-r50" else mobilenet_names("body.")
-    state = _renamed(random_state(PROPOSERS[name]()), retinaface_names(trunk))
+    state = _renamed(random_state(build(name)), retinaface_names(trunk))
     first = next(iter(state))
     return {**state, first: state[first][:, [2, 1, 0]]}
 

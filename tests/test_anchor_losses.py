@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from mtcnn.detectors.anchors import RETINAFACE, anchors, decode_box_codes, decode_landmark_codes
-from mtcnn.detectors.blocks import ProposerOutput
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.heads import face_logits
 from prepare.labels import IGNORE
 from prepare.records import ImageRecord
 from stages.objectives.matching import MatchSettings
@@ -21,7 +22,7 @@ from stages.objectives.targets import FACE, NO_FACE, AnchorTargets, encode, stac
 from stages.photos.crops import Scene, crop
 
 SETTINGS = MultiBoxSettings(sample=SampleSettings(negatives=1.0, min_negatives=1))
-OBJECTIVE = MultiBox(SETTINGS, RETINAFACE)
+OBJECTIVE = MultiBox(SETTINGS, SsdCodes(RETINAFACE))
 
 
 def scene(complete: bool = True, ignore: bool = False) -> Scene:
@@ -34,7 +35,7 @@ def scene(complete: bool = True, ignore: bool = False) -> Scene:
 
 def test_targets_decode_to_the_faces() -> None:
     made, places = scene(), anchors(128, 128, RETINAFACE)
-    labels, box_codes, landmark_codes, _ = encode(made, RETINAFACE, MatchSettings())
+    labels, box_codes, landmark_codes, _ = encode(made, SsdCodes(RETINAFACE), MatchSettings())
     mine = np.flatnonzero(np.isfinite(landmark_codes[:, 0]))
     assert len(mine)
     assert (labels[mine] == FACE).all()
@@ -47,18 +48,18 @@ def test_targets_decode_to_the_faces() -> None:
 
 
 def test_a_face_to_ignore_is_not_background() -> None:
-    labels, box_codes, *_ = encode(scene(ignore=True), RETINAFACE, MatchSettings())
-    whole, *_ = encode(scene(), RETINAFACE, MatchSettings())
+    labels, box_codes, *_ = encode(scene(ignore=True), SsdCodes(RETINAFACE), MatchSettings())
+    whole, *_ = encode(scene(), SsdCodes(RETINAFACE), MatchSettings())
     assert (labels == IGNORE).any()
     assert set(whole[labels == IGNORE].tolist()) == {FACE, NO_FACE}
     assert np.isfinite(box_codes[labels == FACE]).all()
 
 
 def test_a_scene_that_is_not_complete_teaches_landmarks_alone() -> None:
-    labels, box_codes, landmark_codes, _ = encode(scene(complete=False), RETINAFACE, MatchSettings())
+    labels, box_codes, landmark_codes, _ = encode(scene(complete=False), SsdCodes(RETINAFACE), MatchSettings())
     assert (labels == IGNORE).all()
     assert np.isnan(box_codes).all()
-    whole = encode(scene(), RETINAFACE, MatchSettings()).landmark_codes
+    whole = encode(scene(), SsdCodes(RETINAFACE), MatchSettings()).landmark_codes
     assert np.array_equal(np.isfinite(landmark_codes), np.isfinite(whole))
 
 
@@ -66,7 +67,7 @@ def test_targets_of_a_picture_made_of_a_photo() -> None:
     """From labels in a photo to codes and back, through a crop."""
     record = ImageRecord(Path("x.jpg"), np.array([[110, 65, 150, 115]], np.float32))
     made = crop(np.zeros((200, 300, 3), np.uint8), record, np.array([90.0, 40, 154, 104]), 128)
-    labels, box_codes, *_ = encode(made, RETINAFACE, MatchSettings())
+    labels, box_codes, *_ = encode(made, SsdCodes(RETINAFACE), MatchSettings())
     mine = labels == FACE
     found = decode_box_codes(anchors(128, 128, RETINAFACE)[mine], box_codes[mine]) / 2 + [90, 40, 90, 40]
     assert np.allclose(found, [110, 65, 150, 104], atol=1e-3), "cut at the lower edge"
@@ -81,12 +82,13 @@ def targets(labels: list[int]) -> AnchorTargets:
     return stack([AnchorTargets(np.array(labels, np.int8), boxes, points, np.array([count]))])
 
 
-def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> ProposerOutput:
-    classes = torch.tensor([[[0.0, logit] for logit in logits]], requires_grad=True)
+def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> dict[str, torch.Tensor]:
     shape = (1, len(logits))
-    return ProposerOutput(
-        classes, torch.full((*shape, 4), box, requires_grad=True), torch.full((*shape, 10), point, requires_grad=True)
-    )
+    return {
+        "logits": torch.tensor([logits], requires_grad=True),
+        "boxes": torch.full((*shape, 4), box, requires_grad=True),
+        "landmarks": torch.full((*shape, 10), point, requires_grad=True),
+    }
 
 
 def test_losses_by_hand() -> None:
@@ -104,7 +106,7 @@ def test_losses_by_hand() -> None:
 def test_the_face_loss_is_cross_entropy_over_two() -> None:
     rng = torch.Generator().manual_seed(0)
     classes = torch.randn(1, 4, 2, generator=rng)
-    given = ProposerOutput(classes, torch.zeros(1, 4, 4), None)
+    given = {"logits": face_logits(classes), "boxes": torch.zeros(1, 4, 4)}
     losses = OBJECTIVE.loss(given, targets([FACE, FACE, NO_FACE, NO_FACE]))
     usual = F.cross_entropy(classes[0], torch.tensor([1, 1, 0, 0]), reduction="sum") / 2
     assert float(losses["face"]) == pytest.approx(float(usual), rel=1e-5)
@@ -116,7 +118,7 @@ def test_where_gradients_go() -> None:
     given = output([2.0, -1.0, 3.0, -4.0, 0.0, 9.0], 0.5, 2.0)
     losses = OBJECTIVE.loss(given, targets([FACE, FACE, NO_FACE, NO_FACE, NO_FACE, IGNORE]))
     torch.autograd.backward(losses["total"])
-    moved = [part.grad.abs().sum(dim=-1)[0] > 0 for part in given]  # type: ignore[union-attr]
+    moved = [part.grad.reshape(6, -1).abs().sum(dim=1) > 0 for part in given.values()]  # type: ignore[union-attr]
     assert moved[0].tolist() == [True, True, True, False, True, False]
     assert moved[1].tolist() == [True, True, False, False, False, False]
     assert moved[2].tolist() == [True, False, False, False, False, False]
@@ -130,5 +132,5 @@ def test_a_batch_without_faces_or_points_costs_nothing_there() -> None:
     torch.autograd.backward(losses["total"])
     assert float(losses["box"].detach()) == float(losses["landmark"].detach()) == 0
     assert float(losses["face"].detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
-    assert given.box_codes.grad is not None
-    assert not given.box_codes.grad.any()
+    assert given["boxes"].grad is not None
+    assert not given["boxes"].grad.any()

@@ -18,13 +18,14 @@ from mtcnn.detectors.anchors import (
     SSH,
     Layout,
     Level,
-    anchor_count,
     anchors,
     decode_box_codes,
     decode_landmark_codes,
     encode_box_codes,
     encode_landmark_codes,
 )
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.types import ImageSize
 
 Array = NDArray[Any]
 
@@ -47,13 +48,13 @@ def test_anchors_are_those_of_a_plain_loop(layout: Layout, height: int, width: i
     found, wanted = anchors(height, width, layout), plain_anchors(height, width, layout)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.array(wanted, np.float32))
-    assert anchor_count(height, width, layout) == len(wanted)
+    assert sum(SsdCodes(layout).level_counts(ImageSize(height, width))) == len(wanted)
 
 
 def test_published_numbers() -> None:
     """640 x 640 has 16,800 anchors in RetinaFace and 34,125 in S3FD, as both papers say."""
-    assert anchor_count(640, 640, RETINAFACE) == anchor_count(640, 640, SSH) == 16800
-    assert anchor_count(640, 640, S3FD) == 34125
+    assert [len(anchors(640, 640, layout)) for layout in (RETINAFACE, SSH, S3FD)] == [16800, 16800, 34125]
+    assert SsdCodes(RETINAFACE).level_counts(ImageSize(640, 640)) == [12800, 3200, 800]
     assert anchors(0, 0, S3FD).shape == (0, 4)
     np.testing.assert_array_equal(anchors(8, 8, RETINAFACE)[:2], [[-4, -4, 12, 12], [-12, -12, 20, 20]])
 

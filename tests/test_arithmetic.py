@@ -17,13 +17,13 @@ from reference import plain_ios, plain_iou, plain_nms
 from torch import nn
 
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer
-from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
+from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights
 from mtcnn.importers.arithmetic import ARITHMETICS, adopt_arithmetic
 from mtcnn.importers.ipazc_arithmetic import SampledProposer, SampledRefiner
 from mtcnn.importers.matlab_arithmetic import FACENET_PYTORCH, WholePixelProposer, WholePixelRefiner
-from mtcnn.nets import NETS, to_input
+from mtcnn.nets import NETS, load_net, to_input
 
 Array = NDArray[Any]
 

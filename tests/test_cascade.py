@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from mtcnn import boxes as box
 from mtcnn import cascade
 from mtcnn.cascade import Detector, NetRefiner, PNetProposer
-from mtcnn.checkpoint import load_net, weights_path
+from mtcnn.checkpoint import weights_path
 from mtcnn.errors import CheckpointError, ImageError
 from mtcnn.images import as_rgb, read_image
+from mtcnn.nets import load_net
 from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import SIZES
 

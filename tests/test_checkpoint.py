@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
+from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
-from mtcnn.nets import NETS
+from mtcnn.nets import NETS, load_net
 from mtcnn.scoring import Scoring, scoring_of
 from mtcnn.weights import SIZES
 

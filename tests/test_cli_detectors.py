@@ -14,8 +14,11 @@ from PIL import Image
 from run_command import run
 
 from mtcnn.cascade import Detector
-from mtcnn.checkpoint import Checkpoint, load_net, read, write
+from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.detectors.anchors import S3FD
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.load import load_module
+from mtcnn.weights import MEAN_COLOUR
 from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
 from stages.crops.recipe import Recipe
@@ -57,7 +60,7 @@ def test_train_makes_weights_once(work: Path) -> None:
     assert first.exit_code == 0, first.stderr
     path = work / "models-12" / "weights-ssh.pt"
     assert first.stdout.strip() == str(path)
-    assert load_net(path, "ssh") is not None
+    assert load_module(path, "ssh") is not None
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
     assert again.stdout.strip() == f"{path} (was fresh)"
     assert again.stderr == ""
@@ -74,7 +77,7 @@ def states(work: Path, *arguments: object) -> dict[str, tuple[str, str]]:
 def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
     """They are copied into the work folder, where later commands find them."""
     net = new_net(load_recipe(DetectorRecipe, work, "ssh"))
-    write(tmp_path / "ssh.pt", Checkpoint("ssh", net.state_dict(), scaling=net.scaling))  # type: ignore[arg-type]
+    write(tmp_path / "ssh.pt", Checkpoint("ssh", net.state_dict(), scaling=MEAN_COLOUR))
     arguments = ["train", "--net", "ssh", "--work", work, "--quiet"]
     assert run(*arguments, "--data", "synthetic:8").exit_code == 0
     key = read(work / "models-12" / "weights-ssh.pt").recipe_hash
@@ -85,7 +88,7 @@ def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
     assert "(was fresh)" in run(*arguments).stdout
     kept = work / "models-12" / "start-ssh.pt"
     state = {name: value + 1 for name, value in read(kept).state.items()}
-    write(kept, Checkpoint("ssh", state, scaling=net.scaling))  # type: ignore[arg-type]
+    write(kept, Checkpoint("ssh", state, scaling=MEAN_COLOUR))
     assert states(work)["ssh"] == ("stale", "changed: start")
     kept.unlink()
     assert states(work)["ssh"] == ("stale", "changed: start")
@@ -101,7 +104,7 @@ def test_status_tells_of_what_was_begun(work: Path, tmp_path: Path) -> None:
     assert {found[name][0] for name in ("photos", "ssh")} == {"missing"}
     assert found["ssh"][1] == f"nothing at {work / 'models-12' / 'weights-ssh.pt'}"
     recipe = DetectorRecipe("s3fd", width=0.0625)
-    weights = Checkpoint("s3fd", new_net(recipe).state_dict(), scaling=new_net(recipe).scaling)  # type: ignore[arg-type]
+    weights = Checkpoint("s3fd", new_net(recipe).state_dict(), scaling=MEAN_COLOUR)
     write(work / "models-12" / "weights-s3fd.pt", weights)
     found = states(work)
     assert list(found)[-4:] == ["onet", "photos", "ssh", "s3fd"]
@@ -152,7 +155,7 @@ def test_what_was_trained_detects(work: Path, photo_folder: Path) -> None:
     found = run("detect", photo_folder / "astronaut.png", "--models", work, *arguments)
     assert found.exit_code == 0, found.stderr
     faces = json.loads(found.stdout)["faces"]
-    net = load_net(work / "models-12" / "weights-retinaface.pt", "retinaface")
+    net = load_module(work / "models-12" / "weights-retinaface.pt", "retinaface")
     assert len(next(net.parameters())) == 1, "an eighth as wide as the packaged one"
     detector = Detector(work, thresholds=(0.4, 0.7, 0.7), stage1="retinaface")
     assert faces == json.loads(json.dumps(detector.detect(photo_folder / "astronaut.png").to_dicts()))
@@ -174,7 +177,7 @@ def test_train_under_torchrun(work: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("ssh: making") == 1
     assert len((work / "models-12" / "metrics-ssh.jsonl").read_text().splitlines()) == 1
-    assert load_net(work / "models-12" / "weights-ssh.pt", "ssh") is not None
+    assert load_module(work / "models-12" / "weights-ssh.pt", "ssh") is not None
 
 
 def test_train_errors(work: Path, tmp_path: Path) -> None:
@@ -273,11 +276,14 @@ def test_a_report_leaves_out_faces_to_ignore() -> None:
     boxes = np.array([[10, 10, 60, 60], [5, 100, 40, 140], [70, 70, 110, 118]], np.float32)
     record = ImageRecord(Path("x"), boxes, ignore=np.array([False, True, False]))
     image = np.zeros((160, 160, 3), np.uint8)
-    report = matched(image, record, S3FD, MatchSettings(0.35, 0.35, 0.0, 0.1))
+    report = matched(image, record, SsdCodes(S3FD), MatchSettings(0.35, 0.35, 0.0, 0.1))
     assert [row["box"] for row in report.rows()] == boxes[[0, 2]].tolist()
     alone = ImageRecord(Path("x"), boxes[[2]])
-    assert report.rows()[1]["before"] == matched(image, alone, S3FD, MatchSettings(0.35, 0.35, 0.0)).rows()[0]["before"]
-    nobody = matched(image, ImageRecord(Path("x")), S3FD, MatchSettings())
+    assert (
+        report.rows()[1]["before"]
+        == matched(image, alone, SsdCodes(S3FD), MatchSettings(0.35, 0.35, 0.0)).rows()[0]["before"]
+    )
+    nobody = matched(image, ImageRecord(Path("x")), SsdCodes(S3FD), MatchSettings())
     assert nobody.rows() == []
     assert "mean" not in nobody.table()
     assert (nobody.picture() == image).all()

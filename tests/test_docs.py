@@ -28,7 +28,8 @@ from sample_data import lay_out
 
 from cli import main
 from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors.load import build
+from mtcnn.weights import MEAN_COLOUR
 from prepare.sources import remember_sources
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,10 +127,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
     made = lay_out(tmp_path_factory.mktemp("docs"))
     for name in ("work", "old"):
         shutil.copytree(random_models, made / name)
-    narrow: Any = PROPOSERS["retinaface"](0.125)
-    write(
-        weights_path(made / "work", "retinaface"), Checkpoint("retinaface", narrow.state_dict(), scaling=narrow.scaling)
-    )
+    narrow: Any = build("retinaface", {"width": 0.125})
+    write(weights_path(made / "work", "retinaface"), Checkpoint("retinaface", narrow.state_dict(), scaling=MEAN_COLOUR))
     for net in ("pnet", "rnet", "onet"):
         (made / f"{net}.pt").write_bytes(facenet(net))
     (made / "mobilenet0.25_Final.pth").write_bytes(saved(retinaface_state()))

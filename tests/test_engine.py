@@ -20,18 +20,18 @@ from processes import wait_until
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
-from mtcnn.engine import in_torch, notice, registers
-from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
+from mtcnn.engine import notice, registers
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.packing import SLACK, pack_winograd, scratch
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
 from mtcnn.engine.registers import padded, tile_shape
-from mtcnn.engine.runners import crop_runner, map_runner
 from mtcnn.engine.threads import spread, threads
 from mtcnn.engine.winograd import winograd
 from mtcnn.nets import NETS, module_of, to_input, weights_of
 from mtcnn.pyramid import map_size
+from mtcnn.runtimes.cascade import crop_runner, map_runner
+from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
 from mtcnn.types import ImageSize
 from mtcnn.weights import SIZES, Layer
 
@@ -120,7 +120,7 @@ def test_only_cells_that_reach_the_logit_come_out(runner: Any) -> None:
 
 @pytest.mark.parametrize("runner", [lambda net: FastPNet(weights_of(net)), lambda net: TorchPNet(net, "cpu")])
 def test_rows_of_a_map_are_computed_apart(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_torch, "STRIP", 1)  # torch's strips then have their least height
+    monkeypatch.setattr("mtcnn.runtimes.torch.STRIP", 1)  # torch's strips then have their least height
     net, level = random_net("pnet"), noise(80, 45, 3)
     logits, _ = whole_map(net, level)
     for first, last in ((0, 9), (9, 10), (10, 27), (27, len(logits))):

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from run_command import run
 
 from mtcnn import export
-from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
-from mtcnn.detectors import PROPOSERS
+from mtcnn.checkpoint import Checkpoint, read, weights_path, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, load_module
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
-from mtcnn.nets import NETS, to_input
+from mtcnn.nets import NETS, load_net, to_input
 from mtcnn.weights import MEAN_COLOUR, SIZES
 
 pytest.importorskip("onnx")
@@ -38,11 +39,14 @@ def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         write(weights_path(folder, name), Checkpoint(name, state))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for name, build in PROPOSERS.items():
-            net = build(width=0.125).train()
+        for name in DETECTORS:
+            net = build(name, {"width": 0.125}).train()
             with torch.no_grad():
                 net(torch.randn(2, 3, 96, 96) * 64)
-            write(weights_path(folder, name), Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR))
+            write(
+                weights_path(folder, name),
+                Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR, model={"width": 0.125}),
+            )
     return folder
 
 
@@ -56,17 +60,16 @@ def images(name: str, seed: int) -> list[NDArray[np.uint8]]:
 
 
 def of_torch(name: str, models: Path, batch: NDArray[np.uint8]) -> list[Array]:
-    net = load_net(weights_path(models, name), name)
+    path = weights_path(models, name)
     with torch.inference_mode():
-        output: Any = net(to_input(batch) if name in SIZES else to_input(batch, scaling=MEAN_COLOUR))
-    if name in SIZES:
-        parts = list(output)
-    else:
-        parts = [output.class_logits[..., 1] - output.class_logits[..., 0], output.box_codes, output.landmark_codes]
+        if name in SIZES:
+            parts = list(load_net(path, name)(to_input(batch)))
+        else:
+            parts = list(load_module(path, name)(to_input(batch, scaling=MEAN_COLOUR)).values())
     return [part.numpy() for part in parts if part is not None]
 
 
-@pytest.mark.parametrize("name", [*NETS, *PROPOSERS])
+@pytest.mark.parametrize("name", [*NETS, *DETECTORS])
 def test_equal_to_torch(models: Path, tmp_path: Path, name: str) -> None:
     made = export_onnx(name, tmp_path / "new" / "net.onnx", models)
     session = ort.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])

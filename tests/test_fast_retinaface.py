@@ -16,15 +16,18 @@ from torch import nn
 
 from mtcnn import Detector
 from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.detectors import PROPOSERS, proposer_named
+from mtcnn.detectors.load import build, load_detector
 from mtcnn.detectors.retinaface import RetinaFace
 from mtcnn.engine import mobilenet
 from mtcnn.engine import retinaface as engine
 from mtcnn.engine.planes import Plane, floats_of, plane
-from mtcnn.runtimes import AnchorValues, CompiledRuntime
+from mtcnn.runtimes import Runtime
+from mtcnn.runtimes.compiled import compiled_runtime
 from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.weights import MEAN_COLOUR
 from prepare.synthetic import draw_scene
+
+COMPILED = "retinaface:FastRetinaFace"
 
 
 def random_net(seed: int = 0) -> RetinaFace:
@@ -50,13 +53,12 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def arrays(values: AnchorValues) -> list[NDArray[np.float32]]:
-    assert values.landmark_codes is not None
-    return [values.face_logits, values.box_codes, values.landmark_codes]
+Outputs = dict[str, NDArray[np.float32]]
 
 
-def assert_alike(found: AnchorValues, wanted: AnchorValues) -> None:
-    for one, other in zip(arrays(found), arrays(wanted), strict=True):
+def assert_alike(found: Outputs, wanted: Outputs) -> None:
+    assert list(found) == list(wanted) == ["logits", "boxes", "landmarks"]
+    for one, other in zip(found.values(), wanted.values(), strict=True):
         assert one.shape == other.shape
         assert one.dtype == np.float32
         assert np.abs(other).max() > 0.05
@@ -64,34 +66,32 @@ def assert_alike(found: AnchorValues, wanted: AnchorValues) -> None:
 
 
 @pytest.fixture(scope="module")
-def nets() -> tuple[CompiledRuntime, TorchRuntime]:
+def nets() -> tuple[Runtime, TorchRuntime]:
     net = random_net()
-    compiled = CompiledRuntime.of(state_of(net))
+    compiled = compiled_runtime(COMPILED, state_of(net))
     assert compiled is not None
-    return compiled, TorchRuntime(net)
+    return compiled, TorchRuntime(net, MEAN_COLOUR)
 
 
 # 3 x 5 cells at the coarsest level: an odd number of rows and columns; and the smallest there is.
 @pytest.mark.parametrize(("height", "width"), [(96, 160), (32, 32), (64, 32), (32, 96), (160, 96), (256, 352)])
-def test_as_torch(nets: tuple[CompiledRuntime, TorchRuntime], height: int, width: int) -> None:
+def test_as_torch(nets: tuple[Runtime, TorchRuntime], height: int, width: int) -> None:
     fast, slow = nets
     image = noise(height, width)
     assert_alike(fast(image), slow(image))
 
 
-def test_what_was_before_leaves_no_trace(nets: tuple[CompiledRuntime, TorchRuntime]) -> None:
+def test_what_was_before_leaves_no_trace(nets: tuple[Runtime, TorchRuntime]) -> None:
     fast = nets[0]
     first = fast(noise(96, 160))
     for size in ((224, 96), (96, 160), (32, 32), (96, 160)):
         image = noise(*size, seed=1)
-        assert np.isfinite(fast(image).face_logits).all()
+        assert np.isfinite(fast(image)["logits"]).all()
     again = fast(noise(96, 160))
-    assert all(np.array_equal(one, other) for one, other in zip(arrays(first), arrays(again), strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(first.values(), again.values(), strict=True))
 
 
-def test_bands_and_threads_change_nothing(
-    nets: tuple[CompiledRuntime, TorchRuntime], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bands_and_threads_change_nothing(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
     fast, image = nets[0], noise(288, 128)
     whole = fast(image)
     for band, threads in ((1, 1), (48, 1), (10_000, 1), (32, 2), (320, 3)):
@@ -102,11 +102,11 @@ def test_bands_and_threads_change_nothing(
             found = fast(image)
         finally:
             torch.set_num_threads(before)
-        for one, other in zip(arrays(found), arrays(whole), strict=True):
+        for one, other in zip(found.values(), whole.values(), strict=True):
             assert np.abs(one - other).max() < 1e-5
 
 
-def test_large_maps_are_let_go_of(nets: tuple[CompiledRuntime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_maps_are_let_go_of(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
     fast = nets[0]
     fast(noise(64, 64))
     assert engine._local.workspace is not None
@@ -116,7 +116,7 @@ def test_large_maps_are_let_go_of(nets: tuple[CompiledRuntime, TorchRuntime], mo
 
 
 @pytest.mark.parametrize("shape", [(480, 640 + 8, 3), (33, 32, 3), (0, 32, 3)])
-def test_other_sizes_are_refused(nets: tuple[CompiledRuntime, TorchRuntime], shape: tuple[int, ...]) -> None:
+def test_other_sizes_are_refused(nets: tuple[Runtime, TorchRuntime], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"image is {shape[1]} x {shape[0]}; expected sides that are multiples of 32"):
         nets[0](np.zeros(shape, np.uint8))
 
@@ -136,11 +136,14 @@ def test_a_plane_is_framed() -> None:
 
 def test_which_nets_are_compiled() -> None:
     state = state_of(random_net())
-    assert CompiledRuntime.of(state) is not None
-    assert CompiledRuntime.of({name: value for name, value in state.items() if name != "boxes.levels.2.bias"}) is None
-    assert CompiledRuntime.of({**state, "more": np.zeros(3, np.float32)}) is None
-    for other in (PROPOSERS["retinaface"](width=0.5), PROPOSERS["retinaface-r50"](width=0.125)):
-        assert CompiledRuntime.of(state_of(other)) is None
+    assert compiled_runtime(COMPILED, state) is not None
+    assert (
+        compiled_runtime(COMPILED, {name: value for name, value in state.items() if name != "boxes.levels.2.bias"})
+        is None
+    )
+    assert compiled_runtime(COMPILED, {**state, "more": np.zeros(3, np.float32)}) is None
+    for other in (build("retinaface", {"width": 0.5}), build("retinaface-r50", {"width": 0.125})):
+        assert compiled_runtime(COMPILED, state_of(other)) is None
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
@@ -148,21 +151,21 @@ def test_checkpoints_of_either_colour_order(tmp_path: Path, colour: str) -> None
     path = weights_path(tmp_path, "retinaface")
     write(path, Checkpoint("retinaface", random_net().state_dict(), colour=colour, scaling=MEAN_COLOUR))
     image = noise(64, 96)
-    fast, slow = (proposer_named("retinaface", tmp_path, engine=name) for name in (None, "torch"))
-    assert_alike(fast.runtime(image), slow.runtime(image))  # type: ignore[attr-defined]
+    fast, slow = (load_detector("retinaface", tmp_path, engine=name) for name in (None, "torch"))
+    assert_alike(fast.runtime(image), slow.runtime(image))
 
 
 def test_a_narrower_net_runs_in_torch(tmp_path: Path) -> None:
-    state = PROPOSERS["retinaface"](width=0.25).state_dict()
+    state = build("retinaface", {"width": 0.25}).state_dict()
     write(weights_path(tmp_path, "retinaface"), Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
-    assert isinstance(proposer_named("retinaface", tmp_path).runtime, TorchRuntime)  # type: ignore[attr-defined]
+    assert isinstance(load_detector("retinaface", tmp_path).runtime, TorchRuntime)
 
 
 def test_it_is_what_a_detector_uses() -> None:
     image = draw_scene(3, 0)[0]
     detectors = [Detector(stage1="retinaface", thresholds=(0.1, 0.5, 0.5), engine=name) for name in (None, "torch")]
     kinds = [type(detector.proposer.runtime) for detector in detectors]  # type: ignore[attr-defined]
-    assert kinds == [CompiledRuntime, TorchRuntime]
+    assert kinds == [engine.FastRetinaFace, TorchRuntime]
     found, wanted = (detector.detect(image) for detector in detectors)
     assert len(found) == len(wanted) > 0
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)
@@ -173,10 +176,10 @@ PROGRAM = """
 import sys
 import numpy as np, torch
 from mtcnn.engine.registers import LANES
-from mtcnn.detectors import proposer_named
+from mtcnn.detectors.load import load_detector
 image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
-fast, slow = (proposer_named("retinaface", engine=name).runtime(image) for name in (None, "torch"))
-assert all(np.abs(a - b).max() < 1e-4 * max(np.abs(b).max(), 1) for a, b in zip(fast, slow))
+fast, slow = (load_detector("retinaface", engine=name).runtime(image) for name in (None, "torch"))
+assert all(np.abs(a - b).max() < 1e-4 * max(np.abs(b).max(), 1) for a, b in zip(fast.values(), slow.values()))
 print(LANES)
 """
 

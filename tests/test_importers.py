@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from cli import main
-from mtcnn.checkpoint import load_net, read, weights_path
+from mtcnn.checkpoint import read, weights_path
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights, read_weights
 from mtcnn.importers.caffe import read_caffe
 from mtcnn.importers.layers import Found
-from mtcnn.nets import NETS
+from mtcnn.nets import NETS, load_net
 from mtcnn.weights import SIZES
 
 ONE_NET: dict[str, Callable[[str], bytes]] = {

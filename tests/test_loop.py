@@ -18,9 +18,9 @@ import torch
 from factories import make_crops, random_crops, write_crops
 from processes import signalled
 
-from mtcnn.checkpoint import load_net, read
+from mtcnn.checkpoint import read
 from mtcnn.errors import DataError, TrainingError
-from mtcnn.nets import to_input
+from mtcnn.nets import load_net, to_input
 from mtcnn.scoring import Scoring
 from prepare.labels import Kind
 from prepare.store import CropStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ from reference import plain_nms
 from torch import Tensor, nn
 
 from mtcnn.boxes import iou
-from mtcnn.checkpoint import Checkpoint, load_net, packaged_weights, read, weights_path, write
-from mtcnn.detectors import PROPOSERS, proposer_named
+from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
+from mtcnn.detectors import DETECTORS, Spec
 from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
-from mtcnn.detectors.blocks import ProposerOutput
-from mtcnn.detectors.single_stage import AnchorProposer, select
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.load import build, load_detector, load_module
+from mtcnn.detectors.single_stage import SingleStage, select
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
 from mtcnn.nets import to_input
-from mtcnn.runtimes import AnchorValues, OnnxRuntime
+from mtcnn.runtimes.onnx import OnnxRuntime
 from mtcnn.runtimes.torch import TorchRuntime, fold_norms
-from mtcnn.types import Faces
+from mtcnn.types import Faces, ImageSize
 from mtcnn.weights import MEAN_COLOUR, SCALING
 
 Array = NDArray[Any]
@@ -35,32 +37,36 @@ BOXES = np.array([[20.5, 30, 50, 70.25], [60, 8, 75, 30], [-4, 50, 20, 90]], np.
 class Says(nn.Module):
     """A net that finds BOXES whatever it sees, and keeps what it saw. Other anchors are sure of no face."""
 
-    layout = RETINAFACE
-    scaling = MEAN_COLOUR
-
     def __init__(self, logits: tuple[float, ...] = (3.0, 2.0, 1.0), landmarks: bool = True) -> None:
         super().__init__()
         self.logits, self.landmarks = logits, landmarks
 
-    def forward(self, x: Tensor) -> ProposerOutput:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
         self.saw = x
-        anchor = anchors(x.shape[2], x.shape[3], self.layout)
-        scores = np.tile(np.array([9, -9], np.float32), (len(anchor), 1))
+        anchor = anchors(x.shape[2], x.shape[3], RETINAFACE)
+        scores = np.full(len(anchor), -18, np.float32)
         codes, points = np.zeros((len(anchor), 4), np.float32), np.zeros((len(anchor), 10), np.float32)
         for number, (box, logit) in enumerate(zip(BOXES, self.logits, strict=True)):
             row = slice(40 + number, 41 + number)  # any anchor can say any box
-            scores[row] = (-logit, 0)
+            scores[row] = logit
             codes[row] = encode_box_codes(anchor[row], box[None])
             points[row] = encode_landmark_codes(anchor[row], (box[:2] + POINTS * (box[2:] - box[:2]))[None])
-        tensors = [torch.from_numpy(values)[None] for values in (scores, codes, points)]
-        return ProposerOutput(tensors[0], tensors[1], tensors[2] if self.landmarks else None)
+        named = {"logits": scores, "boxes": codes} | ({"landmarks": points} if self.landmarks else {})
+        return {name: torch.from_numpy(values)[None] for name, values in named.items()}
+
+
+SPEC = DETECTORS["retinaface"]
+
+
+def at_work(net: nn.Module, spec: Spec = SPEC, **settings: Any) -> SingleStage:
+    return SingleStage(TorchRuntime(net, spec.scaling), spec, **settings)
 
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 100, 3), np.uint8)
 
 
 def test_faces_are_in_pixels_of_the_image() -> None:
-    found = AnchorProposer(TorchRuntime(Says()))(IMAGE)
+    found = at_work(Says())(IMAGE)
     np.testing.assert_allclose(found.boxes, BOXES, atol=1e-4)
     np.testing.assert_allclose(found.scores, 1 / (1 + np.exp([-3.0, -2, -1])), rtol=1e-6)
     sides = BOXES[:, None, 2:] - BOXES[:, None, :2]
@@ -69,23 +75,28 @@ def test_faces_are_in_pixels_of_the_image() -> None:
 
 
 def test_faces_are_sorted_whatever_the_order_of_anchors() -> None:
-    found = AnchorProposer(TorchRuntime(Says((1.0, 3.0, 2.0))))(IMAGE)
+    found = at_work(Says((1.0, 3.0, 2.0)))(IMAGE)
     np.testing.assert_allclose(found.boxes, BOXES[[1, 2, 0]], atol=1e-4)
 
 
 def test_without_landmarks() -> None:
-    assert AnchorProposer(TorchRuntime(Says(landmarks=False)))(IMAGE).landmarks is None
+    assert (
+        at_work(Says(landmarks=False), replace(SPEC, decoder=SsdCodes(RETINAFACE, has_landmarks=False)))(
+            IMAGE
+        ).landmarks
+        is None
+    )
 
 
 def test_what_the_net_sees() -> None:
     """RGB less its mean colour, in the upper left of an input whose sides are multiples of 32; the rest is 0."""
     net = Says()
-    AnchorProposer(TorchRuntime(net))(IMAGE)
+    at_work(net)(IMAGE)
     assert net.saw.shape == (1, 3, 96, 128)
     wanted = IMAGE.astype(np.float32) - np.array([123, 117, 104], np.float32)
     np.testing.assert_array_equal(net.saw[0, :, :90, :100].permute(1, 2, 0).numpy(), wanted)
     assert not net.saw[0, :, 90:].any() and not net.saw[0, :, :, 100:].any()
-    AnchorProposer(TorchRuntime(net))(np.zeros((64, 32, 3), np.uint8))
+    at_work(net)(np.zeros((64, 32, 3), np.uint8))
     assert net.saw.shape == (1, 3, 64, 32)
 
 
@@ -97,15 +108,15 @@ def test_scaling_by_one_number_is_as_it_was() -> None:
 def test_threshold_is_the_least_score() -> None:
     """Exactly, in float32: logit 0 is a score of 0.5."""
     net = Says((0.0, -1e-6, 1.0))
-    assert len(AnchorProposer(TorchRuntime(net), threshold=0.5)(IMAGE)) == 2
-    assert len(AnchorProposer(TorchRuntime(net), threshold=0.0, overlap=1.0, kept=10**6)(IMAGE)) == len(
+    assert len(at_work(net, threshold=0.5)(IMAGE)) == 2
+    assert len(at_work(net, replace(SPEC, nms_iou=1.0), threshold=0.0, max_faces=10**6)(IMAGE)) == len(
         anchors(96, 128, RETINAFACE)
     )
-    nothing = AnchorProposer(TorchRuntime(net), threshold=1.0)(IMAGE)
+    nothing = at_work(net, threshold=1.0)(IMAGE)
     assert len(nothing) == 0 and nothing.landmarks is not None
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="expected a number from 0 to 1"):
-            AnchorProposer(TorchRuntime(net), threshold=wrong)
+            at_work(net, threshold=wrong)
 
 
 def plain_select(logits: Array, boxes: Array, threshold: float, overlap: float, most: int, kept: int) -> Array:
@@ -120,7 +131,15 @@ def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> N
     anchor = anchors(64, 64, RETINAFACE)
     logits = rng.normal(size=len(anchor)).round(1).astype(np.float32)  # rounded: many are equal
     codes = rng.normal(size=(len(anchor), 4)).astype(np.float32)
-    found = select(AnchorValues(logits, codes, None), anchor, threshold, 0.4, most, kept)
+    found = select(
+        SsdCodes(RETINAFACE, has_landmarks=False),
+        {"logits": logits, "boxes": codes},
+        ImageSize(64, 64),
+        threshold,
+        0.4,
+        most,
+        kept,
+    )
     centres, sides = (anchor[:, :2] + anchor[:, 2:]) / 2, anchor[:, 2:] - anchor[:, :2]
     middle, size = centres + codes[:, :2] * np.float32(0.1) * sides, sides * np.exp(codes[:, 2:] * np.float32(0.2))
     boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
@@ -138,26 +157,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        for name, build in PROPOSERS.items():
-            net = build(width=0.125).train()
+        for name in DETECTORS:
+            net = build(name, {"width": 0.125}).train()
             with torch.no_grad():
                 net(torch.randn(2, 3, 96, 96) * 64)  # so that batch norm knows what comes
-            write(weights_path(folder, name), Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR))
+            write(
+                weights_path(folder, name),
+                Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR, model={"width": 0.125}),
+            )
     return folder
 
 
-@pytest.mark.parametrize("name", list(PROPOSERS))
-def test_proposer_named(models: Path, name: str) -> None:
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_load_detector(models: Path, name: str) -> None:
     """It proposes what the net in the file says of the image."""
-    proposer = proposer_named(name, models, threshold=0.3)
+    proposer = load_detector(name, models, threshold=0.3)
     image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8)
     found = proposer(image)
-    net = PROPOSERS[name](width=0.125)
+    net = build(name, {"width": 0.125})
     net.load_state_dict(read(models / "models-12" / f"weights-{name}.pt").tensors())
     with torch.inference_mode():
-        logits = net.eval()(to_input(image[None], scaling=MEAN_COLOUR)).class_logits[0]
+        logits = net.eval()(to_input(image[None], scaling=MEAN_COLOUR))["logits"][0]
     assert isinstance(found, Faces) and len(found) > 0
-    assert found.scores[0] == pytest.approx(float(torch.softmax(logits, dim=1)[:, 1].max()), rel=1e-4)
+    assert found.scores[0] == pytest.approx(float(torch.sigmoid(logits).max()), rel=1e-4)
     assert (found.landmarks is not None) is name.startswith("retinaface")
     close = iou(found.boxes, found.boxes)[~np.eye(len(found), dtype=bool)].max()
     limit = 0.4 if name.startswith("retinaface") else 0.3
@@ -169,7 +191,7 @@ def test_engines_find_the_same_faces(models: Path, name: str) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     image = np.random.default_rng(3).integers(0, 256, (75, 50, 3), np.uint8)
-    torch_faces, onnx_faces = (proposer_named(name, models, 0.3, engine=engine)(image) for engine in ("torch", "onnx"))
+    torch_faces, onnx_faces = (load_detector(name, models, 0.3, engine=engine)(image) for engine in ("torch", "onnx"))
     assert len(torch_faces) == len(onnx_faces) > 0
     np.testing.assert_allclose(onnx_faces.scores, torch_faces.scores, atol=1e-5)
     np.testing.assert_allclose(onnx_faces.boxes, torch_faces.boxes, atol=0.01)
@@ -188,32 +210,31 @@ def test_onnx_files_that_are_refused(models: Path, tmp_path: Path) -> None:
         OnnxRuntime(tmp_path / "pnet.onnx")
 
 
-@pytest.mark.parametrize("name", list(PROPOSERS))
+@pytest.mark.parametrize("name", list(DETECTORS))
 def test_folded_norms_change_nothing(models: Path, name: str) -> None:
-    net = load_net(weights_path(models, name), name)
+    net = load_module(weights_path(models, name), name)
     x = torch.randn(1, 3, 64, 64) * 64
     with torch.inference_mode():
         before = net(x)
         left = sum(isinstance(layer, nn.BatchNorm2d) for layer in fold_norms(net).modules())
         after = net(x)
-    for ours, theirs in zip(after, before, strict=True):
-        if theirs is not None:
-            torch.testing.assert_close(ours, theirs, atol=1e-5 * float(theirs.abs().max()), rtol=0)
+    for key, wanted in before.items():
+        torch.testing.assert_close(after[key], wanted, atol=1e-5 * float(wanted.abs().max()), rtol=0)
     assert left == (49 if name == "retinaface-r50" else 0)  # the blocks of ResNet are no nn.Sequential
 
 
-def test_proposer_named_refuses(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"stage 1 is 'yolo'; expected one of retinaface, .*s3fd"):
-        proposer_named("yolo", models)
+def test_load_detector_refuses(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"detector is 'yolo'; expected one of retinaface, .*s3fd"):
+        load_detector("yolo", models)
     with pytest.raises(ValueError, match="threshold is 2"):
-        proposer_named("ssh", models, threshold=2)
+        load_detector("ssh", models, threshold=2)
     for engine, device in (("tensorrt", "cpu"), ("onnx", "cuda")):
         with pytest.raises(ValueError, match=f"engine is '{engine}' on {device}; expected torch, or onnx on cpu"):
-            proposer_named("ssh", models, device=device, engine=engine)
+            load_detector("ssh", models, device=device, engine=engine)
     with pytest.raises(CheckpointError, match=r"weights-ssh.pt: no such file"):
-        proposer_named("ssh", tmp_path)
+        load_detector("ssh", tmp_path)
     with pytest.raises(MtcnnError, match="nowhere"):
-        proposer_named("ssh", models, device="nowhere")
+        load_detector("ssh", models, device="nowhere")
 
 
 def test_checkpoint_keeps_three_means(models: Path) -> None:
@@ -224,13 +245,13 @@ def test_other_scaling_is_refused(models: Path, tmp_path: Path) -> None:
     state = read(weights_path(models, "retinaface")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=SCALING))
     with pytest.raises(CheckpointError, match=r"by \(127.5, 128.0\); expected .*\(\(123.0, 117.0, 104.0\), 1.0\)"):
-        load_net(tmp_path / "w.pt", "retinaface")
+        load_module(tmp_path / "w.pt", "retinaface")
 
 
 def test_weights_of_another_net_are_refused(models: Path, tmp_path: Path) -> None:
     state = read(weights_path(models, "ssh")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
-    with pytest.raises(CheckpointError, match=r"w.pt lacks trunk.stages.0.0.0.weight"):
-        load_net(tmp_path / "w.pt", "retinaface")
+    with pytest.raises(CheckpointError, match=r"w.pt does not fit retinaface: lacks trunk.stages.0.0.0.weight"):
+        load_module(tmp_path / "w.pt", "retinaface")
     with pytest.raises(CheckpointError, match=r"holds weights of retinaface; expected ssh"):
-        load_net(tmp_path / "w.pt", "ssh")
+        load_module(tmp_path / "w.pt", "ssh")

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, NetRefiner
-from mtcnn.checkpoint import Checkpoint, load_net, read, weights_path, write
-from mtcnn.detectors import PROPOSERS
-from mtcnn.engine.in_torch import TorchPNet, TorchRefiner
+from mtcnn.checkpoint import Checkpoint, read, weights_path, write
+from mtcnn.detectors.load import build
 from mtcnn.export import export_onnx
-from mtcnn.nets import NETS, module_of
+from mtcnn.nets import NETS, load_net, module_of
+from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid
 from mtcnn.types import Faces, NetOutput
+from mtcnn.weights import MEAN_COLOUR
 
 RGB = NDArray[np.uint8]
 FUSED = {"rnet": Scoring(0.25, 1.5, 1.25), "onet": Scoring(0.5, 0.75, 2.0)}
@@ -40,8 +41,8 @@ def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         state = read(weights_path(random_models, name)).state
         write(weights_path(folder, name), Checkpoint(name, state, scoring=FUSED.get(name, Scoring())))
     torch.manual_seed(0)
-    net: Any = PROPOSERS["retinaface"](0.125)
-    write(weights_path(folder, "retinaface"), Checkpoint("retinaface", net.state_dict(), scaling=net.scaling))
+    net: Any = build("retinaface", {"width": 0.125})
+    write(weights_path(folder, "retinaface"), Checkpoint("retinaface", net.state_dict(), scaling=MEAN_COLOUR))
     return folder
 
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 from processes import signalled
 
-from mtcnn.checkpoint import Checkpoint, load_net, read, write
+from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.detectors.load import load_module
 from mtcnn.detectors.trunks.mobilenet import MobileNet
 from mtcnn.errors import CheckpointError, DataError, TrainingError
+from mtcnn.weights import MEAN_COLOUR
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.graph.dag import Dag, Options
@@ -97,9 +99,10 @@ def test_weights_can_be_used(trained: Path) -> None:
     found = read(trained / "weights-retinaface.pt")
     assert (found.net, found.recipe_hash, found.recipe["width"]) == ("retinaface", "key", 0.5)
     assert found.figures["val_total"] == metrics(trained)[-1]["val_total"]
-    net = load_net(trained / "weights-retinaface.pt", "retinaface")
+    net = load_module(trained / "weights-retinaface.pt", "retinaface")
     assert not net.training
-    assert found.scaling == net.scaling
+    assert found.scaling == MEAN_COLOUR
+    assert found.model == {"trunk": "mobilenet", "width": 0.5}
 
 
 @pytest.mark.parametrize("recipe", [SSH, S3FD], ids=["ssh", "s3fd"])

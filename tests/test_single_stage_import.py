@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from run_command import run
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtcnn.checkpoint import load_net, read, weights_path
-from mtcnn.detectors import PROPOSERS
-from mtcnn.detectors.single_stage import AnchorProposer
-from mtcnn.detectors.trunks import TRUNKS, load_trunk
+from mtcnn.checkpoint import read, weights_path
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, load_module, load_trunk
+from mtcnn.detectors.single_stage import SingleStage
+from mtcnn.detectors.trunks import TRUNKS
 from mtcnn.errors import CheckpointError
 from mtcnn.images import read_image
 from mtcnn.importers import import_weights, read_weights
@@ -38,21 +40,21 @@ def test_retinaface_comes_back(tmp_path: Path) -> None:
     file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
     (found,) = read_weights(file)
     assert (found.net, found.colour, found.scaling) == ("retinaface", "rgb", MEAN_COLOUR)
-    assert same(found.state, published.random_state(PROPOSERS["retinaface"]()))
+    assert same(found.state, published.random_state(build("retinaface")))
     assert found.recipe["imported"]["form"] == "Pytorch_Retinaface's .pth"
 
 
 def test_retinaface_r50_comes_back() -> None:
     found = read_single_stage(published.retinaface_state("retinaface-r50"))
     assert found is not None and found.net == "retinaface-r50"
-    assert same(found.state, published.random_state(PROPOSERS["retinaface-r50"]()))
+    assert same(found.state, published.random_state(build("retinaface-r50")))
 
 
 def test_imported_net_sees_rgb(tmp_path: Path) -> None:
     """The first layer of the file on BGR, and ours on the same image as RGB."""
     state = published.retinaface_state()
     import_weights([peers.write(tmp_path / "w", published.saved(state, zipped=False))], tmp_path)
-    net = load_net(weights_path(tmp_path, "retinaface"), "retinaface")
+    net = load_module(weights_path(tmp_path, "retinaface"), "retinaface")
     x = torch.randn(1, 3, 32, 32)
     with torch.inference_mode():
         ours = net.trunk.stages[0][0][0](x)  # type: ignore[union-attr,index,operator]
@@ -106,14 +108,14 @@ def test_training_starts_from_a_trunk(tmp_path: Path) -> None:
     file = peers.write(tmp_path / "w", published.saved({"epoch": 3, "state_dict": published.mobilenet_state()}))
     import_weights([file], tmp_path)
     path = weights_path(tmp_path, "trunk-mobilenet")
-    net = PROPOSERS["retinaface"]()
+    net = build("retinaface")
     load_trunk(net, path)
     trunk: nn.Module = net.trunk  # type: ignore[assignment]
     assert same(trunk.state_dict(), read(path).state)
     with pytest.raises(CheckpointError, match="does not fit the trunk Vgg"):
-        load_trunk(PROPOSERS["ssh"](width=0.125), path)
+        load_trunk(build("ssh", {"width": 0.125}), path)
     with pytest.raises(CheckpointError, match="does not fit the trunk MobileNet"):
-        load_trunk(PROPOSERS["retinaface"](width=0.5), path)
+        load_trunk(build("retinaface", {"width": 0.5}), path)
     import_weights([peers.write(tmp_path / "r", published.saved(published.retinaface_state()))], tmp_path)
     with pytest.raises(CheckpointError, match=r"holds retinaface; expected one of trunk-mobilenet"):
         load_trunk(net, weights_path(tmp_path, "retinaface"))
@@ -186,8 +188,9 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
     if not archive.is_file():
         pytest.skip(f"no {archive.name} there")
     wanted = load_detections(archive)
-    net = load_net(weights_path(retinaface, "retinaface"), "retinaface")
-    proposer = AnchorProposer(TorchRuntime(net), threshold=0.02, multiple=1)
+    net = load_module(weights_path(retinaface, "retinaface"), "retinaface")
+    spec = replace(DETECTORS["retinaface"], multiple=1)
+    proposer = SingleStage(TorchRuntime(net, spec.scaling), spec, threshold=0.02)
     photos = sorted((data_folder / "wider" / "dev" / "images").glob("*/*.jpg"))[:PHOTOS]
     assert len(photos) == PHOTOS
     count = close = 0

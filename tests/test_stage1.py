@@ -15,9 +15,10 @@ from run_command import run
 
 from mtcnn.cascade import Detector, NetRefiner
 from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors.load import build
 from mtcnn.errors import CheckpointError
 from mtcnn.types import Faces
+from mtcnn.weights import MEAN_COLOUR
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,8 @@ def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("models")
     shutil.copytree(random_models, folder, dirs_exist_ok=True)
     torch.manual_seed(0)
-    net: Any = PROPOSERS["retinaface"](0.125)
-    write(weights_path(folder, "retinaface"), Checkpoint("retinaface", net.state_dict(), scaling=net.scaling))
+    net: Any = build("retinaface", {"width": 0.125})
+    write(weights_path(folder, "retinaface"), Checkpoint("retinaface", net.state_dict(), scaling=MEAN_COLOUR))
     return folder
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..engine.runners import Net
 from ..nets import module_of
+from ..runtimes.cascade import Net
 from ..scoring import Scoring
 from ..types import NetOutput
 from .modules import FACENET_ARITHMETIC, CascadeNet, ONet, PNet, RNet

@@ -1,4 +1,4 @@
-"""Anchors of single-stage detectors: where they lie, and how boxes and points are written relative to them.
+"""Anchors of single-stage detectors: where they lie, and how boxes and points are encoded relative to them.
 
 A layout is data: for each level of a net its stride and the sides of its square anchors. Anchors are boxes like any
 others here, xyxy pixels, half-open (docs/conventions.md).
@@ -10,7 +10,6 @@ beside them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ __all__ = [
     "VARIANCES",
     "Layout",
     "Level",
-    "anchor_count",
     "anchors",
     "decode_box_codes",
     "decode_landmark_codes",
@@ -36,7 +34,7 @@ Array = NDArray[Any]
 
 VARIANCES = (0.1, 0.2)  # of centres and points, and of the logarithms of sides
 
-# A box cannot be more than 62.5 times its anchor: exp of what an untrained net says would overflow. The limit is the
+# A box cannot be more than 62.5 times its anchor: exp of an untrained net's output would overflow. The limit is the
 # one of Faster R-CNN's codes, 1000 / 16.
 _LARGEST = math.log(1000 / 16)
 
@@ -48,7 +46,7 @@ class Level(NamedTuple):
     sizes: tuple[float, ...]
 
 
-Layout = Sequence[Level]
+Layout = tuple[Level, ...]
 
 RETINAFACE: Layout = (Level(8, (16, 32)), Level(16, (64, 128)), Level(32, (256, 512)))
 """Deng et al. 2019, as Pytorch_Retinaface has it for both of its trunks."""
@@ -65,12 +63,6 @@ def map_sizes(height: int, width: int, layout: Layout) -> list[tuple[int, int]]:
     """Rows and columns of each level's map over an image of `height` x `width` pixels: what convolutions that pad, and
     pooling that rounds up, leave."""
     return [(-(-height // level.stride), -(-width // level.stride)) for level in layout]
-
-
-def anchor_count(height: int, width: int, layout: Layout) -> int:
-    """How many anchors an image of `height` x `width` pixels has."""
-    sizes = map_sizes(height, width, layout)
-    return sum(rows * columns * len(level.sizes) for (rows, columns), level in zip(sizes, layout, strict=True))
 
 
 def anchors(height: int, width: int, layout: Layout) -> NDArray[np.float32]:
@@ -93,38 +85,42 @@ def _centres_and_sides(boxes: Array) -> tuple[Array, Array]:
     return (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
 
 
-def encode_box_codes(anchor: Array, boxes: Array) -> NDArray[np.float32]:
+def encode_box_codes(anchor: Array, boxes: Array, variances: tuple[float, float] = VARIANCES) -> NDArray[np.float32]:
     """Box codes (N, 4) of boxes (N, 4) relative to their anchors (N, 4): what a net has to learn.
 
-    (centre - anchor's centre) / (anchor's sides * 0.1), then ln(sides / anchor's sides) / 0.2. Boxes need positive
-    sides.
+    (centre - anchor's centre) / (anchor's sides * variance), then ln(sides / anchor's sides) / variance. Boxes need
+    positive sides.
     """
     anchor_centres, anchor_sides = _centres_and_sides(anchor)
     centres, sides = _centres_and_sides(boxes)
-    shifts = (centres - anchor_centres) / (anchor_sides * VARIANCES[0])
-    return np.concatenate([shifts, np.log(sides / anchor_sides) / VARIANCES[1]], axis=1).astype(np.float32)
+    shifts = (centres - anchor_centres) / (anchor_sides * variances[0])
+    return np.concatenate([shifts, np.log(sides / anchor_sides) / variances[1]], axis=1).astype(np.float32)
 
 
-def decode_box_codes(anchor: Array, codes: Array) -> NDArray[np.float32]:
+def decode_box_codes(anchor: Array, codes: Array, variances: tuple[float, float] = VARIANCES) -> NDArray[np.float32]:
     """The inverse of `encode_box_codes`: boxes (N, 4) xyxy. No side is more than 62.5 times its anchor's."""
     anchor_centres, anchor_sides = _centres_and_sides(anchor)
-    centres = anchor_centres + codes[:, :2] * VARIANCES[0] * anchor_sides
-    half = anchor_sides * np.exp(np.minimum(codes[:, 2:] * VARIANCES[1], _LARGEST)) / 2
+    centres = anchor_centres + codes[:, :2] * variances[0] * anchor_sides
+    half = anchor_sides * np.exp(np.minimum(codes[:, 2:] * variances[1], _LARGEST)) / 2
     return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
 
-def encode_landmark_codes(anchor: Array, landmarks: Array) -> NDArray[np.float32]:
-    """Landmark codes (N, 10) of points (N, 5, 2): (p - anchor's centre) / (anchor's sides * 0.1). NaN stays NaN.
+def encode_landmark_codes(
+    anchor: Array, landmarks: Array, variances: tuple[float, float] = VARIANCES
+) -> NDArray[np.float32]:
+    """Landmark codes (N, 10) of points (N, 5, 2): (p - anchor's centre) / (anchor's sides * variance). NaN stays NaN.
 
     x and y in turn, point by point.
     """
     centres, sides = _centres_and_sides(anchor)
-    codes = (landmarks - centres[:, None]) / (sides[:, None] * VARIANCES[0])
+    codes = (landmarks - centres[:, None]) / (sides[:, None] * variances[0])
     return codes.reshape(len(codes), 10).astype(np.float32)  # (N, 5, 2) -> (N, 10)
 
 
-def decode_landmark_codes(anchor: Array, codes: Array) -> NDArray[np.float32]:
+def decode_landmark_codes(
+    anchor: Array, codes: Array, variances: tuple[float, float] = VARIANCES
+) -> NDArray[np.float32]:
     """The inverse of `encode_landmark_codes`: points (N, 5, 2) in pixels."""
     centres, sides = _centres_and_sides(anchor)
     points = codes.reshape(len(codes), 5, 2)  # (N, 10) -> (N, 5, 2)
-    return (centres[:, None] + points * (sides[:, None] * VARIANCES[0])).astype(np.float32)
+    return (centres[:, None] + points * (sides[:, None] * variances[0])).astype(np.float32)

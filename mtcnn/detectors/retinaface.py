@@ -8,37 +8,49 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..weights import MEAN_COLOUR, Scaling
-from .anchors import RETINAFACE, Layout
-from .blocks import ContextModule, FeaturePyramid, Heads, ProposerOutput
+from ..errors import SettingsError
+from .anchors import RETINAFACE
+from .context import ContextModule
+from .heads import Heads, face_logits
+from .necks import FeaturePyramid
 from .trunks.mobilenet import MobileNet
+from .trunks.resnet import ResNet
 
 __all__ = ["RetinaFace"]
 
+# Trunk -> what builds it, and the channels of the pyramid and the context modules behind it.
+_TRUNKS: dict[str, tuple[type[MobileNet] | type[ResNet], int]] = {
+    "mobilenet": (MobileNet, 64),
+    "resnet50": (ResNet, 256),
+}
+
 
 class RetinaFace(nn.Module):
-    """Images (N, 3, H, W) to a ProposerOutput with landmarks.
+    """A trunk with maps at strides 8, 16 and 32, and three levels of two anchors a cell.
 
-    trunk  returns three maps, at strides 8, 16 and 32, and has their `channels`; default: MobileNet-0.25, which makes
-           426,608 parameters.
-    width  channels of the pyramid and the context modules: 64 for MobileNet-0.25, 256 for ResNet-50. Their LeakyReLU
-           has a slope of 0.1 up to 64 channels, and of 0 above.
+    trunk  "mobilenet", MobileNet-0.25, which makes 426,608 parameters, or "resnet50".
+    width  multiplies all numbers of channels; 1 is the published net.
     """
 
-    layout: Layout = RETINAFACE
-    scaling: Scaling = MEAN_COLOUR
-
-    def __init__(self, trunk: nn.Module | None = None, width: int = 64) -> None:
+    def __init__(self, trunk: str = "mobilenet", width: float = 1.0) -> None:
         super().__init__()
-        self.trunk = MobileNet() if trunk is None else trunk
-        channels: list[int] = self.trunk.channels  # type: ignore[assignment]
-        leak = 0.1 if width <= 64 else 0.0
-        self.pyramid = FeaturePyramid(channels, width, leak)
-        self.context = nn.ModuleList([ContextModule(width, width, leak) for _ in channels])
-        inputs, sizes = [width] * len(channels), [len(level.sizes) for level in self.layout]
+        if trunk not in _TRUNKS:
+            raise SettingsError(f"trunk is {trunk!r}; expected one of {', '.join(_TRUNKS)}")
+        make, published = _TRUNKS[trunk]
+        self.trunk = body = make(width)
+        channels, inner = body.channels, round(published * width)
+        leak = 0.1 if inner <= 64 else 0.0  # as Pytorch_Retinaface has it
+        self.pyramid = FeaturePyramid(channels, inner, leak)
+        self.context = nn.ModuleList([ContextModule(inner, inner, leak) for _ in channels])
+        inputs, sizes = [inner] * len(channels), [len(level.sizes) for level in RETINAFACE]
         self.classes, self.boxes, self.landmarks = (Heads(inputs, sizes, outputs) for outputs in (2, 4, 10))
 
-    def forward(self, x: Tensor) -> ProposerOutput:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, H, W) to logits (N, A), box codes (N, A, 4) and landmark codes (N, A, 10)."""
         levels = self.pyramid(self.trunk(x))
         maps = [context(level) for context, level in zip(self.context, levels, strict=True)]
-        return ProposerOutput(self.classes(maps), self.boxes(maps), self.landmarks(maps))
+        return {
+            "logits": face_logits(self.classes(maps)),
+            "boxes": self.boxes(maps),
+            "landmarks": self.landmarks(maps),
+        }

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import MEAN_COLOUR, Scaling
-from .anchors import S3FD as LAYOUT
-from .anchors import Layout
-from .blocks import Heads, ProposerOutput, flatten, head
+from .heads import Heads, face_logits, flatten, head
 from .trunks.vgg import Vgg, initialise, pool
 
 __all__ = ["S3FD", "L2Norm", "max_out"]
@@ -41,13 +38,10 @@ def max_out(logits: Tensor) -> Tensor:
 
 
 class S3FD(nn.Module):
-    """Images (N, 3, H, W) to a ProposerOutput without landmarks; 22,459,110 parameters at width 1.
+    """Six levels of one anchor a cell, without landmarks; 22,459,110 parameters at width 1.
 
     width  multiplies all numbers of channels.
     """
-
-    layout: Layout = LAYOUT
-    scaling: Scaling = MEAN_COLOUR
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -66,14 +60,16 @@ class S3FD(nn.Module):
         self.boxes = Heads(channels, [1] * 6, 4, kernel=3)
         initialise(self.fc6, self.fc7, self.conv6, self.conv7)
 
-    def forward(self, x: Tensor) -> ProposerOutput:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, H, W) to logits (N, A) and box codes (N, A, 4)."""
         early = self.trunk(x)
         deep = functional.relu(self.fc7(functional.relu(self.fc6(pool(early[-1])))))
         deeper = self.conv6(deep)
         maps = [norm(level) for norm, level in zip(self.norms, early, strict=True)]
         maps += [deep, deeper, self.conv7(deeper)]
         finest = flatten(max_out(self.finest(maps[0])), 2)
-        return ProposerOutput(torch.cat([finest, self.classes(maps[1:])], dim=1), self.boxes(maps), None)
+        pairs = torch.cat([finest, self.classes(maps[1:])], dim=1)
+        return {"logits": face_logits(pairs), "boxes": self.boxes(maps)}
 
 
 def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:

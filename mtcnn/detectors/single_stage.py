@@ -1,11 +1,11 @@
 """A single-stage detector at work: one pass over the whole image, then non-maximum suppression.
 
-Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes kept.
+Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
+suppression.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,36 +13,29 @@ from numpy.typing import NDArray
 
 from ..errors import SettingsError
 from ..nms import nms
-from ..runtimes import AnchorValues, Runtime
+from ..runtimes import Runtime
 from ..scoring import logit, sigmoid
-from ..types import Faces
-from ..weights import MEAN_COLOUR
-from .anchors import anchors, decode_box_codes, decode_landmark_codes
+from ..types import Faces, ImageSize
+from . import Spec
+from .decoders import Decoder, Outputs
 
-__all__ = ["AnchorProposer", "select"]
-
-_anchors = functools.lru_cache(maxsize=8)(anchors)
+__all__ = ["SingleStage", "pad", "select"]
 
 
 @dataclass
-class AnchorProposer:
-    """Stage 1, or a detector alone: an anchor-based net over the image as it is.
+class SingleStage:
+    """Stage 1, or a detector alone: a net over the image as it is, neither scaled nor squeezed.
 
-    runtime    what computes the net.            threshold  least score of a face, 0 to 1.
-    overlap    IoU above which the lower of two boxes goes.
-    most       boxes that go into NMS, best first; `kept` of them may come out.
-    multiple   of which the sides of an input are made; at 32 every map is a half of the one before, 1 leaves them.
-
-    The image is neither scaled nor squeezed. It is extended at its right and lower edge, with the mean colour, which is
-    0 after scaling, like what convolutions see beyond the other edges.
+    runtime    computes the net.             spec  of the detector.
+    threshold  lowest score of a face, 0 to 1.
+    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out.
     """
 
     runtime: Runtime
+    spec: Spec
     threshold: float = 0.5
-    overlap: float = 0.4
-    most: int = 5000
-    kept: int = 750
-    multiple: int = 32
+    pre_nms: int = 5000
+    max_faces: int = 750
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -50,34 +43,39 @@ class AnchorProposer:
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
-        extended = _extend(image, self.multiple)
-        anchor = _anchors(*extended.shape[:2], self.runtime.layout)
-        return select(self.runtime(extended), anchor, self.threshold, self.overlap, self.most, self.kept)
+        decoder = self.spec.decoder
+        if not image.size:
+            return Faces.empty("landmarks" in decoder.names)
+        padded = pad(image, self.spec.multiple, self.spec.padding)
+        size = ImageSize(*padded.shape[:2])
+        outputs = self.runtime(padded)
+        return select(decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces)
 
 
-def _extend(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+def pad(image: NDArray[np.uint8], multiple: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Image (H, W, 3) extended at its right and lower edge with a colour, to sides that are multiples of `multiple`."""
     height, width = image.shape[:2]
     shape = (-(-height // multiple) * multiple, -(-width // multiple) * multiple, 3)
     if shape == image.shape:
         return image
     extended = np.empty(shape, np.uint8)
     extended[:height, :width] = image
-    extended[height:] = extended[:height, width:] = np.array(MEAN_COLOUR[0], np.uint8)
+    extended[height:] = extended[:height, width:] = np.array(colour, np.uint8)
     return extended
 
 
 def select(
-    values: AnchorValues, anchor: NDArray[np.float32], threshold: float, overlap: float, most: int, kept: int
+    decoder: Decoder, outputs: Outputs, size: ImageSize, threshold: float, nms_iou: float, pre_nms: int, max_faces: int
 ) -> Faces:
-    """Faces in what a net says of anchors (A, 4), by falling score.
+    """Faces in the outputs of a net for an input of this size, by falling score.
 
-    Of the boxes with at least `threshold` the `most` best go through NMS at IoU `overlap`; at most `kept` come out.
+    Of the boxes that score at least `threshold` the `pre_nms` best go through NMS at `nms_iou`; at most `max_faces`
+    come out. Of equal scores the earlier goes first. Nothing is decoded that is not looked at.
     """
-    logits = values.face_logits
+    logits = decoder.logits(outputs)
     rows = np.flatnonzero(logits >= logit(threshold))
-    rows = rows[np.argsort(-logits[rows], kind="stable")[:most]]
-    boxes = decode_box_codes(anchor[rows], values.box_codes[rows])
-    chosen = nms(boxes, logits[rows], overlap, limit=kept)
+    rows = rows[np.argsort(-logits[rows], kind="stable")[:pre_nms]]
+    boxes = decoder.boxes(outputs, size, rows)
+    chosen = nms(boxes, logits[rows], nms_iou, limit=max_faces)
     rows = rows[chosen]
-    scores, codes = sigmoid(logits[rows]), values.landmark_codes
-    return Faces(boxes[chosen], scores, None if codes is None else decode_landmark_codes(anchor[rows], codes[rows]))
+    return Faces(boxes[chosen], sigmoid(logits[rows]), decoder.landmarks(outputs, size, rows))

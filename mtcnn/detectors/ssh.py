@@ -9,10 +9,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..weights import MEAN_COLOUR, Scaling
 from .anchors import SSH as LAYOUT
-from .anchors import Layout
-from .blocks import ContextModule, Heads, ProposerOutput
+from .context import ContextModule
+from .heads import Heads, face_logits
 from .trunks.vgg import Vgg, initialise, pool
 
 __all__ = ["SSH", "enlarge"]
@@ -24,7 +23,7 @@ def enlarge(x: Tensor) -> Tensor:
 
 
 class SSH(nn.Module):
-    """Images (N, 3, H, W) to a ProposerOutput without landmarks; 19,766,372 parameters at width 1.
+    """Three levels of two anchors a cell, without landmarks; 19,766,372 parameters at width 1.
 
     M1 sees conv4_3 with the enlarged conv5_3 added, M2 conv5_3, M3 conv5_3 at half its size. The authors enlarge by
     a transposed convolution whose weights are fixed to linear interpolation; so it is one here, which differs at the
@@ -32,9 +31,6 @@ class SSH(nn.Module):
 
     width  multiplies all numbers of channels.
     """
-
-    layout: Layout = LAYOUT
-    scaling: Scaling = MEAN_COLOUR
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -49,11 +45,12 @@ class SSH(nn.Module):
                 for inputs, channels in zip((narrow, coarse, coarse), outputs, strict=True)
             ]
         )
-        sizes = [len(level.sizes) for level in self.layout]
+        sizes = [len(level.sizes) for level in LAYOUT]
         self.classes, self.boxes = Heads(outputs, sizes, 2), Heads(outputs, sizes, 4)
         initialise(self.fine, self.coarse, self.merge, self.context)
 
-    def forward(self, x: Tensor) -> ProposerOutput:
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, H, W) to logits (N, A) and box codes (N, A, 4)."""
         _, fine, coarse = self.trunk(x)
         narrow = functional.relu(self.fine(fine))
         enlarged = enlarge(functional.relu(self.coarse(coarse)))
@@ -61,4 +58,4 @@ class SSH(nn.Module):
         narrow = narrow + enlarged[:, :, : narrow.shape[2], : narrow.shape[3]]
         levels = [functional.relu(self.merge(narrow)), coarse, pool(coarse)]
         maps = [context(level) for context, level in zip(self.context, levels, strict=True)]
-        return ProposerOutput(self.classes(maps), self.boxes(maps), None)
+        return {"logits": face_logits(self.classes(maps)), "boxes": self.boxes(maps)}

@@ -1,1 +1,1 @@
-"""PNet, RNet and ONet on a CPU, compiled: see `runners` for which net is run by what, `tile` for the arithmetic."""
+"""Compiled code for nets on a CPU: see `runtimes` for which net is run by what, `tile` for the arithmetic."""

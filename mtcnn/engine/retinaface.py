@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from .mobilenet import LEAK, PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded
 from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, pack, turned
 from .planes import COLUMNS, add_coarser, floats_of, over, plane, pointwise, spread_rows, wide
 
-__all__ = ["FastRetinaFace", "shapes"]
+__all__ = ["FastRetinaFace"]
 
 Array = NDArray[Any]
 
@@ -76,15 +76,7 @@ def _workspace(height: int, width: int) -> _Workspace:
     return found
 
 
-class Anchors(NamedTuple):
-    """What the net says of A anchors: logits (A,), box codes (A, 4) and landmark codes (A, 10), float32."""
-
-    logits: Array
-    boxes: Array
-    landmarks: Array
-
-
-def shapes() -> dict[str, tuple[int, ...]]:
+def _shapes() -> dict[str, tuple[int, ...]]:
     """Name -> shape of the parameters that the net has."""
     layers = {"trunk.stages.0.0": (STEM, 3, 3, 3)}
     for i, pairs in enumerate(PAIRS):
@@ -112,6 +104,8 @@ class FastRetinaFace:
     state  parameters of `detectors.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
     """
 
+    shapes = staticmethod(_shapes)
+
     def __init__(self, state: Mapping[str, Any]) -> None:
         numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
         self.trunk = FastMobileNet(numbers)
@@ -128,15 +122,15 @@ class FastRetinaFace:
         ]
         self.heads = [_pack_heads(numbers, i) for i in levels]
 
-    def __call__(self, image: NDArray[np.uint8]) -> Anchors:
-        """What the net says of an image (H, W, 3), whose sides are multiples of 32."""
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
+        """Outputs of the net, see `decoders.SsdCodes`, for an image (H, W, 3) whose sides are multiples of 32."""
         height, width = image.shape[:2]
         if height % 32 or width % 32 or not image.size:
             raise ValueError(f"image is {width} x {height}; expected sides that are multiples of 32")
         space = _workspace(height, width)
         self.trunk(image, space.stages, space.between)
         self._pyramid(space)
-        return _anchors([self._level(space, i) for i in range(len(STAGES))])
+        return _outputs([self._level(space, i) for i in range(len(STAGES))])
 
     def _pyramid(self, space: _Workspace) -> None:
         for stage, level, packed in zip(space.stages, space.levels, self.laterals, strict=True):
@@ -169,14 +163,14 @@ class FastRetinaFace:
         return out[:-SLACK].reshape(-1, OUTPUTS)
 
 
-def _anchors(levels: Sequence[Array]) -> Anchors:
+def _outputs(levels: Sequence[Array]) -> dict[str, Array]:
     """Columns of the heads' outputs (cells, OUTPUTS), level by level, as values of anchors, two of each cell."""
     table = np.concatenate(levels)
-    return Anchors(
-        table[:, :2].reshape(-1),  # (cells, 2) -> (2 * cells,)
-        table[:, 2:10].reshape(-1, 4),  # (cells, 2 * 4) -> (2 * cells, 4)
-        table[:, 10:30].reshape(-1, 10),  # (cells, 2 * 10) -> (2 * cells, 10)
-    )
+    return {
+        "logits": table[:, :2].reshape(-1),  # (cells, 2) -> (2 * cells,)
+        "boxes": table[:, 2:10].reshape(-1, 4),  # (cells, 2 * 4) -> (2 * cells, 4)
+        "landmarks": table[:, 10:30].reshape(-1, 10),  # (cells, 2 * 10) -> (2 * cells, 10)
+    }
 
 
 # ---- packing

@@ -100,6 +100,8 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
 
 
 def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
+    from ..detectors import DETECTORS
+    from ..detectors.load import model_of
     from ..weights import MEAN_COLOUR
     from .layers import Found, to_state
 
@@ -110,7 +112,10 @@ def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: 
     if colour != "rgb":
         raise CheckpointError(f"holds {found.net}, whose colour order is known; leave out {colour}")
     recipe = {"imported": {**source, "arithmetic": ""}}
-    return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
+    if found.net not in DETECTORS:
+        return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
+    scaling, model = DETECTORS[found.net].scaling, model_of(found.net, found.model)
+    return Checkpoint(found.net, found.state, scaling=scaling, recipe=recipe, model=model)
 
 
 def _short(text: str, length: int = 400) -> str:

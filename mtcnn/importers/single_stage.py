@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..detectors import PROPOSERS
+from ..detectors.load import build
 from ..detectors.trunks import TRUNKS
 from ..detectors.trunks.vgg import Vgg
 from ..errors import CheckpointError
@@ -36,11 +36,15 @@ _HEADS = {"ClassHead": "classes", "BboxHead": "boxes", "LandmarkHead": "landmark
 
 
 class Ready(NamedTuple):
-    """Parameters that only have to be written: the net or trunk they are for, and what their file is called."""
+    """Parameters that only have to be written: the net or trunk they are for, and what their file is called.
+
+    model  settings of the net that differ from the published ones, see `detectors.load.model_of`.
+    """
 
     net: str
     state: dict[str, Tensor]
     form: str
+    model: dict[str, Any] | None = None
 
 
 def read_single_stage(state: Mapping[str, Tensor]) -> Ready | None:
@@ -55,7 +59,7 @@ def read_single_stage(state: Mapping[str, Tensor]) -> Ready | None:
 
 def _retinaface(state: Mapping[str, Tensor]) -> Ready:
     net = "retinaface-r50" if "body.layer1.0.conv1.weight" in state else "retinaface"
-    fitted = _fitted(PROPOSERS[net](), {_name(name): value for name, value in state.items()})
+    fitted = _fitted(build(net), {_name(name): value for name, value in state.items()})
     return Ready(net, _from_bgr(fitted), "Pytorch_Retinaface's .pth")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtcnn.checkpoint import packaged_weights, weights_path
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
 from mtcnn.files.atomic_write import draft_of
 from mtcnn.weights import SIZES
@@ -28,7 +28,7 @@ def begun_detectors(work: Path) -> list[str]:
     """The single-stage detectors of which a work folder holds a recipe, or weights that a packaged recipe is for."""
     return [
         net
-        for net in PROPOSERS
+        for net in DETECTORS
         if recipe_path(work, net).is_file()
         or (weights_path(work, net).is_file() and recipe_path(packaged_weights(), net).is_file())
     ]

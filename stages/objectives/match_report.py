@@ -8,25 +8,24 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mtcnn.boxes import iou
 from mtcnn.cascade import Detector
 from mtcnn.checkpoint import packaged_weights
-from mtcnn.detectors import PROPOSERS
-from mtcnn.detectors.anchors import Layout, anchors
+from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.errors import DataError
 from mtcnn.images import read_image
 from mtcnn.metrics.tables import markdown_table
 from mtcnn.pictures.draw import draw_faces
-from mtcnn.types import Faces
+from mtcnn.types import Faces, ImageSize
 from prepare.readers import read_source
 from prepare.records import ImageRecord
 
 from ..photos.recipe import DetectorRecipe
 from ..recipes import load_recipe
 from .matching import Matching, MatchSettings, counts, match
+from .targets import anchor_decoder
 
 __all__ = ["MatchReport", "match_report"]
 
@@ -86,7 +85,7 @@ class MatchReport:
 def match_report(model: str, image: Path, labels: str | None = None, work: Path | None = None) -> MatchReport:
     """Match the faces of one image with the anchors of a detector.
 
-    model   a name of `detectors.PROPOSERS`, whose recipe says how.    work    folder of the recipe; None: the packaged.
+    model   a name of `detectors.DETECTORS`, whose recipe says how.    work    folder of the recipe; None: the packaged.
     labels  where the faces are: a WIDER FACE text file, or FORMAT:PATH[:IMAGES]. None: those that the cascade finds.
 
     Raises DataError when the labels do not name the image.
@@ -94,13 +93,12 @@ def match_report(model: str, image: Path, labels: str | None = None, work: Path 
     pixels = read_image(image)
     record = _found(pixels, image) if labels is None else _labelled(image, labels)
     recipe = load_recipe(DetectorRecipe, work or packaged_weights(), model)
-    return matched(pixels, record, _layout(model), recipe.objective.match)
+    return matched(pixels, record, anchor_decoder(model), recipe.objective.match)
 
 
-def matched(image: RGB, record: ImageRecord, layout: Layout, settings: MatchSettings) -> MatchReport:
+def matched(image: RGB, record: ImageRecord, decoder: SsdCodes, settings: MatchSettings) -> MatchReport:
     """The report of one image and its faces; those to be ignored are left out of it."""
-    height, width = image.shape[:2]
-    places = anchors(height, width, layout)
+    places = decoder.anchors(ImageSize(*image.shape[:2]))
     first, last = (
         match(places, record.boxes, record.ignore, chosen) for chosen in (replace(settings, compensate=0.0), settings)
     )
@@ -108,12 +106,6 @@ def matched(image: RGB, record: ImageRecord, layout: Layout, settings: MatchSett
     for matching in (first, last):
         matching[matching >= 0] = np.searchsorted(kept, matching[matching >= 0])
     return MatchReport(image, record.boxes[kept], places, first, last)
-
-
-def _layout(model: str) -> Layout:
-    with torch.device("meta"):  # no weights are needed
-        layout: Layout = PROPOSERS[model]().layout  # type: ignore[assignment]
-    return layout
 
 
 def _found(pixels: RGB, image: Path) -> ImageRecord:

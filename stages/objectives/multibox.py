@@ -5,12 +5,14 @@ Source: Liu et al. 2016 (SSD), section 2.2 (face and box), Deng et al. 2019, equ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from mtcnn.detectors.decoders import Decoder, SsdCodes
+from mtcnn.errors import RecipeError
 from mtcnn.settings import Settings, setting
 
 from ..photos.crops import Scene
@@ -40,33 +42,37 @@ class MultiBoxSettings(Settings):
 class MultiBox:
     """Losses of a detector with anchors.
 
-    layout  of the net's anchors, level by level.
+    decoder  of the net, which has anchors. Raises RecipeError for another.
     """
 
     Settings = MultiBoxSettings
 
-    def __init__(self, settings: MultiBoxSettings, layout: Any) -> None:
-        self.settings, self.layout = settings, layout
+    def __init__(self, settings: MultiBoxSettings, decoder: Decoder) -> None:
+        if not isinstance(decoder, SsdCodes):
+            raise RecipeError(
+                f"objective is multibox for a net with {type(decoder).__name__}; expected one with anchors"
+            )
+        self.settings, self.decoder = settings, decoder
 
     def targets(self, scene: Scene) -> AnchorTargets:
         """What each anchor has to say about the scene."""
-        return encode(scene, self.layout, self.settings.match)
+        return encode(scene, self.decoder, self.settings.match)
 
-    def loss(self, outputs: Any, targets: AnchorTargets) -> dict[str, Tensor]:
+    def loss(self, outputs: Mapping[str, Tensor], targets: AnchorTargets) -> dict[str, Tensor]:
         """Losses of a batch; with several processes, of the batches of all of them.
 
         The face score learns from the anchors that `sampling.sample` takes, the box from those of them that belong to
         faces, landmarks wherever their points are known.
         """
-        logits = outputs.class_logits[..., 1] - outputs.class_logits[..., 0]  # softmax over two is a sigmoid of this
+        logits = outputs["logits"]
         truth = (targets.labels == FACE).to(logits.dtype)
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         weights = sample(each, targets.labels, targets.levels[0].tolist(), self.settings.sample)
-        boxes, _ = _regression(outputs.box_codes, targets.box_codes)
+        boxes, _ = _regression(outputs["boxes"], targets.box_codes)
         face, box = (each * weights.face).sum(), (boxes * weights.box).sum()
         landmark = face.new_zeros(())
-        if outputs.landmark_codes is not None:
-            points, known = _regression(outputs.landmark_codes, targets.landmark_codes)
+        if "landmarks" in outputs:
+            points, known = _regression(outputs["landmarks"], targets.landmark_codes)
             landmark = points.sum() / whole(known.sum())
         total = self.settings.face * face + self.settings.box * box + self.settings.landmark * landmark
         return {"total": total, "face": face, "box": box, "landmark": landmark}

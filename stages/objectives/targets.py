@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtcnn.detectors.anchors import Layout, anchors, encode_box_codes, encode_landmark_codes, map_sizes
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.errors import RecipeError
+from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
 from .matching import BACKGROUND, MatchSettings, match
 
-__all__ = ["FACE", "NO_FACE", "AnchorTargets", "encode", "stack"]
+__all__ = ["FACE", "NO_FACE", "AnchorTargets", "anchor_decoder", "encode", "stack"]
 
 Array = NDArray[Any]
 NO_FACE, FACE = 0, 1
@@ -35,30 +37,29 @@ class AnchorTargets(NamedTuple):
     levels: Any
 
 
-@lru_cache(maxsize=8)  # the sizes of a recipe
-def _anchors(size: int, layout: tuple[Any, ...]) -> NDArray[np.float32]:
-    return anchors(size, size, layout)
+def anchor_decoder(net: str) -> SsdCodes:
+    """The decoder of a detector that has anchors. Raises RecipeError for one that has none."""
+    decoder = DETECTORS[net].decoder
+    if not isinstance(decoder, SsdCodes):
+        raise RecipeError(f"net is {net!r}, which has no anchors; expected an anchor-based detector")
+    return decoder
 
 
-def _levels(size: int, layout: Layout) -> NDArray[np.int64]:
-    maps = map_sizes(size, size, layout)
-    return np.array([rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, layout, strict=True)])
-
-
-def encode(scene: Scene, layout: Layout, settings: MatchSettings) -> AnchorTargets:
+def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTargets:
     """Targets of one scene. A scene that is not complete teaches landmarks alone."""
-    places = _anchors(scene.image.shape[0], tuple(layout))
+    size = ImageSize(*scene.image.shape[:2])
+    places = decoder.anchors(size)
     matching = match(places, scene.boxes, scene.ignore, settings)
     found = np.flatnonzero(matching >= 0)
     faces = matching[found]
     labels = np.full(len(places), IGNORE, np.int8)
     box_codes = np.full((len(places), 4), np.nan, np.float32)
     landmark_codes = np.full((len(places), 10), np.nan, np.float32)
-    landmark_codes[found] = encode_landmark_codes(places[found], scene.landmarks[faces])
+    boxes, landmark_codes[found] = decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])
     if scene.complete:
         labels[matching == BACKGROUND], labels[found] = NO_FACE, FACE
-        box_codes[found] = encode_box_codes(places[found], scene.boxes[faces])
-    return AnchorTargets(labels, box_codes, landmark_codes, _levels(scene.image.shape[0], layout))
+        box_codes[found] = boxes
+    return AnchorTargets(labels, box_codes, landmark_codes, np.array(decoder.level_counts(size)))
 
 
 def stack(targets: list[AnchorTargets]) -> AnchorTargets:

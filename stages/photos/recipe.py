@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mtcnn.detectors import PROPOSERS
+from mtcnn.detectors import DETECTORS
 from mtcnn.settings import Settings, setting
 
 from ..objectives import objective_class
@@ -61,7 +61,7 @@ class DetectorRecipe(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.net in PROPOSERS, "net", self.net, f"one of {', '.join(PROPOSERS)}")
+        check(self.net in DETECTORS, "net", self.net, f"one of {', '.join(DETECTORS)}")
 
     @staticmethod
     def upgraded(values: dict[str, Any], renames: list[str]) -> dict[str, Any]:

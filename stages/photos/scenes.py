@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from mtcnn.detectors.anchors import Layout
-from mtcnn.errors import DataError
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.errors import DataError, RecipeError
 from mtcnn.nets import to_input
 from prepare.points import pointed_faces
 
@@ -28,7 +29,7 @@ ROW = (2, 8)  # faces in a row of a page, min and max
 
 
 class ScenePool:
-    """Photos to draw training pictures from, for one net by one recipe.
+    """Photos to draw training pictures from, by one recipe.
 
     scenes  int64, images whose faces are all labelled.    val  those of the validation part.
     faces   int64 (F, 2), image and row of the faces whose five points are known.
@@ -36,10 +37,16 @@ class ScenePool:
     Raises DataError when no image is fully labelled.
     """
 
-    def __init__(self, photos: Photos, recipe: DetectorRecipe, net: nn.Module, objective: Objective) -> None:
+    def __init__(self, photos: Photos, recipe: DetectorRecipe, objective: Objective) -> None:
         self.photos, self.recipe, self.objective = photos, recipe, objective
-        self.layout: Layout = net.layout  # type: ignore[assignment]
-        self.scaling: Any = net.scaling
+        self.spec = DETECTORS[recipe.net]
+        decoder = self.spec.decoder
+        layout = decoder.layout if isinstance(decoder, SsdCodes) else ()
+        self.sides = [side for level in layout for side in level.sizes]
+        if recipe.pictures.anchored and not self.sides:
+            raise RecipeError(
+                f"pictures.anchored is {recipe.pictures.anchored}; expected 0: {recipe.net} has no anchors"
+            )
         complete = [i for i, record in enumerate(photos.records) if record.complete]
         val = np.array([photos.records[i].is_val(recipe.train.val) for i in complete], bool)
         self.scenes, self.val = np.array(complete, np.int64)[~val], np.array(complete, np.int64)[val]
@@ -63,13 +70,12 @@ class ScenePool:
         settings, photo, record = self.recipe.pictures, self.photos[image], self.photos.records[image]
         height, width = photo.shape[:2]
         if rng.random() < settings.anchored:
-            sides = [side for level in self.layout for side in level.sizes]
-            window = anchored_crop(record, height, width, size, sides, rng)
+            window = anchored_crop(record, height, width, size, self.sides, rng)
         else:
             window = square_crop(record, height, width, settings.crop, rng)
         made = crop(photo, record, window, size, settings.min_face)
         pixels = distort(made.image, settings, rng)
-        return made._replace(image=fill(pixels, window, height, width, self.scaling[0]))
+        return made._replace(image=fill(pixels, window, height, width, self.spec.padding))
 
     def _page(self, size: int, rng: Any) -> Scene:
         count = int(rng.integers(ROW[0], ROW[1] + 1))
@@ -103,7 +109,7 @@ class ScenePool:
 
     def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, Any]:
         """Net input (N, 3, S, S) float32, and the targets of the objective."""
-        x = to_input(np.stack([scene.image for scene in scenes]), scaling=self.scaling)
+        x = to_input(np.stack([scene.image for scene in scenes]), scaling=self.spec.scaling)
         return x, stack([self.objective.targets(scene) for scene in scenes])
 
 

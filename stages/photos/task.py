@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mtcnn.checkpoint import Checkpoint, read
-from mtcnn.detectors import PROPOSERS
-from mtcnn.detectors.trunks import TRUNKS, load_trunk
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, load_trunk, model_of
+from mtcnn.detectors.trunks import TRUNKS
 from mtcnn.errors import CheckpointError
-from mtcnn.weights import Scaling
 
 from ..fit import Training, fit, on_device
 from ..objectives import objective_class
@@ -32,7 +32,7 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
     Raises CheckpointError when these do not fit.
     """
     torch.manual_seed(recipe.train.seed)
-    net = PROPOSERS[recipe.net](width=recipe.width)
+    net = build(recipe.net, {"width": recipe.width})
     if start is None:
         return net
     found = read(start)
@@ -67,8 +67,8 @@ class DetectorTask:
     def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: Photos) -> None:
         self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
         self.groups = _groups(net, recipe.train.weight_decay)
-        self.objective = objective_class(recipe.objective.name)(recipe.objective, net.layout)
-        self.pool = ScenePool(photos, recipe, net, self.objective)
+        self.objective = objective_class(recipe.objective.name)(recipe.objective, DETECTORS[recipe.net].decoder)
+        self.pool = ScenePool(photos, recipe, self.objective)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:
         return self.pool.batches(epoch, rank, world)
@@ -89,9 +89,9 @@ class DetectorTask:
         return {name: round(math.fsum(row[name] for row in rows) / len(rows), 6) for name in rows[0]}
 
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
-        scaling: Scaling = self.module.scaling  # type: ignore[assignment]
+        scaling, model = DETECTORS[self.name].scaling, model_of(self.name, {"width": self.recipe.width})
         measured = {**figures, "epochs": self.recipe.train.epochs}
-        return Checkpoint(self.name, training.average, "rgb", scaling, asdict(self.recipe), key, measured)
+        return Checkpoint(self.name, training.average, "rgb", scaling, asdict(self.recipe), key, measured, model=model)
 
 
 def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:

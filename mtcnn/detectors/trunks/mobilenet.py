@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ..blocks import conv
+from ..conv import conv
 
 __all__ = ["MobileNet"]
 

@@ -1,4 +1,4 @@
-"""What runs a net: compiled code for the three nets on a CPU, torch for any other net or device.
+"""What runs PNet, RNet and ONet: compiled code on a CPU, torch on other devices and for nets that resemble them.
 
 Both answer alike within the rounding of float32; `tests/test_engine.py` compares them. torch is imported where it runs.
 """
@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 
 from numpy.typing import NDArray
 
+from ..engine.pnet import Cells, FastPNet
+from ..engine.refine import FastRefiner, Refined
 from ..weights import Weights
-from .pnet import Cells, FastPNet
-from .refine import FastRefiner, Refined
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -82,7 +82,7 @@ def map_runner(net: Net, device: str) -> MapRunner:
     """What runs PNet, or a module with its cells and stride."""
     if _compiled(net, device, ("pnet",)):
         return _packed.of(net, FastPNet)  # type: ignore[no-any-return]
-    from .in_torch import TorchPNet
+    from .torch import TorchPNet
 
     return TorchPNet(cast("nn.Module", net), device)
 
@@ -91,6 +91,6 @@ def crop_runner(net: Net, device: str) -> CropRunner:
     """What runs RNet, ONet or a module that answers like them."""
     if _compiled(net, device, ("rnet", "onet")):
         return _packed.of(net, FastRefiner)  # type: ignore[no-any-return]
-    from .in_torch import TorchRefiner
+    from .torch import TorchRefiner
 
     return TorchRefiner(cast("nn.Module", net), device)

@@ -1,0 +1,132 @@
+"""What the outputs of a net mean: logits, boxes and landmarks in pixels, whatever computed them. NumPy only.
+
+A decoder is shared by detection in torch, onnxruntime and compiled code, and by training, whose targets its `encode`
+makes. Adding a kind of output means adding a decoder; nets without anchors have theirs here as well.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import ImageSize
+from .anchors import (
+    VARIANCES,
+    Layout,
+    anchors,
+    decode_box_codes,
+    decode_landmark_codes,
+    encode_box_codes,
+    encode_landmark_codes,
+    map_sizes,
+)
+
+__all__ = ["Decoded", "Decoder", "Outputs", "SsdCodes"]
+
+Array = NDArray[Any]
+Outputs = Mapping[str, Array]
+"""What a net returns for one image: name -> array, without a batch axis."""
+
+_anchors = lru_cache(maxsize=8)(anchors)  # the sizes of a recipe, or of the images of a folder
+
+
+class Decoded(NamedTuple):
+    """boxes float32 (A, 4) xyxy in pixels; logits (A,); landmarks float32 (A, 5, 2), or None where a net has none."""
+
+    boxes: NDArray[np.float32]
+    logits: Array
+    landmarks: NDArray[np.float32] | None
+
+
+class Decoder(ABC):
+    """The meaning of a net's outputs, for images of any size.
+
+    A net makes A predictions: one an anchor, a cell of a map, or whatever it has. `logits` gives their scores, by which
+    a detector chooses rows; boxes and landmarks are then decoded for these rows alone. `size` is that of the net's
+    input, which includes padding.
+    """
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of the net's, which is that of an exported file."""
+
+    @abstractmethod
+    def logits(self, outputs: Outputs) -> Array:
+        """Logits of face against no face, float32 (A,)."""
+
+    @abstractmethod
+    def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
+        """Boxes float32 (R, 4), xyxy in pixels of the input, of the predictions `rows` int64 (R,)."""
+
+    def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
+        """Landmarks float32 (R, 5, 2) in pixels of the input, the viewer's left first; None where a net has none."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that an exported file states, so that its outputs can be decoded without this project."""
+        return {}
+
+    def decode(self, outputs: Outputs, size: ImageSize) -> Decoded:
+        """All predictions."""
+        logits = self.logits(outputs)
+        rows = np.arange(len(logits))
+        return Decoded(self.boxes(outputs, size, rows), logits, self.landmarks(outputs, size, rows))
+
+
+@dataclass(frozen=True)
+class SsdCodes(Decoder):
+    """One prediction an anchor; boxes and points are codes relative to it. Source: Liu et al. 2016 (SSD), section 2.2.
+
+    layout         levels of anchors, finest first, in the order of the outputs.
+    variances      of the codes of centres and points, and of the logarithms of sides.
+    has_landmarks  whether the net predicts five points.
+
+    Outputs: "logits" (A,), "boxes" (A, 4) and "landmarks" (A, 10).
+    """
+
+    layout: Layout
+    variances: tuple[float, float] = VARIANCES
+    has_landmarks: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("logits", "boxes", "landmarks") if self.has_landmarks else ("logits", "boxes")
+
+    def logits(self, outputs: Outputs) -> Array:
+        return outputs["logits"]
+
+    def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
+        return decode_box_codes(self.anchors(size)[rows], outputs["boxes"][rows], self.variances)
+
+    def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
+        if not self.has_landmarks:
+            return None
+        return decode_landmark_codes(self.anchors(size)[rows], outputs["landmarks"][rows], self.variances)
+
+    def describe(self) -> dict[str, Any]:
+        levels = [{"stride": level.stride, "sizes": list(level.sizes)} for level in self.layout]
+        return {"anchors": levels, "variances": list(self.variances)}
+
+    def anchors(self, size: ImageSize) -> NDArray[np.float32]:
+        """Anchors float32 (A, 4) of an input of this size. They are cached: do not write to them."""
+        return _anchors(*size, self.layout)
+
+    def level_counts(self, size: ImageSize) -> list[int]:
+        """How many anchors each level has, of an input of this size."""
+        maps = map_sizes(*size, self.layout)
+        return [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, self.layout, strict=True)]
+
+    def encode(
+        self, size: ImageSize, rows: Array, boxes: Array, landmarks: Array
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a net has to output at the anchors `rows` (R,) for boxes (R, 4) and landmarks (R, 5, 2): box codes
+        (R, 4) and landmark codes (R, 10). The inverse of `boxes` and `landmarks`; NaN stays NaN."""
+        places = self.anchors(size)[rows]
+        return encode_box_codes(places, boxes, self.variances), encode_landmark_codes(places, landmarks, self.variances)

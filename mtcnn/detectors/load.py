@@ -1,0 +1,191 @@
+"""From an entry of DETECTORS and its weights to a net, or to a detector at work."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_path
+from ..devices import check_device
+from ..errors import CheckpointError, SettingsError
+from . import DETECTORS, Spec
+from .single_stage import SingleStage
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..runtimes import Runtime
+
+__all__ = ["build", "load_detector", "load_module", "load_trunk", "model_of"]
+
+ENGINES = ("torch", "onnx")
+
+# Detectors whose files were once written without [model]: such a net is as wide as its first kernel.
+_BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
+
+
+def named(name: str) -> Spec:
+    """The entry of DETECTORS. Raises SettingsError for another name."""
+    if name not in DETECTORS:
+        raise SettingsError(f"detector is {name!r}; expected one of {', '.join(DETECTORS)}")
+    return DETECTORS[name]
+
+
+def model_of(name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """All settings of [model] for a detector: defaults of its class, those of its entry, and those given.
+
+    Raises SettingsError for a setting that the net does not have, or a value of another type than its default.
+    """
+    spec = named(name)
+    defaults = {key: each.default for key, each in inspect.signature(_class(spec)).parameters.items()}
+    settings = {**defaults, **spec.model}
+    for key, value in (model or {}).items():
+        if key not in defaults:
+            raise SettingsError(f"model.{key} is no setting of {name}; expected one of {', '.join(defaults)}")
+        settings[key] = _typed(value, defaults[key], key)
+    return settings
+
+
+def _typed(value: Any, default: Any, key: str) -> Any:
+    if isinstance(default, tuple | list) and isinstance(value, tuple | list):
+        return type(default)(value)
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if default is not None and type(value) is not type(default):
+        raise SettingsError(f"model.{key} is {value!r}; expected a value like {default!r}")
+    return value
+
+
+def _class(spec: Spec) -> Callable[..., nn.Module]:
+    module, name = spec.build.split(":")
+    return getattr(import_module(f".{module}", __package__), name)  # type: ignore[no-any-return]
+
+
+def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
+    """The net of a detector with random weights. model  settings of [model]; what is left out is as published.
+
+    Raises SettingsError for another name, and for settings that make no net.
+    """
+    settings = model_of(name, model)
+    try:
+        net = _class(named(name))(**settings)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise SettingsError(f"model {settings} makes no {name}: {error}") from error
+    if not all(values.numel() for values in net.parameters()):
+        raise SettingsError(f"model {settings} makes a {name} with a layer of no channels; expected larger numbers")
+    return net
+
+
+def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
+    """The net of the detector `name` with the weights at `path`, for RGB input with the entry's scaling, in evaluation
+    mode.
+
+    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
+    that torch does not have.
+    """
+    check_device(device)
+    import torch
+
+    found = read_for(path, name, named(name).scaling)
+    try:
+        model = _guessed(name, found) if found.model is None else found.model
+        with torch.device("meta"):  # shapes alone: what a file says of its net may need any amount of memory
+            _compare(build(name, model).state_dict(), found.state)
+        module = build(name, model)
+        module.load_state_dict(found.tensors())
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not fit {name}: {' '.join(str(error).split())[:160]}") from error
+    return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Raises ValueError unless names and shapes are the same."""
+    for key in sorted(wanted.keys() ^ state.keys()):
+        raise ValueError(f"{'lacks' if key in wanted else 'unexpected'} {key}; expected {len(wanted)} arrays")
+    for key, value in wanted.items():
+        if tuple(value.shape) != state[key].shape:
+            raise ValueError(f"size mismatch: {key} is {state[key].shape}; expected {tuple(value.shape)}")
+
+
+def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
+    """[model] of a file that was written before files held it."""
+    import torch
+
+    if name not in _BEFORE_MODEL:
+        raise ValueError("the file lacks the settings of its net; train or import it again")
+    with torch.device("meta"):  # shapes alone
+        first, kernel = next(iter(build(name).state_dict().items()))
+    if first not in found.state or found.state[first].ndim != kernel.ndim:
+        raise ValueError(f"lacks {first}; expected the parameters of {name}")
+    return {"width": len(found.state[first]) / len(kernel)}
+
+
+def load_trunk(net: nn.Module, path: Path) -> None:
+    """Give the trunk of a single-stage detector the weights at `path`, as `mtcnn weights import` writes them.
+
+    Raises CheckpointError when the file is broken, or holds another trunk or another width.
+    """
+    from .trunks import TRUNKS
+
+    found = read(path)
+    trunk: nn.Module = net.trunk  # type: ignore[assignment]
+    if found.net not in TRUNKS:
+        raise CheckpointError(f"{path} holds {found.net}; expected one of {', '.join(TRUNKS)}")
+    try:
+        trunk.load_state_dict(found.tensors())
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path} does not fit the trunk {type(trunk).__name__}: {reason}") from error
+
+
+def load_detector(
+    name: str, models: Path | None = None, threshold: float = 0.5, device: str = "cpu", engine: str | None = None
+) -> SingleStage:
+    """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
+
+    models     None takes the weights that ship with the project.
+    threshold  lowest score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
+    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None takes compiled code
+               where there is some for this net, on the CPU, the fastest of all; and torch otherwise.
+
+    Raises SettingsError for another name, threshold or engine, CheckpointError when the weights are missing or do not
+    fit, MtcnnError without the packages that an engine needs.
+    """
+    spec = named(name)
+    if engine not in (None, *ENGINES) or (engine == "onnx" and device != "cpu"):
+        raise SettingsError(f"engine is {engine!r} on {device}; expected torch, or onnx on cpu")
+    folder = packaged_weights() if models is None else Path(models)
+    if engine == "onnx":
+        return SingleStage(_exported(name, folder), spec, threshold)
+    path = weights_path(folder, name)
+    compiled = _compiled(path, name) if engine is None and device == "cpu" else None
+    return SingleStage(compiled or _in_torch(path, name, device), spec, threshold)
+
+
+def _compiled(path: Path, name: str) -> Runtime | None:
+    """Compiled code for a checkpoint, or None where there is none for such a net. torch is not imported."""
+    spec = DETECTORS[name]
+    if spec.compiled is None:
+        return None
+    from ..runtimes.compiled import compiled_runtime
+
+    return compiled_runtime(spec.compiled, read_for(path, name, spec.scaling).state)
+
+
+def _in_torch(path: Path, name: str, device: str) -> Runtime:
+    from ..runtimes.torch import TorchRuntime, fold_norms
+
+    return TorchRuntime(fold_norms(load_module(path, name, device)), DETECTORS[name].scaling, device)
+
+
+def _exported(name: str, models: Path) -> Runtime:
+    from tempfile import TemporaryDirectory
+
+    from ..export import export_onnx
+    from ..runtimes.onnx import OnnxRuntime
+
+    with TemporaryDirectory() as folder:
+        return OnnxRuntime(export_onnx(name, Path(folder) / f"{name}.onnx", models).path)

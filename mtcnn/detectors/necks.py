@@ -1,0 +1,34 @@
+"""Necks: what brings the maps of a trunk together before the heads.
+
+Source: Lin et al. 2017 (feature pyramid), with the widths and slopes of Pytorch_Retinaface, whose weights must fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .conv import conv
+
+__all__ = ["FeaturePyramid"]
+
+
+class FeaturePyramid(nn.Module):
+    """Maps of a trunk, finest first, brought to one width; each coarser one is added to the next finer one.
+
+    A map of the size of the finer one is made by repeating cells (nearest neighbour).
+    """
+
+    def __init__(self, inputs: Sequence[int], width: int, leak: float) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList([conv(channels, width, 1, leak=leak) for channels in inputs])
+        self.merge = nn.ModuleList([conv(width, width, 3, leak=leak) for _ in inputs[1:]])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        for i in range(len(levels) - 2, -1, -1):
+            coarse = functional.interpolate(levels[i + 1], size=levels[i].shape[-2:], mode="nearest")
+            levels[i] = self.merge[i](levels[i] + coarse)
+        return levels

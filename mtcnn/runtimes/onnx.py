@@ -1,0 +1,49 @@
+"""Single-stage detectors computed by onnxruntime, on the CPU."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detectors import DETECTORS
+from ..engine.threads import threads as _threads
+from ..errors import CheckpointError, MtcnnError
+
+__all__ = ["OnnxRuntime"]
+
+
+class OnnxRuntime:
+    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder names the outputs.
+
+    threads  None for as many as torch uses. Raises CheckpointError for a file of another net or project, MtcnnError
+    without the package onnxruntime.
+    """
+
+    def __init__(self, path: str | PathLike[str], threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MtcnnError("no package onnxruntime; expected it: pip install 'mtcnn-cascade[export]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or _threads()
+        try:
+            self.session = onnxruntime.InferenceSession(
+                Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            self.names = DETECTORS[self.session.get_modelmeta().custom_metadata_map["net"]].decoder.names
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from None
+        except Exception as error:  # onnxruntime raises half a dozen types for broken files
+            raise CheckpointError(
+                f"{path} is no detector for ONNX; expected a file that this project exported"
+            ) from error
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        x = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)  # (H, W, 3) -> (1, 3, H, W)
+        # By order, for older exports have other names.
+        outputs = self.session.run(None, {"images": x})
+        return {name: output[0] for name, output in zip(self.names, outputs, strict=True)}
