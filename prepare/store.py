@@ -76,9 +76,9 @@ class CropWriter:
         try:
             with self._open() as env, env.begin() as txn:
                 raw = txn.get(b"head")
-        except DAMAGED:
+                return None if raw is None else dict(json.loads(raw))
+        except (*DAMAGED, ValueError, TypeError):
             return None
-        return None if raw is None else dict(json.loads(raw))
 
     @property
     def done(self) -> int:

@@ -35,6 +35,9 @@ R = TypeVar("R", bound=NetRecipe)
 
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text in quotes"}
 
+LARGEST = 1 << 20  # bytes of a recipe
+LARGEST_NUMBER = 1 << 63
+
 
 @dataclass(frozen=True)
 class Schedule(Settings):
@@ -119,17 +122,27 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
     tables: list[Any] = [option for option in getattr(hint, "__args__", (hint,)) if dataclasses.is_dataclass(option)]
     if tables:
         if not isinstance(value, dict):
-            raise RecipeError(f"{where} is {value!r}; expected a table")
+            raise RecipeError(f"{where} is {_short(value)}; expected a table")
         return build(tables[0], value, f"{where}.", renames)
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise RecipeError(f"{where} is {value!r}; expected numbers in brackets")
+            raise RecipeError(f"{where} is {_short(value)}; expected numbers in brackets")
         return tuple(_value(float, each, where, renames) for each in value)
+    if type(value) is int and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
+        raise RecipeError(f"{where} is a number of {value.bit_length()} bits; expected one of fewer than 64")
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint or (hint is float and not math.isfinite(value)):
-        raise RecipeError(f"{where} is {value!r}; expected {EXPECTED[hint]}")
+        raise RecipeError(f"{where} is {_short(value)}; expected {EXPECTED[hint]}")
     return value
+
+
+def _short(value: Any) -> str:
+    """A value that a recipe has instead of the one expected, cut: it may nest, or have any number of digits."""
+    try:
+        return repr(value)[:80]
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
 
 
 def read_recipe(kind: type[T], path: Path) -> T:
@@ -138,11 +151,15 @@ def read_recipe(kind: type[T], path: Path) -> T:
     Raises RecipeError naming the file, the key and what was expected.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(f"more than {LARGEST} bytes")
+        values = tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe at {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # the first of numbers of thousands of digits, too
+        raise RecipeError(f"{path} is not TOML: {str(error)[:200]}") from error
     renames: list[str] = []
     upgraded = getattr(kind, "upgraded", None)
     if upgraded is not None:

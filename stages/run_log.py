@@ -26,11 +26,13 @@ class RunLog:
 
     def _read(self) -> list[dict[str, Any]]:
         rows = []
-        for line in self.path.read_text().splitlines() if self.path.is_file() else []:
+        for line in self.path.read_text("utf-8", errors="replace").splitlines() if self.path.is_file() else []:
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break  # the line that a killed run was writing
+            if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+                rows.append(row)
         return rows
 
     def add(self, row: dict[str, Any]) -> None:

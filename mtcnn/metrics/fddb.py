@@ -52,6 +52,8 @@ __all__ = [
 Array = NDArray[Any]
 
 FALSE_POSITIVES = (100, 500, 1000, 2000)
+LIMIT = 2**20  # pixels, and radians: far outside any image, where drawing code would overflow
+LARGEST = 1 << 30  # bytes of the masks of one image: FDDB's photos have 0.2 million pixels, and few faces
 _NO_DETECTION = float(np.finfo(np.float64).max)  # the threshold the original gives to an image without detections
 
 
@@ -126,11 +128,22 @@ def evaluate(
     parts = []
     for name, ellipses in tqdm(faces.items(), desc="matching", unit=" images", disable=not progress):
         rows = _shapes(name, detections.get(name, np.zeros((0, RECTANGLE))))
+        _check_budget(name, len(ellipses), len(rows), sizes[name])
         parts.append(_image_curve(np.asarray(ellipses, np.float64), rows, sizes[name]))
     scores, totals = _merge(parts)
     count = sum(len(ellipses) for ellipses in faces.values())
     rates = totals / max(count, 1)
     return FddbResult(scores, rates[:, 0], rates[:, 1], totals[:, 2].astype(np.int64), count, len(faces))
+
+
+def _check_budget(name: str, faces: int, detections: int, size: ImageSize) -> None:
+    """Raises DataError where masks and overlaps of an image would take far more memory than those of a photo."""
+    needed = (faces + 2) * size.height * size.width + 8 * faces * detections
+    if needed > LARGEST:
+        raise DataError(
+            f"{name}: {faces} faces and {detections} detections in {size.width} x {size.height} pixels take {needed} "
+            f"bytes; expected at most {LARGEST}, for FDDB's photos are small"
+        )
 
 
 def _shapes(name: str, rows: Array) -> NDArray[np.float64]:
@@ -149,21 +162,24 @@ def draw(row: Array, size: ImageSize) -> NDArray[np.uint8]:
     mask = np.zeros(size, np.uint8)
     if len(row) == RECTANGLE:
         x, y, w, h = row[:4]
-        corners = _pixels(x, x + w, y, y + h)
+        with np.errstate(over="ignore"):
+            corners = _pixels(x, x + w, y, y + h)
         (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
         mask[max(y1, 0) : max(y2 + 1, 0), max(x1, 0) : max(x2 + 1, 0)] = 1
         return mask
     import cv2
 
     major, minor, angle, cx, cy = row[:5]
-    cv2.ellipse(mask, _pixels(cx, cy), (int(major), int(minor)), float(np.degrees(angle)), 0, 360, 1, -1)
+    axes = [int(min(axis, LIMIT)) for axis in (major, minor)]
+    angle = angle if abs(angle) < LIMIT else 0.0  # beyond, a double does not tell the direction
+    cv2.ellipse(mask, _pixels(cx, cy), axes, float(np.degrees(angle)), 0, 360, 1, -1)
     return mask
 
 
 def _pixels(*values: float) -> list[int]:
-    """Whole pixels as cvRound gives them; far outside any image, the limit keeps drawing code from overflowing."""
-    limit = 2**20
-    return [int(value) for value in np.clip(np.rint(np.array(values, np.float32)), -limit, limit)]
+    """Whole pixels as cvRound gives them, within LIMIT."""
+    with np.errstate(over="ignore"):
+        return [int(value) for value in np.clip(np.rint(np.array(values).astype(np.float32)), -LIMIT, LIMIT)]
 
 
 def overlaps(faces: Array, detections: Array, size: ImageSize) -> NDArray[np.float64]:

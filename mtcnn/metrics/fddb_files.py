@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
 from mtcnn.metrics.problems import Problems
-from mtcnn.metrics.text_files import numbers, read_lines, write_text
+from mtcnn.metrics.text_files import csv_rows, numbers, read_lines, write_text
 from mtcnn.types import ImageSize
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
 Array = NDArray[Any]
 
 FOLDS = 10
+LONGEST_SIDE = 1 << 14  # pixels of a photo; those of FDDB have 450
 RECTANGLE, ELLIPSE = 5, 6  # numbers in a row
 
 
@@ -63,20 +64,21 @@ def load_sizes(path: str | Path, problems: Problems | None = None) -> dict[str, 
     problems = Problems.default(problems)
     lines = read_lines(path)
     reader = csv.reader(lines)
-    header = [column.strip() for column in next(reader, [])]
+    header = [column.strip() for column in next(csv_rows(path, reader, problems), [])]
     if not {"path", "width", "height"} <= set(header):
         raise DataError(f"{path}:1: columns are {','.join(header)!r}; expected path,width,height")
     sizes: dict[str, ImageSize] = {}
-    for row in filter(None, reader):
+    for row in csv_rows(path, reader, problems):
         values = dict(zip(header, row, strict=False))
         try:
-            size = ImageSize(int(values["height"]), int(values["width"]))
+            name, size = values["path"], ImageSize(int(values["height"]), int(values["width"]))
         except (KeyError, ValueError):
-            size = ImageSize(0, 0)
-        if min(size) <= 0:
-            problems.add(path, f"expected a path and two sizes in pixels, got {','.join(row)!r}", reader.line_num)
+            name, size = "", ImageSize(0, 0)
+        if not 0 < min(size) <= max(size) <= LONGEST_SIDE:
+            got = ",".join(row)[:80]
+            problems.add(path, f"expected a path and two sizes in pixels, got {got!r}", reader.line_num)
         else:
-            sizes[_image_name(values["path"])] = size
+            sizes[_image_name(name)] = size
     return sizes
 
 

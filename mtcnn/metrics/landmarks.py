@@ -23,7 +23,7 @@ from mtcnn.errors import DataError
 from mtcnn.metrics.matching import best_pairs
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.tables import markdown_table
-from mtcnn.metrics.text_files import read_lines
+from mtcnn.metrics.text_files import csv_rows, read_lines
 from mtcnn.types import Faces
 
 __all__ = [
@@ -43,6 +43,7 @@ Array = NDArray[Any]
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 COLUMNS = ("path", "x1", "y1", "x2", "y2", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
 FAILURE = 0.10
+LARGEST = 1e6  # pixels, as for training labels: no photo has more a side
 
 # A found and a labelled box are the same face from this overlap on. It is low because labels differ in kind: a hull
 # of 68 points ends at the eyebrows, a detector's box at the hair; the best partner is taken in any case.
@@ -117,30 +118,32 @@ def load_landmarks(path: str | Path, problems: Problems | None = None) -> dict[s
     """
     problems = Problems.default(problems)
     reader = csv.reader(read_lines(path))
-    header = [column.strip() for column in next(reader, [])]
+    header = [column.strip() for column in next(csv_rows(path, reader, problems), [])]
     missing = [column for column in COLUMNS if column not in header]
     if missing:
         raise DataError(f"{path}:1: no column {', '.join(missing)}; expected {','.join(COLUMNS)}")
     faces: dict[str, list[list[float]]] = {}
-    for row in filter(None, reader):
-        numbers = _numbers(dict(zip(header, row, strict=False)))
-        if numbers is None:
+    for row in csv_rows(path, reader, problems):
+        values = dict(zip(header, row, strict=False))
+        numbers = _numbers(values)
+        if numbers is None or "path" not in values:
             problems.add(path, "expected a path, four box cells and ten numbers; row left out", reader.line_num)
         else:
-            faces.setdefault(row[header.index("path")], []).append(numbers)
+            faces.setdefault(values["path"], []).append(numbers)
     if not faces:
         raise DataError(f"{path}: no labelled face in it; expected rows {','.join(COLUMNS)}")
     return {name: _truth(np.array(rows)) for name, rows in faces.items()}
 
 
 def _numbers(values: Mapping[str, str]) -> list[float] | None:
-    """The 14 numbers of a row, NaN for empty box cells; None where a landmark is not a finite number."""
+    """The 14 numbers of a row, NaN for empty box cells; None where another is no number of pixels."""
     try:
         box = [float(values[name]) if values[name].strip() else np.nan for name in COLUMNS[1:5]]
         points = [float(values[name]) for name in COLUMNS[5:]]
     except (KeyError, ValueError):
         return None
-    return box + points if np.isfinite(points).all() else None
+    known = [*points, *(value for value in box if not np.isnan(value))]
+    return box + points if all(abs(value) <= LARGEST for value in known) else None  # NaN fails too
 
 
 def _truth(rows: Array) -> LandmarkTruth:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from mtcnn.errors import DataError, MtcnnError
+from mtcnn.errors import MtcnnError
+from mtcnn.files.text import read_text
+from mtcnn.metrics.problems import Problems
 
-__all__ = ["numbers", "read_lines", "write_text"]
+__all__ = ["csv_rows", "numbers", "read_lines", "write_text"]
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file without their ends. Raises DataError when it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None
+    """The lines of a text file without their ends. Raises DataError when it cannot be read, or is no text."""
+    return read_text(path).splitlines()
+
+
+def csv_rows(path: str | Path, reader: Any, problems: Problems) -> Iterator[list[str]]:
+    """The rows of a `csv.reader` that are not empty. A quote that never closes takes the rest with it, and is told."""
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problems.add(path, f"{error}; the row that ends here left out", reader.line_num)
+            continue
+        if row:
+            yield row
 
 
 def numbers(line: str) -> list[float] | None:

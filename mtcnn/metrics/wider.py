@@ -118,7 +118,7 @@ def evaluate(
     for name in tqdm(names, desc="matching", unit=" images", disable=not progress):
         rows, truth = found[name], ground_truth.boxes[name]
         if len(rows) and len(truth):
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore", over="ignore"):
                 scores = (rows[:, 4] - low) / np.float64(high - low)
             best = _best_truths(rows, truth)
             for k, setting in enumerate(ground_truth.settings):

@@ -104,7 +104,7 @@ def _check_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> ND
 
 def sort_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> NDArray[np.float64]:
     """Rows (N, 5) by falling score, ties in their order; reports when they were not."""
-    rising = np.flatnonzero(np.diff(rows[:, 4]) > 0)
+    rising = np.flatnonzero(rows[1:, 4] > rows[:-1, 4])
     if not len(rising):
         return rows
     problems.add(where, "scores are not falling; sorted, as the official reader does", int(rising[0]) + 4)

@@ -67,7 +67,7 @@ def read_listing(
             if entries and style == "csv" and entry[:2] == entries[-1][:2]:  # another face of the same image
                 entries.pop()
             entries.append(entry)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error):
         raise DataError(
             f"{out}: is no listing to continue with `resume`, expected {style} of these columns and options; "
             "name another file, or leave `resume` out to write it anew"
@@ -82,7 +82,10 @@ def read_listing(
 def _read_json(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
     for number, line in enumerate(lines, 1):
         row = json.loads(line)
-        yield _Entry(row["image"], row.get("frame"), number)
+        name, frame = row["image"], row.get("frame")
+        if not isinstance(name, str) or not (frame is None or type(frame) is int):
+            raise TypeError(line)
+        yield _Entry(name, frame, number)
 
 
 def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:

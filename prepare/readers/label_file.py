@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
+from mtcnn.files.text import read_text
 from mtcnn.images import SUFFIXES
 from mtcnn.types import ImageSize
 
@@ -79,7 +80,7 @@ def read_blocks(path: Path, name_of: Callable[[str], str | None]) -> tuple[list[
     if not path.is_file():
         raise DataError(f"{path}: no such label file; give the path of an existing one")
     # Undecodable bytes become a row or a name that is then reported, with its line, like any other bad one.
-    text = path.read_text("utf-8-sig", errors="replace")
+    text = read_text(path, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     blocks: list[Block] = []
     problems: list[Problem] = []
     for number, line in enumerate(text.split("\n"), 1):

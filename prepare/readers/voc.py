@@ -23,6 +23,7 @@ __all__ = ["read"]
 
 SHOWN = 8  # names of objects told
 FACE = "face"
+LARGEST = 1 << 24  # bytes of a file: 50,000 objects
 
 
 def read(
@@ -39,7 +40,7 @@ def read(
     Raises DataError without folder or XML files, and for a name that no object has.
     """
     annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
-    files = sorted(annotations.rglob("*.xml"))
+    files = sorted(path for path in annotations.rglob("*.xml") if path.is_file())
     if not files:
         raise DataError(f"{folder}: holds no XML file; give a folder with Annotations and JPEGImages, or of XML files")
     if images is None and annotations != folder:
@@ -69,11 +70,19 @@ class _Page(NamedTuple):
 def _page(found: Gathering, file: Path, images: Path) -> _Page | None:
     """What a file holds. None, with a problem, for one that is no XML."""
     try:
+        if file.stat().st_size > LARGEST:
+            raise ValueError(f"has more than {LARGEST} bytes")
         root = ET.parse(file, ET.XMLParser(target=_NoDocumentType())).getroot()
         if root.tag != "annotation":
             raise ValueError(f"is a <{root.tag}>, expected an <annotation>")
         path = _image(root, file, images)
-    except (ET.ParseError, ValueError, LookupError, OSError) as error:  # LookupError: an encoding nobody knows
+    except (
+        ET.ParseError,
+        ValueError,
+        LookupError,
+        OSError,
+        MemoryError,
+    ) as error:  # LookupError: an encoding nobody knows
         found.problems.append(Problem(str(file), f"{error}; file left out"))
         return None
     things = [(_text(thing, "name"), i, _face_or_error(thing)) for i, thing in enumerate(root.iterfind("object"), 1)]

@@ -124,7 +124,9 @@ class Dag:
     def _difference(self, node: Node) -> str:
         try:
             then = json.loads(self._note(node).read_text())
-        except (OSError, json.JSONDecodeError):
+        except (OSError, ValueError, RecursionError):
+            then = None
+        if not isinstance(then, dict):
             return "made by another recipe or from other inputs"
         changed = [name for name in {**node.parts, **then} if then.get(name) != node.parts.get(name)]
         return f"changed: {', '.join(changed)}" if changed else "its format has changed"

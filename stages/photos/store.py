@@ -86,7 +86,7 @@ def _shrunk(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], 
 def _index(path: Path) -> dict[str, object]:
     try:
         body = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) and body.get("format") == FORMAT else {}
 

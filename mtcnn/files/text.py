@@ -1,0 +1,40 @@
+"""Text of strangers: read up to a limit, so that neither a device nor a file of holes takes all memory."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..errors import DataError
+
+__all__ = ["read_text"]
+
+LARGEST = 1 << 28  # bytes; the labels of WIDER FACE's training images have 10 million
+LONGEST = 1 << 16  # letters of a line: longer ones are no rows of labels, and Python's csv takes twice as many
+
+
+def read_text(path: str | PathLike[str], encoding: str = "utf-8", largest: int = LARGEST) -> str:
+    """The text of a file; bytes that are none become U+FFFD.
+
+    Raises DataError when it cannot be read, is larger than `largest` bytes, or has a line of more than LONGEST letters.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(largest + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None
+    if len(data) > largest:
+        raise DataError(f"{path}: has more than {largest} bytes; expected a text file")
+    if len(data) > LONGEST:
+        _check_lines(path, data)
+    return data.decode(encoding, errors="replace")
+
+
+def _check_lines(path: str | PathLike[str], data: bytes) -> None:
+    number, start = 1, 0
+    while start < len(data):
+        end = data.find(b"\n", start)
+        end = len(data) if end < 0 else end
+        if end - start > LONGEST:
+            raise DataError(f"{path}:{number}: a line of {end - start} bytes; expected rows of text, at most {LONGEST}")
+        number, start = number + 1, end + 1
