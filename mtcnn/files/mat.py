@@ -88,14 +88,15 @@ class _Reader:
         while at < len(data):
             kind, size = struct.unpack_from(f"{self._order}II", data, at)
             start = at + 8
+            end = start + (size if kind == COMPRESSED else -(-size // 8) * 8)
             if kind >> 16:  # a small one, with its content inside the tag
-                kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
+                kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
                 if size > 4:
                     raise ValueError(f"a small part of {size} bytes")
             if start + size > len(data):
                 raise ValueError(f"a part of {size} bytes where {len(data) - start} are left")
             yield kind, data[start : start + size]
-            at = max(at + 8, start + size if kind == COMPRESSED else start + -(-size // 8) * 8)
+            at = end
 
     def _name(self, content: bytes) -> str:
         parts = self._elements(content)

@@ -7,12 +7,14 @@ eye, right eye, nose, left and right mouth corner, the viewer's left first. Othe
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mtcnn.errors import DataError
+from mtcnn.files.text import read_text
 
 from ..records import ImageRecord, Problem
 from .label_file import Face, Gathering, find_image, image_folder, numbers
@@ -35,14 +37,17 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
     if not labels.is_file():
         raise DataError(f"{labels}: no such file of points; give the path of an existing CSV file")
     found = Gathering(labels, image_folder(labels, images, [labels.parent]))
-    with labels.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.DictReader(file, restval="", strict=True)
-        missing = {"path", *BOX_COLUMNS, *POINT_COLUMNS} - set(rows.fieldnames or ())
-        if missing:
-            columns = " ".join(("path", *BOX_COLUMNS, *POINT_COLUMNS))
-            raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {columns}; name them in line 1")
-        for row in _rows(rows, found):
-            _add_row(found, rows.line_num, row)
+    rows = csv.DictReader(io.StringIO(read_text(labels, "utf-8-sig"), newline=""), restval="", strict=True)
+    columns = ("path", *BOX_COLUMNS, *POINT_COLUMNS)
+    try:
+        missing = set(columns) - set(rows.fieldnames or ())
+    except csv.Error as error:
+        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
+    if missing:
+        names = " ".join(columns)
+        raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {names}; name them in line 1")
+    for row in _rows(rows, found):
+        _add_row(found, rows.line_num, row)
     return found.result()
 
 
