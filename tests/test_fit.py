@@ -13,7 +13,7 @@ from run_command import run
 from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
 from prepare.fit import fit
-from prepare.labels import IouBands, Kind, label
+from prepare.labels import IGNORE, IouBands, Kind, label
 from prepare.readers import read_source
 from prepare.records import ImageRecord
 from prepare.sources import read_sources, remember_sources, remembered_sources
@@ -82,7 +82,7 @@ def test_what_a_dropped_box_covers_is_no_background(photo: Path) -> None:
     one = checked(photo, (180, 90, 140, 50))
     crops = np.array([[140, 50, 180, 90], [145, 55, 170, 80], [100, 60, 130, 90]], np.float64)
     kinds = label(crops, one, IouBands(), 8).kinds
-    assert kinds.tolist() == [255, 255, Kind.NEG]
+    assert kinds.tolist() == [IGNORE, IGNORE, Kind.NEG]
 
 
 def test_labels_of_a_photo_of_another_size(photo: Path) -> None:

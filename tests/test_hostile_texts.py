@@ -20,7 +20,8 @@ from mtcnn.metrics.wider_truth import GroundTruth
 from mtcnn.stream.resume import read_listing
 from mtcnn.types import ImageSize
 from prepare.readers import READERS
-from stages.recipes import Recipe, read_recipe
+from stages.crops.recipe import Recipe
+from stages.recipes import read_recipe
 from stages.run_log import RunLog
 
 
