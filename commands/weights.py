@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mtcnn.detectors import DETECTORS
+
 from .group import Group, command
 from .options import DIR, PATH
 
@@ -20,7 +22,9 @@ def weights() -> None:
 @click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12, models-24 and models-48 in.")
 @click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
               help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
-def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
+@click.option("--net", type=click.Choice(DETECTORS),
+              help="Detector that the files are for, where several have the same parameters.")  # fmt: skip
+def weights_import(files: tuple[Path, ...], models: Path, colour: str, net: str | None) -> None:
     """Turn published weights into checkpoints.
 
     Other commands take the folder with --models.
@@ -36,5 +40,5 @@ def weights_import(files: tuple[Path, ...], models: Path, colour: str) -> None:
     """
     from mtcnn.importers import import_weights
 
-    for net, path, source, form in import_weights(files, models, colour):
-        click.echo(f"{path}: {net} of {source}, {form}")
+    for name, path, source, form in import_weights(files, models, colour, net):
+        click.echo(f"{path}: {name} of {source}, {form}")

@@ -203,3 +203,16 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
             near = (np.abs(cut - box).max(axis=1) <= 1) & (np.abs(ours.scores - score) < 0.001)
             count, close = count + 1, close + int(near.any())
     assert count > 20 and close == count, f"{close} of {count}"
+
+
+def test_a_file_for_another_detector_is_refused(tmp_path: Path) -> None:
+    """`net` chooses between detectors of the same parameters and input; it turns none into another."""
+    file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
+    assert read_weights(file, net="retinaface")[0].net == "retinaface"
+    for net in ("ssh", "retinaface-r50", "pnet"):
+        with pytest.raises(CheckpointError, match=f"retinaface.*{net}|lacks trunk"):
+            read_weights(file, net=net)
+    with pytest.raises(CheckpointError, match=r"holds pnet; expected retinaface"):
+        read_weights(peers.write(tmp_path / "pnet.pt", peers.facenet("pnet")), net="retinaface")
+    done = run("weights", "import", file, "--to", tmp_path, "--net", "ssh")
+    assert done.exit_code == 1 and done.stderr.endswith("holds retinaface; expected ssh\n")

