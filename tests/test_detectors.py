@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_detectors import small_model, small_nets, write_nets
 from torch import nn
 
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
@@ -26,33 +27,14 @@ Array = NDArray[Any]
 every = pytest.mark.parametrize("name", list(DETECTORS))
 
 
-def small_model(name: str) -> dict[str, Any]:
-    """An eighth as wide, where the net has a width."""
-    return {"width": 0.125} if "width" in model_of(name) else {}
-
-
 @pytest.fixture(scope="module")
 def nets() -> dict[str, nn.Module]:
-    """Small nets with random weights, whose norms have seen some noise."""
-    made = {}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for name in DETECTORS:
-            made[name] = build(name, small_model(name)).train()
-            with torch.no_grad():
-                made[name](torch.randn(2, 3, 96, 96) * 64)
-            made[name].eval()
-    return made
+    return small_nets()
 
 
 @pytest.fixture(scope="module")
 def models(nets: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name, net in nets.items():
-        model = model_of(name, small_model(name))
-        checkpoint = Checkpoint(name, net.state_dict(), scaling=DETECTORS[name].scaling, model=model)
-        write(weights_path(folder, name), checkpoint)
-    return folder
+    return write_nets(nets, tmp_path_factory.mktemp("models"))
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -127,10 +109,12 @@ def test_an_untrained_net_is_not_sure(name: str) -> None:
     """Of pixels as they come, which deviate by some 64 from the mean."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net, divisor = build(name, small_model(name)).train(), DETECTORS[name].scaling[1]
+        net, spec = build(name, small_model(name)).train(), DETECTORS[name]
         with torch.inference_mode():
-            logits = net(torch.randn(2, 3, 128, 128) * 64 / divisor)["logits"]
-    assert 1e-3 < logits.std() < 2
+            outputs = net(torch.randn(2, 3, 128, 128) * 64 / spec.scaling[1])
+    for image in range(2):
+        logits = spec.decoder.logits({key: part[image].numpy() for key, part in outputs.items()})
+        assert 1e-3 < logits.std() < 2 and logits.max() < 3
 
 
 @every
@@ -178,8 +162,9 @@ def test_exports_to_onnx(models: Path, name: str, tmp_path: Path) -> None:
 
     made = export_onnx(name, tmp_path / "net.onnx", models)
     assert made.outputs == DETECTORS[name].decoder.names
-    image, net = noise(64, 96), load_module(weights_path(models, name), name)
-    found, (wanted, _) = OnnxRuntime(made.path)(image), outputs_of(net, DETECTORS[name], image)
+    spec, net = DETECTORS[name], load_module(weights_path(models, name), name)
+    image = pad(noise(64, 96), spec.multiple, spec.padding)
+    found, (wanted, _) = OnnxRuntime(made.path)(image), outputs_of(net, spec, image)
     assert list(found) == list(wanted)
     for key, value in wanted.items():
         np.testing.assert_allclose(found[key], value, atol=1e-4 * np.abs(value).max())

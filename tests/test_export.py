@@ -12,15 +12,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from run_command import run
+from small_detectors import small_nets, write_nets
 
 from mtcnn import export
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors.load import build, load_module
+from mtcnn.detectors.load import load_module
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, load_net, to_input
-from mtcnn.weights import MEAN_COLOUR, SIZES
+from mtcnn.weights import SIZES
 
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -37,17 +38,7 @@ def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         first = next(key for key in state if key.endswith("prelu.weight"))
         state[first] = torch.linspace(-0.2, 0.4, len(state[first]))
         write(weights_path(folder, name), Checkpoint(name, state))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for name in DETECTORS:
-            net = build(name, {"width": 0.125}).train()
-            with torch.no_grad():
-                net(torch.randn(2, 3, 96, 96) * 64)
-            write(
-                weights_path(folder, name),
-                Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR, model={"width": 0.125}),
-            )
-    return folder
+    return write_nets(small_nets(), folder)
 
 
 def images(name: str, seed: int) -> list[NDArray[np.uint8]]:
@@ -65,7 +56,7 @@ def of_torch(name: str, models: Path, batch: NDArray[np.uint8]) -> list[Array]:
         if name in SIZES:
             parts = list(load_net(path, name)(to_input(batch)))
         else:
-            parts = list(load_module(path, name)(to_input(batch, scaling=MEAN_COLOUR)).values())
+            parts = list(load_module(path, name)(to_input(batch, scaling=DETECTORS[name].scaling)).values())
     return [part.numpy() for part in parts if part is not None]
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from reference import plain_nms
+from small_detectors import small_model, small_nets, write_nets
 from torch import Tensor, nn
 
 from mtcnn.boxes import iou
@@ -25,6 +26,7 @@ from mtcnn.export import export_onnx
 from mtcnn.nets import to_input
 from mtcnn.runtimes.onnx import OnnxRuntime
 from mtcnn.runtimes.torch import TorchRuntime, fold_norms
+from mtcnn.scoring import sigmoid
 from mtcnn.types import Faces, ImageSize
 from mtcnn.weights import MEAN_COLOUR, SCALING
 
@@ -154,36 +156,26 @@ def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> N
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Single-stage detectors of random weights, an eighth as wide, that have seen some noise."""
-    folder = tmp_path_factory.mktemp("models")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        for name in DETECTORS:
-            net = build(name, {"width": 0.125}).train()
-            with torch.no_grad():
-                net(torch.randn(2, 3, 96, 96) * 64)  # so that batch norm knows what comes
-            write(
-                weights_path(folder, name),
-                Checkpoint(name, net.state_dict(), scaling=MEAN_COLOUR, model={"width": 0.125}),
-            )
-    return folder
+    return write_nets(small_nets(), tmp_path_factory.mktemp("models"))
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_load_detector(models: Path, name: str) -> None:
-    """It proposes what the net in the file says of the image."""
-    proposer = load_detector(name, models, threshold=0.3)
-    image = np.random.default_rng(2).integers(0, 256, (64, 96, 3), np.uint8)
-    found = proposer(image)
-    net = build(name, {"width": 0.125})
-    net.load_state_dict(read(models / "models-12" / f"weights-{name}.pt").tensors())
+    """It proposes what the net in the file says of the image: here the better half, and of them no two that overlap."""
+    spec, net = DETECTORS[name], build(name, small_model(name))
+    image = np.random.default_rng(2).integers(0, 256, (64, 128, 3), np.uint8)
+    net.load_state_dict(read(weights_path(models, name)).tensors())
     with torch.inference_mode():
-        logits = net.eval()(to_input(image[None], scaling=MEAN_COLOUR))["logits"][0]
-    assert isinstance(found, Faces) and len(found) > 0
-    assert found.scores[0] == pytest.approx(float(torch.sigmoid(logits).max()), rel=1e-4)
-    assert (found.landmarks is not None) is name.startswith("retinaface")
-    close = iou(found.boxes, found.boxes)[~np.eye(len(found), dtype=bool)].max()
-    limit = 0.4 if name.startswith("retinaface") else 0.3
-    assert limit - 0.1 < close <= limit
+        outputs = net.eval()(to_input(image[None], scaling=spec.scaling))
+    boxes, logits, _ = spec.decoder.decode({key: part[0].numpy() for key, part in outputs.items()}, ImageSize(64, 128))
+    found = load_detector(name, models, threshold=float(sigmoid(np.median(logits))))(image)
+    assert isinstance(found, Faces) and 1 < len(found) <= len(logits) // 2 + 1
+    assert found.scores[0] == pytest.approx(float(sigmoid(logits.max())), rel=1e-4)
+    np.testing.assert_allclose(found.boxes[0], boxes[logits.argmax()], atol=0.01)
+    assert (found.landmarks is not None) is ("landmarks" in spec.decoder.names)
+    overlaps = [iou(each, each)[~np.eye(len(each), dtype=bool)].max() for each in (boxes, found.boxes)]
+    assert overlaps[1] <= spec.nms_iou
+    assert overlaps[0] < spec.nms_iou or overlaps[1] > spec.nms_iou - 0.1
 
 
 @pytest.mark.parametrize("name", ["retinaface", "s3fd"])

@@ -47,8 +47,9 @@ def fold_norms(net: nn.Module) -> nn.Module:
             continue
         for place in range(len(layer) - 1):
             convolution, norm = layer[place], layer[place + 1]
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                layer[place], layer[place + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+            if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+                transpose = isinstance(convolution, nn.ConvTranspose2d)
+                layer[place], layer[place + 1] = fuse_conv_bn_eval(convolution, norm, transpose), nn.Identity()
     return net
 
 
