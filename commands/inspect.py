@@ -7,8 +7,13 @@ from pathlib import Path
 
 import click
 
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.decoders import SsdCodes
+
 from .group import Group, command
-from .options import DETECTORS, DIR, FILE, PATH
+from .options import DIR, FILE, PATH
+
+ANCHORED = [name for name, spec in DETECTORS.items() if isinstance(spec.decoder, SsdCodes)]
 
 
 @click.group("inspect", cls=Group)
@@ -19,7 +24,7 @@ def inspect() -> None:
 @command("matching", inspect)
 @click.argument("image", type=PATH)
 @click.argument("labels", required=False)
-@click.option("--model", type=click.Choice(DETECTORS), required=True, help="Whose anchors.")
+@click.option("--model", type=click.Choice(ANCHORED), required=True, help="Whose anchors.")
 @click.option("--work", type=DIR, help="Work folder with the recipe to go by.  [default: the packaged one]")
 @click.option("--draw", type=FILE, help="Draw the matched anchors to this picture.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")

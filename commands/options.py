@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from mtcnn.detectors import DETECTORS as SPECS
+from mtcnn.detectors import DETECTORS
 
-__all__ = ["COUNT", "DETECTORS", "DIR", "FILE", "NETS", "PATH", "detector_options", "options"]
+__all__ = ["COUNT", "DIR", "FILE", "NETS", "PATH", "detector_options", "options"]
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
-DETECTORS = ("retinaface", "ssh", "s3fd")  # single-stage ones that have a recipe
 
 
 def _named(kind: Any, name: str) -> Any:
@@ -44,7 +43,7 @@ detector_options = options(
     click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3", default=(0.6, 0.7, 0.7), show_default=True,
                  help="Least scores of stage 1, RNet and ONet."),
     click.option("--stage1", default="pnet", show_default=True, metavar="NAME",
-                 help="What proposes faces: pnet, or a single-stage detector: " + ", ".join(SPECS) + "."),
+                 help="What proposes faces: pnet, or a single-stage detector: " + ", ".join(DETECTORS) + "."),
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),

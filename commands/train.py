@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from mtcnn.detectors import DETECTORS
+
 from .group import command, say
-from .options import COUNT, DETECTORS, DIR, FILE, NETS, options
+from .options import COUNT, DIR, FILE, NETS, options
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
@@ -93,7 +95,7 @@ def train(net: str, start: Path | None, **options: Any) -> None:
     torchrun --nproc-per-node 2 -m mtcnn train --net 48
     """
     if start is not None and net in NETS:
-        raise click.UsageError(f"--start is for {', '.join(DETECTORS)}; expected none with --net {net}")
+        raise click.UsageError(f"--start is for single-stage detectors; expected none with --net {net}")
     name = NETS.get(net, net)
     dag = _dag(detectors=_detectors(net, options), start=start, **options)
     made = dag.ensure(name, say=say)

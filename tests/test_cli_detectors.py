@@ -27,7 +27,7 @@ from stages.objectives.match_report import matched
 from stages.objectives.matching import MatchSettings
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.task import new_net
-from stages.recipes import load_recipe
+from stages.recipes import load_recipe, recipe_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = """
@@ -287,3 +287,12 @@ def test_a_report_leaves_out_faces_to_ignore() -> None:
     assert nobody.rows() == []
     assert "mean" not in nobody.table()
     assert (nobody.picture() == image).all()
+
+
+def test_a_detector_without_a_recipe(tmp_path: Path) -> None:
+    """It is trained by a recipe that the user writes."""
+    work = tmp_path / "work"
+    done = run("train", "--net", "retinaface-r50", "--work", work, "--data", "synthetic:2")
+    recipe = recipe_path(work, "retinaface-r50")
+    assert done.exit_code == 1
+    assert done.stderr == f"mtcnn: no recipe for retinaface-r50: none is packaged; write one at {recipe}\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
+from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import draft_of
 from mtcnn.weights import SIZES
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
@@ -77,7 +78,10 @@ def open_project(
 
 
 def _copy_recipe(work: Path, net: str) -> None:
-    target = recipe_path(work, net)
-    if not target.is_file():
-        with draft_of(target) as draft:  # the processes of torchrun all do this at once
-            shutil.copyfile(recipe_path(packaged_weights(), net), draft)
+    target, packaged = recipe_path(work, net), recipe_path(packaged_weights(), net)
+    if target.is_file():
+        return
+    if not packaged.is_file():
+        raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
+    with draft_of(target) as draft:  # the processes of torchrun all do this at once
+        shutil.copyfile(packaged, draft)
