@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from .group import command
-from .options import COUNT, DIR, FILE, PATH, detector_options, options
+from .group import command, say
+from .options import COUNT, DIR, FILE, PATH, SOURCE, detector_options, options
 
-FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_truth")
+FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_labels")
 
 face_options = options(
     click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
@@ -24,30 +24,34 @@ face_options = options(
     click.option("--trace", type=DIR, help="Pictures and counts of what each stage found."),
     click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
                  help="Say which stage lost the face in this box; repeat for more."),
-    click.option("--trace-truth", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
+    click.option("--trace-labels", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
 )  # fmt: skip
 
 
-@command("detect")
-@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGES...")
+@command("detect", renamed={"--trace-truth": "--trace-labels"})
+@click.argument("images", nargs=-1, required=True, type=SOURCE, metavar="IMAGES...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or a frame of a video.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row a face, with a header.")
 @click.option("--wider", type=DIR, help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
 @click.option("--out", type=FILE, help="Write to this file what would go to stdout.")
-@click.option("--resume", is_flag=True, help="Go on with the --out or --wider of an earlier run: skip what it has.")
+@click.option("--resume", is_flag=True, help="Continue the --out or --wider of an earlier run: skip what it has.")
 @click.option(
     "--draw", type=PATH, help="Draw the faces into copies of images and videos: in this folder, or this file."
 )
 @click.option("--every", type=COUNT, default=1, show_default=True, help="Of videos take each n-th frame.")
 @click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
 @click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
+@click.option("--network", is_flag=True, help="Also open the addresses that lists name.")
+@click.option("--quiet", is_flag=True, help="No progress bar, notices and summary; problems are still reported.")
 @face_options
 @detector_options
-def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
-           draw: Path | None, every: int, track: bool, batch: int, **settings: Any) -> None:  # fmt: skip
+def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
+           draw: Path | None, every: int, track: bool, batch: int, network: bool, quiet: bool,
+           **settings: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders of them, and cameras.
 
-    IMAGES are files, folders, patterns, camera:N, @FILE (a list of names, one a line) or - (such a list on stdin).
+    IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list of names, one a
+    line) or - (an image or such a list on stdin).
 
     \b
     mtcnn detect photo.jpg                        one line a face: box and score
@@ -66,12 +70,17 @@ def detect(images: tuple[Path, ...], as_json: bool, as_csv: bool, wider: Path | 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")
     style: Any = "json" if as_json else "csv" if as_csv else "text"
-    sinks = extra_sinks(**{name: settings.pop(name) for name in FACE_OPTIONS})
+    faces = {name: settings.pop(name) for name in FACE_OPTIONS}
+    outputs = {name: faces[name] for name in ("crop", "blur", "trace") if faces[name] is not None}
+    reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
     try:
-        done = Run(images, style, out, wider, draw, batch, every, track, resume, settings, sinks)()
+        done = Run(
+            images, style, out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces), outputs,
+            reads, network, quiet, debug=bool(click.get_current_context().find_root().params.get("debug")),
+        )()  # fmt: skip
     except Interrupted as stop:
-        more = ", and --resume goes on behind it" if out or wider else ""
-        click.echo(f"mtcnn: interrupted; what was written is whole{more}", err=True)
+        more = "; --resume appends the rest" if out or wider else ""
+        say(f"mtcnn: interrupted; what was written is complete{more}")
         sys.exit(128 + stop.number)
     if not done:
         sys.exit(1)

@@ -12,15 +12,18 @@ import click
 
 from mtcnn.errors import MtcnnError, SettingsError
 from mtcnn.libraries import library_error
+from mtcnn.terminal import printable
 
 from .wording import as_options
 
 __all__ = ["Group", "command", "say"]
 
+SIGPIPE = 13  # Windows has no such signal, and no name for it
+
 
 def say(line: str) -> None:
     """A line for the user on stderr."""
-    click.echo(line, err=True)
+    click.echo(printable(line), err=True)
 
 
 class Group(click.Group):
@@ -53,11 +56,15 @@ class Group(click.Group):
                 raise
             self._fail(ctx, error, str(fault))
         except OSError as error:  # of the disk or its permissions, wherever it shows
-            if error.errno in (None, errno.EPIPE):  # click ends quietly on EPIPE
+            if error.errno == errno.EPIPE:  # of `| head`, which has read enough, see mtcnn/__main__.py
+                ctx.exit(128 + SIGPIPE)
+            if error.errno is None:
                 raise
             where = f"{error.filename}: " if error.filename else ""
             fix = "expected a place to read from and write to; check the path, its permissions, and free disk space"
             self._fail(ctx, error, f"{where}{error.strerror}; {fix}")
+        except click.UsageError as error:  # which may quote a name, of a file that a pattern of the shell found
+            raise click.UsageError(printable(error.format_message()), error.ctx) from error
         except KeyboardInterrupt:
             say("mtcnn: interrupted; run the same command again to continue")
             ctx.exit(130)
@@ -69,6 +76,13 @@ class Group(click.Group):
         ctx.exit(1)
 
 
+def _check_not_empty(values: Mapping[str, Any]) -> None:
+    """Raises SettingsError for an empty text, as an unset variable of the shell leaves it: paths, names, sources."""
+    for name, value in values.items():
+        if any(text == "" for text in (value if isinstance(value, tuple) else (value,))):
+            raise SettingsError(f"`{name}` is empty; expected a name; is a variable of the shell unset?")
+
+
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.find_root().params["debug"] = True
@@ -77,8 +91,29 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 _debug_option = click.option("--debug", is_flag=True, hidden=True, expose_value=False, callback=_set_debug)
 
 
-def command(name: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command, in `group` where one is given, that takes --debug as `mtcnn` does.
+class Command(click.Command):
+    """A command whose options may have had other names: these work for a release, with a warning.
+
+    renamed  old name of an option -> its name now.
+    """
+
+    renamed: Mapping[str, str] = {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [self._renamed(word) for word in args])
+
+    def _renamed(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        if name not in self.renamed:
+            return word
+        say(f"mtcnn: {name} is now called {self.renamed[name]}; the old name goes with the next release")
+        return f"{self.renamed[name]}{equals}{value}"
+
+
+def command(
+    name: str, group: click.Group | None = None, renamed: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """A `Command`, in `group` where one is given, that takes --debug as `mtcnn` does.
 
     The library's errors name settings (`min_face`); what the user reads are the options of the command (--min-face).
     A SettingsError becomes a usage error.
@@ -87,6 +122,7 @@ def command(name: str, group: click.Group | None = None) -> Callable[[Callable[.
     def wrap(function: Callable[..., Any]) -> click.Command:
         def checked(*args: Any, **kwargs: Any) -> Any:
             try:
+                _check_not_empty(kwargs)
                 return function(*args, **kwargs)
             except MtcnnError as error:
                 message = as_options(str(error), made.params)
@@ -95,7 +131,8 @@ def command(name: str, group: click.Group | None = None) -> Callable[[Callable[.
                 error.args = (message,)
                 raise
 
-        made: click.Command = click.command(name)(_debug_option(update_wrapper(checked, function)))
+        made: Command = click.command(name, cls=Command)(_debug_option(update_wrapper(checked, function)))
+        made.renamed = renamed or {}
         if group is not None:
             group.add_command(made)
         return made

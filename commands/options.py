@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from mtcnn.detectors import DETECTORS
+from mtcnn.detectors import DETECTORS as SPECS
+from mtcnn.errors import SettingsError
 
 __all__ = ["COUNT", "DIR", "FILE", "NETS", "PATH", "detector_options", "options"]
 
@@ -21,7 +23,36 @@ def _named(kind: Any, name: str) -> Any:
     return kind
 
 
-DIR, FILE, PATH = (_named(click.Path(path_type=Path), name) for name in ("dir", "file", "dir|file"))
+class PathType(click.Path):
+    """A path that is not empty: of an empty name, as an unset variable of the shell leaves it, pathlib makes "."."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(path_type=Path)
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            kind = self.name.replace("|", " or ")
+            self.fail(f"an empty name; expected a {kind}; is a variable of the shell unset?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class SourceType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A file, folder, pattern, list, camera or address, see `stream.sources.as_source`."""
+
+    name = "source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from mtcnn.stream.sources import as_source
+
+        try:
+            return as_source(value) if isinstance(value, str) else value
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+
+
+DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))
+SOURCE = SourceType()
 COUNT = _named(click.IntRange(1), "integer")
 
 

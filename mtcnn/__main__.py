@@ -14,6 +14,8 @@ from pathlib import Path
 
 __all__ = ["app_folder", "main"]
 
+_ENDED_PIPE = 128 + 13  # the status of a command that could not write to a pipe any more
+
 
 def app_folder() -> Path:
     """The folder that holds `cli.py`."""
@@ -33,7 +35,21 @@ def main() -> None:
         sys.path.insert(0, folder)
     from cli import main as commands  # known only now
 
-    commands(prog_name="mtcnn")
+    try:
+        commands(prog_name="mtcnn")
+    except SystemExit as end:
+        if end.code == _ENDED_PIPE:
+            _die_of_sigpipe()
+        raise
+
+
+def _die_of_sigpipe() -> None:
+    """End like any filter whose reader has read enough: by the signal that Python ignores."""
+    import signal
+
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ __all__ = [
     "RecipeError",
     "SettingsError",
     "TrainingError",
+    "WriteError",
 ]
 
 
@@ -32,7 +33,11 @@ class MtcnnError(Exception):
 
 
 class ImageError(MtcnnError):
-    """An image that cannot be read or has an impossible shape."""
+    """An image that cannot be read, written or has an impossible shape."""
+
+
+class WriteError(ImageError):
+    """A picture or video that cannot be written for want of room or permission, as the next ones could not either."""
 
 
 class DataError(MtcnnError):

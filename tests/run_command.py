@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
 
 from cli import main
 
-__all__ = ["run"]
+__all__ = ["problems", "run", "visible"]
+
+_SUMMARY = re.compile(r"mtcnn: [\d,]+ (images?|frames?)( and [\d,]+ frames?)?, [\d,]+ faces? in [\d.]+ s(; .*)?\n")
+
+
+def problems(stderr: str) -> str:
+    """What `mtcnn detect` says on stderr, without the closing line, which must be there."""
+    text, count = _SUMMARY.subn("", stderr)
+    assert count == 1, stderr
+    return text
+
+
+def visible(folder: str | Path) -> list[str]:
+    """The names in a folder, without the markers of outputs."""
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
 
 def run(*words: object) -> Any:

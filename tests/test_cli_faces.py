@@ -13,16 +13,17 @@ import pytest
 from clips import face_clip
 from numpy.typing import NDArray
 from PIL import Image
-from run_command import run
+from run_command import problems, run, visible
 from sample_data import block, write_text
 
 from mtcnn.cascade import Detector
 from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
 from mtcnn.pictures.align import align, crop
-from mtcnn.pictures.anonymise import AnonymousCopies, anonymise
+from mtcnn.pictures.anonymise import anonymise
 from mtcnn.pictures.draw import save_image
 from mtcnn.stream.items import Item
+from mtcnn.stream.sinks.anonymous import AnonymousCopies
 from mtcnn.stream.sinks.face_files import FaceFiles
 from mtcnn.stream.video import Video
 from mtcnn.types import Faces
@@ -49,7 +50,7 @@ def found(path: Path) -> Faces:
 
 
 def names(folder: str) -> list[str]:
-    return sorted(os.listdir(folder))
+    return visible(folder)
 
 
 # ---- crops
@@ -213,7 +214,7 @@ def test_trace_changes_nothing(inside: Path) -> None:
         trace = json.loads(Path("why", Path(row["image"]).stem + ".json").read_text())
         assert trace["faces"] == row["faces"]
         assert trace["image"] == row["image"]
-    assert [line.split(": ")[1] for line in traced.stderr.splitlines()] == [
+    assert [line.split(": ")[1] for line in problems(traced.stderr).splitlines()] == [
         os.path.join("photos", name) for name in ("a.png", "b.jpg", "none.bmp")
     ]
 
@@ -225,13 +226,13 @@ def test_trace_box_and_truth(inside: Path) -> None:
         "detect", "photos/a.png", *OPTIONS, "--thresholds", 0.6, 1, 0.7, "--trace", "why", "--trace-box", x1, y1, x2, y2
     )
     assert asked.exit_code == 0
-    last = asked.stderr.splitlines()[-2:]
+    last = problems(asked.stderr).splitlines()[-2:]
     assert f"face [{x1} {y1} {x2} {y2}] lost by rnet: below the threshold 1: best score " in last[0]
     assert last[1] == "mtcnn: 0 of 1 faces found, 1 lost by rnet"
     rows = [[a, b, c - a, d - b, 0, 0, 0, 0, 0, 0] for a, b, c, d in boxes]
     write_text(Path("labels.txt"), block("photos/a.png", rows))
-    labelled = run("detect", "photos/a.png", *OPTIONS, "--trace", "why", "--trace-truth", "labels.txt")
-    assert labelled.stderr.splitlines()[-1] == f"mtcnn: {len(boxes)} of {len(boxes)} faces found"
+    labelled = run("detect", "photos/a.png", *OPTIONS, "--trace", "why", "--trace-labels", "labels.txt")
+    assert problems(labelled.stderr).splitlines()[-1] == f"mtcnn: {len(boxes)} of {len(boxes)} faces found"
 
 
 def test_resume_makes_no_copy_twice(inside: Path) -> None:
@@ -255,7 +256,7 @@ def test_resume_makes_no_copy_twice(inside: Path) -> None:
         (["--crop-margin", "0.1"], "--crop-margin is given without --crop"),
         (["--blur-style", "solid"], "--blur-style is given without --blur"),
         (["--trace-box", "1", "2", "3", "4"], "--trace-box is given without --trace"),
-        (["--trace-truth", "x.txt"], "--trace-truth is given without --trace"),
+        (["--trace-labels", "x.txt"], "--trace-labels is given without --trace"),
         (["--crop", "f", "--crop-align", "--crop-margin", "0"], "expected it or --crop-margin, not both"),
         (["--crop", "f", "--crop-margin", "-1"], "margin is -1.0; expected a share"),
         (["--crop", "photos/b.jpg"], "--crop photos/b.jpg is a file; expected a folder"),
@@ -276,7 +277,7 @@ def test_wrong_usage(inside: Path, options: list[str], message: str) -> None:
 @pytest.mark.parametrize("text", ["photos/a.png\n1\n1 2 3\n", ""])
 def test_labels_that_are_none(inside: Path, text: str) -> None:
     write_text(Path("labels.txt"), text)
-    done = run("detect", "photos/a.png", "--trace", "why", "--trace-truth", "labels.txt")
+    done = run("detect", "photos/a.png", "--trace", "why", "--trace-labels", "labels.txt")
     assert done.exit_code == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("mtcnn: labels.txt:")

@@ -76,6 +76,22 @@ def test_an_option_of_another_name() -> None:
     assert as_options("`sources` is odd", [click.Option(["-d", "--data", "sources"])]) == "--data is odd"
 
 
+@pytest.mark.parametrize("words", [["--old", "3"], ["--old=3"], ["--new", "3"]])
+def test_old_names_of_options_work_with_a_warning(words: list[str]) -> None:
+    from click.testing import CliRunner
+
+    group = Group("mtcnn")
+
+    @command("odd", group, renamed={"--old": "--new"})
+    @click.option("--new", type=int, required=True)
+    def odd(new: int) -> None:
+        click.echo(new + 1)
+
+    done = CliRunner().invoke(group, ["odd", *words])
+    assert (done.exit_code, done.stdout) == (0, "4\n")
+    assert ("--old is now called --new" in done.stderr) is words[0].startswith("--old")
+
+
 @pytest.mark.parametrize(("error", "status"), [(DataError("`out`: bad"), 1), (SettingsError("out is bad"), 2)])
 def test_errors_in_the_words_of_the_command(error: Exception, status: int) -> None:
     from click.testing import CliRunner

@@ -15,7 +15,8 @@ import pytest
 from mtcnn.errors import MtcnnError
 from mtcnn.metrics.wider_detections import load_detections
 from mtcnn.stream.items import Item
-from mtcnn.stream.sinks.listing import COLUMNS, Listing, WiderFiles, columns, open_listing
+from mtcnn.stream.sinks.listing import COLUMNS, Listing, columns, open_listing
+from mtcnn.stream.sinks.wider_files import WiderFiles
 from mtcnn.types import Faces
 
 POINTS: list[list[float]] = [[11, 12], [13, 14], [15, 16], [17, 18], [19, 20.5]]
@@ -114,7 +115,7 @@ def test_names_of_any_kind() -> None:
     assert json.loads(printed("json", item(1, odd)))["image"] == odd
     (_, fields) = csv.reader(io.StringIO(printed("csv", item(1, odd)), newline=""))
     assert fields[0] == odd
-    assert printed("text", item(0, odd)) == 'größe, "2"\\n.png: 0 faces\n'  # one line
+    assert printed("text", item(0, odd)) == '"größe, \\"2\\"\\n.png": 0 faces\n'  # one line
 
 
 def test_each_item_is_one_write() -> None:
@@ -146,16 +147,19 @@ def test_a_file_is_written_anew_or_gone_on_with(tmp_path: Path) -> None:
         listing.close()
         assert len(out.read_text().splitlines()) == expected
     listing = open_listing(out, "csv", COLUMNS, len(",".join(COLUMNS)) + 1)
+    assert len(out.read_text().splitlines()) == 3  # until the first item, or the end of the run
+    listing.finish()
     listing.close()
     assert out.read_text() == ",".join(COLUMNS) + "\n"  # what is not kept is cut off
 
 
 def test_names_that_are_no_text_are_written_as_stored(tmp_path: Path) -> None:
-    for style in ("text", "csv", "json"):
+    """And in JSON, which must be UTF-8, as escapes that Python reads back as the same name."""
+    for style, stored in (("text", b"\xff.png"), ("csv", b"\xff.png"), ("json", rb"\udcff.png")):
         listing = open_listing(tmp_path / "out", style, COLUMNS)
         listing.write(item(1, os.fsdecode(b"\xff.png")))
         listing.close()
-        assert b"\xff.png" in (tmp_path / "out").read_bytes()
+        assert stored in (tmp_path / "out").read_bytes()
 
 
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.stream.items import Names
+from mtcnn.stream.places import Names
 
 
 def names(folder: Path, *sources: str, suffix: str | None = None) -> list[str]:
@@ -43,5 +43,5 @@ def test_frames_and_parts(tmp_path: Path) -> None:
     assert made.path(sources[0], 12).name == "a-frame000012.png"
     assert made.path(sources[1], 1234567, "-face3").name == "a-2-frame1234567-face3.png"
     assert made.path(sources[2]).name == "camera-0.png"
-    assert made.path(sources[0], part="-face1").name == "a-face1-2.png"  # the other one is a source
+    assert made.path(sources[0], part="-face1").name == "a-face1-3.png"  # the first is a source, whose picture is -2
     assert made.path(sources[0], part="-face2").name == "a-face2.png"

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from clips import numbered, write_clip
 from numba import njit
+from run_command import problems, visible
 
 from mtcnn.engine import notice
 from mtcnn.engine.notice import LINE, compiling_told
@@ -26,6 +27,7 @@ from mtcnn.pictures.draw import draw_faces, save_image
 from mtcnn.stream import run as report
 from mtcnn.stream.interrupts import Interrupted
 from mtcnn.stream.items import Item
+from mtcnn.stream.places import Places
 from mtcnn.stream.run import Run
 from mtcnn.stream.video import Video
 from mtcnn.types import Faces
@@ -100,9 +102,9 @@ class Noted:
     def close(self) -> None:
         self.closed += 1
 
-    def __call__(self, sources: Sequence[Path], detector: Any) -> Noted:
+    def __call__(self, places: Places, detector: Any) -> Noted:
         """Makes itself."""
-        self.sources, self.detector = list(sources), detector
+        self.sources, self.detector = list(places.sources), detector
         return self
 
 
@@ -182,7 +184,7 @@ def test_compiling_is_told(
     monkeypatch.setattr(report, "compiling_told", compiling_told)
     monkeypatch.setattr(KnownFaces, "detect", detect)
     assert Run([folder], "json", out)()
-    assert capsys.readouterr().err == f"mtcnn: {LINE}\n"
+    assert problems(capsys.readouterr().err) == f"mtcnn: {LINE}\n"
 
 
 def test_settings_reach_the_detector(folder: Path) -> None:
@@ -217,7 +219,7 @@ def test_progress_on_a_terminal(folder: Path, out: Path, monkeypatch: pytest.Mon
     assert "mtcnn: skipped" in shown.getvalue()
     monkeypatch.setattr(sys, "stderr", quiet := Terminal())
     Run([folder / "one.png"], "json", out)()
-    assert quiet.getvalue() == ""  # nothing to wait for
+    assert problems(quiet.getvalue()) == ""  # nothing to wait for
 
 
 # ---- what goes wrong
@@ -228,9 +230,9 @@ def test_bad_files_are_told_and_the_rest_is_done(folder: Path, out: Path, capsys
     (folder / "one.png").write_bytes((folder / "one.png").read_bytes()[:60])
     assert not Run([folder / "missing.jpg", folder], "json", out)()
     assert names(out) == ["two.png"]
-    problems = capsys.readouterr().err.splitlines()
-    assert len(problems) == 3
-    for name, problem in zip(("missing.jpg", "none.png", "one.png"), problems, strict=True):
+    told = problems(capsys.readouterr().err).splitlines()
+    assert len(told) == 3
+    for name, problem in zip(("missing.jpg", "none.png", "one.png"), told, strict=True):
         assert problem.startswith("mtcnn: skipped ")
         assert name in problem
 
@@ -239,7 +241,7 @@ def test_names_without_images_are_told(folder: Path, out: Path, capsys: pytest.C
     (folder / "empty").mkdir()
     assert not Run([folder / "empty", folder / "one.png"], "json", out)()
     assert names(out) == ["one.png"]
-    (problem,) = capsys.readouterr().err.splitlines()
+    (problem,) = problems(capsys.readouterr().err).splitlines()
     assert problem.startswith(f"mtcnn: no image in {folder / 'empty'};")
 
 
@@ -363,14 +365,14 @@ def test_a_camera_runs_until_it_is_stopped(out: Path, tmp_path: Path, capsys: py
     with Video(tmp_path / "drawn.avi") as drawn:
         assert drawn.fps == 5
         assert len(list(drawn)) == 9  # of 1.8 seconds
-    assert capsys.readouterr().err == ""
+    assert problems(capsys.readouterr().err) == ""
 
 
 @pytest.mark.usefixtures("_camera")
 def test_a_camera_that_goes_away_is_told(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Run([Path("camera:3")], "json", out)()
     assert len(out.read_text().splitlines()) == 10
-    (problem,) = capsys.readouterr().err.splitlines()
+    (problem,) = problems(capsys.readouterr().err).splitlines()
     assert problem.startswith("mtcnn: camera:3: gives no more pictures; expected")
 
 
@@ -406,7 +408,7 @@ def test_bad_files_are_told_again_when_resumed(folder: Path, out: Path, capsys: 
     (folder / "none.png").write_text("no picture")
     for resume in (False, True):
         assert not Run([folder], "json", out, resume=resume)()
-        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert len(problems(capsys.readouterr().err).splitlines()) == 1
     assert names(out) == ["one.png", "two.png"]
 
 
@@ -430,7 +432,7 @@ def test_wider_files_and_resume(folder: Path, tmp_path: Path, capsys: pytest.Cap
 def test_pictures_are_drawn(folder: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "new" / "drawn"
     assert Run([folder], draw=drawn)()
-    assert sorted(os.listdir(drawn)) == sorted(WIDTHS)
+    assert visible(drawn) == sorted(WIDTHS)
     for name, width in WIDTHS.items():
         expected = draw_faces(read_image(folder / name), KnownFaces.faces(width - 30))
         np.testing.assert_array_equal(read_image(drawn / name), expected)
@@ -441,11 +443,11 @@ def test_pictures_beside_the_images_leave_them_alone(folder: Path) -> None:
     before = {name: (folder / name).read_bytes() for name in WIDTHS}
     assert Run([folder], draw=folder)()
     assert {name: (folder / name).read_bytes() for name in WIDTHS} == before
-    assert sorted(set(os.listdir(folder)) - set(WIDTHS)) == ["none-2.png", "one-2.png", "two-2.png"]
+    assert sorted(set(visible(folder)) - set(WIDTHS)) == ["none-2.png", "one-2.png", "two-2.png"]
 
 
 def test_skipped_images_do_not_shift_the_pictures(folder: Path, tmp_path: Path) -> None:
     (folder / "none.png").write_text("no picture")
     Run([folder], draw=tmp_path / "drawn")()
-    found = {path.name: read_image(path).shape[1] for path in (tmp_path / "drawn").iterdir()}
+    found = {name: read_image(tmp_path / "drawn" / name).shape[1] for name in visible(tmp_path / "drawn")}
     assert found == {"one.png": 31, "two.png": 32}

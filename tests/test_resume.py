@@ -13,7 +13,8 @@ import pytest
 from mtcnn.errors import DataError
 from mtcnn.stream.items import Item
 from mtcnn.stream.resume import read_listing, read_wider
-from mtcnn.stream.sinks.listing import Listing, Style, WiderFiles, columns
+from mtcnn.stream.sinks.listing import Listing, Style, columns
+from mtcnn.stream.sinks.wider_files import WiderFiles
 from mtcnn.types import Faces
 
 STYLES: tuple[Style, ...] = ("json", "csv", "text")

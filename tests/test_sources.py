@@ -22,7 +22,7 @@ def make(folder: Path, *names: str) -> list[Path]:
 def found_in(folder: Path, *named: Path) -> list[str]:
     sources, problems = find_sources(named or [folder])
     assert not problems
-    return [path.relative_to(folder).as_posix() for path in sources]
+    return [path.relative_to(folder).as_posix() for path in sources if isinstance(path, Path)]
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from run_command import visible
 from sample_data import block, write_text
 
 from mtcnn.cascade import Detector
 from mtcnn.images import read_image
 from mtcnn.metrics.wider_truth import GroundTruth
 from mtcnn.stream.items import Item
-from mtcnn.trace import Trace, TraceFiles, judge, pictures, record
-from mtcnn.trace.files import truth_of
+from mtcnn.stream.sinks.trace_files import TraceFiles, truth_of
+from mtcnn.trace import Trace, judge, pictures, record
 from mtcnn.trace.pictures import DROPPED, LEAST_SIDE, TRUTH
 from mtcnn.types import Faces
 from prepare.synthetic import draw_scene
@@ -135,7 +136,7 @@ def test_files(
     sink = TraceFiles(tmp_path / "why", [source], detector, [tuple(boxes[0]), (200.0, 20.0, 240.0, 60.0)])
     sink.write(Item(source, image, faces))
     sink.close()
-    assert sorted(path.name for path in (tmp_path / "why").iterdir()) == [
+    assert visible(tmp_path / "why") == [
         *(f"scene-{name}.jpg" for name in NAMES), "scene.json",
     ]  # fmt: skip
     assert read_image(tmp_path / "why" / "scene-3-rnet.jpg").shape[1] == 640

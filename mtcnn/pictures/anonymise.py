@@ -7,8 +7,6 @@ means do not hold cannot be brought back by sharpening.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
@@ -17,11 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import SettingsError
 from ..images import as_rgb
-from ..stream.items import Item
-from ..stream.sinks.pictures import Pictures
 from .align import check_margin, grow
 
-__all__ = ["STYLES", "AnonymousCopies", "Style", "anonymise"]
+__all__ = ["STYLES", "Style", "anonymise"]
 
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
@@ -84,27 +80,3 @@ def _hidden(patch: RGB, cell: float, style: Style) -> RGB:
     means = cv2.resize(patch, grid, interpolation=cv2.INTER_AREA)
     spread = cv2.INTER_NEAREST_EXACT if style == "pixelate" else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(means, (width, height), interpolation=spread), np.uint8)
-
-
-class AnonymousCopies(Pictures):
-    """The sink of `--blur`: copies of images and videos with the faces hidden, also of those without faces.
-
-    copies   a folder, or the file for a single copy; never the original.
-    sources  all sources of the run.
-
-    A copy is written anew from the pixels, upright as a viewer shows them: EXIF with its places and times, thumbnails,
-    comments and colour profiles are not in it, nor is the sound of a video.
-    """
-
-    setting = "blur"
-
-    def __init__(
-        self, copies: Path, sources: Sequence[Path], style: Style = "pixelate", margin: float = MARGIN
-    ) -> None:
-        check_style(style, margin)
-        super().__init__(copies, sources)
-        self._style, self._margin = style, margin
-
-    def picture(self, item: Item) -> RGB:
-        """The image of an item with its faces hidden, uint8 RGB (H, W, 3)."""
-        return anonymise(item.image, item.faces.boxes, self._style, self._margin)

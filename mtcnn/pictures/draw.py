@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ImageError
+from ..errors import ImageError, WriteError
+from ..files.atomic_write import write_whole
 from ..images import as_rgb
 from ..types import Faces
 
@@ -90,32 +92,48 @@ def _scores(picture: RGB, faces: Faces, side: float) -> None:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Raises ImageError where `save_image` could not write to `path`: for its suffix, or for want of its folder."""
+    """Raises what `save_image` would: ImageError for the suffix of `path`, WriteError for want of its folder."""
     target = Path(path)
     if target.suffix.lower() not in SAVE_SUFFIXES:
         known = " ".join(SAVE_SUFFIXES)
         raise ImageError(f"{target}: unknown suffix {target.suffix!r}; expected one of {known}; rename it")
     if not target.parent.is_dir():
-        raise ImageError(
+        raise WriteError(
             f"{target}: cannot be written ({target.parent} is no folder); expected a folder; make it first"
         )
     if target.is_dir():
-        raise ImageError(f"{target}: is a folder; expected a file to write; name one in it")
+        raise WriteError(f"{target}: is a folder; expected a file to write; name one in it")
 
 
 def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
     """Write an image, any array that `images.as_rgb` takes, in the format that the suffix of `path` names.
 
-    Raises ImageError when the suffix is none of SAVE_SUFFIXES, or the file cannot be written.
+    It is encoded in memory and then written whole: a full disk leaves the file that was there before, or none.
+
+    Raises ImageError when the suffix is none of SAVE_SUFFIXES or the format cannot hold so many pixels, WriteError when
+    the file cannot be written.
     """
     target = Path(path)
     check_target(target)
-    picture = Image.fromarray(as_rgb(rgb))
     try:
-        picture.save(target, quality=92)  # JPEG and WebP; other formats have no such setting and pass over it
-    except (OSError, ValueError) as error:  # ValueError: more pixels a side than the format can hold
-        why = getattr(error, "strerror", None) or error
-        raise ImageError(f"{target}: cannot be written ({why}); expected a folder to write to; check path") from None
+        write_whole(target, _encoded(target, as_rgb(rgb)))
+    except OSError as error:
+        raise WriteError(
+            f"{target}: cannot be written ({error.strerror or error}); expected a folder with free space; check path"
+        ) from None
+
+
+def _encoded(target: Path, picture: RGB) -> bytes:
+    stream = BytesIO()
+    try:
+        # JPEG and WebP have a quality; other formats pass over it.
+        Image.fromarray(picture).save(stream, Image.registered_extensions()[target.suffix.lower()], quality=92)
+    except (OSError, ValueError) as error:
+        size = f"{picture.shape[1]} x {picture.shape[0]} pixels"
+        raise ImageError(
+            f"{target}: cannot be written ({error}); expected fewer than {size}, or another format such as .png"
+        ) from None
+    return stream.getvalue()
 
 
 def _fixed(points: NDArray[Any], picture: RGB) -> NDArray[np.int32]:

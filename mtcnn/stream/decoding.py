@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby, repeat
 from pathlib import Path
-from threading import Condition
-from typing import TypeVar
 
 from ..errors import ImageError
 from ..images import read_image
 from ..types import Faces
+from .addresses import Address
 from .items import Item
-from .sources import kind_of
+from .readers import Readers, in_order
+from .sources import Piped, Source, kind_of
 from .video import Frame, Video
 
-__all__ = ["Decoder", "batches"]
+__all__ = ["Decoder", "batches", "failure"]
 
 THREADS = 2  # decoding is a tenth of the work, and the detector wants the cores as well
 PIXELS = 1 << 25  # 34 Mpx, 96 MiB: no more is decoded ahead, nor put into a batch, than this and one image a thread
 
-T = TypeVar("T")
 Read = Item | ImageError
 
 
@@ -41,112 +39,100 @@ class Decoder:
 
     every: int = 1
     ahead: int = 8
-    first: Mapping[Path, int] = field(default_factory=dict)
+    first: Mapping[Source, int] = field(default_factory=dict)
     opened: Callable[[int | None], object] = lambda frames: None
 
-    def read(self, sources: Iterable[Path]) -> Generator[Read, None, None]:
+    def read(self, sources: Iterable[Source]) -> Generator[Read, None, None]:
         """The images and frames of `sources`, in order; an error in the place of what cannot be read."""
         for images, group in groupby(sources, lambda source: kind_of(source) == "image"):
             if images:
-                yield from _in_threads((partial(_read_image, source) for source in group), THREADS, self.ahead)
+                yield from self._read_images(group)
                 continue
             for source in group:
                 yield from self._read_video(source)
 
-    def _read_video(self, source: Path) -> Iterator[Read]:
+    def _read_images(self, sources: Iterable[Source]) -> Iterator[Read]:
+        readers: Readers[Read] = Readers(THREADS)
         try:
-            video = Video(source, self.every, self.first.get(source, 0))
-        except ImageError as error:
-            yield error
-            return
-        with video:
+            calls = (partial(_read_image, source) for source in sources)
+            with closing(in_order(calls, readers, self.ahead, PIXELS, _weight)) as found:
+                yield from found
+        finally:
+            readers.close()
+
+    def _read_video(self, source: Source) -> Iterator[Read]:
+        # One thread, so that frames keep their order. Opening is done there too: a pipe without a writer never opens,
+        # and the main thread has to be free for signals.
+        readers: Readers[object] = Readers(1)
+        video: Video | ImageError | None = None
+        try:
+            video = readers.submit(partial(_open, source, self.every, self.first.get(source, 0))).result()  # type: ignore[assignment]
+            if not isinstance(video, Video):
+                assert video is not None
+                yield video
+                return
             left = None if video.length is None else max(0, video.length - video.first)
             self.opened(None if left is None else -(-left // self.every))
-            # One thread, so that frames keep their order. A camera is not read ahead: its picture shall be of now.
-            calls = repeat(partial(_next_frame, video))
-            with closing(_in_threads(calls, 1, 1 if video.live else self.ahead)) as frames:
+            # A camera is not read ahead: its picture shall be of now.
+            calls = repeat(partial(_next_frame, source, video))
+            with closing(in_order(calls, readers, 1 if video.live else self.ahead, PIXELS, _weight)) as frames:
                 yield from _items(source, video.fps / self.every, frames)
+        finally:
+            if readers.close() and isinstance(video, Video):
+                video.close()  # not while a thread reads from it
 
 
-def _read_image(source: Path) -> Read:
-    try:
-        return Item(source, read_image(source), Faces.empty())
-    except ImageError as error:
+def failure(source: Source, error: Exception) -> ImageError:
+    """Whatever reading or detecting an image raised, as an error of this image: one bad file does not end a batch."""
+    if isinstance(error, ImageError):
         return error
+    if isinstance(error, MemoryError):
+        return ImageError(f"{source}: takes more memory than there is; expected a smaller image; shrink it")
+    why = " ".join(str(error).split())[:200]
+    return ImageError(f"{source}: {type(error).__name__}: {why}; expected an image; save it again in another format")
 
 
-def _next_frame(video: Video) -> Frame | ImageError | None:
+def _read_image(source: Source) -> Read:
+    try:
+        return Item(source, read_image(source.data if isinstance(source, Piped) else source), Faces.empty())
+    except Exception as error:
+        return failure(source, error)
+
+
+def _open(source: Source, every: int, first: int) -> Video | ImageError:
+    """A video. FFmpeg would take a name with a colon for a protocol, and open the network for it."""
+    name = str(source)
+    if isinstance(source, Path) and kind_of(source) == "video":
+        if not source.exists():
+            return ImageError(f"{source}: no such file; expected a video; check the path")
+        name = os.path.abspath(source) if ":" in name else name
+    try:
+        return Video(name, every, first)
+    except Exception as error:
+        if isinstance(source, Address):
+            return ImageError(f"{source}: cannot be opened; expected a video that can be reached; check the address")
+        return failure(source, error)
+
+
+def _next_frame(source: Source, video: Video) -> Frame | ImageError | None:
     try:
         return video.read()
-    except ImageError as error:
-        return error
+    except Exception as error:
+        return failure(source, error)
 
 
-def _items(source: Path, fps: float, frames: Iterable[Frame | ImageError | None]) -> Iterator[Read]:
+def _items(source: Source, fps: float, frames: Iterable[object]) -> Iterator[Read]:
     for frame in frames:
         if not isinstance(frame, Frame):
-            if frame is not None:
+            if isinstance(frame, ImageError):
                 yield frame
             return
         yield Item(source, frame.image, Faces.empty(), frame.number, frame.time, fps)
 
 
-class _Room:
-    """Lets threads decode while what waits to be taken has at most PIXELS."""
-
-    def __init__(self) -> None:
-        self._changed = Condition()
-        self._waiting = 0  # pixels
-        self._wanted = 0  # number of the result that is to be taken next: for this one there is always room
-        self._closed = False
-
-    def decode(self, number: int, call: Callable[[], T]) -> T:
-        """What `call` returns, which is the result of this number."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting <= PIXELS or number == self._wanted or self._closed)
-            if self._closed:
-                raise CancelledError
-        result = call()
-        with self._changed:
-            self._waiting += _pixels([result])
-        return result
-
-    def take(self, future: Future[T]) -> T:
-        """The next result, waited for."""
-        result = future.result()
-        with self._changed:
-            self._waiting -= _pixels([result])
-            self._wanted += 1
-            self._changed.notify_all()
-        return result
-
-    def close(self) -> None:
-        """Nothing more will be taken."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-def _in_threads(calls: Iterable[Callable[[], T]], threads: int, ahead: int) -> Generator[T, None, None]:
-    """What `calls` return, in order; at most `ahead` of them, or PIXELS, wait to be taken."""
-    room = _Room()
-    with ThreadPoolExecutor(threads, "decode") as pool:
-        flying: deque[Future[T]] = deque()
-        try:
-            for number, call in enumerate(calls):
-                flying.append(pool.submit(room.decode, number, call))
-                if len(flying) > ahead:
-                    yield room.take(flying.popleft())
-            while flying:
-                yield room.take(flying.popleft())
-        finally:
-            room.close()
-            for future in flying:
-                future.cancel()
-
-
-def _pixels(results: Iterable[object]) -> int:
-    return sum(result.image.size // 3 for result in results if isinstance(result, Item | Frame))
+def _weight(result: object) -> int:
+    """In pixels."""
+    return result.image.size // 3 if isinstance(result, Item | Frame) else 0
 
 
 def batches(results: Iterable[Read], size: int) -> Iterator[list[Read]]:
@@ -155,7 +141,7 @@ def batches(results: Iterable[Read], size: int) -> Iterator[list[Read]]:
     for result in results:
         batch.append(result)
         live = isinstance(result, Item) and kind_of(result.source) == "camera"
-        if live or len(batch) >= size or _pixels(batch) > PIXELS:
+        if live or len(batch) >= size or sum(map(_weight, batch)) > PIXELS:
             yield batch
             batch = []
     if batch:

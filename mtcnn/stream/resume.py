@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DataError
-from .sinks.listing import Style, WiderFiles, text_name
-from .sources import kind_of
+from .sinks.listing import Style, name_of_csv, text_name
+from .sinks.wider_files import WiderFiles
+from .sources import Source, kind_of
 
 __all__ = ["Done", "read_listing", "read_wider"]
 
@@ -31,8 +32,8 @@ class Done:
     keep     bytes of the listing that stay; behind them is a torn line, or what will be written anew.
     """
 
-    sources: set[Path] = field(default_factory=set)
-    first: dict[Path, int] = field(default_factory=dict)
+    sources: set[Source] = field(default_factory=set)
+    first: dict[Source, int] = field(default_factory=dict)
     keep: int = 0
 
 
@@ -45,7 +46,7 @@ class _Entry(NamedTuple):
 
 
 def read_listing(
-    out: Path, style: Style, names: Sequence[str], sources: Iterable[Path], whole_videos: bool = False
+    out: Path, style: Style, names: Sequence[str], sources: Iterable[Source], whole_videos: bool = False
 ) -> Done:
     """What the listing `out` tells of `sources`; nothing when there is no such file.
 
@@ -98,7 +99,7 @@ def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
                 return
             raise ValueError(row)
         frame = row[names.index("frame")] if "frame" in names else ""
-        yield _Entry(row[0], int(frame) if frame else None, rows.line_num)
+        yield _Entry(name_of_csv(row[0]), int(frame) if frame else None, rows.line_num)
 
 
 def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
@@ -118,7 +119,7 @@ def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
 
 
 def _done(
-    entries: Sequence[_Entry], known: dict[str, Path], ends: Sequence[int], header: bool, whole_videos: bool
+    entries: Sequence[_Entry], known: dict[str, Source], ends: Sequence[int], header: bool, whole_videos: bool
 ) -> Done:
     last = entries[-1] if entries else None
     in_video = last is not None and last.frame is not None
@@ -132,7 +133,7 @@ def _done(
     return done
 
 
-def read_wider(files: WiderFiles, sources: Iterable[Path], whole_videos: bool = False) -> Done:
+def read_wider(files: WiderFiles, sources: Iterable[Source], whole_videos: bool = False) -> Done:
     """What the files of a WIDER folder tell of `sources`. A video is gone on with: its length is not known here."""
     done = Done()
     for source in sources:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 from tqdm import tqdm
 
 from ..cascade import Detector
 from ..engine.notice import compiling_told
-from ..errors import SettingsError
-from .decoding import Decoder, Read, batches
+from ..errors import ImageError, SettingsError, WriteError
+from ..terminal import tell
+from .addresses import Address
+from .decoding import Decoder, Read, batches, failure
+from .folders import PassedOver
 from .interrupts import Interrupted, Interrupts
-from .items import Item, Sink, real
+from .items import Item, Sink
+from .places import Places, identity
 from .resume import Done, read_listing, read_wider
-from .sinks.listing import Style, WiderFiles, columns, open_listing
+from .sinks.listing import Listing, Style, columns, open_listing
 from .sinks.pictures import Pictures
-from .sources import find_sources, kind_of
+from .sinks.wider_files import WiderFiles
+from .sources import Source, find_sources, kind_of
+from .summary import Summary
 from .tracking import Tracker
 
 __all__ = ["MakeSink", "Run"]
 
-MakeSink = Callable[[Sequence[Path], Detector], Sink]
-"""Makes a sink from all sources of a run and its detector; raises SettingsError when they do not fit its settings."""
+MakeSink = Callable[[Places, Detector], Sink]
+"""Makes a sink from the places of a run and its detector; raises SettingsError when they do not fit its settings."""
 
 
 @dataclass
@@ -40,15 +48,20 @@ class Run:
     draw      see `pictures.Pictures`.
     batch     images that are detected together.
     every     take each n-th frame of a video.
-    track     give the faces of a video ids, see `track.Tracker`.
-    resume    leave out what `out` or `wider` has already, and go on behind it.
+    track     give the faces of a video ids, see `tracking.Tracker`.
+    resume    leave out what `out` or `wider` has already, and append the rest.
     settings  keyword arguments of Detector.
     sinks     makers of further sinks.
+    outputs   the folders and files that these sinks write to, by setting.
+    reads     files that are read besides, which no output may replace.
+    network   open the addresses that lists name.
+    quiet     no bar, no notices and no summary; problems are reported all the same.
+    debug     let an error of one image that nobody foresaw end the run, with its traceback.
 
     Raises SettingsError for settings that make no sense, before anything is written.
     """
 
-    named: Sequence[Path]
+    named: Sequence[Source]
     style: Style = "text"
     out: Path | None = None
     wider: Path | None = None
@@ -59,6 +72,11 @@ class Run:
     resume: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     sinks: Sequence[MakeSink] = ()
+    outputs: dict[str, Path] = field(default_factory=dict)
+    reads: Sequence[Path] = ()
+    network: bool = False
+    quiet: bool = False
+    debug: bool = False
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -71,6 +89,7 @@ class Run:
             raise SettingsError(
                 "`resume` reads what is done from the results; expected `out` FILE or `wider` DIR as well"
             )
+        self._check_outputs()
 
     def __call__(self) -> bool:
         """Detect; problems go to stderr, a line each. True when there were none.
@@ -78,68 +97,137 @@ class Run:
         Ctrl-C and SIGTERM raise Interrupted between two items, with all sinks closed; they are the usual end of a
         camera. Raises MtcnnError where an output cannot be written.
         """
-        sources, problems = find_sources(self.named)
-        self._check(sources)
-        self._bad = 0
-        self._last: Path | None = None  # source of the last item
-        self._tell(problems)
+        self._summary, began = Summary(), time.monotonic()
+        self._last: Source | None = None  # of the last item
+        with Interrupts() as interrupts:
+            passed, folders = PassedOver(), [path for path in self._written().values() if path.is_dir()]
+            sources, problems = find_sources(self.named, passed, folders, self.network)
+            places = Places(sources)
+            self._check(places)
+            self._tell(problems)
+            if not self.quiet:
+                for line in passed.lines():
+                    tell(line)
+            if sources:
+                self._run(places, interrupts)
+            if not self.quiet:
+                tell(self._summary.line(time.monotonic() - began))
+        return self._summary.bad == 0
+
+    def _run(self, places: Places, interrupts: Interrupts) -> None:
         # Of images of all sizes torch would keep the code that it compiles for each, several hundred megabytes; read
         # at the first convolution.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-        with Interrupts() as interrupts, ExitStack() as stack:
-            stack.enter_context(compiling_told(lambda line: tqdm.write(f"mtcnn: {line}", file=sys.stderr)))
+        with ExitStack() as stack:
+            stack.enter_context(compiling_told((lambda line: None) if self.quiet else tell))
             detector = Detector(**self.settings)
-            done, sinks = self._open(sources, detector)
+            done, sinks = self._open(places, detector)
             stack.callback(_close, sinks, interrupts)
-            left = [source for source in sources if source not in done.sources]
-            bar = stack.enter_context(closing(_bar(left)))
+            left = [source for source in places.sources if source not in done.sources]
+            self._summary.done_before = len(places.sources) - len(left)
+            self._tell_network(left)
+            bar = stack.enter_context(closing(_bar(left, self.quiet)))
             decoder = Decoder(self.every, 2 * self.batch, done.first, lambda frames: _expect(bar, frames))
             try:
                 self._detect(detector, stack.enter_context(closing(decoder.read(left))), sinks, bar, interrupts)
             except Interrupted:
                 if self._last is None or kind_of(self._last) != "camera":
                     raise
-        return self._bad == 0
+            for sink in sinks:
+                if isinstance(sink, Listing):
+                    sink.finish()
 
-    def _check(self, sources: Sequence[Path]) -> None:
+    def _written(self) -> dict[str, Path]:
+        """Setting -> file or folder that the run writes to."""
+        own = {"out": self.out, "wider": self.wider, "draw": self.draw}
+        return {**self.outputs, **{name: path for name, path in own.items() if path is not None}}
+
+    def _check_outputs(self) -> None:
+        """Raises SettingsError where one output would take the place of another.
+
+        Drawn and anonymised pictures have the same names: who finds one must know which it is.
+        """
+        written = self._written()
+        for one, other in (("draw", "blur"), ("out", "draw"), ("out", "blur")):
+            if one in written and other in written and identity(written[one]) == identity(written[other]):
+                raise SettingsError(f"`{one}` and `{other}` are both {written[one]}; expected two places; rename one")
+        lists = [Path(str(name)[1:]) for name in self.named if str(name).startswith("@")]
+        read = {identity(path) for path in (*lists, *self.reads)}
+        for name, path in written.items():
+            if identity(path) in read:
+                raise SettingsError(f"`{name}` {path} is read by this command; expected another file")
+
+    def _check(self, places: Places) -> None:
         """Raises SettingsError when the settings do not fit the sources."""
-        kinds = {kind_of(source) for source in sources}
+        kinds = {kind_of(source) for source in places.sources}
         if self.track and not kinds & {"video", "camera"}:
             raise SettingsError("`track` follows faces from frame to frame; expected a video or camera:N")
         if self.resume and "camera" in kinds:
             raise SettingsError("`resume` cannot go back to what a camera saw; leave it out")
-        if self.out is not None and real(self.out) in {real(source) for source in sources}:
+        if self.out is not None and places.is_input(self.out):
             raise SettingsError(f"`out` {self.out} is one of the images; expected another file")
 
-    def _open(self, sources: Sequence[Path], detector: Detector) -> tuple[Done, list[Sink]]:
+    def _open(self, places: Places, detector: Detector) -> tuple[Done, list[Sink]]:
         """What is done already, and all sinks. The listing comes last: what it tells of is whole everywhere."""
-        sinks = [make(sources, detector) for make in self.sinks]
+        sinks = [make(places, detector) for make in self.sinks]
         if self.draw is not None:
-            sinks.append(Pictures(self.draw, sources))
+            sinks.append(Pictures(self.draw, places))
         # Ids and videos cannot be taken up in the middle.
         whole_videos = self.track or self.draw is not None or bool(self.sinks)
         if self.wider is not None:
-            files = WiderFiles(self.wider, sources)
-            done = read_wider(files, sources, whole_videos) if self.resume else Done()
+            files = WiderFiles(self.wider, places)
+            done = read_wider(files, places.sources, whole_videos) if self.resume else Done()
             return done, [*sinks, files]
-        done, names = Done(), columns(sources, self.track)
+        done, names = Done(), columns(places.sources, self.track)
         if self.resume and self.out is not None:
-            done = read_listing(self.out, self.style, names, sources, whole_videos)
+            done = read_listing(self.out, self.style, names, places.sources, whole_videos)
         return done, [*sinks, open_listing(self.out, self.style, names, done.keep)]
 
     def _detect(
         self, detector: Detector, results: Iterable[Read], sinks: Sequence[Sink], bar: Any, interrupts: Interrupts
     ) -> None:
-        for item in self._tracked(_detected(detector, batches(results, self.batch))):
+        for item in self._tracked(self._detected(detector, batches(results, self.batch))):
             if not isinstance(item, Item):
                 begun = str(item).startswith(f"{self._last}: ")  # a video that broke off
                 self._tell([f"{item}" if begun else f"skipped {item}"])
             else:
                 self._last = item.source
                 with interrupts.held(), _beside(bar):
-                    for sink in sinks:
-                        sink.write(item)
+                    self._write(item, sinks)
             bar.update()
+
+    def _write(self, item: Item, sinks: Sequence[Sink]) -> None:
+        self._summary.add(item)
+        try:
+            for sink in sinks:
+                item = sink.write(item) or item
+        except (ImageError, MemoryError, cv2.error) as error:  # of this image; the next may do
+            if isinstance(error, WriteError) or self.debug:
+                raise
+            self._tell([str(failure(item.source, error))])
+
+    def _detected(self, detector: Detector, runs: Iterable[Sequence[Read]]) -> Iterator[Read]:
+        """The same in the same order, with faces."""
+        for run in runs:
+            yield from self._with_faces(detector, run)
+            run = ()  # so that its images are gone before the next are gathered
+
+    def _with_faces(self, detector: Detector, run: Sequence[Read]) -> Iterator[Read]:
+        try:
+            found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
+        except SettingsError:
+            raise
+        except Exception as error:
+            items = [item for item in run if isinstance(item, Item)]
+            if self.debug:
+                raise
+            if len(items) > 1:  # one by one: the others may be fine
+                for item in run:
+                    yield from self._with_faces(detector, [item])
+            else:
+                yield from (failure(item.source, error) if isinstance(item, Item) else item for item in run)
+            return
+        yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
 
     def _tracked(self, results: Iterable[Read]) -> Iterator[Read]:
         tracker, of = Tracker(), None
@@ -152,16 +240,13 @@ class Run:
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
-            tqdm.write(f"mtcnn: {problem}", file=sys.stderr)
-            self._bad += 1
+            tell(problem)
+            self._summary.bad += 1
 
-
-def _detected(detector: Detector, runs: Iterable[Sequence[Read]]) -> Iterator[Read]:
-    """The same in the same order, with faces."""
-    for run in runs:
-        found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
-        yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
-        run = ()  # so that its images are gone before the next are gathered
+    def _tell_network(self, sources: Iterable[Source]) -> None:
+        for source in sources:
+            if isinstance(source, Address) and not self.quiet:
+                tell(f"{source}: read over the network")
 
 
 def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
@@ -170,10 +255,11 @@ def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
             stack.callback(sink.close)
 
 
-def _bar(sources: Sequence[Path]) -> Any:
+def _bar(sources: Sequence[Source], quiet: bool) -> Any:
     """Progress on a terminal: images and frames, how many a second, and the time that is left."""
     many = len(sources) > 1 or any(kind_of(source) != "image" for source in sources)
-    return tqdm(total=len(sources), unit="img", disable=not many or not sys.stderr.isatty(), dynamic_ncols=True)
+    hidden = quiet or not many or not sys.stderr.isatty()
+    return tqdm(total=len(sources), unit="img", disable=hidden, dynamic_ncols=True)
 
 
 def _expect(bar: Any, frames: int | None) -> None:

@@ -1,4 +1,4 @@
-"""What a user names, as a list of sources: files, folders, patterns, lists of names, videos and cameras."""
+"""What a user names, as a list of sources: files, folders, patterns, lists of names, videos, cameras and addresses."""
 
 from __future__ import annotations
 
@@ -6,96 +6,183 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
+from ..errors import SettingsError
 from ..images import SUFFIXES
+from .addresses import Address
+from .folders import PassedOver, search
 
-__all__ = ["VIDEO_SUFFIXES", "Kind", "find_sources", "image_files", "kind_of"]
+__all__ = ["VIDEO_SUFFIXES", "Kind", "Piped", "Source", "as_source", "find_sources", "image_files", "kind_of"]
 
 Kind = Literal["image", "video", "camera"]
 
 VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
-    ".webm", ".wmv",
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4",
+    ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
 """Suffixes, lower case, of files that are taken for videos."""
+
+MAX_LIST = 2**28  # bytes that are read of a list or of standard input: a pipe may have no end
 
 _CAMERA = re.compile(r"camera:\d+")
 
 
-def kind_of(source: Path) -> Kind:
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """An image that came through standard input."""
+
+    data: bytes = field(repr=False)
+    stem: str = "stdin"
+    suffix: str = ""
+    name: str = "stdin"
+
+    def as_posix(self) -> str:
+        return "-"
+
+    def __str__(self) -> str:
+        return "-"
+
+    def __fspath__(self) -> str:
+        return "-"
+
+
+Source = Path | Address | Piped
+"""An image or video file or `camera:N` as a path, an address, or an image that was piped in."""
+
+
+def as_source(text: str) -> Path | Address:
+    """What a user typed, as a source. Raises SettingsError for an empty name, which pathlib takes for this folder."""
+    if not text.strip():
+        raise SettingsError(
+            "an empty name; expected an image, a folder or a pattern; is a variable of the shell unset?"
+        )
+    return Address(text) if Address.matches(text) else Path(text)
+
+
+def kind_of(source: Source) -> Kind:
     """What a source is, by its name alone."""
+    if isinstance(source, Address):
+        return "camera" if source.live else "video"
     if _CAMERA.fullmatch(str(source)):
         return "camera"
     return "video" if source.suffix.lower() in VIDEO_SUFFIXES else "image"
 
 
-def find_sources(named: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def find_sources(
+    named: Iterable[Source],
+    passed: PassedOver | None = None,
+    outputs: Collection[Path] = (),
+    network: bool = False,
+) -> tuple[list[Source], list[str]]:
     """All sources that are named, each once, in order; and a line for each name that stands for none.
 
-    named  files as they are, missing ones too, for reading them tells; folders, searched through for images and videos;
-           patterns, for shells that do not expand them; `camera:N`; `@FILE`, a text file of such names, one a line;
-           `-`, such a list on standard input. Names in a list are relative to the current folder, as they would be on
-           the command line.
+    named    files as they are, missing ones too, because reading them reports it; folders, searched for images and
+             videos; patterns, for shells that do not expand them; `camera:N`; addresses; `@FILE`, a text file of such
+             names, one a line; `-`, an image or such a list on standard input. Names in a list are relative to the
+             current folder, as they would be on the command line.
+    passed   collects what folders hold and is no source.
+    outputs  folders that this run writes to. They are left out when a folder above them is searched.
+    network  open the addresses in lists too: a list may come from anywhere.
     """
     problems: list[str] = []
-    found: dict[Path, None] = {}  # an ordered set
+    passed = PassedOver() if passed is None else passed
+    found: dict[Source, None] = {}  # an ordered set
     for name in named:
         before = len(problems)
-        files = list(_expand(_listed(name, problems), (*SUFFIXES, *VIDEO_SUFFIXES), problems))
+        listed = _listed(name, problems, network)
+        files = list(_expand(listed, (*SUFFIXES, *VIDEO_SUFFIXES), problems, passed, outputs))
         if not files and len(problems) == before:
             problems.append(f"no image in {name}; expected image files, folders of them, patterns, videos or camera:N")
         found.update(dict.fromkeys(files))
     return list(found), problems
 
 
-def image_files(named: Iterable[Path]) -> Iterator[Path]:
-    """The image files that are named: files as they are, folders searched through, patterns expanded, in order."""
-    return _expand(named, SUFFIXES, [])
+def image_files(named: Iterable[Path], passed: PassedOver | None = None) -> Iterator[Path]:
+    """The image files that are named: files as they are, folders searched, patterns expanded, in order."""
+    for source in _expand(named, SUFFIXES, [], PassedOver() if passed is None else passed, ()):
+        if isinstance(source, Path):
+            yield source
 
 
-def _listed(name: Path, problems: list[str]) -> list[Path]:
+def _listed(name: Source, problems: list[str], network: bool) -> list[Source]:
     """The names in a list; a name that is no list, as it is."""
-    if str(name) != "-" and not str(name).startswith("@"):
+    text = str(name)
+    if isinstance(name, Address):
+        return _fetchable([name], problems)
+    if text != "-" and not text.startswith("@"):
         return [name]
     try:
-        data = sys.stdin.buffer.read() if str(name) == "-" else Path(str(name)[1:]).read_bytes()
+        data = _read_list(text)
     except OSError as error:
         problems.append(f"{name}: cannot be read ({error.strerror}); expected a text file of names; check the path")
         return []
+    if data is None:
+        problems.append(f"{name}: more than {MAX_LIST >> 20} MiB; expected a list of names; name fewer at a time")
+        return []
+    if text == "-" and looks_like_image(data[:64]):
+        return [Piped(data)]
     if b"\0" in data:
         problems.append(f"{name}: is no text; expected a text file of names, one a line; name images without the @")
         return []
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")  # not splitlines: a name may hold U+2028
-    return [Path(line.removesuffix("\r")) for line in lines if line.strip()]
+    sources = [as_source(line.removesuffix("\r")) for line in lines if line.strip()]
+    addresses = [source for source in sources if isinstance(source, Address)]
+    if addresses and not network:
+        problems.append(f"{name}: {addresses[0]} in a list is not opened; expected files; allow it with `network`")
+        return [source for source in sources if not isinstance(source, Address)]
+    return _fetchable(sources, problems)
 
 
-def _expand(named: Iterable[Path], suffixes: Collection[str], problems: list[str]) -> Iterator[Path]:
+def _read_list(text: str) -> bytes | None:
+    """The content of a list or of standard input, or None where it is too long."""
+
+    def read(stream: IO[bytes]) -> bytes | None:
+        data = stream.read(MAX_LIST + 1)
+        return data if len(data) <= MAX_LIST else None
+
+    if text == "-":
+        return read(sys.stdin.buffer)
+    with open(text[1:], "rb") as stream:
+        return read(stream)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether bytes begin as a file of one of the usual image formats, and not as a list of names."""
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")):
+        return True
+    boxed = head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return boxed or (head[:2] == b"BM" and b"\0" in head) or re.match(rb"P[1-6]\s+\d+\s+\d+\s", head) is not None
+
+
+def _fetchable(sources: Iterable[Source], problems: list[str]) -> list[Source]:
+    """Without the addresses of photos: only videos are read over the network."""
+    kept = []
+    for source in sources:
+        if isinstance(source, Address) and source.suffix.lower() in SUFFIXES:
+            problems.append(f"{source}: photos are not read over the network; expected a video; download it first")
+        else:
+            kept.append(source)
+    return kept
+
+
+def _expand(
+    named: Iterable[Source],
+    suffixes: Collection[str],
+    problems: list[str],
+    passed: PassedOver,
+    outputs: Collection[Path],
+) -> Iterator[Source]:
     for path in named:
-        if path.is_dir():
-            yield from sorted(_search(path, suffixes, problems))
+        if not isinstance(path, Path):
+            yield path
+        elif path.is_dir():
+            yield from search(path, suffixes, problems, passed, outputs)
         elif has_magic(str(path)) and not os.path.lexists(path):
-            yield from _expand(map(Path, sorted(glob(str(path), recursive=True))), suffixes, problems)
+            matches = map(Path, sorted(glob(str(path), recursive=True)))
+            yield from _expand(matches, suffixes, problems, passed, outputs)
         else:
             yield path
-
-
-def _search(folder: Path, suffixes: Collection[str], problems: list[str]) -> Iterator[Path]:
-    """Files below `folder`, unsorted. A folder with the suffix of an image and none inside counts as a bad image."""
-
-    def refused(error: OSError) -> None:
-        problems.append(f"{error.filename}: cannot be searched ({error.strerror}); check its permissions")
-
-    for above, folders, files in os.walk(folder, onerror=refused):
-        here = Path(above)
-        yield from (path for name in files if _wanted(path := here / name, suffixes))
-        for name in folders:
-            if (path := here / name).suffix.lower() in suffixes and next(_search(path, suffixes, []), None) is None:
-                yield path
-
-
-def _wanted(path: Path, suffixes: Collection[str]) -> bool:
-    # A link to nowhere is kept, for reading it tells. A pipe or a device is not: opening it may wait forever.
-    return path.suffix.lower() in suffixes and (path.is_file() or not path.exists())

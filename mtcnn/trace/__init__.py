@@ -12,9 +12,8 @@ print(verdict.found, verdict.lost_by, verdict.why)
 from __future__ import annotations
 
 from .candidates import Candidates, Step, look
-from .files import TraceFiles
 from .pictures import pictures
 from .recording import StageTrace, Trace, record
 from .verdict import Verdict, judge
 
-__all__ = ["Candidates", "StageTrace", "Step", "Trace", "TraceFiles", "Verdict", "judge", "look", "pictures", "record"]
+__all__ = ["Candidates", "StageTrace", "Step", "Trace", "Verdict", "judge", "look", "pictures", "record"]

@@ -8,10 +8,12 @@ from pathlib import Path
 from ...errors import SettingsError
 from ...metrics.problems import Problems
 from ...metrics.wider_truth import GroundTruth
-from ...pictures.anonymise import AnonymousCopies, Style
-from ...trace import TraceFiles
+from ...pictures.align import check_margin
+from ...pictures.anonymise import Style
 from ..run import MakeSink
+from .anonymous import AnonymousCopies
 from .face_files import FaceFiles
+from .trace_files import TraceFiles
 
 __all__ = ["extra_sinks"]
 
@@ -24,7 +26,7 @@ def extra_sinks(
     blur_style: Style | None = None,
     trace: Path | None = None,
     trace_box: Sequence[Sequence[float]] = (),
-    trace_truth: Path | None = None,
+    trace_labels: Path | None = None,
 ) -> list[MakeSink]:
     """Makers of the sinks that the options ask for; see FaceFiles, AnonymousCopies and TraceFiles.
 
@@ -33,18 +35,19 @@ def extra_sinks(
     """
     _check_needed("crop", crop, {"crop_margin": crop_margin is not None, "crop_align": crop_align})
     _check_needed("blur", blur, {"blur_style": blur_style is not None})
-    _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_truth": trace_truth is not None})
+    _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_labels": trace_labels is not None})
     if crop_align and crop_margin is not None:
         raise SettingsError("`crop_align` has no margin, its template decides; expected it or `crop_margin`, not both")
     makers: list[MakeSink] = []
     if crop is not None:
         margin = 0.2 if crop_margin is None else crop_margin
-        makers.append(lambda sources, _: FaceFiles(crop, sources, margin, crop_align))
+        check_margin(margin)
+        makers.append(lambda places, _: FaceFiles(crop, places, margin, crop_align))
     if blur is not None:
-        makers.append(lambda sources, _: AnonymousCopies(blur, sources, blur_style or "pixelate"))
+        makers.append(lambda places, _: AnonymousCopies(blur, places, blur_style or "pixelate"))
     if trace is not None:
-        truth = None if trace_truth is None else GroundTruth.load(trace_truth, Problems(strict=True))
-        makers.append(lambda sources, detector: TraceFiles(trace, sources, detector, trace_box, truth))
+        truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
+        makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))
     return makers
 
 

@@ -1,20 +1,22 @@
-"""The sink of `--crop`: every face as a picture of its own."""
+"""The sink for crops: every face as a picture of its own."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ...errors import MtcnnError
+from ...files.outputs import note_output
 from ...pictures.align import align, check_margin, crop
 from ...pictures.draw import save_image
-from ..items import Item, Names
+from ...terminal import tell
+from ..items import Item
+from ..places import Names, Places
+from ..sources import Source
 
 __all__ = ["FaceFiles"]
 
@@ -22,29 +24,35 @@ __all__ = ["FaceFiles"]
 class FaceFiles:
     """Writes `<image>-face<n>.png`, or `<video>-frame<number>-face<n>.png`; n counts from 1, the best first.
 
-    folder   where the pictures go. They are PNG, for a second compression would cost what recognition lives on.
-    sources  all sources of the run.
+    Of faces that are tracked the names end in `-id<id>.png`: a face keeps its id from frame to frame.
+
+    folder   where the pictures go. They are PNG, because a second lossy compression costs recognition accuracy.
+    places   those of the run, or all its sources.
     margin   around a plain crop, see `align.crop`.
     aligned  crops of 112 x 112 on ArcFace's template instead, see `align.align`.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[Path], margin: float = 0.2, aligned: bool = False) -> None:
+    def __init__(
+        self, folder: Path, places: Places | Iterable[Source], margin: float = 0.2, aligned: bool = False
+    ) -> None:
         check_margin(margin)
-        self._names = Names(folder, sources, lambda source: ".png")
+        self._names = Names(folder, places, lambda source: ".png")
         self._margin, self._aligned = margin, aligned
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Item) -> Item:
+        """Write the crops; the item that is returned has their paths."""
         pictures = self._aligned_faces(item) if self._aligned else crop(item.image, item.faces.boxes, self._margin)
-        for number, picture in enumerate(pictures, 1):
-            if picture is None:
-                tqdm.write(
-                    f"mtcnn: {item.source}: face {number} lacks landmarks to align it by; left out", file=sys.stderr
-                )
-                continue
-            target = self._names.path(item.source, item.frame, f"-face{number}")
-            with suppress(OSError):  # what is wrong with the folder, save_image tells
-                target.parent.mkdir(parents=True, exist_ok=True)
-            save_image(target, picture)
+        return replace(item, crops=[self._save(item, index, picture) for index, picture in enumerate(pictures)])
+
+    def _save(self, item: Item, index: int, picture: NDArray[np.uint8] | None) -> Path | None:
+        if picture is None:
+            tell(f"{item.source}: face {index + 1} lacks landmarks to align it by; left out")
+            return None
+        part = f"-face{index + 1}" if item.ids is None else f"-id{item.ids[index]}"
+        target = self._names.path(item.source, item.frame, part)
+        note_output(target)
+        save_image(target, picture)
+        return target
 
     def _aligned_faces(self, item: Item) -> list[NDArray[np.uint8] | None]:
         """The faces on the template; None for one whose points are unknown or all in one place."""

@@ -1,23 +1,23 @@
-"""Faces as lines: text to read, CSV, JSON lines; and as WIDER FACE's folder of text files."""
+"""Faces as lines: text to read, CSV and JSON lines, to standard output or to a file."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from ...errors import MtcnnError, SettingsError
-from ...metrics.wider_detections import faces_to_rows, write_detections
+from ...errors import MtcnnError
+from ...terminal import printable
 from ..items import Item
-from ..sources import kind_of
+from ..sources import Source, kind_of
 
-__all__ = ["Listing", "Style", "WiderFiles", "columns", "open_listing", "text_name"]
+__all__ = ["Listing", "Style", "columns", "csv_name", "name_of_csv", "open_listing", "text_name"]
 
 Style = Literal["text", "csv", "json"]
 
@@ -25,16 +25,39 @@ POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
 SECONDS = 3  # decimals of a time
 
+_LIKE_A_FRAME = re.compile(r" frame \d+ \([\d.]+ s\)$")
+# What JSON allows to stand as it is, and a terminal obeys; and parts of names that are no text.
+_NOT_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = tuple("=+-@\t\r'")  # beginnings of a cell that spreadsheets compute; and the mark against it
 
-def columns(sources: Iterable[Path], track: bool) -> tuple[str, ...]:
+
+def columns(sources: Iterable[Source], track: bool) -> tuple[str, ...]:
     """The header of the CSV of a run: frames and times when there is a video among its sources, ids when tracked."""
     videos = any(kind_of(source) != "image" for source in sources)
     return (*COLUMNS, *(("frame", "time") if videos else ()), *(("id",) if track else ()))
 
 
-def text_name(source: Path) -> str:
-    """A source in the text style, where one line is one image."""
-    return str(source).replace("\r", "\\r").replace("\n", "\\n")
+def text_name(source: Source) -> str:
+    """A source in the text style, where one line is one image. No two have the same.
+
+    A name that would not come out as it is stands in quotes, with escapes: "a\\rb.png".
+    """
+    name = str(source)
+    plain = printable(name) == name and not name.startswith('"') and not name[:1].isspace()
+    if plain and not _LIKE_A_FRAME.search(name):
+        return name
+    return printable(json.dumps(name, ensure_ascii=False))
+
+
+def csv_name(source: Source) -> str:
+    """A source in a cell of a CSV: behind ' where a spreadsheet would compute it, see `name_of_csv`."""
+    name = str(source)
+    return f"'{name}" if name.startswith(_FORMULA) else name
+
+
+def name_of_csv(cell: str) -> str:
+    """The name in a cell that `csv_name` made."""
+    return cell.removeprefix("'")
 
 
 def _text(item: Item) -> str:
@@ -53,63 +76,96 @@ def _json(item: Item) -> str:
     if item.frame is not None and item.time is not None:
         found.update(frame=item.frame, time=round(item.time, SECONDS))
     found.update(width=width, height=height, faces=list(_faces(item)))
-    return json.dumps(found, ensure_ascii=False) + "\n"
+    text = json.dumps(found, ensure_ascii=False)
+    return _NOT_IN_JSON.sub(lambda character: f"\\u{ord(character[0]):04x}", text) + "\n"
 
 
 def _faces(item: Item) -> Iterator[dict[str, Any]]:
-    """The faces as plain values, with their ids where they are tracked."""
+    """The faces as plain values, with their ids where they are tracked, and their crops where these are written."""
     for i, face in enumerate(item.faces.to_dicts()):
-        yield face if item.ids is None else {"id": item.ids[i], **face}
+        number = {} if item.ids is None else {"id": item.ids[i]}
+        crop = None if item.crops is None else item.crops[i]
+        yield {**number, **face, **({} if crop is None else {"crop": str(crop)})}
 
 
-def _csv(item: Item, names: Sequence[str]) -> str:
-    table = io.StringIO()
-    rows = csv.DictWriter(table, names, lineterminator="\n", extrasaction="ignore")
+def _csv(item: Item, names: Sequence[str], name: str) -> str:
+    rows = []
     for face in _faces(item):
         points = (value for point in face.get("landmarks", ()) for value in point)
-        row = dict(zip(COLUMNS, (str(item.source), *face["box"], face["score"], *points), strict=False))
+        row = dict(zip(COLUMNS, (name, *face["box"], face["score"], *points), strict=False))
         time = None if item.time is None else round(item.time, SECONDS)
-        rows.writerow({**row, "frame": item.frame, "time": time, "id": face.get("id")})
-    return table.getvalue()
+        rows.append(_csv_row({**row, "frame": item.frame, "time": time, "id": face.get("id")}, names))
+    return "".join(rows)
+
+
+def _csv_row(row: dict[str, Any], names: Sequence[str]) -> str:
+    line = io.StringIO()
+    # The writer quotes a cell with a character of its line end in it, and to readers a lone \r is a line end.
+    csv.DictWriter(line, names, lineterminator="\r\n", extrasaction="ignore").writerow(row)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 class Listing:
     """A sink that prints each item whole, as soon as it comes.
 
     stream  where to; `close` closes it when it is `owned`.
-    names   the columns of CSV, see `columns`; its header is printed at once, when it is not there yet (`begun`).
+    names   the columns of CSV, see `columns`; its header is printed first, when it is not there yet (`begun`).
+    keep    bytes of the stream that stay when the first item comes; the rest is cut off then. None cuts nothing.
     """
 
     def __init__(
-        self, stream: TextIO, style: Style, names: Sequence[str] = COLUMNS, begun: bool = False, owned: bool = False
+        self,
+        stream: TextIO,
+        style: Style,
+        names: Sequence[str] = COLUMNS,
+        begun: bool = False,
+        owned: bool = False,
+        keep: int | None = None,
     ) -> None:
         self.stream, self.style, self.names, self.owned = stream, style, names, owned
-        if style == "csv" and not begun:
-            self._print(",".join(names) + "\n")
+        self._keep, self._header = keep, style == "csv" and not begun
 
     def write(self, item: Item) -> None:
-        texts = {"text": _text, "json": _json}
-        self._print(_csv(item, self.names) if self.style == "csv" else texts[self.style](item))
+        if self.style == "csv":
+            name = csv_name(item.source)
+            # Nobody reads a table back from a screen.
+            self._print(_csv(item, self.names, printable(name) if self.stream.isatty() else name))
+        else:
+            self._print(_text(item) if self.style == "text" else _json(item))
+
+    def finish(self) -> None:
+        """The run is at its end: a table without any row has a header all the same."""
+        self._print("")
+
+    def _begun(self) -> str:
+        """Cut off what is not kept, once the first item is there. Returns the header that has to go before it."""
+        keep, self._keep = self._keep, None
+        if keep is not None:
+            self.stream.truncate(keep)
+            self.stream.seek(0, io.SEEK_END)
+        header, self._header = self._header, False
+        return ",".join(self.names) + "\n" if header else ""
 
     def _print(self, text: str) -> None:
         try:
-            self.stream.write(text)
+            self.stream.write(self._begun() + text)
             self.stream.flush()
         except BrokenPipeError:  # of `| head`, which has read enough: the command ends without a word
             raise
         except OSError as error:
-            raise MtcnnError(f"results cannot be written ({error.strerror}); expected room on the disk") from None
+            raise MtcnnError(f"results cannot be written ({error.strerror}); expected free disk space") from None
 
     def close(self) -> None:
         if self.owned:
-            with suppress(OSError):  # of what `_print` has told already
+            with suppress(OSError):  # `_print` has reported it
                 self.stream.close()
 
 
 def open_listing(out: Path | None, style: Style, names: Sequence[str], keep: int = 0) -> Listing:
     """A listing to the file `out`, after the first `keep` bytes that it holds, or to standard output.
 
-    Raises MtcnnError for a file that cannot be written.
+    What the file holds behind these stays until the first item comes. Raises MtcnnError for a file that cannot be
+    written.
     """
     if out is None:
         if isinstance(sys.stdout, io.TextIOWrapper):  # JSON is UTF-8; a name that is no text goes out as it is stored
@@ -117,46 +173,10 @@ def open_listing(out: Path | None, style: Style, names: Sequence[str], keep: int
         return Listing(sys.stdout, style, names)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(out, "r+" if keep else "w", encoding="utf-8", errors="surrogateescape", newline="\n")  # noqa: SIM115
-        if keep:
-            stream.truncate(keep)
-            stream.seek(0, io.SEEK_END)
+        regular = out.is_file() or not out.exists()
+        if regular:
+            out.touch()
+        stream = open(out, "r+" if regular else "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
     except OSError as error:
         raise MtcnnError(f"{out}: cannot be written ({error.strerror}); expected a path to a file") from None
-    return Listing(stream, style, names, begun=keep > 0, owned=True)
-
-
-class WiderFiles:
-    """A sink that writes `<folder>/<event>/<image>.txt` for each item, as `mtcnn eval wider` reads them.
-
-    The event is the folder that an image lies in; of a video, the event is its name and its frames are the images. A
-    number keeps images of one name apart.
-    """
-
-    def __init__(self, folder: Path, sources: Iterable[Path]) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise SettingsError(f"`wider` {folder} is a file; expected a folder")
-        self.folder = folder
-        self._names: dict[Path, str] = {}
-        taken: set[str] = set()
-        for source in dict.fromkeys(sources):
-            names = chain([_wider_name(source)], (f"{_wider_name(source)}-{number}" for number in count(2)))
-            self._names[source] = next(name for name in names if name not in taken)
-            taken.add(self._names[source])
-
-    def name(self, source: Path, frame: int | None = None) -> str:
-        """ "<event>/<image>" of an image, or of a frame of a video; "<event>" of a whole video."""
-        name = self._names[source]
-        return name if frame is None else f"{name}/{name}-frame{frame:06d}"
-
-    def write(self, item: Item) -> None:
-        write_detections(self.folder, {self.name(item.source, item.frame): faces_to_rows(item.faces)})
-
-    def close(self) -> None:
-        """Nothing is left to do: each file is whole."""
-
-
-def _wider_name(source: Path) -> str:
-    if kind_of(source) != "image":
-        return source.stem.replace(":", "-")
-    return f"{source.absolute().parent.name or 'root'}/{source.stem}"
+    return Listing(stream, style, names, begun=keep > 0, owned=True, keep=keep if regular else None)

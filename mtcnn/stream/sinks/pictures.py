@@ -1,20 +1,22 @@
-"""The sink of `--draw`: pictures of images, and videos of videos, with their faces drawn in."""
+"""The sink for drawn faces: pictures of images, and videos of videos, with their faces drawn in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SettingsError
+from ...files.outputs import note_output
 from ...images import SUFFIXES
 from ...pictures.draw import SAVE_SUFFIXES, draw_faces, save_image
-from ..items import Item, Names, real
-from ..sources import VIDEO_SUFFIXES, kind_of
-from ..video import CODECS, FPS, VideoFile
+from ..items import Item
+from ..places import Names, Places
+from ..sources import VIDEO_SUFFIXES, Source, kind_of
+from ..video import CODECS, FPS
+from .video_output import VideoOutput
 
 __all__ = ["Pictures"]
 
@@ -26,31 +28,34 @@ class Pictures:
     """Writes what it is given with the faces drawn in, labelled by score, or by id and score where they are tracked.
 
     draw     a folder, for a picture an image and a video a video; or the file for a single one.
-    sources  all sources of the run.
+    places   those of the run, or all its sources.
 
-    Raises SettingsError when `draw` is a file and cannot take what comes of `sources`.
+    Raises SettingsError when `draw` is a file and cannot take what comes of the sources.
     """
 
     setting = "draw"  # as errors call it
 
-    def __init__(self, draw: Path, sources: Sequence[Path]) -> None:
-        self._file = _as_file(self.setting, draw, sources)
-        self._names = Names(draw, sources, _drawn_suffix)
-        self._video: VideoFile | None = None
-        self._of: Path | None = None  # the source of the video being written
+    def __init__(self, draw: Path, places: Places | Iterable[Source]) -> None:
+        places = Places.of(places)
+        self._file = _as_file(self.setting, draw, places)
+        self._names = Names(draw, places, _drawn_suffix) if self._file is None else None
+        self._video: VideoOutput | None = None
+        self._of: Source | None = None  # the source of the video being written
         self._last: NDArray[np.uint8] | None = None
 
-    def path(self, source: Path) -> Path:
+    def path(self, source: Source) -> Path:
         """Where the picture, or the video, of a source goes."""
-        return self._file or self._names.path(source)
+        if self._names is not None:
+            return self._names.path(source)
+        assert self._file is not None
+        return self._file
 
     def write(self, item: Item) -> None:
         target = self.path(item.source)
         if item.source != self._of:
             self.close()
             self._of = item.source
-            with suppress(OSError):  # what is wrong with the folder, the writers tell
-                target.parent.mkdir(parents=True, exist_ok=True)
+            note_output(target, own_folder=self._file is None)
         picture = self.picture(item)
         if item.frame is None:
             save_image(target, picture)
@@ -67,7 +72,7 @@ class Pictures:
     def _append(self, target: Path, item: Item, picture: NDArray[np.uint8]) -> None:
         fps = item.fps or FPS
         if self._video is None:
-            self._video = VideoFile(target, fps, picture.shape[:2])
+            self._video = VideoOutput(target, fps, picture.shape[:2])
         if kind_of(item.source) == "camera" and self._last is not None and item.time is not None:
             # Detection may be slower than the camera: the picture stays until the next, so that the video keeps time.
             while self._video.written < round(item.time * fps):
@@ -76,21 +81,21 @@ class Pictures:
         self._last = picture
 
     def close(self) -> None:
-        if self._video is not None:
-            self._video.close()
-        self._video, self._of, self._last = None, None, None
+        video, self._video, self._of, self._last = self._video, None, None, None
+        if video is not None:
+            video.close()
 
 
-def _as_file(setting: str, draw: Path, sources: Sequence[Path]) -> Path | None:
+def _as_file(setting: str, draw: Path, places: Places) -> Path | None:
     """`draw` where it is the file to write; None where it is a folder."""
-    suffix = draw.suffix.lower()
+    sources, suffix = places.sources, draw.suffix.lower()
     if not draw.exists() and suffix in _NOT_WRITTEN:  # else it would become a folder of that name
         known = " ".join((*SAVE_SUFFIXES, *CODECS))
         raise SettingsError(f"`{setting}` {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
     fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)
-    if len(sources) > 1 or (sources and not fits) or real(draw) in {real(source) for source in sources}:
+    if len(sources) > 1 or (sources and not fits) or places.is_input(draw):
         raise SettingsError(
             f"`{setting}` {draw} is a file; expected a folder, or a new image file for a single picture, "
             f"or a new video file ({' '.join(CODECS)}) for a single video"
@@ -98,7 +103,7 @@ def _as_file(setting: str, draw: Path, sources: Sequence[Path]) -> Path | None:
     return draw
 
 
-def _drawn_suffix(source: Path) -> str:
+def _drawn_suffix(source: Source) -> str:
     """That of the source where it can be written, else the most common one that can."""
     writable, other = (SAVE_SUFFIXES, ".png") if kind_of(source) == "image" else (tuple(CODECS), ".mp4")
     return source.suffix if source.suffix.lower() in writable else other

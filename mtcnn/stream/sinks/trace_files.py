@@ -1,27 +1,27 @@
-"""The sink of `--trace`: for each image a picture a stage, a JSON file, and lines on stderr."""
+"""The sink for traces: for each image a picture a stage, a JSON file, and lines on stderr."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from ..cascade import Detector
-from ..errors import SettingsError
-from ..metrics.text_files import write_text
-from ..metrics.wider_truth import GroundTruth, image_key
-from ..pictures.draw import save_image
-from ..stream.items import Item, Names
-from .pictures import pictures
-from .recording import Trace, record
-from .verdict import Verdict, judge
+from ...cascade import Detector
+from ...errors import SettingsError
+from ...files.outputs import note_output
+from ...metrics.text_files import write_text
+from ...metrics.wider_truth import GroundTruth, image_key
+from ...pictures.draw import save_image
+from ...terminal import tell
+from ...trace import Trace, Verdict, judge, pictures, record
+from ..items import Item
+from ..places import Names, Places
+from ..sources import Source
 
 __all__ = ["TraceFiles", "truth_of"]
 
@@ -33,7 +33,7 @@ class TraceFiles:
     """Traces what it is given, by the detector that found it.
 
     folder   for `<image>.json` and the pictures `<image>-1-proposals.jpg`, `-2-pnet`, `-3-rnet`, `-4-onet`.
-    sources  all sources of the run.
+    places   those of the run, or all its sources.
     boxes    faces that should be found in the only source, x1 y1 x2 y2 pixels.
     truth    labels of many images, as `GroundTruth.load` reads them.
 
@@ -43,14 +43,15 @@ class TraceFiles:
     def __init__(
         self,
         folder: Path,
-        sources: Sequence[Path],
+        places: Places | Iterable[Source],
         detector: Detector,
         boxes: Sequence[Box] = (),
         truth: GroundTruth | None = None,
     ) -> None:
-        if boxes and len(sources) > 1:
+        places = Places.of(places)
+        if boxes and len(places.sources) > 1:
             raise SettingsError(
-                f"`trace_box` is a face of one image and there are {len(sources)}; "
+                f"`trace_box` is a face of one image and there are {len(places.sources)}; "
                 "expected one image, or labels for all of them in `trace_truth`"
             )
         for box in boxes:
@@ -58,8 +59,8 @@ class TraceFiles:
                 given = " ".join(f"{value:g}" for value in box)
                 raise SettingsError(f"`trace_box` {given}; expected pixels x1 y1 x2 y2 with x1 < x2 and y1 < y2")
         self._detector, self._boxes, self._truth = detector, boxes, truth
-        self._texts = Names(folder, sources, lambda source: ".json")
-        self._pictures = Names(folder, sources, lambda source: ".jpg")
+        self._texts = Names(folder, places, lambda source: ".json")
+        self._pictures = Names(folder, places, lambda source: ".jpg")
         self._lost: Counter[str] = Counter()
         self._found = 0
 
@@ -70,20 +71,24 @@ class TraceFiles:
         self._lost.update(verdict.lost_by for verdict in verdicts if verdict.lost_by)
         self._tell(item, trace, verdicts)
         content = json.dumps(_to_dict(item, trace, verdicts), ensure_ascii=False, indent=1)
-        write_text(self._texts.path(item.source, item.frame), content + "\n")
+        text = self._texts.path(item.source, item.frame)
+        note_output(text)
+        write_text(text, content + "\n")
         for name, picture in pictures(item.image, trace, verdicts).items():
-            save_image(self._pictures.path(item.source, item.frame, f"-{name}"), picture)
+            target = self._pictures.path(item.source, item.frame, f"-{name}")
+            note_output(target)
+            save_image(target, picture)
 
-    def _faces(self, source: Path) -> list[Box]:
+    def _faces(self, source: Source) -> list[Box]:
         """The faces that should be found in a source."""
         labelled = [] if self._truth is None else truth_of(self._truth, source)
         if labelled is None:
-            _say(f"{source}: not in the labels; expected {image_key(source.as_posix())} among them")
+            tell(f"{source}: not in the labels; expected {image_key(source.as_posix())} among them")
         return [*self._boxes, *(labelled or [])]
 
     def _tell(self, item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> None:
         name = str(item.source) if item.frame is None else f"{item.source} frame {item.frame}"
-        _say(f"{name}: {_summary(trace)}")
+        tell(f"{name}: {_summary(trace)}")
         for verdict in verdicts:
             # What was found of thousands of labelled faces needs no line each.
             if self._boxes or not verdict.found:
@@ -91,15 +96,15 @@ class TraceFiles:
                 fate = "" if verdict.found else f"lost by {verdict.lost_by}: "
                 score = "" if verdict.score is None or not verdict.found else f", score {verdict.score:.2f}"
                 overlap = f", IoU {verdict.iou:.2f}" if verdict.found else ""
-                _say(f"{name}: face [{place}] {fate}{verdict.why}{score}{overlap}")
+                tell(f"{name}: face [{place}] {fate}{verdict.why}{score}{overlap}")
 
     def close(self) -> None:
         if total := self._found + sum(self._lost.values()):
             lost = ", ".join(f"{count} lost by {name}" for name, count in self._lost.most_common())
-            _say(f"{self._found} of {total} faces found{', ' if lost else ''}{lost}")
+            tell(f"{self._found} of {total} faces found{', ' if lost else ''}{lost}")
 
 
-def truth_of(truth: GroundTruth, source: Path) -> list[Box] | None:
+def truth_of(truth: GroundTruth, source: Source) -> list[Box] | None:
     """The labelled boxes of an image, x1 y1 x2 y2; None for an image that the labels do not name.
 
     An image is known by "<event>/<image>", the last two parts of its path, or by its own name where only one has it.
@@ -140,7 +145,3 @@ def _to_dict(item: Item, trace: Trace, verdicts: Sequence[Verdict]) -> dict[str,
         "faces": trace.faces.to_dicts(),
         "truth": [verdict.to_dict() for verdict in verdicts],
     }
-
-
-def _say(line: str) -> None:
-    tqdm.write(f"mtcnn: {line}", file=sys.stderr)

@@ -1,0 +1,59 @@
+"""Which pictures and videos this project wrote, so that a later search does not take them for photos.
+
+A folder that held nothing when the first output came is marked as a whole, by an empty folder WHOLE in it. In a folder
+that held something, PARTS has an empty folder for each output, of the same name. Folders, because they appear at once
+and whole, take any name, and no program takes one for a picture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MARKERS", "Written", "note_output", "written_in"]
+
+WHOLE = ".mtcnn-outputs"
+PARTS = ".mtcnn-written"
+MARKERS = (WHOLE, PARTS)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The names of a folder that are outputs: all of them, or those in `names`."""
+
+    all: bool
+    names: frozenset[str] = frozenset()
+
+    def __contains__(self, name: object) -> bool:
+        return self.all or name in self.names
+
+
+def written_in(folder: Path) -> Container[str]:
+    """The names in a folder that are outputs of this project."""
+    if (folder / WHOLE).is_dir():
+        return Written(True)
+    try:
+        return Written(False, frozenset(os.listdir(folder / PARTS)))
+    except OSError:
+        return Written(False)
+
+
+def note_output(path: Path, own_folder: bool = True) -> None:
+    """Mark a file that is about to be written as an output. Its folder is made where missing.
+
+    own_folder  the folder was named as the place for outputs, so it may be marked as a whole when it is empty.
+
+    What is wrong with the folder is no matter here: writing the file reports it.
+    """
+    folder = path.parent
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / WHOLE).is_dir():
+            return
+        with os.scandir(folder) as entries:
+            empty = next(entries, None) is None
+        mark = folder / WHOLE if empty and own_folder else folder / PARTS / path.name
+        mark.mkdir(parents=True, exist_ok=True)

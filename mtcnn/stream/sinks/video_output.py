@@ -1,0 +1,68 @@
+"""A video file written whole: to a draft that takes its place when it is finished and holds every frame."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ImageError, WriteError
+from ...files.atomic_write import draft_of
+from ..video import VideoFile
+
+__all__ = ["VideoOutput"]
+
+
+class VideoOutput:
+    """A `VideoFile` that appears at `path` when it is closed. Raises WriteError when it cannot be written whole.
+
+    Encoders do not report a full disk: the file is read again before it takes the place of an earlier one.
+    """
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        self.path, self._stack = path, ExitStack()
+        try:
+            self._draft = self._stack.enter_context(draft_of(path, path.suffix))
+            self._file = VideoFile(self._draft, fps, size)
+        except (ImageError, OSError) as error:
+            with self._stack:
+                raise WriteError(self._cannot(getattr(error, "strerror", None) or "no folder to write to")) from None
+
+    @property
+    def written(self) -> int:
+        """How many frames."""
+        return self._file.written
+
+    def write(self, image: NDArray[np.uint8]) -> None:
+        """Append a frame, uint8 RGB (H, W, 3)."""
+        self._file.write(image)
+
+    def close(self) -> None:
+        with self._stack:
+            self._file.close()
+            found = _frames(self._draft, self.written)
+            if found < self.written:
+                raise WriteError(self._cannot(f"{found} of {self.written} frames arrived, the disk may be full"))
+
+    def _cannot(self, why: str) -> str:
+        return f"{self.path}: cannot be written ({why}); expected a folder with free space; check the path"
+
+
+def _frames(path: Path, expected: int) -> int:
+    """How many frames a file holds: by its header where that has all of them, otherwise counted."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            return 0
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if count >= expected:
+            return count
+        count = 0
+        while capture.grab():
+            count += 1
+        return count
+    finally:
+        capture.release()

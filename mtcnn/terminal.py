@@ -1,0 +1,29 @@
+"""Text of strangers on a terminal: names and metadata may hold anything, and a terminal obeys some of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+__all__ = ["printable", "tell"]
+
+# Control characters (C0, DEL, C1), line separators, and the marks that turn the direction of a text.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    """The text on one line, with escapes such as \\x1b for what a terminal would obey instead of showing it."""
+    return _OBEYED.sub(lambda found: _SHORT.get(found[0]) or _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def tell(line: str) -> None:
+    """A line for the user on stderr, beside a progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(f"mtcnn: {printable(line)}", file=sys.stderr)
