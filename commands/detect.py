@@ -41,13 +41,14 @@ face_options = options(
 @click.option("--every", type=COUNT, default=1, show_default=True, help="Of videos take each n-th frame.")
 @click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
 @click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
+@click.option("--max-pixels", type=COUNT, help="Largest image to decode.  [default: 268 million]")
 @click.option("--network", is_flag=True, help="Also open the addresses that lists name.")
 @click.option("--quiet", is_flag=True, help="No progress bar, notices and summary; problems are still reported.")
 @face_options
 @detector_options
 def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
-           draw: Path | None, every: int, track: bool, batch: int, network: bool, quiet: bool,
-           **settings: Any) -> None:  # fmt: skip
+           draw: Path | None, every: int, track: bool, batch: int, max_pixels: int | None,
+           network: bool, quiet: bool, **settings: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders of them, and cameras.
 
     IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list of names, one a
@@ -76,7 +77,7 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     try:
         done = Run(
             images, style, out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces), outputs,
-            reads, network, quiet, debug=bool(click.get_current_context().find_root().params.get("debug")),
+            reads, network, max_pixels, quiet, debug=bool(click.get_current_context().find_root().params.get("debug")),
         )()  # fmt: skip
     except Interrupted as stop:
         more = "; --resume appends the rest" if out or wider else ""

@@ -76,6 +76,13 @@ class Group(click.Group):
         ctx.exit(1)
 
 
+def _hush_libraries() -> None:
+    """Libraries in C write to stderr about files that they do not name; what matters of it is reported in our words."""
+    from mtcnn.images.hush import take_stderr
+
+    take_stderr()
+
+
 def _check_not_empty(values: Mapping[str, Any]) -> None:
     """Raises SettingsError for an empty text, as an unset variable of the shell leaves it: paths, names, sources."""
     for name, value in values.items():
@@ -123,6 +130,7 @@ def command(
         def checked(*args: Any, **kwargs: Any) -> Any:
             try:
                 _check_not_empty(kwargs)
+                _hush_libraries()
                 return function(*args, **kwargs)
             except MtcnnError as error:
                 message = as_options(str(error), made.params)

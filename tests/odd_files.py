@@ -43,7 +43,7 @@ BAD = {
     "link.jpg": "no such file",
     "ring.jpg": "cannot be opened",
     "bomb.png": "60000 x 60000 pixels; expected at most",
-    "float.tif": "has 32-bit pixels",
+    "float.tif": "has 32-bit float samples",
     "no-video.mp4": "is not a video that can be read",
 }
 """Name -> what its problem is said to be; empty where the words are Pillow's."""

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from clips import number_of, numbered, write_clip
 
 from mtcnn.errors import ImageError
+from mtcnn.images import Photo
 from mtcnn.stream import decoding
 from mtcnn.stream.decoding import Decoder, batches
 from mtcnn.stream.items import Item
@@ -25,13 +25,13 @@ def read(monkeypatch: pytest.MonkeyPatch, side: int = 20, then: Callable[[int], 
     """Replaces the reading of image files by making them; returns the numbers of those that have been read so far."""
     done: list[int] = []
 
-    def make(source: Path) -> np.ndarray[Any, Any]:
+    def make(source: Path, _: int) -> Photo:
         if then:
             then(int(source.stem))
         done.append(int(source.stem))
-        return np.full((side, side, 3), int(source.stem), np.uint8)
+        return Photo(np.full((side, side, 3), int(source.stem), np.uint8), "")
 
-    monkeypatch.setattr(decoding, "read_image", make)
+    monkeypatch.setattr(decoding, "read_photo", make)
     return done
 
 

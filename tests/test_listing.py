@@ -15,7 +15,7 @@ import pytest
 from mtcnn.errors import MtcnnError
 from mtcnn.metrics.wider_detections import load_detections
 from mtcnn.stream.items import Item
-from mtcnn.stream.sinks.listing import COLUMNS, Listing, columns, open_listing
+from mtcnn.stream.sinks.listing import COLUMNS, Listing, Style, columns, open_listing
 from mtcnn.stream.sinks.wider_files import WiderFiles
 from mtcnn.types import Faces
 
@@ -155,7 +155,8 @@ def test_a_file_is_written_anew_or_gone_on_with(tmp_path: Path) -> None:
 
 def test_names_that_are_no_text_are_written_as_stored(tmp_path: Path) -> None:
     """And in JSON, which must be UTF-8, as escapes that Python reads back as the same name."""
-    for style, stored in (("text", b"\xff.png"), ("csv", b"\xff.png"), ("json", rb"\udcff.png")):
+    stored_as: tuple[tuple[Style, bytes], ...] = (("text", b"\xff.png"), ("csv", b"\xff.png"), ("json", rb"\udcff.png"))
+    for style, stored in stored_as:
         listing = open_listing(tmp_path / "out", style, COLUMNS)
         listing.write(item(1, os.fsdecode(b"\xff.png")))
         listing.close()

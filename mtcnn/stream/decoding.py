@@ -11,7 +11,7 @@ from itertools import groupby, repeat
 from pathlib import Path
 
 from ..errors import ImageError
-from ..images import read_image
+from ..images import MAX_PIXELS, read_photo
 from ..types import Faces
 from .addresses import Address
 from .items import Item
@@ -34,12 +34,14 @@ class Decoder:
     every   of a video, take each n-th frame.
     ahead   how many images are read ahead; fewer when they are large.
     first   by video, the first frame that is wanted.
+    max_pixels  the largest image to decode.
     opened  is told how many frames will come of a video, or None where that is not known.
     """
 
     every: int = 1
     ahead: int = 8
     first: Mapping[Source, int] = field(default_factory=dict)
+    max_pixels: int = MAX_PIXELS
     opened: Callable[[int | None], object] = lambda frames: None
 
     def read(self, sources: Iterable[Source]) -> Generator[Read, None, None]:
@@ -54,7 +56,7 @@ class Decoder:
     def _read_images(self, sources: Iterable[Source]) -> Iterator[Read]:
         readers: Readers[Read] = Readers(THREADS)
         try:
-            calls = (partial(_read_image, source) for source in sources)
+            calls = (partial(_read_image, source, self.max_pixels) for source in sources)
             with closing(in_order(calls, readers, self.ahead, PIXELS, _weight)) as found:
                 yield from found
         finally:
@@ -92,9 +94,10 @@ def failure(source: Source, error: Exception) -> ImageError:
     return ImageError(f"{source}: {type(error).__name__}: {why}; expected an image; save it again in another format")
 
 
-def _read_image(source: Source) -> Read:
+def _read_image(source: Source, max_pixels: int) -> Read:
     try:
-        return Item(source, read_image(source.data if isinstance(source, Piped) else source), Faces.empty())
+        photo = read_photo(source.data if isinstance(source, Piped) else source, max_pixels)
+        return Item(source, photo.pixels, Faces.empty(), said=photo.said)
     except Exception as error:
         return failure(source, error)
 

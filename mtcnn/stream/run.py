@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..cascade import Detector
 from ..engine.notice import compiling_told
 from ..errors import ImageError, SettingsError, WriteError
+from ..images import MAX_PIXELS
 from ..terminal import tell
 from .addresses import Address
 from .decoding import Decoder, Read, batches, failure
@@ -55,6 +56,7 @@ class Run:
     outputs   the folders and files that these sinks write to, by setting.
     reads     files that are read besides, which no output may replace.
     network   open the addresses that lists name.
+    max_pixels  the largest image to decode, see `images.MAX_PIXELS`.
     quiet     no bar, no notices and no summary; problems are reported all the same.
     debug     let an error of one image that nobody foresaw end the run, with its traceback.
 
@@ -75,6 +77,7 @@ class Run:
     outputs: dict[str, Path] = field(default_factory=dict)
     reads: Sequence[Path] = ()
     network: bool = False
+    max_pixels: int | None = None
     quiet: bool = False
     debug: bool = False
 
@@ -83,6 +86,8 @@ class Run:
             raise SettingsError(f"batch is {self.batch}; expected 1 or more")
         if self.every < 1:
             raise SettingsError(f"every is {self.every}; expected 1 or more")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise SettingsError(f"max_pixels is {self.max_pixels}; expected 1 or more")
         if self.wider is not None and (self.style != "text" or self.out is not None):
             raise SettingsError("`wider` writes files of its own; expected no `style` and no `out` beside it")
         if self.resume and self.out is None and self.wider is None:
@@ -127,7 +132,13 @@ class Run:
             self._summary.done_before = len(places.sources) - len(left)
             self._tell_network(left)
             bar = stack.enter_context(closing(_bar(left, self.quiet)))
-            decoder = Decoder(self.every, 2 * self.batch, done.first, lambda frames: _expect(bar, frames))
+            decoder = Decoder(
+                self.every,
+                2 * self.batch,
+                done.first,
+                self.max_pixels or MAX_PIXELS,
+                lambda frames: _expect(bar, frames),
+            )
             try:
                 self._detect(detector, stack.enter_context(closing(decoder.read(left))), sinks, bar, interrupts)
             except Interrupted:
@@ -192,6 +203,8 @@ class Run:
                 self._tell([f"{item}" if begun else f"skipped {item}"])
             else:
                 self._last = item.source
+                if item.said and not self.quiet:
+                    tell(f"{item.source}: {item.said}")
                 with interrupts.held(), _beside(bar):
                     self._write(item, sinks)
             bar.update()
