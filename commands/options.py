@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors import DETECTORS as SPECS
 from mtcnn.errors import SettingsError
 
 __all__ = ["COUNT", "DIR", "FILE", "NETS", "PATH", "detector_options", "options"]
