@@ -6,12 +6,14 @@ stay real numbers throughout; nothing is truncated to whole pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +23,22 @@ from .checkpoint import load_weights, packaged_weights, weights_path
 from .crops import cut
 from .detectors import DETECTORS
 from .detectors.load import load_detector
+from .devices import check_device, device_name
 from .engine.threads import spread, threads
 from .errors import SettingsError
-from .images import as_rgb, read_image
+from .images import Source, is_image, read_image
 from .nms import nms
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
 from .runtimes.cascade import Cells, Net, Refined, crop_runner, map_runner
 from .scoring import logit, scoring_of, sigmoid
+from .settings import Range, check, require
 from .types import Faces, ImageSize, Proposer, Refiner
 from .weights import SIZES
 
-__all__ = ["Detector", "NetRefiner", "PNetProposer"]
+if TYPE_CHECKING:
+    import torch
 
-Picture = str | PathLike[str] | NDArray[Any]
+__all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
 REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
 BATCH = 64  # crops at a time, which then stay in the cache
@@ -162,6 +167,24 @@ def _touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:
     return np.asarray((cut_off[:, 2] > cut_off[:, 0]) & (cut_off[:, 3] > cut_off[:, 1]))
 
 
+def _three(thresholds: Any) -> tuple[float, float, float]:
+    """Raises SettingsError unless they are three numbers from 0 to 1."""
+    expected, values = Range(min=0, max=1), ()
+    with suppress(TypeError):  # a single number
+        values = tuple(thresholds)
+    if len(values) != 3 or not all(expected.holds(value) for value in values):
+        shown = values if values and not isinstance(thresholds, str) else repr(thresholds)
+        raise SettingsError(f"thresholds are {shown}; expected three numbers from 0 to 1")
+    return values
+
+
+def _taken(images: Iterable[Source]) -> Iterator[list[Source]]:
+    """A few at a time: what makes them may have no end, or make each as it is asked for."""
+    source = iter(images)
+    while some := list(islice(source, threads())):
+        yield some
+
+
 class Detector:
     """Finds faces: a proposer and refiners behind it.
 
@@ -183,13 +206,16 @@ class Detector:
         min_face: float = 20.0,
         scale_factor: float = 0.709,
         thresholds: Sequence[float] = (0.6, 0.7, 0.7),
-        device: str = "cpu",
+        device: str | torch.device | None = "cpu",
         stage1: str = "pnet",
         refine: str | None = None,
         engine: str | None = None,
     ) -> None:
-        if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
-            raise SettingsError(f"thresholds are {tuple(thresholds)}; expected three numbers from 0 to 1")
+        thresholds, device = _three(thresholds), device_name(device)
+        check_device(device)
+        check("min_face", min_face, Range(above=0))
+        check("scale_factor", scale_factor, Range(above=0, below=1))
+        require(models is None or isinstance(models, str | PathLike), "models", models, "a folder, or None")
         folder = packaged_weights() if models is None else Path(models)
         if stage1 not in ("pnet", *DETECTORS):
             raise SettingsError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *DETECTORS))}")
@@ -199,7 +225,7 @@ class Detector:
             )
         if refine is None:
             refine = "rnet,onet" if stage1 == "pnet" else "none"
-        if refine not in REFINED:
+        if refine not in tuple(REFINED):  # a list, say, cannot be looked up
             raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
 
         def net(name: str) -> Net:
@@ -221,23 +247,26 @@ class Detector:
         ]
 
     @overload
-    def detect(self, images: Picture) -> Faces: ...  # type: ignore[overload-overlap]  # a str is one path
+    def detect(self, images: Source) -> Faces: ...  # type: ignore[overload-overlap]  # a str is one path
 
     @overload
-    def detect(self, images: Sequence[Picture]) -> list[Faces]: ...
+    def detect(self, images: Iterable[Source]) -> list[Faces]: ...
 
-    def detect(self, images: Picture | Sequence[Picture]) -> Faces | list[Faces]:
-        """Faces of an image (a path, or an array as `images.as_rgb` takes it), by falling score, cut to the image.
+    def detect(self, images: Source | Iterable[Source]) -> Faces | list[Faces]:
+        """Faces of an image, whatever `read_image` takes, by falling score, cut to the image.
 
-        A list of images, of any sizes, gives a list of Faces: the same as one by one. A box that its offsets have moved
-        out of the image, or turned inside out, is no face. Raises ImageError for an image that cannot be read.
+        A list or another iterable of images, of any sizes, gives a list of Faces: the same as one by one. A box that
+        its offsets have moved out of the image, or turned inside out, is no face. Raises ImageError for an image that
+        cannot be read, and for whatever is none.
         """
-        if isinstance(images, str | PathLike | np.ndarray):
-            return self._detect(images)
-        return spread(self._detect, images)
+        if isinstance(images, list | tuple):
+            return spread(self._detect, images)
+        if isinstance(images, Iterator | Sequence) and not is_image(images):
+            return [faces for some in _taken(images) for faces in spread(self._detect, some)]
+        return self._detect(cast(Source, images))
 
-    def _detect(self, image: Picture) -> Faces:
-        pixels = as_rgb(image) if isinstance(image, np.ndarray) else read_image(image)
+    def _detect(self, image: Source) -> Faces:
+        pixels = read_image(image)
         faces = self.proposer(pixels)
         for refine in self.refiners:
             faces = refine(pixels, faces)

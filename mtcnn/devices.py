@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from .errors import MtcnnError
+from typing import Any
 
-__all__ = ["check_device", "devices"]
+from .errors import MtcnnError, SettingsError
+
+__all__ = ["check_device", "device_name", "devices"]
 
 
 def devices() -> list[str]:
@@ -13,6 +15,17 @@ def devices() -> list[str]:
 
     extra = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     return ["cpu", *(name for name, is_here in extra.items() if is_here)]
+
+
+def device_name(device: Any) -> str:
+    """The name of a device, which may be None for the CPU or a torch.device: "CPU:0" and None are "cpu".
+
+    Raises SettingsError for another type or an empty name.
+    """
+    name = "cpu" if device is None else str(device).strip().lower()
+    if not (device is None or isinstance(device, str) or type(device).__module__ == "torch") or not name:
+        raise SettingsError(f"device is {device!r}; expected None, a torch.device or a name such as 'cpu' or 'cuda:0'")
+    return "cpu" if name == "cpu:0" else name
 
 
 def check_device(device: str) -> None:

@@ -27,7 +27,7 @@ from .hush import hushed
 from .opening import MAX_PIXELS, check_size, name_of, one_line, open_header, open_stream
 from .pillow import orientation_of, pillow_to_rgb, pillow_unbound
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Photo", "Source", "as_rgb", "image_size", "read_image", "read_photo"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Photo", "Source", "as_rgb", "image_size", "is_image", "read_image", "read_photo"]
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image
 
@@ -105,18 +105,26 @@ def _one_error(name: str) -> Iterator[None]:
         raise ImageError(f"{name}: is damaged ({one_line(error)}); {EXPECTED}; save or download it again") from None
 
 
+def is_image(source: Any) -> bool:
+    """Whether it is something that `read_image` takes, by its type."""
+    known = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+    return isinstance(source, known) or _is_tensor(source) or hasattr(source, "read")
+
+
+def _is_tensor(source: Any) -> bool:
+    torch: Any = sys.modules.get("torch")  # whoever made a tensor has loaded it
+    return hasattr(torch, "Tensor") and isinstance(source, torch.Tensor)
+
+
 def _plain(source: Any) -> Any:
     """A path, bytes, an array or a Pillow image for whatever `read_image` takes."""
-    torch: Any = sys.modules.get("torch")  # whoever made a tensor has loaded it
-    if torch is not None and isinstance(source, torch.Tensor):
+    if _is_tensor(source):
         try:
             return source.detach().cpu().numpy()
         except (TypeError, RuntimeError) as error:  # no such dtype in NumPy, or no dense tensor
             raise ImageError(f"image tensor: {one_line(error)}; expected torch.uint8; use .to(torch.uint8)") from None
-    if isinstance(source, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray | Image.Image):
-        return source
-    if hasattr(source, "read"):
-        return _content(source)
+    if is_image(source):
+        return _content(source) if hasattr(source, "read") else source
     raise ImageError(
         f"image of type {type(source).__name__}; expected a path, bytes, an open file, a NumPy array, a tensor or a "
         "Pillow image; convert it first (cv2.imread gives None for a file that it cannot read)"
