@@ -262,7 +262,7 @@ class Detector:
         if isinstance(images, list | tuple):
             return spread(self._detect, images)
         if isinstance(images, Iterator | Sequence) and not is_image(images):
-            return [faces for some in _taken(images) for faces in spread(self._detect, some)]
+            return [faces for some in _taken(cast(Iterable[Source], images)) for faces in spread(self._detect, some)]
         return self._detect(cast(Source, images))
 
     def _detect(self, image: Source) -> Faces:

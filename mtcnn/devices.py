@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .errors import MtcnnError, SettingsError
@@ -18,14 +19,14 @@ def devices() -> list[str]:
 
 
 def device_name(device: Any) -> str:
-    """The name of a device, which may be None for the CPU or a torch.device: "CPU:0" and None are "cpu".
+    """torch's name for a device: a torch.device, its name or TensorFlow's ("GPU:0", "/device:CPU:0"), None for the CPU.
 
-    Raises SettingsError for another type or an empty name.
+    Raises SettingsError for another type or an empty name. Whether there is such a device, `check_device` says.
     """
-    name = "cpu" if device is None else str(device).strip().lower()
-    if not (device is None or isinstance(device, str) or type(device).__module__ == "torch") or not name:
+    if not (device is None or isinstance(device, str) or type(device).__module__ == "torch") or device == "":
         raise SettingsError(f"device is {device!r}; expected None, a torch.device or a name such as 'cpu' or 'cuda:0'")
-    return "cpu" if name == "cpu:0" else name
+    name = re.sub(r"^/?(device:)?", "", "cpu" if device is None else str(device).strip().lower())
+    return re.sub(r"^cpu:\d+$", "cpu", re.sub(r"^gpu\b", "cuda", name))
 
 
 def check_device(device: str) -> None:

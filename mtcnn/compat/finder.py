@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -18,7 +17,7 @@ from torch import nn
 
 from ..cascade import Detector, NetRefiner, PNetProposer
 from ..checkpoint import packaged_weights, read, weights_path
-from ..devices import check_device
+from ..devices import check_device, device_name
 from ..errors import CheckpointError, SettingsError
 from ..stages import StageBase, stages_of
 from ..types import Faces
@@ -170,12 +169,8 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> None:
 
 
 def _device_name(device: str | torch.device | None) -> str:
-    """torch's name for a device, of its own names and of TensorFlow's, such as "GPU:0" and "/device:GPU:0"."""
-    if not isinstance(device, str | None):
-        return str(device)
-    name = re.sub(r"^/?(device:)?", "", (device or "cpu").lower())
-    name = re.sub(r"^gpu\b", "cuda", name)
-    name = re.sub(r"^cpu:\d+$", "cpu", name)
+    """As `devices.device_name`, of devices that torch knows; "" is the CPU."""
+    name = device_name(device or None)
     if name == "cpu":
         return name
     try:

@@ -32,6 +32,9 @@ __all__ = ["MAX_PIXELS", "SUFFIXES", "Photo", "Source", "as_rgb", "image_size", 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | NDArray[Any] | Image.Image
 
 
+_KNOWN = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+
+
 class Photo(NamedTuple):
     """Pixels, uint8 RGB (H, W, 3), and what is to be said of them: empty, or such as "ends early: the last ..."."""
 
@@ -107,8 +110,7 @@ def _one_error(name: str) -> Iterator[None]:
 
 def is_image(source: Any) -> bool:
     """Whether it is something that `read_image` takes, by its type."""
-    known = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
-    return isinstance(source, known) or _is_tensor(source) or hasattr(source, "read")
+    return isinstance(source, _KNOWN) or _is_tensor(source) or hasattr(source, "read") or hasattr(source, "__array__")
 
 
 def _is_tensor(source: Any) -> bool:
@@ -123,8 +125,10 @@ def _plain(source: Any) -> Any:
             return source.detach().cpu().numpy()
         except (TypeError, RuntimeError) as error:  # no such dtype in NumPy, or no dense tensor
             raise ImageError(f"image tensor: {one_line(error)}; expected torch.uint8; use .to(torch.uint8)") from None
+    if hasattr(source, "read"):
+        return _content(source)
     if is_image(source):
-        return _content(source) if hasattr(source, "read") else source
+        return source if isinstance(source, _KNOWN) else np.asarray(source)
     raise ImageError(
         f"image of type {type(source).__name__}; expected a path, bytes, an open file, a NumPy array, a tensor or a "
         "Pillow image; convert it first (cv2.imread gives None for a file that it cannot read)"

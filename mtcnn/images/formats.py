@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from importlib.util import find_spec
 
 from PIL import Image
 
-__all__ = ["EXPECTED", "SUFFIXES", "heif_without_reader", "readable_formats"]
+__all__ = ["EXPECTED", "SUFFIXES", "heif_reader", "is_heif", "readable_formats"]
 
 SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".j2c", ".j2k",
@@ -19,23 +18,34 @@ SUFFIXES = (
 EXPECTED = "expected an image (JPEG, PNG, WebP, BMP, TIFF, GIF)"
 
 # Pillow knows more, but some of its readers start other programs (EPS runs Ghostscript) or take anything for an image.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 
-# Source: ISO/IEC 23008-12, annex B, and the registry of MP4 brands: still images and sequences coded with HEVC.
+# Source: ISO/IEC 23008-12, annex B: still images and sequences coded with HEVC, and containers of those and others.
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")
 
 
-@functools.cache
-def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that can be read here. HEIC counts where pillow-heif is installed."""
-    Image.init()
-    if find_spec("pillow_heif") is not None:
-        import pillow_heif
+def readable_formats(head: bytes) -> tuple[str, ...]:
+    """Pillow's names of the formats that a file that begins like this may have, of those that can be read here."""
+    return (*_built_in(), "HEIF") if is_heif(head) and heif_reader() else _built_in()
 
-        pillow_heif.register_heif_opener()
+
+@functools.cache
+def _built_in() -> tuple[str, ...]:
+    Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)  # Pillow may be built without some
 
 
-def heif_without_reader(head: bytes) -> bool:
-    """Whether a file that begins like this is HEIC, which nothing that is installed reads."""
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS and "HEIF" not in readable_formats()
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins like this is HEIC or HEIF. (A container may hold AVIF instead.)"""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+@functools.cache
+def heif_reader() -> bool:
+    """Whether there is one: the package pillow-heif, which is loaded now."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImageError
-from .formats import EXPECTED, heif_without_reader, readable_formats
+from .formats import EXPECTED, heif_reader, is_heif, readable_formats
 
 __all__ = ["MAX_PIXELS", "check_size", "name_of", "one_line", "open_header", "open_stream", "read_all"]
 
@@ -55,7 +55,7 @@ def open_header(stream: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> I
     """The image with its header read and its size checked, nothing decoded. Called within `pillow_unbound`."""
     try:
         stream.seek(0)
-        header = Image.open(stream, formats=readable_formats())
+        header = Image.open(stream, formats=readable_formats(stream.read(16)))
     except MemoryError:
         raise
     except Exception as error:  # on damaged files Pillow raises a dozen types; all of them mean this
@@ -84,8 +84,8 @@ def _fail_open(stream: IO[bytes], name: str, error: Exception) -> NoReturn:
     if stream.seek(0, os.SEEK_END) == 0:
         raise ImageError(f"{name}: is empty; {EXPECTED}; save or download it again") from None
     stream.seek(0)
-    if heif_without_reader(stream.read(32)):
-        raise ImageError(f"{name}: is HEIC (HEIF); {EXPECTED}; to read it: pip install pillow-heif") from None
+    if is_heif(stream.read(16)) and not heif_reader():
+        raise ImageError(f"{name}: is HEIC (HEIF); {EXPECTED}; pip install pillow-heif to read it") from None
     why = "is not an image that can be read" if isinstance(error, UnidentifiedImageError) else one_line(error)
     raise ImageError(f"{name}: {why}; {EXPECTED}; convert it or save it again") from None
 
