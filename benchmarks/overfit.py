@@ -50,7 +50,7 @@ def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
     found = load_recipe(DetectorRecipe, packaged_weights(), net)
     pictures = PictureSettings((192.0,), crop=(0.95, 1.15), min_face=4.0, brightness=0, contrast=0, saturation=0, hue=0)
     settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, lr=2e-3, warmup=40, ema=0.98, val=0.0)
-    return replace(found, width=1.0 if net == "retinaface" else width, pictures=pictures, train=settings)
+    return replace(found, model={} if net == "retinaface" else {"width": width}, pictures=pictures, train=settings)
 
 
 def average_precision(photos: Photos, models: Path, net: str) -> float:
@@ -72,7 +72,8 @@ def overfit(net: str, photos: Photos, width: float, steps: int) -> float:
         seconds = time.process_time() - began
         ap = average_precision(photos, folder, net)
     faces = sum(len(record.boxes) for record in photos.records)
-    print(f"| {net} | {recipe.width:g} | {len(photos)} | {faces} | {steps} | {seconds:.0f} | {ap:.3f} |", flush=True)
+    used = recipe.model.get("width", 1.0)
+    print(f"| {net} | {used:g} | {len(photos)} | {faces} | {steps} | {seconds:.0f} | {ap:.3f} |", flush=True)
     return ap
 
 

@@ -124,6 +124,10 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {_short(value)}; expected a table")
         return build(tables[0], value, f"{where}.", renames)
+    if get_origin(hint) is dict:  # free keys, which whoever uses the table checks
+        if not isinstance(value, dict):
+            raise RecipeError(f"{where} is {value!r}; expected a table")
+        return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise RecipeError(f"{where} is {_short(value)}; expected numbers in brackets")

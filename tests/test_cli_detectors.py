@@ -32,6 +32,7 @@ from stages.recipes import load_recipe, recipe_path
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = """
 net = "ssh"
+[model]
 width = 0.0625
 [pictures]
 sizes = [64]
@@ -103,7 +104,7 @@ def test_status_tells_of_what_was_begun(work: Path, tmp_path: Path) -> None:
     assert list(found)[-3:] == ["onet", "photos", "ssh"]
     assert {found[name][0] for name in ("photos", "ssh")} == {"missing"}
     assert found["ssh"][1] == f"nothing at {work / 'models-12' / 'weights-ssh.pt'}"
-    recipe = DetectorRecipe("s3fd", width=0.0625)
+    recipe = DetectorRecipe("s3fd", model={"width": 0.0625})
     weights = Checkpoint("s3fd", new_net(recipe).state_dict(), scaling=MEAN_COLOUR)
     write(work / "models-12" / "weights-s3fd.pt", weights)
     found = states(work)
@@ -131,7 +132,7 @@ def test_run_makes_a_detector_alone(work: Path) -> None:
     assert run("run", "--net", "ssh", "--work", work).stdout == "all fresh\n", "nobody asks for the photos"
     recipe = work / "models-12" / "recipe-ssh.toml"
     recipe.write_text(SMALL.replace("steps = 2", "steps = 3").replace("width = 0.0625", "width = 0.125"))
-    assert states(work)["ssh"] == ("stale", "changed: recipe's width, recipe section [train]")
+    assert states(work)["ssh"] == ("stale", "changed: recipe section [model], recipe section [train]")
     assert run("run", "--net", "ssh", "--work", work, "--quiet").stdout == "made photos, ssh\n"
     other = states(work, "--data", "synthetic:9")
     assert (other["photos"], other["ssh"]) == (("stale", "changed: data"), ("stale", "changed: photos"))
@@ -190,7 +191,10 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
     assert run("train", "--net", "vgg").exit_code == 2
     for line, message in (
         ("net = 'onet'", "net is onet; expected one of retinaface"),
-        ("net = 'ssh'\nwidth = 0.0", "width is 0.0; expected a number above 0"),
+        ("net = 'ssh'\n[model]\nwidth = 0.0", "a layer without channels; expected larger numbers"),
+        ("net = 'ssh'\n[model]\nwidth = 'wide'", "model.width is 'wide'; expected a value like 1.0"),
+        ("net = 'ssh'\n[model]\ndepth = 3", "model.depth is no setting of ssh; expected one of width"),
+        ("net = 'ssh'\nmodel = 3", "model is 3; expected a table"),
         ("net = 'ssh'\n[match]\npositive = 2.0", "match.positive is 2.0; expected a number from 0 to 1"),
         ("net = 'ssh'\n[pictures]\nsizes = [33]", "pictures.sizes is [33.0]; expected multiples of 32"),
         ("net = 's3fd'", "net is s3fd; expected ssh, as the file name says"),
@@ -206,7 +210,7 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
 def test_packaged_recipes(net: str) -> None:
     """They can be read, and say what the papers do."""
     recipe = load_recipe(DetectorRecipe, ROOT, net)
-    assert (recipe.net, recipe.width) == (net, 1.0)
+    assert (recipe.net, recipe.model) == (net, {})
     bands = {"retinaface": (0.35, 0.35, 0.2, 0.0), "ssh": (0.5, 0.3, 1.0, 0.0), "s3fd": (0.35, 0.35, 0.0, 0.1)}[net]
     assert recipe.objective.match == MatchSettings(*bands)
     assert (recipe.objective.sample.anchors, recipe.objective.sample.negatives) == {

@@ -196,6 +196,16 @@ def test_old_sections_of_detectors_are_read(tmp_path: Path) -> None:
     assert (recipe.objective.match.positive, recipe.objective.sample.min_negatives, recipe.train.val) == (0.5, 3, 5.0)
 
 
+def test_width_is_a_setting_of_the_model(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text('net = "ssh"\nwidth = 0.5\n')
+    new.write_text('net = "ssh"\n[model]\nwidth = 0.5\n')
+    with pytest.warns(FutureWarning, match="old.toml: keys have new names: width is model.width; the old ones work"):
+        recipe = read_recipe(DetectorRecipe, old)
+    assert recipe == read_recipe(DetectorRecipe, new)
+    assert recipe.model == {"width": 0.5}
+
+
 def test_an_objective_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('net = "ssh"\n[objective]\nname = "focal"\n')

@@ -36,13 +36,13 @@ from stages.photos.task import DetectorTask, new_net
 
 PICTURES = PictureSettings(sizes=(96.0,), crop=(0.3, 1.0))
 SETTINGS = DetectorSettings(epochs=2, steps=12, batch=8, lr=3e-3, warmup=4, ema=0.9, val=20.0)
-RETINAFACE = DetectorRecipe("retinaface", 0.5, replace(PICTURES, points=0.2), train=SETTINGS)
+RETINAFACE = DetectorRecipe("retinaface", {"width": 0.5}, replace(PICTURES, points=0.2), train=SETTINGS)
 SSH = DetectorRecipe(
-    "ssh", 0.0625, PICTURES,
+    "ssh", {"width": 0.0625}, PICTURES,
     MultiBoxSettings(match=MatchSettings(0.5, 0.3, 1.0), sample=SampleSettings(anchors=32), box=1.0), SETTINGS,
 )  # fmt: skip
 S3FD = DetectorRecipe(
-    "s3fd", 0.0625, replace(PICTURES, anchored=0.5),
+    "s3fd", {"width": 0.0625}, replace(PICTURES, anchored=0.5),
     MultiBoxSettings(match=MatchSettings(0.35, 0.35, 0.0, 0.1), sample=SampleSettings(3.0)), SETTINGS,
 )  # fmt: skip
 RECORDS = synthetic.records(30, 0)
@@ -97,7 +97,7 @@ def test_losses_fall(trained: Path) -> None:
 
 def test_weights_can_be_used(trained: Path) -> None:
     found = read(trained / "weights-retinaface.pt")
-    assert (found.net, found.recipe_hash, found.recipe["width"]) == ("retinaface", "key", 0.5)
+    assert (found.net, found.recipe_hash, found.recipe["model"]) == ("retinaface", "key", {"width": 0.5})
     assert found.figures["val_total"] == metrics(trained)[-1]["val_total"]
     net = load_module(trained / "weights-retinaface.pt", "retinaface")
     assert not net.training
@@ -123,7 +123,7 @@ def test_it_starts_from_the_weights_it_is_given(trained: Path, photos: Path, tmp
 
     state = {name: torch.full_like(value, 0.01) for name, value in MobileNet().state_dict().items()}
     write(tmp_path / "trunk.pt", Checkpoint("trunk-mobilenet", state))
-    launch(job(photos, tmp_path, replace(gentle, width=1.0), start=tmp_path / "trunk.pt", key="2"))
+    launch(job(photos, tmp_path, replace(gentle, model={"width": 1.0}), start=tmp_path / "trunk.pt", key="2"))
     after = read(tmp_path / "weights-retinaface.pt").tensors()
     assert torch.allclose(after["trunk.stages.0.0.0.weight"], torch.tensor(0.01), atol=1e-4)
 
@@ -131,7 +131,7 @@ def test_it_starts_from_the_weights_it_is_given(trained: Path, photos: Path, tmp
 def test_weights_that_do_not_fit(trained: Path, photos: Path, tmp_path: Path) -> None:
     for recipe, message in (
         (SSH, "holds weights of retinaface; expected ssh"),
-        (replace(RETINAFACE, width=1.0), "fit"),
+        (replace(RETINAFACE, model={"width": 1.0}), "fit"),
     ):
         with pytest.raises(CheckpointError, match=message):
             launch(job(photos, tmp_path, recipe, start=trained / "weights-retinaface.pt"))

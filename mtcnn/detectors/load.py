@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -71,11 +72,13 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
     """
     settings = model_of(name, model)
     try:
-        net = _class(named(name))(**settings)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # refused below
+            net = _class(named(name))(**settings)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise SettingsError(f"model {settings} makes no {name}: {error}") from error
+        raise SettingsError(f"model is {settings}, which makes no {name}: {error}") from error
     if not all(values.numel() for values in net.parameters()):
-        raise SettingsError(f"model {settings} makes a {name} with a layer of no channels; expected larger numbers")
+        raise SettingsError(f"model is {settings}, which has a layer without channels; expected larger numbers")
     return net
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def _training(
 ) -> Node:
     start, makes = _start_path(work, recipe.net), weights_path(work, recipe.net)
     parts = {
-        f"recipe section [{name}]" if is_dataclass(value) else f"recipe's {name}": digest(value)
+        f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in vars(recipe).items()
     }
     parts[photos.name] = photos.key

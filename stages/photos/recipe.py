@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
+
 from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build
 from mtcnn.settings import Settings, setting
 
 from ..objectives import objective_class
@@ -37,6 +40,7 @@ class DetectorSettings(Schedule):
 
 # Where the keys of recipes of version 0.1 are now.
 _MOVED = {
+    ("width",): ("model", "width"),
     ("match",): ("objective", "match"),
     ("sample",): ("objective", "sample"),
     ("train", "face"): ("objective", "face"),
@@ -49,12 +53,12 @@ _MOVED = {
 class DetectorRecipe(Settings):
     """All that makes one detector: its pictures, what it learns from them, and how.
 
-    width      multiplies the numbers of channels of the net; 1 is the published one.
+    model      settings of the net's class, such as trunk and width; what is left out is as published.
     objective  settings of the objective that its `name` says, one of `objectives.OBJECTIVES`.
     """
 
     net: str
-    width: float = setting(1.0, above=0, max=4)
+    model: dict[str, Any] = field(default_factory=dict)
     pictures: PictureSettings = field(default_factory=PictureSettings)
     objective: Any = field(default_factory=MultiBoxSettings)
     train: DetectorSettings = field(default_factory=DetectorSettings)
@@ -62,6 +66,8 @@ class DetectorRecipe(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.net in DETECTORS, "net", self.net, f"one of {', '.join(DETECTORS)}")
+        with torch.device("meta"):  # whether there is such a net, without its weights
+            build(self.net, self.model)
 
     @staticmethod
     def upgraded(values: dict[str, Any], renames: list[str]) -> dict[str, Any]:
@@ -71,7 +77,7 @@ class DetectorRecipe(Settings):
             parent = values if len(old) == 1 else values.get(old[0])
             if isinstance(parent, dict) and old[-1] in parent:
                 renames.append(f"{'.'.join(old)} is {'.'.join(new)}")
-                values.setdefault("objective", {})[new[-1]] = parent.pop(old[-1])
+                values.setdefault(new[0], {})[new[-1]] = parent.pop(old[-1])
         return values
 
     tables: ClassVar[dict[str, Callable[[dict[str, Any]], type[Any]]]]

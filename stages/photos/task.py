@@ -32,7 +32,7 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
     Raises CheckpointError when these do not fit.
     """
     torch.manual_seed(recipe.train.seed)
-    net = build(recipe.net, {"width": recipe.width})
+    net = build(recipe.net, recipe.model)
     if start is None:
         return net
     found = read(start)
@@ -89,7 +89,7 @@ class DetectorTask:
         return {name: round(math.fsum(row[name] for row in rows) / len(rows), 6) for name in rows[0]}
 
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
-        scaling, model = DETECTORS[self.name].scaling, model_of(self.name, {"width": self.recipe.width})
+        scaling, model = DETECTORS[self.name].scaling, model_of(self.name, self.recipe.model)
         measured = {**figures, "epochs": self.recipe.train.epochs}
         return Checkpoint(self.name, training.average, "rgb", scaling, asdict(self.recipe), key, measured, model=model)
 
