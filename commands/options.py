@@ -66,7 +66,7 @@ def options(*options: Callable[..., Any]) -> Callable[..., Any]:
 
 detector_options = options(
     click.option("--models", type=DIR,
-                 help="Folder with models-12, -24 and -48.  [default: the packaged weights]"),
+                 help="Folder with models-12 to models-48 and models-full.  [default: the packaged weights]"),
     click.option("--min-face", type=float, metavar="PIXELS", default=20.0, show_default=True, help="Smallest face."),
     click.option("--scale-factor", type=float, metavar="RATIO", default=0.709, show_default=True,
                  help="Size of a pyramid level over that of the one before."),

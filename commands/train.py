@@ -91,7 +91,7 @@ def train(net: str, start: Path | None, **options: Any) -> None:
     \b
     mtcnn train --net 12 --data FOLDER
     mtcnn train --net 24 --hard-from pnet --processes 2
-    mtcnn train --net retinaface --start models-12/weights-trunk-mobilenet.pt
+    mtcnn train --net retinaface --start models-full/trunk-mobilenet/weights.pt
     torchrun --nproc-per-node 2 -m mtcnn train --net 48
     """
     if start is not None and net in NETS:

@@ -19,7 +19,7 @@ def weights() -> None:
 
 @command("import", weights)
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12, models-24 and models-48 in.")
+@click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12 and so on in.")
 @click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
               help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
 @click.option("--net", type=click.Choice(DETECTORS),

@@ -190,7 +190,7 @@ class Detector:
 
         faces = Detector().detect("photo.jpg")
 
-    models        folder with models-12, models-24 and models-48; None takes the weights that ship with the project.
+    models        folder with models-12 to models-48 and models-full; None takes the weights that ship with the project.
     min_face      smallest face to look for, pixels.   scale_factor  ratio of pyramid levels.
     thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`, which looks for faces of every size.

@@ -8,6 +8,7 @@ Reading needs no torch; writing imports it. `nets.load_net` and `detectors.load`
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -63,11 +64,13 @@ class Checkpoint:
 
 
 def weights_path(models: Path, net: str) -> Path:
-    """Where the weights of `net` lie below a folder that holds models-12, models-24 and models-48.
+    """Where the weights of `net` lie below a folder of models.
 
-    Nets that can stand in for PNet lie beside it.
+    models-12/weights-pnet.pt and so on for the cascade; models-full/<net>/weights.pt for nets that see whole images.
     """
-    return models / f"models-{SIZES.get(net, SIZES['pnet'])}" / f"weights-{net}.pt"
+    if net in SIZES:
+        return models / f"models-{SIZES[net]}" / f"weights-{net}.pt"
+    return models / "models-full" / net / "weights.pt"
 
 
 def packaged_weights() -> Path:
@@ -112,6 +115,7 @@ def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> Non
 
 def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
+    path = path if path.is_file() else _former(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(
@@ -179,6 +183,17 @@ def _checked(path: Path, net: str, scaling: Scaling) -> Checkpoint:
             f"{path} wants {found.colour} scaled by {found.scaling}; expected rgb or bgr scaled by {scaling}"
         )
     return found
+
+
+def _former(path: Path) -> Path:
+    """Where models-full/<net>/weights.pt once lay, beside PNet's, if there is such a file; otherwise the same path."""
+    if path.parent.parent.name != "models-full":
+        return path
+    former = path.parents[2] / "models-12" / f"weights-{path.parent.name}.pt"
+    if not former.is_file():
+        return path
+    warnings.warn(f"{former} is read instead of {path}; move it there", FutureWarning, stacklevel=3)
+    return former
 
 
 def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:

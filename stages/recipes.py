@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, get_origin, get_type_hints
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError, SettingsError
 from mtcnn.settings import Settings, setting
+from mtcnn.weights import SIZES
 
 __all__ = ["Schedule", "build", "check", "digest", "load_recipe", "read_recipe", "recipe_path"]
 
@@ -179,13 +180,13 @@ def read_recipe(kind: type[T], path: Path) -> T:
 
 
 def recipe_path(folder: Path, net: str) -> Path:
-    """Where the recipe of `net` lies below a folder that holds models-12, models-24 and models-48: by its weights."""
-    return weights_path(folder, net).with_name(f"recipe-{net}.toml")
+    """Where the recipe of `net` lies below a folder of models: beside its weights."""
+    return weights_path(folder, net).with_name(f"recipe-{net}.toml" if net in SIZES else "recipe.toml")
 
 
 def load_recipe(kind: type[R], folder: Path, net: str) -> R:
     """The recipe of `net`, which is of this kind, below such a folder."""
     path = recipe_path(folder, net)
     recipe = read_recipe(kind, path)
-    check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as the file name says")
+    check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as its path says")
     return recipe

@@ -237,3 +237,13 @@ def test_what_could_not_be_read_again_is_not_written(good: Path) -> None:
         write(good, Checkpoint("pnet", weights(), figures={"recall": np.float64(0.97)}))
     assert good.read_bytes() == before
     assert os.listdir(good.parent) == [good.name]
+
+
+def test_a_detector_is_read_from_its_former_place(tmp_path: Path) -> None:
+    """It lay beside PNet: it is read there, with a warning, until its folder has one."""
+    path, former = weights_path(tmp_path, "ssh"), tmp_path / "models-12" / "weights-ssh.pt"
+    write(former, Checkpoint("ssh", {}, figures={"epochs": 1}))
+    with pytest.warns(FutureWarning, match=r"weights-ssh.pt is read instead of .*models-full/ssh/weights.pt; move it"):
+        assert read(path).figures == {"epochs": 1}
+    write(path, Checkpoint("ssh", {}, figures={"epochs": 2}))
+    assert read(path).figures == {"epochs": 2}

@@ -14,7 +14,7 @@ from PIL import Image
 from run_command import run
 
 from mtcnn.cascade import Detector
-from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors.anchors import S3FD
 from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.detectors.load import load_module
@@ -23,6 +23,7 @@ from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
 from stages.crops.recipe import Recipe
 from stages.graph.dag import Dag
+from stages.graph.project import begun_detectors
 from stages.objectives.match_report import matched
 from stages.objectives.matching import MatchSettings
 from stages.photos.recipe import DetectorRecipe
@@ -48,8 +49,8 @@ val = 20
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    (tmp_path / "work" / "models-12").mkdir(parents=True)
-    (tmp_path / "work" / "models-12" / "recipe-ssh.toml").write_text(SMALL)
+    recipe_path(tmp_path / "work", "ssh").parent.mkdir(parents=True)
+    (recipe_path(tmp_path / "work", "ssh")).write_text(SMALL)
     return tmp_path / "work"
 
 
@@ -59,7 +60,7 @@ def work(tmp_path: Path) -> Path:
 def test_train_makes_weights_once(work: Path) -> None:
     first = run("train", "--net", "ssh", "--data", "synthetic:8", "--work", work, "--quiet")
     assert first.exit_code == 0, first.stderr
-    path = work / "models-12" / "weights-ssh.pt"
+    path = weights_path(work, "ssh")
     assert first.stdout.strip() == str(path)
     assert load_module(path, "ssh") is not None
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
@@ -81,13 +82,13 @@ def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
     write(tmp_path / "ssh.pt", Checkpoint("ssh", net.state_dict(), scaling=MEAN_COLOUR))
     arguments = ["train", "--net", "ssh", "--work", work, "--quiet"]
     assert run(*arguments, "--data", "synthetic:8").exit_code == 0
-    key = read(work / "models-12" / "weights-ssh.pt").recipe_hash
+    key = read(weights_path(work, "ssh")).recipe_hash
     assert "(was fresh)" not in run(*arguments, "--start", tmp_path / "ssh.pt").stdout, "it was random before"
-    assert read(work / "models-12" / "weights-ssh.pt").recipe_hash != key
+    assert read(weights_path(work, "ssh")).recipe_hash != key
     assert "(was fresh)" in run(*arguments, "--start", tmp_path / "ssh.pt").stdout
     (tmp_path / "ssh.pt").unlink()
     assert "(was fresh)" in run(*arguments).stdout
-    kept = work / "models-12" / "start-ssh.pt"
+    kept = weights_path(work, "ssh").with_name("start-ssh.pt")
     state = {name: value + 1 for name, value in read(kept).state.items()}
     write(kept, Checkpoint("ssh", state, scaling=MEAN_COLOUR))
     assert states(work)["ssh"] == ("stale", "changed: start")
@@ -103,14 +104,14 @@ def test_status_tells_of_what_was_begun(work: Path, tmp_path: Path) -> None:
     found = states(work, "--data", "synthetic:3")
     assert list(found)[-3:] == ["onet", "photos", "ssh"]
     assert {found[name][0] for name in ("photos", "ssh")} == {"missing"}
-    assert found["ssh"][1] == f"nothing at {work / 'models-12' / 'weights-ssh.pt'}"
+    assert found["ssh"][1] == f"nothing at {weights_path(work, 'ssh')}"
     recipe = DetectorRecipe("s3fd", model={"width": 0.0625})
     weights = Checkpoint("s3fd", new_net(recipe).state_dict(), scaling=MEAN_COLOUR)
-    write(work / "models-12" / "weights-s3fd.pt", weights)
+    write(weights_path(work, "s3fd"), weights)
     found = states(work)
     assert list(found)[-4:] == ["onet", "photos", "ssh", "s3fd"]
     assert found["s3fd"] == ("stale", "made by another recipe or from other inputs")
-    (work / "models-12" / "recipe-ssh.toml").write_text("net = 3")
+    recipe_path(work, "ssh").write_text("net = 3")
     assert run("status", "--work", work).exit_code == 1
 
 
@@ -130,7 +131,7 @@ def test_run_makes_a_detector_alone(work: Path) -> None:
     (work / "photos.raw").unlink()
     assert states(work)["photos"][0] == "missing"
     assert run("run", "--net", "ssh", "--work", work).stdout == "all fresh\n", "nobody asks for the photos"
-    recipe = work / "models-12" / "recipe-ssh.toml"
+    recipe = recipe_path(work, "ssh")
     recipe.write_text(SMALL.replace("steps = 2", "steps = 3").replace("width = 0.0625", "width = 0.125"))
     assert states(work)["ssh"] == ("stale", "changed: recipe section [model], recipe section [train]")
     assert run("run", "--net", "ssh", "--work", work, "--quiet").stdout == "made photos, ssh\n"
@@ -142,21 +143,20 @@ def test_run_without_a_name_makes_the_cascade(work: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Dag, "ensure", lambda self, *targets, say: list(targets))
     done = run("run", "--work", work, "--data", "synthetic:3")
     assert done.stdout == "made crops-12, pnet-draft, crops-12-hard, pnet, crops-24, rnet, crops-48, onet\n"
-    (work / "models-12" / "recipe-ssh.toml").write_text("net = 3")
+    recipe_path(work, "ssh").write_text("net = 3")
     assert run("run", "--work", work).stdout == done.stdout, "whatever the recipe of a detector says"
 
 
 def test_what_was_trained_detects(work: Path, photo_folder: Path) -> None:
-    (work / "models-12" / "recipe-retinaface.toml").write_text(
-        SMALL.replace("ssh", "retinaface").replace("0.0625", "0.125")
-    )
+    recipe_path(work, "retinaface").parent.mkdir()
+    recipe_path(work, "retinaface").write_text(SMALL.replace("ssh", "retinaface").replace("0.0625", "0.125"))
     done = run("train", "--net", "retinaface", "--data", "synthetic:8", "--work", work, "--quiet")
     assert done.exit_code == 0, done.stderr
     arguments = ["--stage1", "retinaface", "--thresholds", "0.4", "0.7", "0.7", "--json"]
     found = run("detect", photo_folder / "astronaut.png", "--models", work, *arguments)
     assert found.exit_code == 0, found.stderr
     faces = json.loads(found.stdout)["faces"]
-    net = load_module(work / "models-12" / "weights-retinaface.pt", "retinaface")
+    net = load_module(weights_path(work, "retinaface"), "retinaface")
     assert len(next(net.parameters())) == 1, "an eighth as wide as the packaged one"
     detector = Detector(work, thresholds=(0.4, 0.7, 0.7), stage1="retinaface")
     assert faces == json.loads(json.dumps(detector.detect(photo_folder / "astronaut.png").to_dicts()))
@@ -168,7 +168,7 @@ def test_what_was_trained_detects(work: Path, photo_folder: Path) -> None:
 
 def test_train_under_torchrun(work: Path, tmp_path: Path) -> None:
     """The photos decoded by the first process, the net trained by both, each with pictures of another size."""
-    recipe = work / "models-12" / "recipe-ssh.toml"
+    recipe = recipe_path(work, "ssh")
     recipe.write_text(SMALL.replace("[64]", "[64, 96, 128]"))
     runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = ["-m", "mtcnn", "train", "--net", "ssh", "--data", "synthetic:8", "--quiet"]
@@ -177,8 +177,8 @@ def test_train_under_torchrun(work: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("ssh: making") == 1
-    assert len((work / "models-12" / "metrics-ssh.jsonl").read_text().splitlines()) == 1
-    assert load_module(work / "models-12" / "weights-ssh.pt", "ssh") is not None
+    assert len((weights_path(work, "ssh").with_name("metrics-ssh.jsonl")).read_text().splitlines()) == 1
+    assert load_module(weights_path(work, "ssh"), "ssh") is not None
 
 
 def test_train_errors(work: Path, tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
         ("net = 'ssh'\nmodel = 3", "model is 3; expected a table"),
         ("net = 'ssh'\n[match]\npositive = 2.0", "match.positive is 2.0; expected a number from 0 to 1"),
         ("net = 'ssh'\n[pictures]\nsizes = [33]", "pictures.sizes is [33.0]; expected multiples of 32"),
-        ("net = 's3fd'", "net is s3fd; expected ssh, as the file name says"),
+        ("net = 's3fd'", "net is s3fd; expected ssh, as its path says"),
     ):
-        (work / "models-12" / "recipe-ssh.toml").write_text(line)
+        recipe_path(work, "ssh").write_text(line)
         wrong = run(*given)
         assert wrong.exit_code == 1, wrong.stderr
         assert message in wrong.stderr
@@ -300,3 +300,20 @@ def test_a_detector_without_a_recipe(tmp_path: Path) -> None:
     recipe = recipe_path(work, "retinaface-r50")
     assert done.exit_code == 1
     assert done.stderr == f"mtcnn: no recipe for retinaface-r50: none is packaged; write one at {recipe}\n"
+
+
+def test_files_move_in_from_their_former_place(work: Path) -> None:
+    """A work folder whose detectors lie beside PNet keeps its recipes, weights and logs; a newer file stays."""
+    former, folder = work / "models-12", recipe_path(work, "ssh").parent
+    former.mkdir()
+    for name in ("recipe-s3fd.toml", "weights-retinaface.pt", "weights-retinaface-r50.pt", "metrics-ssh.jsonl"):
+        (former / name).write_text(name)
+    (former / "recipe-ssh.toml").write_text("old")
+    (former / "weights-pnet.pt").write_text("pnet")
+    assert begun_detectors(work) == ["retinaface", "ssh", "s3fd"]
+    assert recipe_path(work, "s3fd").read_text() == "recipe-s3fd.toml"
+    assert weights_path(work, "retinaface").read_text() == "weights-retinaface.pt"
+    assert weights_path(work, "retinaface-r50").read_text() == "weights-retinaface-r50.pt"
+    assert (folder / "metrics-ssh.jsonl").read_text() == "metrics-ssh.jsonl"
+    assert recipe_path(work, "ssh").read_text() == SMALL
+    assert sorted(path.name for path in former.iterdir()) == ["recipe-ssh.toml", "weights-pnet.pt"]

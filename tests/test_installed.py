@@ -41,7 +41,7 @@ def site(tmp_path: Path) -> Path:
     (site / "mtcnn" / "_app").mkdir()
     for name in ("cli.py", "commands", "prepare", "stages"):
         (site / "mtcnn" / "_app" / name).symlink_to(ROOT / name)
-    for name in ("models-12", "models-24", "models-48"):
+    for name in ("models-12", "models-24", "models-48", "models-full"):
         (site / "mtcnn" / "_app" / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "mtcnn_cascade", site / "mtcnn_cascade")
     return site

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("commands", "mtcnn", "mtcnn_cascade", "prepare", "stages", "models-12", "models-24", "models-48")
+FOLDERS = (
+    "commands", "mtcnn", "mtcnn_cascade", "prepare", "stages", "models-12", "models-24", "models-48", "models-full",
+)  # fmt: skip
 CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.nbi", "*.nbc")
 
 
@@ -66,9 +68,10 @@ def test_every_module_is_inside(names: set[str]) -> None:
 
 
 def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
-    patterns = ("models-*/recipe-*.toml", "models-*/weights-*.pt", "models-*/MODEL_CARD.md")
-    expected = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for p in patterns for path in ROOT.glob(p)}
-    assert len([name for name in expected if name.endswith(".toml")]) >= 3  # one a net
+    folders = [path for path in ROOT.glob("models-*") if path.name[7:] in ("12", "24", "48", "full")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".toml", ".pt", ".md")]
+    expected = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for path in files}
+    assert len([name for name in expected if name.endswith(".toml")]) >= 6  # one a net
     found = {name for name in names if name.startswith("mtcnn/_app/models-")}
     assert found == expected
 

@@ -115,7 +115,7 @@ def test_one_line_names_file_and_key(tmp_path: Path, text: str) -> None:
     [
         ("seed = 1", "net is missing; expected the name of the net"),
         ('net = "znet"', "net is znet; expected one of pnet, rnet, onet"),
-        ('net = "rnet"', "net is rnet; expected pnet, as the file name says"),
+        ('net = "rnet"', "net is rnet; expected pnet, as its path says"),
         ('net = "rnet"\n[mine]\n[draft]', "draft is given; expected it for pnet alone"),
         ('net = "onet"\n[train.mix]\nlandmark = 1', "crops.landmarks is 0; expected 1 or more, as the mix wants some"),
     ],

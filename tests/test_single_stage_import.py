@@ -125,7 +125,7 @@ def test_command(tmp_path: Path) -> None:
     file = peers.write(tmp_path / "mobilenet0.25_Final.pth", published.saved(published.retinaface_state()))
     done = run("weights", "import", file, "--to", tmp_path / "models")
     assert done.exit_code == 0, done.stderr
-    made = tmp_path / "models" / "models-12" / "weights-retinaface.pt"
+    made = weights_path(tmp_path / "models", "retinaface")
     assert done.stdout == f"{made}: retinaface of {file}, Pytorch_Retinaface's .pth\n"
     done = run("weights", "import", file, "--to", tmp_path / "bgr", "--colour", "bgr")
     assert done.exit_code == 1 and "leave out bgr" in done.stderr and done.stderr.count("\n") == 1

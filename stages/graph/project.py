@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mtcnn.checkpoint import packaged_weights, weights_path
@@ -27,6 +28,7 @@ __all__ = ["begun_detectors", "open_project"]
 
 def begun_detectors(work: Path) -> list[str]:
     """The single-stage detectors of which a work folder holds a recipe, or weights that a packaged recipe is for."""
+    _move_in(work)
     return [
         net
         for net in DETECTORS
@@ -59,6 +61,7 @@ def open_project(
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
     check_device(device)  # now, and not after the crops have been cut
+    _move_in(work)
     specs = list(sources) or remembered_sources(work)
     for net in (*SIZES, *detectors):
         _copy_recipe(work, net)
@@ -75,6 +78,19 @@ def open_project(
     overrides = {"onet": hard_from} if hard_from else {}
     nodes = cascade_nodes(work, recipes, records, data, options, overrides)
     return Dag(work, [*nodes, *detector_nodes(work, others, records, data, options)], device)
+
+
+def _move_in(work: Path) -> None:
+    """Give detectors folders of their own where their files lie beside PNet's, as they once did."""
+    for net in DETECTORS:
+        for old in sorted((work / "models-12").glob(f"*-{net}.*")):
+            part = old.name.partition("-")[0]
+            name = f"{part}{old.suffix}" if part in ("recipe", "weights") else old.name
+            new = weights_path(work, net).with_name(name)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another process of torchrun was faster
+                if not new.exists():
+                    old.rename(new)
 
 
 def _copy_recipe(work: Path, net: str) -> None:
