@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,31 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]
         assert time.monotonic() < end, f"nothing happened within {PATIENCE:.0f} seconds"
         assert process is None or process.poll() is None, "the process has ended"
         time.sleep(0.02)
+
+
+def succeeds_forked(work: Callable[[], object]) -> bool:
+    """Whether `work()` is true in a forked copy of this process; fails where it has no end."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if work() else 1
+        finally:
+            os._exit(status)  # and nothing else of what the parent was about to do
+    ended: list[int] = []
+
+    def ends() -> bool:
+        done, status = os.waitpid(child, os.WNOHANG)
+        ended.extend([status] if done else [])
+        return bool(done)
+
+    try:
+        wait_until(ends)
+    finally:
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return ended == [0]
 
 
 def descendants(pid: int) -> Iterator[int]:

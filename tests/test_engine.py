@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 import torch
 from numba import njit
 from numpy.typing import NDArray
-from processes import wait_until
+from processes import succeeds_forked
 from torch import Tensor, nn
 
 from mtcnn.cascade import Detector, PNetProposer
@@ -168,7 +167,8 @@ def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, 
     source[: image.size] = image.ravel()
     even = np.zeros((rows + rows % 2, columns + columns % 2, outputs), np.float32)
     packed, work = pack_winograd(numbers, 20), np.zeros(scratch(inputs, outputs), np.float32)
-    winograd(inputs, outputs, 20)(
+    run = winograd(inputs, outputs, 20)  # which kernels alone can call
+    njit(lambda *given: run(*given))(
         source.ctypes.data, width * inputs, *(array.ctypes.data for array in packed), even.ctypes.data,
         even.shape[1] * outputs, rows, columns, work.ctypes.data,
     )  # fmt: skip
@@ -299,23 +299,7 @@ def test_bands_of_a_level_are_the_whole_level(two_threads: None, monkeypatch: py
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking with threads, which is what is tested
 def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
     assert spread(abs, [-1, -2]) == [1, 2]
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if spread(abs, [-3, -4]) == [3, 4] else 1)
-    ended: list[int] = []
-
-    def ends() -> bool:
-        done, status = os.waitpid(child, os.WNOHANG)
-        ended.extend([status] if done else [])
-        return bool(done)
-
-    try:
-        wait_until(ends)  # and not for threads that are not there
-    finally:
-        if not ended:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-    assert ended == [0]
+    assert succeeds_forked(lambda: spread(abs, [-3, -4]) == [3, 4])  # and does not wait for threads that are not there
 
 
 def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

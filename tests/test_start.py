@@ -80,14 +80,14 @@ def imported(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         write(weights_path(folder, net), replace(read(weights_path(random_models, net)), recipe=recipe))
     image = np.zeros((40, 40, 3), np.uint8)
     Detector(random_models, thresholds=(0, 0, 0)).detect(image)
+    Detector(stage1="retinaface").detect(image)
     MTCNN(models=folder, thresholds=(0, 0, 0)).detect(image)
     return folder
 
 
 @pytest.mark.parametrize("code", CODE)
 def test_a_detection_loads_neither_torch_nor_numba(code: str, photo_folder: Path, imported: Path) -> None:
-    allowed = {"numba", "scipy"} if code == "RetinaFace" else set()  # its kernels are in the cache of Numba
-    allowed = {"torch"} if code.startswith("MTCNN") else allowed  # a module of torch's, as its programs expect
+    allowed = {"torch"} if code.startswith("MTCNN") else set()  # a module of torch's, as its programs expect
     assert set(loaded(CODE[code], photo_folder / "astronaut.png", imported)) <= allowed
 
 

@@ -1,11 +1,17 @@
-"""How a kernel of `kept` is made: Numba compiles a function, and what it calls, to one object file."""
+"""How a kernel of `kernel_cache` is made: Numba compiles a function, and what it calls, to one object file.
+
+This, `vectors` and `notice` need a few attributes of Numba that are not part of its documented interface. Where a version
+of Numba lacks them, `kernel_cache` says which versions have them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
+import numba
 from numba import njit, types
 from numba.core import cgutils
 from numba.np import arrayobj
@@ -54,11 +60,15 @@ def array_at(context, address, shape, kind):  # type: ignore[no-untyped-def]
     return array(types.int64, tuple_of(types.int64, len(shape)), kind), code
 
 
-def compiled(module: str, name: str, letters: str) -> bytes:
-    """The kernel of this name in a module: the name of its function, a line break, and an object file."""
-    function = getattr(import_module(f".{module}", __package__), name)
-    signature = types.int64(*(_TYPES[letter] for letter in letters))
-    made: Any = njit(signature, **_OPTIONS)(function)
+def compiled(module: str, name: str, letters: str, constants: tuple[int, ...] = ()) -> bytes:
+    """The kernel of this name in a module: the name of its function, a line break, and an object file.
+
+    constants  what the factory of this name is called with; without any the name is that of the function itself.
+    """
+    with _jit_enabled():
+        function = getattr(import_module(f".{module}", __package__), name)
+        signature = types.int64(*(_TYPES[letter] for letter in letters))
+        made: Any = njit(signature, **_OPTIONS)(function(*constants) if constants else function)
     result = made.overloads[signature.args]
     library = result.library
     outside = {item.name for item in library._final_module.functions if item.is_declaration}
@@ -66,3 +76,15 @@ def compiled(module: str, name: str, letters: str) -> bytes:
     assert not unknown, f"{name} calls {unknown}, which is not there where the code is loaded"
     symbol: bytes = result.fndesc.llvm_func_name.encode()
     return symbol + b"\n" + bytes(library._get_compiled_object())
+
+
+@contextmanager
+def _jit_enabled() -> Iterator[None]:
+    """NUMBA_DISABLE_JIT is for functions that can run as Python too, and these cannot."""
+    config: Any = numba.config
+    before, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = before
+

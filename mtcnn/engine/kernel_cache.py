@@ -3,9 +3,10 @@
 Numba's own cache needs all of Numba to load a function, which takes ten times as long as looking at a photo. Here a
 kernel is one object file, of the code in `compiled_*.py` and all that it calls, made for this processor. It is found
 where Numba's cache would be: in the folder NUMBA_CACHE_DIR, else in __pycache__ beside this file, else, where that may
-not be written to, in the user's folder of caches. Its name tells the processor and the source it was made from.
+not be written to or others may, in the user's folder of caches; `kernel_files` has the rules. Its name tells the
+processor and the source it was made from.
 
-A kernel takes addresses, integers and real numbers and returns an integer. It takes no memory and knows nothing of
+A kernel takes addresses, integers and real numbers and returns an integer. It allocates nothing and knows nothing of
 Python, so that threads run it side by side.
 """
 
@@ -16,7 +17,8 @@ import ctypes
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -25,9 +27,15 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-__all__ = ["KERNELS", "kernel"]
+from ..errors import MtcnnError
+from . import kernel_files
 
-# Kernel -> its module, and a letter for each argument: i an integer or an address, d a real number.
+__all__ = ["KERNELS", "NUMBA", "kernel"]
+
+NUMBA = "numba>=0.60,<0.69"  # the first and the last are tried by `make test-numba`
+
+# Kernel -> its module, and a letter for each argument: i an integer or an address, d a real number. Some are made for
+# given constants, such as numbers of channels: their module has a factory, which is called with these.
 KERNELS = {
     "average": ("compiled_average", "iiiiiiiiiii"),
     "resample": ("compiled_resample", "iiiiiiiiiiiii"),
@@ -36,32 +44,77 @@ KERNELS = {
     "pnet": ("compiled_pnet", "iiiiiidiiiii"),
     "rnet": ("compiled_refine", "iiiii"),
     "onet": ("compiled_refine", "iiiii"),
+    "first_stage": ("compiled_mobilenet", "iiiiiiiiiii"),
+    "separable": ("compiled_planes", "iiiiiiiiiiiii"),
+    "pointwise": ("compiled_planes", "iiiiiiiiii"),
+    "wide": ("compiled_planes", "iiiiiiiiiii"),
+    "add_coarser": ("compiled_planes", "iiiiiii"),
+    "best_truths": ("compiled_metrics", "iiiidi"),
+    "tally": ("compiled_metrics", "iiiiiii"),
+    "vote_groups": ("compiled_metrics", "iiidiii"),
 }
 
 _C_TYPES: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
 _PYTHON_TYPES: dict[str, Callable[[Any], Any]] = {"i": int, "d": float}
-_MARK = 32  # bytes of the digest in front of the code
 
 _lock = threading.RLock()
 _engines: list[Any] = []  # what holds the code in memory; as long as the process lives
 
+if hasattr(os, "register_at_fork"):
+    # A fork while another thread compiles or loads would leave this lock, and those of LLVM, held for good in the child.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
-def kernel(name: str) -> Callable[..., int]:
-    """The compiled function of this name in KERNELS. Addresses are integers."""
+
+def kernel(name: str, *constants: int) -> Callable[..., int]:
+    """The compiled function of this name in KERNELS, made for these constants. Addresses are integers."""
     with _lock:
-        return _kernel(name)
+        return _kernel(name, constants)
 
 
-@lru_cache
-def _kernel(name: str) -> Callable[..., int]:
+@lru_cache(maxsize=None)
+def _kernel(name: str, constants: tuple[int, ...]) -> Callable[..., int]:
     module, letters = KERNELS[name]
-    places = [folder / f"{name}-{_processor()}-{_source()}.o" for folder in _folders()]
-    code = next(filter(None, map(_read, places)), None)
+    file = "-".join(map(str, (name, *constants, _processor(), _source()))) + ".o"
+    paths = [folder / file for folder in kernel_files.folders()]
+    code = next(filter(None, map(kernel_files.read, paths)), None)
     if code is None:
-        made: bytes = import_module(".compiling", __package__).compiled(module, name, letters)
-        code = made
-        any(_written(place, code) for place in places)  # a full disk is no error: then the next process compiles again
+        code = _compiled(module, name, letters, constants)
+        if not any(kernel_files.write(path, code) for path in paths):
+            _warn_of_nothing_written(kernel_files.folders())
     return _loaded(code, letters)
+
+
+def _compiled(module: str, name: str, letters: str, constants: tuple[int, ...]) -> bytes:
+    """What `compiling.compiled` makes. Raises MtcnnError for a version of Numba that cannot."""
+    try:
+        made: bytes = import_module(".compiling", __package__).compiled(module, name, letters, constants)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever comes of an attribute that is gone or has another meaning
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MtcnnError(
+            f"Numba {_version('numba')} cannot compile {name} ({line}); expected {NUMBA}: pip install '{NUMBA}'"
+        ) from error
+    return made
+
+
+def _version(package: str) -> str:
+    from importlib import metadata  # not needed where all is well, and slow
+
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return "(not installed)"
+
+
+def _warn_of_nothing_written(folders: Sequence[Path]) -> None:
+    """Once a process, as warnings are by default."""
+    where = " and ".join(map(str, folders)) or "no folder"
+    warnings.warn(
+        f"compiled code cannot be kept in {where}, so that each process compiles again; set NUMBA_CACHE_DIR to a "
+        "folder that you alone can write to",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def _loaded(code: bytes, letters: str) -> Callable[..., int]:
@@ -91,17 +144,10 @@ def _loaded(code: bytes, letters: str) -> Callable[..., int]:
     return call
 
 
-# ---- files
+# ---- what a kernel was made for and from
 
 
-def _folders() -> list[Path]:
-    """Folders for the code, the one to be used first."""
-    if given := os.environ.get("NUMBA_CACHE_DIR"):
-        return [Path(given) / "mtcnn"]
-    user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return [Path(__file__).parent / "__pycache__", Path(user).expanduser() / "mtcnn"]
-
-
+@lru_cache(maxsize=1)
 def _processor() -> str:
     """What the code is made for, as Numba understands it, in short."""
     settings = [os.environ.get(name) for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT")]
@@ -109,7 +155,7 @@ def _processor() -> str:
     return _short(repr((llvm.get_process_triple(), llvm.get_host_cpu_name(), features, settings)).encode())
 
 
-@lru_cache
+@lru_cache(maxsize=1)
 def _source() -> str:
     """What the code is made from: the files here, and the version of what compiles them."""
     digest = hashlib.sha256(llvmlite.__version__.encode())
@@ -120,30 +166,3 @@ def _source() -> str:
 
 def _short(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _read(path: Path) -> bytes | None:
-    """What `_write` has written, or None where that is missing or damaged."""
-    with contextlib.suppress(OSError):
-        content = path.read_bytes()
-        if hashlib.sha256(content[_MARK:]).digest() == content[:_MARK]:
-            return content[_MARK:]
-    return None
-
-
-def _written(path: Path, code: bytes) -> bool:
-    """Keep code, in the place of what was made for the same processor from another source. False where that fails."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(hashlib.sha256(code).digest() + code)
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        return False
-    for other in path.parent.glob(f"{path.name.rpartition('-')[0]}-*.o"):
-        if other != path:
-            with contextlib.suppress(OSError):
-                other.unlink(missing_ok=True)
-    return True

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
+from .compiling import inner
 from .packing import FLOAT_BYTES
 from .registers import LANES, REGISTERS, padded, tile_shape
 from .tile import conv_tile, pool_tile, pooled_tile
@@ -17,7 +16,7 @@ from .tile import conv_tile, pool_tile, pooled_tile
 __all__ = ["conv", "conv_row", "max_pool", "pooled_conv"]
 
 
-@njit(inline="always")
+@inner(inline="always")
 def conv_row(  # type: ignore[no-untyped-def]
     source,
     row_stride,
@@ -34,8 +33,7 @@ def conv_row(  # type: ignore[no-untyped-def]
     channels,
     blocks,
 ):
-    """The body of `conv`, for functions of more than a row. It is put into them, where the last five are constants: a
-    compiled function that another one holds would keep that out of Numba's cache."""
+    """The body of `conv`, for functions of more than a row. It is inlined, so that the last five are constants there."""
     # The last block first: its padding lanes fall on the next position's first numbers, which are then written.
     for block in range(blocks - 1, -1, -1):
         used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
@@ -61,7 +59,7 @@ def conv(step: int, channels: int, columns: int) -> Any:
     vectors, positions = tile_shape(channels, columns)
     blocks = padded(channels) // LANES // vectors
 
-    @njit(cache=True, nogil=True)
+    @inner()
     def run(source, row_stride, rows, run_length, weights, bias, slope, target, count):  # type: ignore[no-untyped-def]
         conv_row(source, row_stride, rows, run_length, weights, bias, slope, target, count,
                  step, vectors, positions, channels, blocks)  # fmt: skip
@@ -77,7 +75,7 @@ def pooled_conv(step: int, channels: int) -> Any:
     vectors = padded(channels) // LANES
     pairs = max((REGISTERS - vectors - 1) // (4 * vectors), 1)
 
-    @njit(cache=True, nogil=True)
+    @inner()
     def run(source, row_stride, rows, run_length, weights, bias, slope, target, columns, two_rows):  # type: ignore[no-untyped-def]
         below = row_stride if two_rows else 0
         full = columns // 2
@@ -101,7 +99,7 @@ def max_pool(side: int, channels: int) -> Any:
     Of a square map of `size`, whose rows lie `stride` floats apart.
     """
 
-    @njit(cache=True, nogil=True)
+    @inner()
     def run(source, stride, size, target):  # type: ignore[no-untyped-def]
         wide = (size - side + 1) // 2 + 1
         for i in range(wide):

@@ -17,7 +17,7 @@ __all__ = [
     "SLACK",
     "TILES",
     "Packed",
-    "addresses",
+    "Pointers",
     "buffer",
     "pack",
     "pack_conv",
@@ -46,9 +46,23 @@ class Packed(NamedTuple):
     slope: Array
 
 
-def addresses(packed: Packed) -> list[int]:
-    """Where its three arrays lie."""
-    return [array.ctypes.data for array in packed]
+class Pointers:
+    """Arrays that compiled code reads, and their addresses.
+
+    arrays  float32; what is held begins at the bound of a line of the cache.
+    each    their addresses.    table, at  the same as an int64 array, and its own address.
+
+    Addresses are those of one process: a pickle or a copy takes the arrays along and finds new addresses for them.
+    """
+
+    def __init__(self, *arrays: Array) -> None:
+        self.arrays = tuple(map(_placed, arrays))
+        self.each = tuple(int(array.ctypes.data) for array in self.arrays)
+        self.table = np.array(self.each, np.int64)
+        self.at = int(self.table.ctypes.data)
+
+    def __reduce__(self) -> tuple[type[Pointers], tuple[Array, ...]]:
+        return Pointers, self.arrays
 
 
 _local = threading.local()  # a thread's room, for its next call: memory that is new has to be cleared by the system
@@ -65,7 +79,9 @@ def buffer(floats: int) -> Array:
 
 
 def _placed(values: Array) -> Array:
-    """A copy that begins at the bound of a line of the cache, so that vectors lie in one line each."""
+    """These numbers from the bound of a line of the cache on, so that vectors lie in one line each."""
+    if values.flags.c_contiguous and values.ctypes.data % (16 * FLOAT_BYTES) == 0:
+        return values
     room = np.empty(values.size + 16, np.float32)
     copy = room[-room.ctypes.data // FLOAT_BYTES % 16 :][: values.size].reshape(values.shape)
     copy[...] = values

@@ -1,28 +1,24 @@
-"""Maps in a frame of zeros, and layers over the rows of them: what nets that pad their maps are computed with.
+"""Maps in a frame of zeros, and what runs layers over their rows: for nets that pad their maps.
 
-Each factory returns a compiled function for given channels. It takes addresses, as those of `layers` do: of the number
-that the first cell's kernel begins with, and of the first cell to be written; and computes rows `first` to `last`.
+The layers themselves are in `compiled_planes`. Nothing here needs Numba.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from .layers import conv_row
-from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, buffer, scratch
-from .registers import LANES, padded, tile_shape
+from .kernel_cache import kernel
+from .packing import FLOAT_BYTES, SLACK, Pointers, buffer, scratch
+from .registers import LANES
 from .threads import spread, threads
-from .tile import depthwise_row
-from .winograd import winograd
 
 __all__ = [
-    "COLUMNS", "Plane", "add_coarser", "floats_of", "over", "pack_depthwise", "plane", "pointwise", "separable",
-    "spread_rows", "wide",
+    "COLUMNS", "Plane", "floats_of", "over", "over_wide", "pack_depthwise", "plane", "separable_room", "spread_rows",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -78,27 +74,9 @@ def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
     return Plane(data, rows, columns)
 
 
-def separable(inputs: int, outputs: int) -> Any:
-    """A 3 x 3 convolution of each channel by itself, and one across channels, each with bias and LeakyReLU."""
-    vectors, positions = tile_shape(outputs, COLUMNS)
-    rest = padded(outputs) // LANES // vectors
-    # Where vectors are longer than the channels, they take several columns.
-    together, blocks = max(LANES // inputs, 1), max(inputs // LANES, 1)
-    out_step = max(LANES, inputs)
-
-    @njit(cache=True, nogil=True)
-    def run(source, in_row, stride, kernels, weights, bias, slope, target, out_row, first, last, columns):  # type: ignore[no-untyped-def]
-        line = np.empty(columns * inputs + SLACK, np.float32)
-        for i in range(first, last):
-            for block in range(blocks):
-                depthwise_row(source + FLOAT_BYTES * (stride * i * in_row + block * LANES), in_row, inputs,
-                              stride * inputs * together, kernels + FLOAT_BYTES * block * 11 * LANES,
-                              line.ctypes.data + FLOAT_BYTES * block * LANES, out_step,
-                              columns // together)  # fmt: skip
-            conv_row(line.ctypes.data, 0, 1, inputs, weights, bias, slope, target + FLOAT_BYTES * i * out_row, columns,
-                     inputs, vectors, positions, outputs, rest)  # fmt: skip
-
-    return run
+def separable_room(columns: int, inputs: int) -> int:
+    """Floats that `separable` needs to work in, for a map of so many columns and channels."""
+    return columns * inputs + SLACK
 
 
 def pack_depthwise(kernel: Array, bias: Array, leak: float) -> Array:
@@ -109,48 +87,6 @@ def pack_depthwise(kernel: Array, bias: Array, leak: float) -> Array:
     return np.ascontiguousarray(rows.reshape(11, -1, LANES).transpose(1, 0, 2), np.float32)
 
 
-def pointwise(inputs: int, outputs: int) -> Any:
-    """A convolution across channels, of rows of a map."""
-    vectors, positions = tile_shape(outputs, COLUMNS)
-    blocks = padded(outputs) // LANES // vectors
-
-    @njit(cache=True, nogil=True)
-    def run(source, in_row, weights, bias, slope, target, out_row, first, last, columns):  # type: ignore[no-untyped-def]
-        for i in range(first, last):
-            conv_row(source + FLOAT_BYTES * i * in_row, 0, 1, inputs, weights, bias, slope,
-                     target + FLOAT_BYTES * i * out_row, columns,
-                     inputs, vectors, positions, outputs, blocks)  # fmt: skip
-
-    return run
-
-
-def wide(inputs: int, outputs: int, in_step: int = 0, out_step: int = 0) -> Any:
-    """A 3 x 3 convolution of rows of a map, of which `first` is even. Winograd's tiles write a last row or column more
-    where there is an odd number of them: see `Plane.seal`."""
-    tiles = winograd(inputs, outputs, TILES, in_step, out_step)
-    space = scratch(inputs, outputs)
-
-    def run(
-        source: int, in_row: int, weights: int, bias: int, slope: int, target: int, out_row: int, first: int, last: int,
-        columns: int,
-    ) -> None:  # fmt: skip
-        work = buffer(space)
-        tiles(source + FLOAT_BYTES * first * in_row, in_row, weights, bias, slope,
-              target + FLOAT_BYTES * first * out_row, out_row, last - first, columns, work.ctypes.data)  # fmt: skip
-
-    return run
-
-
-@njit(cache=True, nogil=True)
-def add_coarser(fine, coarse, rows, columns):  # type: ignore[no-untyped-def]
-    """Add to each cell of fine (rows + 3, columns + 2, C) the cell of coarse that covers it."""
-    for i in range(rows):
-        for j in range(columns):
-            target, source = fine[1 + i, 1 + j], coarse[1 + i // 2, 1 + j // 2]
-            for c in range(len(target)):
-                target[c] += source[c]
-
-
 def spread_rows(rows: int, work: Any) -> None:
     """work(first, last) over all rows, by as many threads as there are to use; each begins at an even row."""
     parts = min(threads(), max(rows // 8, 1))
@@ -158,9 +94,21 @@ def spread_rows(rows: int, work: Any) -> None:
     spread(lambda part: work(*part), list(itertools.pairwise(ends)))
 
 
-def over(run: Any, source: int, in_row: int, packed: Packed, target: int, plane: Plane) -> None:
-    """`run` over the rows of a plane, beginning to write at the address `target`."""
-    weights = addresses(packed)
+def over(run: Callable[..., int], source: int, in_row: int, weights: Pointers, target: int, plane: Plane) -> None:
+    """`run`, of `compiled_planes`, over the rows of a plane, beginning to write at the address `target`."""
     spread_rows(
-        plane.rows, lambda first, last: run(source, in_row, *weights, target, plane.row, first, last, plane.columns)
+        plane.rows, lambda first, last: run(source, in_row, *weights.each, target, plane.row, first, last, plane.columns)
     )
+
+
+def over_wide(
+    shape: tuple[int, int, int, int], source: int, in_row: int, weights: Pointers, target: int, plane: Plane
+) -> None:
+    """As `over`, of a 3 x 3 convolution `compiled_planes.wide` of this shape."""
+    run = kernel("wide", *shape)
+
+    def work(first: int, last: int) -> None:
+        room = buffer(scratch(*shape[:2]))
+        run(source, in_row, *weights.each, target, plane.row, first, last, plane.columns, room.ctypes.data)
+
+    spread_rows(plane.rows, work)

@@ -15,7 +15,7 @@ from ..pyramid import map_size
 from ..types import ImageSize
 from ..weights import Weights
 from .kernel_cache import kernel
-from .packing import SLACK, TILES, buffer, pack_conv, pack_winograd, scratch
+from .packing import SLACK, TILES, Pointers, buffer, pack_conv, pack_winograd, scratch
 
 __all__ = ["BAND", "COLUMNS", "Cells", "FastPNet"]
 
@@ -63,8 +63,7 @@ class FastPNet:
     def __init__(self, net: Weights) -> None:
         first, second, third = net.trunk()
         layers = (pack_conv(first, COLUMNS, pixels=True), pack_conv(second, COLUMNS), pack_winograd(third, TILES))
-        self.weights = (*(array for layer in layers for array in layer), _heads(net))
-        self._places = np.array([array.ctypes.data for array in self.weights], np.int64)
+        self.weights, self.heads = Pointers(*(array for layer in layers for array in layer)), Pointers(_heads(net))
 
     def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
         """The cells of level (H, W, 3), uint8 or float32 from 0 to 255, whose logit reaches `least`, row by row.
@@ -79,7 +78,7 @@ class FastPNet:
         work = buffer(room(width)[-1])
         count = kernel("pnet")(
             level.ctypes.data, level.dtype == np.float32, height, width, first, last, least,
-            self._places.ctypes.data, self.weights[-1].ctypes.data, work.ctypes.data, cells.ctypes.data,
+            self.weights.at, self.heads.each[0], work.ctypes.data, cells.ctypes.data,
             values.ctypes.data,
         )  # fmt: skip
         return Cells(cells[:count, 0], cells[:count, 1], values[:count, 0], values[:count, 1:])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..weights import SIZES, Weights
 from .kernel_cache import kernel
-from .packing import SLACK, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
+from .packing import SLACK, Pointers, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
 
 __all__ = ["DENSE", "MANY", "MAPS", "FastRefiner", "Refined"]
 
@@ -65,8 +65,7 @@ class FastRefiner:
         last = net.net == "onet"
         others = [net.layer(name) for name in (("offsets", "landmarks") if last else ("offsets",))]
         packed.append(pack_heads(net.layer("face"), others, MANY))
-        self.weights = tuple(array for layer in packed for array in layer)
-        self._places = np.array([array.ctypes.data for array in self.weights], np.int64)
+        self.weights = Pointers(*(array for layer in packed for array in layer))
         self.name, self.outputs = net.net, 15 if last else 5
 
     def __call__(self, crops: Array) -> Refined:
@@ -76,9 +75,7 @@ class FastRefiner:
             side = SIZES[self.name]
             pixels = np.ascontiguousarray(crops, np.float32).reshape(len(crops), side, side, 3)
             work = buffer(room(self.name, len(crops)))
-            kernel(self.name)(
-                pixels.ctypes.data, len(crops), self._places.ctypes.data, work.ctypes.data, out.ctypes.data
-            )
+            kernel(self.name)(pixels.ctypes.data, len(crops), self.weights.at, work.ctypes.data, out.ctypes.data)
         table = out[: len(crops) * self.outputs].reshape(-1, self.outputs)
         points = table[:, 5:].reshape(-1, 5, 2) if self.outputs > 5 else None
         return Refined(table[:, 0], table[:, 1:5], points)

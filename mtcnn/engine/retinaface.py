@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernel_cache import kernel
 from .mobilenet import LEAK, PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded, pack_across
-from .packing import FLOAT_BYTES, SLACK, TILES, Packed, addresses, pack, turned
-from .planes import COLUMNS, add_coarser, floats_of, over, plane, pointwise, spread_rows, wide
+from .packing import FLOAT_BYTES, SLACK, TILES, Pointers, pack, turned
+from .planes import COLUMNS, floats_of, over, over_wide, plane, spread_rows
 
 __all__ = ["FastRetinaFace"]
 
@@ -29,12 +30,11 @@ WIDTH = 64  # channels of the pyramid
 NEAR, REDUCED, MIDDLE, DEEPER, FAR, CONTEXT = 0, 32, 48, 64, 80, 96
 OUTPUTS = 32  # of both anchors of a cell: 2 logits, 2 x 4 of boxes, 2 x 10 of points, 2 of padding
 
-_laterals = {stage[-1][0]: pointwise(stage[-1][0], WIDTH) for stage in STAGES}
-_heads = pointwise(CONTEXT, OUTPUTS)
-_merge = wide(WIDTH, WIDTH)
-_context1 = wide(WIDTH, MIDDLE, WIDTH, CONTEXT)
-_context2 = wide(MIDDLE - REDUCED, FAR - MIDDLE, CONTEXT, CONTEXT)
-_context3 = wide(FAR - DEEPER, CONTEXT - FAR, CONTEXT, CONTEXT)
+# Channels in and out, and floats from one position to the next, of the 3 x 3 convolutions behind the trunk.
+_MERGE = (WIDTH, WIDTH, WIDTH, WIDTH)
+_CONTEXT1 = (WIDTH, MIDDLE, WIDTH, CONTEXT)
+_CONTEXT2 = (MIDDLE - REDUCED, FAR - MIDDLE, CONTEXT, CONTEXT)
+_CONTEXT3 = (FAR - DEEPER, CONTEXT - FAR, CONTEXT, CONTEXT)
 
 
 class _Workspace:
@@ -110,7 +110,7 @@ class FastRetinaFace:
         numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
         self.trunk = FastMobileNet(numbers)
         levels = range(len(STAGES))
-        self.laterals = [pack_across(*folded(numbers, f"pyramid.lateral.{i}")) for i in levels]
+        self.laterals = [Pointers(*pack_across(*folded(numbers, f"pyramid.lateral.{i}"))) for i in levels]
         self.merge = [_pack_wide([folded(numbers, f"pyramid.merge.{i}")], [LEAK]) for i in levels[:-1]]
         self.context = [
             (
@@ -134,31 +134,32 @@ class FastRetinaFace:
 
     def _pyramid(self, space: _Workspace) -> None:
         for stage, level, packed in zip(space.stages, space.levels, self.laterals, strict=True):
-            over(_laterals[stage.data.shape[2]], stage.first, stage.row, packed, level.first, level)
+            lateral = kernel("pointwise", stage.data.shape[2], WIDTH)
+            over(lateral, stage.first, stage.row, packed, level.first, level)
         coarser = space.levels[-1]
-        add: Any = add_coarser
         for i in range(len(space.levels) - 2, -1, -1):
             level, merged = space.levels[i], space.merged[i]
-            add(level.data, coarser.data, level.rows, level.columns)
-            over(_merge, level.corner, level.row, self.merge[i], merged.first, merged)
+            kernel("add_coarser")(
+                level.first, level.row, coarser.first, coarser.row, level.rows, level.columns, WIDTH
+            )
+            over_wide(_MERGE, level.corner, level.row, self.merge[i], merged.first, merged)
             coarser = merged
 
     def _level(self, space: _Workspace, i: int) -> Array:
         """The heads' outputs of one level: (rows * columns, OUTPUTS)."""
         source, context = [*space.merged, space.levels[-1]][i], space.context[i]
         near, middle, far = self.context[i]
-        over(_context1, source.corner, source.row, near, context.first, context)
+        over_wide(_CONTEXT1, source.corner, source.row, near, context.first, context)
         context.seal()
         part = FLOAT_BYTES * REDUCED
-        over(_context2, context.corner + part, context.row, middle, context.first + FLOAT_BYTES * MIDDLE, context)
+        over_wide(_CONTEXT2, context.corner + part, context.row, middle, context.first + FLOAT_BYTES * MIDDLE, context)
         context.seal()
         part = FLOAT_BYTES * DEEPER
-        over(_context3, context.corner + part, context.row, far, context.first + FLOAT_BYTES * FAR, context)
+        over_wide(_CONTEXT3, context.corner + part, context.row, far, context.first + FLOAT_BYTES * FAR, context)
         out = np.empty(context.rows * context.columns * OUTPUTS + SLACK, np.float32)
-        run: Any = _heads
-        rows = context.columns * OUTPUTS
+        run, rows = kernel("pointwise", CONTEXT, OUTPUTS), context.columns * OUTPUTS
         spread_rows(context.rows, lambda first, last: run(
-            context.first, context.row, *addresses(self.heads[i]), out.ctypes.data, rows, first, last,
+            context.first, context.row, *self.heads[i].each, out.ctypes.data, rows, first, last,
             context.columns))  # fmt: skip
         return out[:-SLACK].reshape(-1, OUTPUTS)
 
@@ -176,15 +177,15 @@ def _outputs(levels: Sequence[Array]) -> dict[str, Array]:
 # ---- packing
 
 
-def _pack_wide(parts: Sequence[tuple[Array, Array]], leaks: Sequence[float]) -> Packed:
+def _pack_wide(parts: Sequence[tuple[Array, Array]], leaks: Sequence[float]) -> Pointers:
     """Convolutions 3 x 3 of the same map as one, each with a slope of its own."""
     kernel = np.concatenate([part[0] for part in parts])
     bias = np.concatenate([part[1] for part in parts])
     slope = np.concatenate([np.full(len(part[1]), leak) for part, leak in zip(parts, leaks, strict=True)])
-    return turned(kernel, bias, slope, TILES)
+    return Pointers(*turned(kernel, bias, slope, TILES))
 
 
-def _pack_heads(numbers: Mapping[str, Array], level: int) -> Packed:
+def _pack_heads(numbers: Mapping[str, Array], level: int) -> Pointers:
     """Classes, boxes and landmarks side by side, over the channels of the context module as they lie."""
     kernels, biases = [], []
     for name in ("classes", "boxes", "landmarks"):
@@ -198,4 +199,4 @@ def _pack_heads(numbers: Mapping[str, Array], level: int) -> Packed:
     weights = np.zeros((CONTEXT, OUTPUTS))
     for start, end, at in ((0, 32, NEAR), (32, 48, MIDDLE), (48, 64, FAR)):
         weights[at : at + end - start, : len(kernel)] = kernel[:, start:end].T
-    return pack(weights, np.pad(bias, (0, OUTPUTS - len(bias))), None, COLUMNS)
+    return Pointers(*pack(weights, np.pad(bias, (0, OUTPUTS - len(bias))), None, COLUMNS))

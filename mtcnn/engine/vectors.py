@@ -1,8 +1,7 @@
 """LLVM code for vectors of floats: the pieces that the compiled tiles are put together from.
 
 Loops in Python syntax leave sums in memory and shuffle where no shuffle is needed; the few innermost ones are therefore
-written here. Numba's cache looks at the file of a compiled function alone: after a change in this file or in `tile.py`,
-remove the __pycache__ folders. (`kept` looks at all files.)
+written here.
 """
 
 from __future__ import annotations

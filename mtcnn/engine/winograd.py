@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit, types
+from numba import types
 
+from .compiling import inner
 from .packing import FLOAT_BYTES, SLACK, TILES
 from .registers import LANES, padded, tile_shape
 from .tile import prelu, product_tile
@@ -89,7 +90,7 @@ def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: 
     in_step, out_step = in_step or inputs, out_step or outputs
     in_plane, out_plane = TILES * inputs + SLACK, TILES * outputs + SLACK
 
-    @njit(cache=True, nogil=True)
+    @inner()
     def run(source, row_stride, weights, bias, slope, target, out_stride, rows, columns, work):  # type: ignore[no-untyped-def]
         wide = (columns + 1) // 2
         tiles = (rows + 1) // 2 * wide

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mtcnn.engine.kernel_cache import kernel
 from mtcnn.types import Faces
 
 __all__ = ["vote"]
@@ -43,33 +43,13 @@ def vote(faces: Faces, overlap: float = OVERLAP, limit: int = LIMIT) -> Faces:
     return Faces(merged, faces.scores[leaders], landmarks)
 
 
-@njit(cache=True, nogil=True)
 def _groups(boxes: Array, order: Array, overlap: float, limit: int) -> tuple[Array, Array]:
     """The group of each box, int64 (N,), -1 beyond `limit` groups; and the best box of each group, int64 (K,)."""
-    groups = np.full(len(order), -1, np.int64)
-    leaders = np.empty(min(len(order), limit), np.int64)
-    count = 0
-    for i in range(len(order)):
-        best = order[i]
-        if groups[best] >= 0:
-            continue
-        if count == len(leaders):
-            break
-        x1, y1, x2, y2 = boxes[best, 0], boxes[best, 1], boxes[best, 2], boxes[best, 3]
-        area = (x2 - x1) * (y2 - y1)
-        groups[best] = count
-        for other in order[i + 1 :]:
-            width = min(x2, boxes[other, 2]) - max(x1, boxes[other, 0])
-            height = min(y2, boxes[other, 3]) - max(y1, boxes[other, 1])
-            if groups[other] >= 0 or width <= 0.0 or height <= 0.0:
-                continue
-            inter = width * height
-            other_area = (boxes[other, 2] - boxes[other, 0]) * (boxes[other, 3] - boxes[other, 1])
-            # Not divided, as in nms.
-            if inter >= overlap * (area + other_area - inter):
-                groups[other] = count
-        leaders[count] = best
-        count += 1
+    groups, leaders = np.full(len(order), -1, np.int64), np.empty(min(len(order), limit), np.int64)
+    boxes, order = np.ascontiguousarray(boxes, np.float64), np.ascontiguousarray(order, np.int64)
+    count = kernel("vote_groups")(
+        boxes.ctypes.data, order.ctypes.data, len(order), overlap, len(leaders), groups.ctypes.data, leaders.ctypes.data
+    )
     return groups, leaders[:count]
 
 

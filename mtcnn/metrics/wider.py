@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mtcnn.engine.kernel_cache import kernel
 from mtcnn.errors import DataError
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.tables import markdown_table
@@ -177,51 +177,25 @@ def _score_range(found: Mapping[str, Array], problems: Problems) -> tuple[float,
     return low, high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _best_truths(rows: Array, truth: Array) -> Array:
+def _best_truths(rows: Array, truth: Array) -> NDArray[np.int64]:
     """int64 (N,): the first truth of highest overlap for each detection, -1 where that is below OVERLAP."""
-    best = np.full(rows.shape[0], -1, np.int64)
-    for h in range(rows.shape[0]):
-        x1, y1 = rows[h, 0], rows[h, 1]
-        x2, y2 = x1 + rows[h, 2], y1 + rows[h, 3]
-        area = (x2 - x1 + 1) * (y2 - y1 + 1)
-        most = -1.0
-        for g in range(truth.shape[0]):
-            gx2, gy2 = truth[g, 0] + truth[g, 2], truth[g, 1] + truth[g, 3]
-            width = min(x2, gx2) - max(x1, truth[g, 0]) + 1
-            height = min(y2, gy2) - max(y1, truth[g, 1]) + 1
-            overlap = 0.0
-            if width > 0 and height > 0:
-                inter = width * height
-                overlap = inter / ((gx2 - truth[g, 0] + 1) * (gy2 - truth[g, 1] + 1) + area - inter)
-            if overlap > most:
-                most = overlap
-                best[h] = g
-        if most < OVERLAP:
-            best[h] = -1
+    rows, truth = np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(truth, np.float64)
+    best = np.empty(len(rows), np.int64)
+    kernel("best_truths")(rows.ctypes.data, len(rows), truth.ctypes.data, len(truth), OVERLAP, best.ctypes.data)
     return best
 
 
-@njit(cache=True, nogil=True)
-def _tally(scores: Array, best: Array, counted: Array, points: Array) -> None:
-    """Adds one image to points (1000, 2): detections that count, faces found, at thresholds 1 - t / 1000.
+def _tally(scores: Array, best: Array, counted: Array, points: NDArray[np.int64]) -> None:
+    """Add one image to points (1000, 2): detections that count, faces found, at thresholds 1 - t / 1000.
 
     scores (N,) falling; best (N,) from `_best_truths`; counted bool (G,).
     """
-    hit = np.zeros(counted.shape[0], np.bool_)
-    proposals, recalled, h = 0, 0, 0
-    for t in range(points.shape[0]):
-        threshold = 1 - (t + 1) / points.shape[0]
-        while h < scores.shape[0] and scores[h] >= threshold:
-            g = best[h]
-            if g < 0 or counted[g]:  # a hit on a face that does not count removes the detection
-                proposals += 1
-                if g >= 0 and not hit[g]:
-                    hit[g] = True
-                    recalled += 1
-            h += 1
-        points[t, 0] += proposals
-        points[t, 1] += recalled
+    scores, counted = np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(counted, np.bool_)
+    hit = np.zeros(len(counted), np.bool_)
+    kernel("tally")(
+        scores.ctypes.data, best.ctypes.data, len(scores), counted.ctypes.data, hit.ctypes.data, points.ctypes.data,
+        len(points),
+    )  # fmt: skip
 
 
 def _curve(points: Array, faces: int) -> Curve:

@@ -1,0 +1,126 @@
+"""Where compiled kernels lie, and which of those files may be run.
+
+An object file is machine code of whoever could write it. It is run only where nobody else could: file and folder belong
+to this user, to root, or to the owner of this package, and no group and no others may write to them. A folder that
+others may write to, or that is named relative to wherever a program was started, is never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import stat
+import time
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["folders", "read", "write"]
+
+UNUSED = 90 * 86400.0  # seconds after which a kernel of another version may go; those in use are marked once a day
+_DAY = 86400.0
+_NAME = re.compile(r"\.?[a-z_0-9-]+-[0-9a-f]{16}-[0-9a-f]{16}\.o(\.\d+\.\d+)?")  # or a draft of a killed process
+_DIGEST = 32  # bytes in front of the code
+# No links, no wait for the other end of a pipe, no change of line ends; what a system does not have is 0.
+_NO_SURPRISES = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
+
+
+def folders() -> list[Path]:
+    """Folders for kernels, the first to be used first: those of NUMBA_CACHE_DIR, of the package, of the user.
+
+    Without a home the last is left out.
+    """
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
+    found = [Path(given) / "mtcnn"] if given else [Path(__file__).parent / "__pycache__"]
+    return [folder for folder in (*found, Path(user) / "mtcnn") if folder.is_absolute()]
+
+
+def read(path: Path) -> bytes | None:
+    """The code that `write` has put there; None where there is none, where it is damaged or may be somebody else's."""
+    with contextlib.suppress(OSError):
+        if not _is_safe_folder(path.parent):
+            return None
+        file = os.open(path, os.O_RDONLY | _NO_SURPRISES)
+        with open(file, "rb") as stream:
+            state = os.fstat(file)
+            if not (stat.S_ISREG(state.st_mode) and _is_safe(state)):
+                return None
+            content = stream.read()
+        if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
+            if time.time() - state.st_mtime > _DAY:
+                with contextlib.suppress(OSError):  # somebody else's, such as root's
+                    os.utime(path)
+            return content[_DIGEST:]
+    return None
+
+
+def write(path: Path, code: bytes) -> bool:
+    """Write code, by an atomic replacement. False where that fails or its folder is not safe.
+
+    Files of other versions and processors stay until nobody has used them for UNUSED seconds.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}")
+    try:
+        _make_folder(path.parent)
+        if not _is_safe_folder(path.parent):
+            return False
+        # No more than 644 whatever the umask is: a file that its group may write to would not be read again.
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISES, 0o644)
+        with open(file, "wb") as stream:
+            stream.write(hashlib.sha256(code).digest() + code)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        return False
+    _remove_unused(path)
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.name == "__pycache__":  # which others read as well
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        return
+    state = os.stat(folder)
+    if os.name == "posix" and state.st_uid == os.geteuid() and state.st_mode & 0o022:
+        # Made by an earlier version under a wide umask. What others may have put there has another owner.
+        os.chmod(folder, stat.S_IMODE(state.st_mode) & ~0o022)
+
+
+def _remove_unused(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        for other in path.parent.iterdir():
+            if _NAME.fullmatch(other.name) and other != path:
+                with contextlib.suppress(OSError):
+                    if time.time() - other.lstat().st_mtime > UNUSED:
+                        other.unlink()
+
+
+# ---- trust
+
+
+@lru_cache
+def _owners(user: int) -> frozenset[int]:
+    """Whose files are trusted: this user's, root's, and those of who could change this package itself."""
+    return frozenset({user, 0, os.stat(__file__).st_uid})
+
+
+def _is_safe(state: os.stat_result) -> bool:
+    """Whether nobody but the trusted could have written this file, or in this folder."""
+    if os.name != "posix":  # folders of users are closed to each other there
+        return True
+    return state.st_uid in _owners(os.geteuid()) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_safe_folder(folder: Path) -> bool:
+    """Also of a link to a folder: then of the folder, and the link is of the trusted."""
+    link = os.lstat(folder)
+    if stat.S_ISLNK(link.st_mode) and os.name == "posix" and link.st_uid not in _owners(os.geteuid()):
+        return False
+    return _is_safe(os.stat(folder))
