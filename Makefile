@@ -2,7 +2,7 @@
 # constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test format clean bench compare-peers bench-peers
+.PHONY: demo test test-numba format clean bench compare-peers bench-peers
 
 # The first Python that is new enough; name another with `make PYTHON=...`.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -21,6 +21,12 @@ test: .venv/ready-for-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The kernels with the oldest Numba that setup.cfg allows, in an environment of its own.
+test-numba: .venv/ready-for-test
+	test -d .numba || $(PYTHON) -m venv .numba
+	.numba/bin/python -m pip install --disable-pip-version-check "numba==0.60.*" opencv-python-headless pillow tqdm
+	OTHER_PYTHONS="$(CURDIR)/.numba/bin/python" $(BIN)/python -m pytest tests/test_numba_versions.py
 
 format: .venv/ready-for-test
 	$(BIN)/ruff check --fix .
@@ -41,7 +47,7 @@ bench-peers: .venv/ready-for-test
 	$(BIN)/python benchmarks/bench_peers.py $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .numba build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready-for-demo: EXTRAS := demo
 .venv/ready-for-test: EXTRAS := dev

@@ -6,6 +6,8 @@ figure 2; sizes and the rounding up of pooled maps from the authors' det1 to det
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,10 @@ __all__ = [
     "to_input",
     "weights_of",
 ]
+
+if hasattr(os, "register_at_fork"):
+    # The threads of OpenMP are not there in a forked process, which would wait for them without end.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:

@@ -99,7 +99,9 @@ def test_a_numba_that_has_changed_is_named(monkeypatch: pytest.MonkeyPatch, chan
         monkeypatch.setitem(compiling._OPTIONS, "no_such_option", True)
     else:
         monkeypatch.setattr(compiling, "types", None)
-    with pytest.raises(MtcnnError, match=r"^Numba \d[^\n]* cannot compile overlaps \(.*\); expected numba>=0.60") as told:
+    with pytest.raises(
+        MtcnnError, match=r"^Numba \d[^\n]* cannot compile overlaps \(.*\); expected numba>=0.60"
+    ) as told:
         kernel_cache._compiled("compiled_boxes", "overlaps", "iiiiii", ())
     assert "\n" not in str(told.value)
 

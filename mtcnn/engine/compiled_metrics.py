@@ -41,8 +41,8 @@ def best_truths(rows_at, count, truth_at, faces, overlap_at_least, best_at):  # 
 def tally(scores_at, best_at, count, counted_at, hit_at, points_at, thresholds):  # type: ignore[no-untyped-def]
     """Add one image to points (thresholds, 2): detections that count, faces found, at thresholds 1 - t / thresholds.
 
-    scores (count,) falling; best (count,) from `best_truths`; counted, of the faces, one byte each; hit room of the same
-    size, zeros.
+    scores (count,) falling; best (count,) from `best_truths`; counted, of the faces, one byte each; hit, zeros of the
+    same size, to work in.
     """
     scores, best = array_at(scores_at, (count,), np.float64), array_at(best_at, (count,), np.int64)
     counted, hit = array_at(counted_at, (1,), np.uint8), array_at(hit_at, (1,), np.uint8)

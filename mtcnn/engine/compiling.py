@@ -1,7 +1,7 @@
 """How a kernel of `kernel_cache` is made: Numba compiles a function, and what it calls, to one object file.
 
-This, `vectors` and `notice` need a few attributes of Numba that are not part of its documented interface. Where a version
-of Numba lacks them, `kernel_cache` says which versions have them.
+This, `vectors` and `notice` need a few attributes of Numba that are not part of its documented interface. Where Numba
+lacks them, `kernel_cache` says which versions have them.
 """
 
 from __future__ import annotations
@@ -87,4 +87,3 @@ def _jit_enabled() -> Iterator[None]:
         yield
     finally:
         config.DISABLE_JIT = before
-

@@ -19,7 +19,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ _lock = threading.RLock()
 _engines: list[Any] = []  # what holds the code in memory; as long as the process lives
 
 if hasattr(os, "register_at_fork"):
-    # A fork while another thread compiles or loads would leave this lock, and those of LLVM, held for good in the child.
+    # A fork while another thread compiles or loads would leave this lock, and LLVM's, held for good in the child.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
@@ -71,7 +71,7 @@ def kernel(name: str, *constants: int) -> Callable[..., int]:
         return _kernel(name, constants)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernel(name: str, constants: tuple[int, ...]) -> Callable[..., int]:
     module, letters = KERNELS[name]
     file = "-".join(map(str, (name, *constants, _processor(), _source()))) + ".o"

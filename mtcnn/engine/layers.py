@@ -17,23 +17,11 @@ __all__ = ["conv", "conv_row", "max_pool", "pooled_conv"]
 
 
 @inner(inline="always")
-def conv_row(  # type: ignore[no-untyped-def]
-    source,
-    row_stride,
-    rows,
-    run_length,
-    weights,
-    bias,
-    slope,
-    target,
-    count,
-    step,
-    vectors,
-    positions,
-    channels,
-    blocks,
-):
-    """The body of `conv`, for functions of more than a row. It is inlined, so that the last five are constants there."""
+def conv_row(
+    source: int, row_stride: int, rows: int, run_length: int, weights: int, bias: int, slope: int, target: int,
+    count: int, step: int, vectors: int, positions: int, channels: int, blocks: int,
+) -> None:  # fmt: skip
+    """The body of `conv`, for functions of more than a row; inlined, so that the last five are constants."""
     # The last block first: its padding lanes fall on the next position's first numbers, which are then written.
     for block in range(blocks - 1, -1, -1):
         used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES

@@ -96,9 +96,11 @@ def spread_rows(rows: int, work: Any) -> None:
 
 def over(run: Callable[..., int], source: int, in_row: int, weights: Pointers, target: int, plane: Plane) -> None:
     """`run`, of `compiled_planes`, over the rows of a plane, beginning to write at the address `target`."""
-    spread_rows(
-        plane.rows, lambda first, last: run(source, in_row, *weights.each, target, plane.row, first, last, plane.columns)
-    )
+
+    def work(first: int, last: int) -> None:
+        run(source, in_row, *weights.each, target, plane.row, first, last, plane.columns)
+
+    spread_rows(plane.rows, work)
 
 
 def over_wide(

@@ -139,9 +139,7 @@ class FastRetinaFace:
         coarser = space.levels[-1]
         for i in range(len(space.levels) - 2, -1, -1):
             level, merged = space.levels[i], space.merged[i]
-            kernel("add_coarser")(
-                level.first, level.row, coarser.first, coarser.row, level.rows, level.columns, WIDTH
-            )
+            kernel("add_coarser")(level.first, level.row, coarser.first, coarser.row, level.rows, level.columns, WIDTH)
             over_wide(_MERGE, level.corner, level.row, self.merge[i], merged.first, merged)
             coarser = merged
 
