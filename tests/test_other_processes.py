@@ -29,6 +29,7 @@ DETECTORS: dict[str, dict[str, Any]] = {
     "retinaface": {"stage1": "retinaface"},
     "retinaface, refined": {"stage1": "retinaface", "refine": "rnet,onet"},
     "retinaface, torch": {"stage1": "retinaface", "engine": "torch"},
+    "retinaface, onnx": {"stage1": "retinaface", "engine": "onnx"},
 }
 
 ELSEWHERE = """
@@ -43,6 +44,8 @@ print(faces.boxes.astype("<f4").tobytes().hex())
 
 @pytest.fixture(params=DETECTORS)
 def detector(request: pytest.FixtureRequest) -> Detector:
+    if request.param.endswith("onnx"):
+        pytest.importorskip("onnxruntime")
     return Detector(**DETECTORS[request.param])
 
 

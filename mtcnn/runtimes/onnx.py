@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from ..errors import CheckpointError, MtcnnError
 
 __all__ = ["OnnxRuntime"]
 
+# Sessions of the process that this one was forked from: to end one would wait for its threads.
+_of_parents: list[Any] = []
+    Any
+] = []  # sessions of the process that this one was forked from: to end one would wait for its threads
+
 
 class OnnxRuntime:
     """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder names the outputs.
@@ -24,25 +30,41 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: str | PathLike[str], threads: int | None = None) -> None:
+        self._threads = threads or _threads()
         try:
-            import onnxruntime
-        except ImportError:
-            raise MtcnnError("no package onnxruntime; expected it: pip install 'mtcnn-cascade[export]'") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _threads()
-        try:
-            self.session = onnxruntime.InferenceSession(
-                Path(path).read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            self._content = Path(path).read_bytes()
+            self._open()
             self.names = DETECTORS[self.session.get_modelmeta().custom_metadata_map["net"]].decoder.names
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from None
+        except MtcnnError:
+            raise
         except Exception as error:  # onnxruntime raises half a dozen types for broken files
             raise CheckpointError(
                 f"{path} is no detector for ONNX; expected a file that this project exported"
             ) from error
 
+    def _open(self) -> None:
+        """A session belongs to one process: it cannot be pickled, and its threads are not there after a fork."""
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MtcnnError("no package onnxruntime; expected it: pip install 'mtcnn-cascade[export]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        self.session = onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
+        self._process = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("session", "_process")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _process=None)
+
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        if self._process != os.getpid():
+            _of_parents.append(getattr(self, "session", None))
+            self._open()
         x = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)  # (H, W, 3) -> (1, 3, H, W)
         # By order, for older exports have other names.
         outputs = self.session.run(None, {"images": x})
