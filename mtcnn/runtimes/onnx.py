@@ -18,8 +18,6 @@ __all__ = ["OnnxRuntime"]
 
 # Sessions of the process that this one was forked from: to end one would wait for its threads.
 _of_parents: list[Any] = []
-    Any
-] = []  # sessions of the process that this one was forked from: to end one would wait for its threads
 
 
 class OnnxRuntime:
