@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..weights import MEAN_COLOUR, Scaling
-from .anchors import RETINAFACE, S3FD, SSH
+from .anchors import RETINAFACE, S3FD, SSH, Level
 from .decoders import Decoder, SsdCodes
 
 __all__ = ["DETECTORS", "Spec"]
@@ -54,12 +54,15 @@ class Spec:
         return round(red), round(green), round(blue)
 
 
+_SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level(64, (128, 192, 256)))
+
 # The NMS thresholds are those of the authors' test programs.
 DETECTORS: dict[str, Spec] = {
     "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled="retinaface:FastRetinaFace"),
     "retinaface-r50": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), model={"trunk": "resnet50"}),
     "ssh": Spec("ssh:SSH", SsdCodes(SSH, has_landmarks=False), nms_iou=0.3),
     "s3fd": Spec("s3fd:S3FD", SsdCodes(S3FD, has_landmarks=False), nms_iou=0.3),
+    "slim": Spec("slim:Slim", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
 }
 
 

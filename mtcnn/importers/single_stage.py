@@ -22,6 +22,7 @@ MAPPINGS = {
     "stage1.1.3.weight": "trunks.read_mobilenet",
     "layer1.0.conv3.weight": "trunks.read_resnet",
     "features.0.weight": "trunks.read_vgg",
+    "base_net.0.0.weight": "ultralight.read_linzaer",
 }
 """A parameter that only these files have -> module in this folder and function, which takes the parameters by name."""
 
