@@ -161,3 +161,19 @@ def test_no_faces_and_boxes_without_area() -> None:
 def test_bad_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
         MatchSettings(**wrong)
+
+
+def test_an_anchor_near_a_face_to_ignore_is_no_background() -> None:
+    """From an IoU of a tenth on; the anchors are larger than the face, and so not covered by it."""
+    hidden = np.array([[0, 0, 10, 1]], np.float32)
+    places = np.array([[0, 0, 10, 10], [0, 0, 10, 10.1], [0, 0, 5, 10]], np.float32)  # IoU 0.1, less, 1 / 11
+    found = match(places, hidden, np.array([True]), MatchSettings())
+    assert found.tolist() == [IGNORE, BACKGROUND, BACKGROUND]
+
+
+def test_an_anchor_half_covered_by_a_face_to_ignore_is_no_background() -> None:
+    """However small: its IoU is below a tenth."""
+    hidden = np.array([[0, 0, 100, 100]], np.float32)
+    places = np.array([[-5, 0, 5, 10], [-6, 0, 4, 10], [90, 90, 100, 100], [0, 0, 400, 400]], np.float32)
+    found = match(places, hidden, np.array([True]), MatchSettings())
+    assert found.tolist() == [IGNORE, BACKGROUND, IGNORE, BACKGROUND]

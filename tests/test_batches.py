@@ -20,7 +20,7 @@ from prepare.labels import Kind
 from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
-from stages.crops.batches import CropPool, augment, flip, tensors, training_batches
+from stages.crops.batches import CropPool, _colours, augment, flip, tensors, training_batches
 from stages.crops.recipe import Mix, TrainSettings
 
 ONE_EACH = [Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
@@ -239,3 +239,17 @@ def test_a_kind_that_is_missing_is_named(tmp_path: Path) -> None:
     only = write_crops(tmp_path / "crops.lmdb", [random_crops(np.random.default_rng(0), 12, [Kind.NEG, Kind.POS])])
     with pytest.raises(DataError, match=r"no PART crops in .*crops\.lmdb"):
         next(training_batches(CropPool([CropStore(only)]), MIX, 0))
+
+
+def test_saturation_mixes_the_colours_of_a_pixel() -> None:
+    """Without any, each pixel has the mean of its own red, green and blue, and no other's."""
+    x = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+    gray = _colours(x, 1.0, np.array([[-1.0, 0, 0], [0, 0, 0]]))
+    for row in range(4):
+        for column in range(5):
+            mean = sum(x[0, :, row, column].tolist()) / 3
+            assert gray[0, :, row, column].tolist() == pytest.approx([mean] * 3, abs=1e-6)
+    torch.testing.assert_close(gray[1], x[1])
+    double = _colours(x, 0.5, np.array([[1.0, 0, 0], [0, 0, 0]]))[0]
+    wanted = [[sum(p) / 3 + 1.5 * (v - sum(p) / 3) for v in p] for p in x[0].permute(1, 2, 0).reshape(-1, 3).tolist()]
+    torch.testing.assert_close(double.permute(1, 2, 0).reshape(-1, 3), torch.tensor(wanted).clamp(-1, 1))

@@ -143,3 +143,10 @@ def test_inputs_are_left_alone() -> None:
     nms(boxes[::2], scores[::2], 0.5)  # not contiguous, read-only
     np.testing.assert_array_equal(boxes, before[0])
     np.testing.assert_array_equal(scores, before[1])
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (4, 4), (3, 5), (3, 3), (12,), (3, 2, 2), (0, 4), (1, 3, 4)])
+def test_boxes_that_are_not_as_many_as_the_scores(shape: tuple[int, ...]) -> None:
+    """The compiled pass is given their address, and would read beyond them."""
+    with pytest.raises(ValueError, match=r"boxes are \(.*\); expected \(3, 4\), as there are scores"):
+        nms(np.zeros(shape), np.zeros(3), 0.5)

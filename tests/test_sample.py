@@ -193,3 +193,14 @@ def test_offsets_of_other_kinds_are_zero() -> None:
 def test_senseless_settings(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):
         CropSettings(**values)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_windows_anywhere_only_where_all_faces_are_labelled(complete: bool) -> None:
+    """Elsewhere one may show a face that nobody has labelled."""
+    chosen = CropSettings(negatives=17, near=3, tries=2)
+    alone = ImageRecord(Path("x"), complete=complete)
+    assert len(draw_windows(alone, 100, 100, chosen, np.random.default_rng(0))) == 17 * complete
+    one = ImageRecord(Path("x"), np.array([[10, 10, 26, 26]], np.float32), complete=complete)
+    windows = draw_windows(one, 100, 100, chosen, np.random.default_rng(0))
+    assert len(windows) == 2 + 2 + 3 + 17 * complete

@@ -324,3 +324,25 @@ def test_official_counts(data_folder: Path) -> None:
     labels = GroundTruth.load_text(data_folder / "wider/wider_face_dev_bbx_gt.txt", Problems(strict=True))
     assert len(labels.boxes) == 300
     assert labels.boxes.keys() <= truth.boxes.keys()
+
+
+@pytest.mark.parametrize(("counted", "found"), [((False, True), 0), ((True, False), 1), ((True, True), 1)])
+def test_of_equal_truths_the_first_is_hit(counted: tuple[bool, bool], found: int) -> None:
+    """As Matlab's max takes it: where the first does not count, the detection is neither right nor wrong."""
+    truth = _truth({"e/a": [(5, 5, 20, 20)] * 2}, {"hard": {"e/a": list(counted)}})
+    rows = np.array([[5, 5, 20, 20, 0.9], [50, 50, 9, 9, 0.1]])
+    curve = wider.evaluate(truth, {"e/a": rows}, problems=Problems()).curves["hard"]
+    assert curve.recall[-2] * curve.faces == found
+
+
+def test_detections_with_nan_are_told_and_left_out() -> None:
+    good = np.array([[0, 0, 8, 8, 0.5], [0, 0, 9, 9, 0.4]])
+    bad = np.array([[np.nan, 0, 8, 8, 0.5], [0, 0, 8, 8, np.inf]])
+    problems = Problems()
+    found = wider.evaluate(_HAND, {"e/a": np.concatenate([good, bad]), "e/b": good}, problems=problems)
+    assert [str(problem) for problem in problems] == ["e/a: 2 detections with NaN or infinity; left out"]
+    assert found.detections == 4
+    wanted = wider.evaluate(_HAND, {"e/a": good, "e/b": good}, problems=Problems())
+    assert found.ap == wanted.ap
+    with pytest.raises(DataError, match="e/a: 2 detections with NaN"):
+        wider.evaluate(_HAND, {"e/a": np.concatenate([good, bad]), "e/b": good}, problems=Problems(strict=True))

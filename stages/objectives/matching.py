@@ -113,6 +113,7 @@ def match(anchors: Array, boxes: Array, ignore: NDArray[np.bool_], settings: Mat
         matching = compensate(matching, overlaps, settings.compensate)
     if ignore.any():
         hidden = boxes[ignore]
+        # Of equal areas, half covered is an IoU of a third: there <= and < are one.
         covered = (ios(anchors, hidden) >= COVERED) & (areas(anchors)[:, None] <= areas(hidden))
         doubtful = (covered | (iou(anchors, hidden) >= NEAR)).any(axis=1)
         matching[doubtful & (matching == BACKGROUND)] = IGNORE
