@@ -52,5 +52,5 @@ def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limi
     photos = load_photos(images, limit) if images else _drawn_photos(limit)
     for line in photos.skipped:
         say(f"mtcnn: skipped {line}")
-    result = benchmark(detector, photos, threads, repeats, settings, sys.stderr.isatty())
+    result = benchmark(detector, photos, threads, repeats, detector.settings.to_dict(), sys.stderr.isatty())
     click.echo(json.dumps(result.to_dict()) if as_json else result.table())

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import SettingsError
 
-__all__ = ["COUNT", "DIR", "FILE", "NETS", "PATH", "detector_options", "options"]
+from .group import say
+
+__all__ = [
+    "COUNT",
+    "DETECTOR_SETTINGS",
+    "DIR",
+    "FILE",
+    "NETS",
+    "PATH",
+    "SOURCE",
+    "detector_options",
+    "given",
+    "options",
+]
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 
@@ -64,20 +79,60 @@ def options(*options: Callable[..., Any]) -> Callable[..., Any]:
     return wrap
 
 
-detector_options = options(
+_detector_options = options(
     click.option("--models", type=DIR,
                  help="Folder with models-12 to models-48 and models-full.  [default: the packaged weights]"),
-    click.option("--min-face", type=float, metavar="PIXELS", default=20.0, show_default=True, help="Smallest face."),
-    click.option("--scale-factor", type=float, metavar="RATIO", default=0.709, show_default=True,
-                 help="Size of a pyramid level over that of the one before."),
-    click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3", default=(0.6, 0.7, 0.7), show_default=True,
-                 help="Least scores of stage 1, RNet and ONet."),
-    click.option("--stage1", default="pnet", show_default=True, metavar="NAME",
-                 help="What proposes faces: pnet, or a single-stage detector: " + ", ".join(DETECTORS) + "."),
+    click.option("--detector", metavar="NAME",
+                 help=f"What detects: mtcnn, the cascade, or {', '.join(DETECTORS)} alone.  [default: mtcnn]"),
+    click.option("--min-face", type=float, metavar="PIXELS", help="Smallest face.  [default: 20 for the cascade]"),
+    click.option("--scale-factor", type=float, metavar="RATIO",
+                 help="Size of a pyramid level over that of the one before, for the cascade.  [default: 0.709]"),
+    click.option("--score", type=float, metavar="S",
+                 help="Lowest score of a face: the threshold of the last stage.  [default: 0.7 for the cascade]"),
+    click.option("--threshold", type=float, metavar="T", help="Lowest score of a detector with one stage."),
+    click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3",
+                 help="Lowest scores of stage 1, RNet and ONet.  [default: 0.6 0.7 0.7]"),
+    click.option("--stage1", metavar="NAME",
+                 help=f"The front of the cascade: pnet or {', '.join(DETECTORS)}.  [default: pnet]"),
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),
-                 help="What runs a single-stage detector.  [default: compiled code for retinaface, torch for others]"),
+                 help="What runs a single-stage detector.  [default: compiled code where there is some, else torch]"),
     click.option("--device", metavar="NAME", default="cpu", show_default=True,
                  help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
+
+DETECTOR_SETTINGS = (
+    "models", "detector", "min_face", "scale_factor", "score", "threshold", "thresholds", "stage1", "refine", "engine",
+    "device",
+)  # fmt: skip
+
+
+def detector_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of what detects. The command is given them as keyword arguments of `Detector`."""
+
+    def with_settings(*args: Any, **options: Any) -> Any:
+        threshold = options.pop("threshold")
+        if threshold is not None and options["thresholds"] is not None:
+            raise click.UsageError("--threshold and --thresholds are both given; expected one of them")
+        if options["thresholds"] is not None and (stages := _stage_count(options)) < 3:
+            runs = f"{stages} stage{'s run' if stages > 1 else ' runs'}"
+            say(f"mtcnn: --thresholds has three numbers and {runs}; the first counts; write --threshold instead")
+        if threshold is not None:
+            options["thresholds"] = threshold
+        return command(*args, **options)
+
+    return _detector_options(update_wrapper(with_settings, command))
+
+
+def _stage_count(options: Mapping[str, Any]) -> int:
+    from mtcnn.detector_settings import DetectorSettings
+
+    return len(DetectorSettings(**{name: options[name] for name in ("detector", "stage1", "refine")}).stages)
+
+
+def given(names: Iterable[str]) -> list[str]:
+    """Those of these parameters of the current command that the user gave, as options."""
+    context = click.get_current_context()
+    shown = {param.name: max(param.opts, key=len) for param in context.command.params}
+    return [shown[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]

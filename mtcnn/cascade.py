@@ -7,7 +7,6 @@ stay real numbers throughout; nothing is truncated to whole pixels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -21,17 +20,15 @@ from numpy.typing import NDArray
 from . import boxes as box
 from .checkpoint import load_weights, packaged_weights, weights_path
 from .crops import cut
-from .detectors import DETECTORS
+from .detector_settings import DetectorSettings
 from .detectors.load import load_detector
 from .devices import check_device, device_name
 from .engine.threads import spread, threads
-from .errors import SettingsError
 from .images import Source, is_image, read_image
 from .nms import nms
 from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
 from .runtimes.cascade import Cells, Net, Refined, crop_runner, map_runner
 from .scoring import logit, scoring_of, sigmoid
-from .settings import Range, check, require
 from .types import Faces, ImageSize, Proposer, Refiner
 from .weights import SIZES
 
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector", "NetRefiner", "PNetProposer"]
 
-REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
 BATCH = 64  # crops at a time, which then stay in the cache
 DEVICE_BATCH = 1024  # crops that go to a device at a time
 BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
@@ -167,17 +163,6 @@ def _touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:
     return np.asarray((cut_off[:, 2] > cut_off[:, 0]) & (cut_off[:, 3] > cut_off[:, 1]))
 
 
-def _three(thresholds: Any) -> tuple[float, float, float]:
-    """Raises SettingsError unless they are three numbers from 0 to 1."""
-    expected, values = Range(min=0, max=1), ()
-    with suppress(TypeError):  # a single number
-        values = tuple(thresholds)
-    if len(values) != 3 or not all(expected.holds(value) for value in values):
-        shown = values if values and not isinstance(thresholds, str) else repr(thresholds)
-        raise SettingsError(f"thresholds are {shown}; expected three numbers from 0 to 1")
-    return values
-
-
 def _taken(images: Iterable[Source]) -> Iterator[list[Source]]:
     """A few at a time: what makes them may have no end, or make each as it is asked for."""
     source = iter(images)
@@ -191,42 +176,41 @@ class Detector:
         faces = Detector().detect("photo.jpg")
 
     models        folder with models-12 to models-48 and models-full; None takes the weights that ship with the project.
-    min_face      smallest face to look for, pixels.   scale_factor  ratio of pyramid levels.
-    thresholds    least scores of stage 1, RNet and ONet.    device  where torch computes, such as "cpu" or "cuda".
-    stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`, which looks for faces of every size.
+    min_face      smallest face to look for, pixels: 20 for PNet. Single-stage detectors look for faces of every size;
+                  those whose longer side is below it are left out.
+    scale_factor  ratio of pyramid levels, 0.709; for PNet alone, which has a pyramid.
+    thresholds    lowest score of each stage that runs, or one number for all: 0.6, 0.7, 0.7 for the cascade.
+    device        where torch computes, such as "cpu" or "cuda".
+    stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`.
     refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
     engine        what runs a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
+    detector      instead of stage1 and refine: "mtcnn", the cascade, or a single-stage detector alone.
+    score         lowest score of a face: the threshold of the last stage.
 
-    Raises SettingsError for settings that make no sense, CheckpointError when weights are missing or do not fit.
+    `settings` has them all, filled in. Raises SettingsError for settings that make no sense or that the chosen stages
+    do not use, CheckpointError when weights are missing or do not fit.
     """
 
     def __init__(
         self,
         models: str | PathLike[str] | None = None,
-        min_face: float = 20.0,
-        scale_factor: float = 0.709,
-        thresholds: Sequence[float] = (0.6, 0.7, 0.7),
+        min_face: float | None = None,
+        scale_factor: float | None = None,
+        thresholds: float | Sequence[float] | None = None,
         device: str | torch.device | None = "cpu",
-        stage1: str = "pnet",
+        stage1: str | None = None,
         refine: str | None = None,
         engine: str | None = None,
+        *,
+        detector: str | None = None,
+        score: float | None = None,
     ) -> None:
-        thresholds, device = _three(thresholds), device_name(device)
+        device = device_name(device)
         check_device(device)
-        check("min_face", min_face, Range(above=0))
-        check("scale_factor", scale_factor, Range(above=0, below=1))
-        require(models is None or isinstance(models, str | PathLike), "models", models, "a folder, or None")
+        self.settings = chosen = DetectorSettings(
+            models, min_face, scale_factor, thresholds, device, stage1, refine, engine, detector, score
+        )
         folder = packaged_weights() if models is None else Path(models)
-        if stage1 not in ("pnet", *DETECTORS):
-            raise SettingsError(f"stage 1 is {stage1!r}; expected one of {', '.join(('pnet', *DETECTORS))}")
-        if stage1 == "pnet" and engine is not None:
-            raise SettingsError(
-                f"engine is {engine!r}; expected none for pnet, which is compiled; name another stage 1"
-            )
-        if refine is None:
-            refine = "rnet,onet" if stage1 == "pnet" else "none"
-        if refine not in tuple(REFINED):  # a list, say, cannot be looked up
-            raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
 
         def net(name: str) -> Net:
             path = weights_path(folder, name)
@@ -236,14 +220,17 @@ class Detector:
 
             return load_net(path, name, device)
 
+        first, *rest = zip(chosen.stages, cast(tuple[float, ...], chosen.thresholds), strict=True)
         self.proposer: Proposer
-        if stage1 == "pnet":
-            self.proposer = PNetProposer(net("pnet"), min_face, scale_factor, thresholds[0], device)
+        if chosen.min_face is not None and chosen.scale_factor is not None:
+            self.proposer = PNetProposer(net("pnet"), chosen.min_face, chosen.scale_factor, first[1], device)
+            self._smallest = 0.0
         else:
-            self.proposer = load_detector(stage1, folder, thresholds[0], device, engine)
+            self.proposer = load_detector(first[0], folder, first[1], device, engine)
+            self._smallest = chosen.min_face or 0.0
         self.refiners: list[Refiner] = [
-            NetRefiner(net(name), name, least, device, behind_detector=stage1 != "pnet")
-            for name, least in zip(REFINED[refine], thresholds[1:], strict=False)
+            NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet")
+            for name, threshold in rest
         ]
 
     @overload
@@ -272,4 +259,6 @@ class Detector:
             faces = refine(pixels, faces)
         height, width = pixels.shape[:2]
         faces = faces[_touches(faces.boxes, height, width)]
+        if self._smallest:
+            faces = faces[faces.sizes.max(axis=1) >= self._smallest]
         return Faces(box.clip(faces.boxes, height, width), faces.scores, faces.landmarks).sorted()

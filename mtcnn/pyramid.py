@@ -9,14 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SettingsError
+from .errors import ImageError
 from .resample import resample
+from .settings import Range, check
 from .types import ImageSize
 
 __all__ = ["CELL", "STRIDE", "Level", "level_of", "level_sizes", "levels", "map_size"]
 
 CELL = 12  # PNet's receptive field, pixels of the level
 STRIDE = 2  # from one cell of PNet's map to the next, pixels of the level
+
+MIN_FACE = Range(above=0)
+SCALE_FACTOR = Range(above=0, max=0.99)  # nearer to 1 a pyramid has thousands of levels
+MAX_PIXELS = 1 << 29  # of a level, twice those of the largest image that is read
 
 
 class Level(NamedTuple):
@@ -31,12 +36,16 @@ def level_sizes(size: ImageSize, min_face: float, scale_factor: float) -> list[I
     """Level sizes from the largest: scale 12 / min_face times scale_factor^k, while the short side is 12 or more.
 
     Sizes are rounded up, as in `detect_face.m` of the MTCNN authors' code. Empty for an image below `min_face`.
-    Raises SettingsError for a min_face that is not positive or a scale_factor outside (0, 1).
+    Raises SettingsError for a min_face or scale_factor out of range, ImageError where the largest level would have
+    more than MAX_PIXELS pixels.
     """
-    if not (min_face > 0 and math.isfinite(min_face)):
-        raise SettingsError(f"min_face is {min_face}; expected a size in pixels above 0, such as 20")
-    if not 0 < scale_factor < 1:
-        raise SettingsError(f"scale_factor is {scale_factor}; expected a number between 0 and 1, such as 0.709")
+    check("min_face", min_face, MIN_FACE)
+    check("scale_factor", scale_factor, SCALE_FACTOR)
+    if size.height * size.width * CELL / min_face > MAX_PIXELS * min_face / CELL and min(size) >= min_face:
+        raise ImageError(
+            f"{size.width} x {size.height} pixels would be enlarged {CELL / min_face:.3g} times to find faces of "
+            f"{min_face:g} pixels; expected at most {MAX_PIXELS >> 20} million pixels; raise `min_face`"
+        )
     # `face`, image pixels, is what a cell covers. Multiplied before dividing: 47 * (12 / 47) is less than 12.
     sizes, face = [], float(min_face)
     while min(size) >= face:

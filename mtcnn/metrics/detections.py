@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mtcnn.detector_settings import DetectorSettings
 from mtcnn.errors import DataError, ImageError
 from mtcnn.images import SUFFIXES, read_image
 from mtcnn.metrics.problems import Problems
@@ -39,6 +40,7 @@ class Cascade:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        DetectorSettings(**self.settings)  # raises for wrong ones now, and not after the labels have been read
 
     def __call__(self) -> ScaledDetector:
         from mtcnn.cascade import Detector  # torch takes seconds to load
@@ -47,8 +49,7 @@ class Cascade:
 
     def to_dict(self) -> dict[str, Any]:
         """What a figure depends on, as plain values for JSON."""
-        plain = {name: str(value) if isinstance(value, Path) else value for name, value in self.settings.items()}
-        return {**plain, "scale": self.scale, "flip": self.flip}
+        return {**DetectorSettings(**self.settings).to_dict(), "scale": self.scale, "flip": self.flip}
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self.to_dict().items() if value is not None)

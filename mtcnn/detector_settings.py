@@ -1,0 +1,125 @@
+"""How a detector is set: which stages run, with which thresholds, over which sizes of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
+
+from .detectors import DETECTORS
+from .errors import SettingsError
+from .pyramid import MIN_FACE, SCALE_FACTOR
+from .settings import Range, check, require
+
+__all__ = ["CASCADE", "REFINED", "DetectorSettings"]
+
+CASCADE = "mtcnn"
+"""The name of the whole cascade, PNet, RNet and ONet, among detectors."""
+
+REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
+THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code
+SINGLE_STAGE_THRESHOLD = 0.6
+
+_SHARE = Range(min=0, max=1)
+
+
+@dataclass(frozen=True)
+class DetectorSettings:
+    """The settings of a Detector, see there. What is left out is filled in; what contradicts itself is refused.
+
+    Raises SettingsError for values out of range, and for settings that the chosen stages do not use: settings that are
+    swallowed look as if they worked.
+    """
+
+    models: str | PathLike[str] | None = None
+    min_face: float | None = None
+    scale_factor: float | None = None
+    thresholds: float | Sequence[float] | None = None
+    device: str = "cpu"
+    stage1: str | None = None
+    refine: str | None = None
+    engine: str | None = None
+    detector: str | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        known = self.models is None or isinstance(self.models, str | PathLike)
+        require(known, "models", self.models, "a folder, or None")
+        self._choose_stages()
+        pnet = self.stage1 == "pnet"
+        if pnet and self.engine is not None:
+            raise SettingsError(
+                f"engine is {self.engine!r}; expected none for pnet, which is compiled; name another detector"
+            )
+        if not pnet and self.scale_factor is not None:
+            raise SettingsError(
+                f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid; leave it out"
+            )
+        self._fill("min_face", 20.0 if pnet else None, MIN_FACE)
+        self._fill("scale_factor", 0.709 if pnet else None, SCALE_FACTOR)
+        object.__setattr__(self, "thresholds", self._thresholds())
+
+    def _choose_stages(self) -> None:
+        stage1, refine = self.stage1, self.refine
+        if self.detector is not None:
+            require(self.detector in (CASCADE, *DETECTORS), "detector", self.detector, _one_of(CASCADE, *DETECTORS))
+            if stage1 is not None or refine is not None:
+                raise SettingsError(
+                    f"detector is {self.detector!r}; expected no `stage1` and no `refine` beside it; leave one out"
+                )
+            stage1 = "pnet" if self.detector == CASCADE else self.detector
+        stage1 = "pnet" if stage1 is None else stage1
+        if stage1 not in ("pnet", *DETECTORS):
+            raise SettingsError(f"stage1 is {stage1!r}; expected {_one_of('pnet', *DETECTORS)}")
+        if refine is None:
+            refine = "rnet,onet" if stage1 == "pnet" else "none"
+        if refine not in tuple(REFINED):  # a list, say, cannot be looked up
+            raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
+        object.__setattr__(self, "stage1", stage1)
+        object.__setattr__(self, "refine", refine)
+        object.__setattr__(self, "detector", None)
+
+    def _fill(self, name: str, default: float | None, values: Range) -> None:
+        value = getattr(self, name)
+        if value is None:
+            object.__setattr__(self, name, default)
+        else:
+            check(name, value, values)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The nets that run, in order."""
+        assert self.stage1 is not None and self.refine is not None
+        return (self.stage1, *REFINED[self.refine])
+
+    def _thresholds(self) -> tuple[float, ...]:
+        """One for each stage."""
+        stages, given = self.stages, self.thresholds
+        if given is None:
+            found = [THRESHOLDS.get(name, SINGLE_STAGE_THRESHOLD) for name in stages]
+        elif isinstance(given, Iterable) and not isinstance(given, str):
+            found = list(given)
+            if len(found) == 3:  # those of a whole cascade, as were once asked for whatever ran
+                found = found[: len(stages)]
+        else:
+            found = [cast(float, given)] * len(stages)
+        if len(found) != len(stages) or not all(map(_SHARE.holds, found)):
+            count = {1: "one number", 2: "two numbers", 3: "three numbers"}[len(stages)]
+            raise SettingsError(f"thresholds are {given!r}; expected {count} from 0 to 1, for {', '.join(stages)}")
+        if self.score is not None:
+            check("score", self.score, _SHARE)
+            found[-1] = self.score
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What results depend on, as plain values for JSON."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["detector"], values["score"]  # which are in the others
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        return {**plain, "thresholds": list(values["thresholds"])}
+
+
+def _one_of(*names: str) -> str:
+    return f"one of {', '.join(names)}"
