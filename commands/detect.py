@@ -10,6 +10,7 @@ import click
 
 from .group import command, say
 from .options import COUNT, DIR, FILE, PATH, SOURCE, detector_options, options
+from .wording import as_options
 
 FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_labels")
 
@@ -71,13 +72,15 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")
     style: Any = "json" if as_json else "csv" if as_csv else "text"
+    context = click.get_current_context()
     faces = {name: settings.pop(name) for name in FACE_OPTIONS}
     outputs = {name: faces[name] for name in ("crop", "blur", "trace") if faces[name] is not None}
     reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
     try:
         done = Run(
             images, style, out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces), outputs,
-            reads, network, max_pixels, quiet, debug=bool(click.get_current_context().find_root().params.get("debug")),
+            reads, network, max_pixels, quiet, bool(context.find_root().params.get("debug")),
+            lambda problem: as_options(problem, context.command.params),
         )()  # fmt: skip
     except Interrupted as stop:
         more = "; --resume appends the rest" if out or wider else ""

@@ -122,7 +122,8 @@ def detector_options(command: Callable[..., Any]) -> Callable[..., Any]:
             options["thresholds"] = threshold
         return command(*args, **options)
 
-    return _detector_options(update_wrapper(with_settings, command))
+    wrapped: Callable[..., Any] = _detector_options(update_wrapper(with_settings, command))
+    return wrapped
 
 
 def _stage_count(options: Mapping[str, Any]) -> int:

@@ -191,6 +191,8 @@ class Detector:
     do not use, CheckpointError when weights are missing or do not fit.
     """
 
+    _smallest = 0.0  # longer side of a face that counts
+
     def __init__(
         self,
         models: str | PathLike[str] | None = None,
@@ -224,7 +226,6 @@ class Detector:
         self.proposer: Proposer
         if chosen.min_face is not None and chosen.scale_factor is not None:
             self.proposer = PNetProposer(net("pnet"), chosen.min_face, chosen.scale_factor, first[1], device)
-            self._smallest = 0.0
         else:
             self.proposer = load_detector(first[0], folder, first[1], device, engine)
             self._smallest = chosen.min_face or 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from .detectors import DETECTORS
 from .errors import SettingsError
@@ -55,7 +55,7 @@ class DetectorSettings:
             )
         if not pnet and self.scale_factor is not None:
             raise SettingsError(
-                f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid; leave it out"
+                f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid"
             )
         self._fill("min_face", 20.0 if pnet else None, MIN_FACE)
         self._fill("scale_factor", 0.709 if pnet else None, SCALE_FACTOR)
@@ -104,7 +104,7 @@ class DetectorSettings:
             if len(found) == 3:  # those of a whole cascade, as were once asked for whatever ran
                 found = found[: len(stages)]
         else:
-            found = [cast(float, given)] * len(stages)
+            found = [given] * len(stages)
         if len(found) != len(stages) or not all(map(_SHARE.holds, found)):
             count = {1: "one number", 2: "two numbers", 3: "three numbers"}[len(stages)]
             raise SettingsError(f"thresholds are {given!r}; expected {count} from 0 to 1, for {', '.join(stages)}")

@@ -173,7 +173,7 @@ def test_a_device_that_is_not_there(random_models: Path, folder: Path) -> None:
     result = detect(random_models, folder, "--device", "gpu")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("mtcnn: device 'gpu'")
+    assert line.startswith("mtcnn: device 'cuda'")
 
 
 def test_a_picture_that_cannot_be_written(random_models: Path, folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_pnet_alone(models: Path) -> None:
 
 
 def test_senseless_stages(models: Path) -> None:
-    with pytest.raises(ValueError, match="stage 1 is 'yolo'; expected one of pnet, retinaface"):
+    with pytest.raises(ValueError, match="stage1 is 'yolo'; expected one of pnet, retinaface"):
         Detector(models, stage1="yolo")
     with pytest.raises(ValueError, match="refine is 'onet'; expected 'rnet,onet', 'rnet', 'none'"):
         Detector(models, refine="onet")

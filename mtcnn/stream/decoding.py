@@ -87,7 +87,7 @@ class Decoder:
 def failure(source: Source, error: Exception) -> ImageError:
     """Whatever reading or detecting an image raised, as an error of this image: one bad file does not end a batch."""
     if isinstance(error, ImageError):
-        return error
+        return error if str(error).startswith(str(source)) else ImageError(f"{source}: {error}")
     if isinstance(error, MemoryError):
         return ImageError(f"{source}: takes more memory than there is; expected a smaller image; shrink it")
     why = " ".join(str(error).split())[:200]
@@ -98,6 +98,8 @@ def _read_image(source: Source, max_pixels: int) -> Read:
     try:
         photo = read_photo(source.data if isinstance(source, Piped) else source, max_pixels)
         return Item(source, photo.pixels, Faces.empty(), said=photo.said)
+    except ImageError as error:
+        return error
     except Exception as error:
         return failure(source, error)
 

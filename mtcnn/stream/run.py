@@ -60,6 +60,8 @@ class Run:
     quiet     no bar, no notices and no summary; problems are reported all the same.
     debug     let an error of one image that nobody foresaw end the run, with its traceback.
 
+    worded    puts a problem into the words of the user's side, who may not know the names of settings.
+
     Raises SettingsError for settings that make no sense, before anything is written.
     """
 
@@ -80,6 +82,7 @@ class Run:
     max_pixels: int | None = None
     quiet: bool = False
     debug: bool = False
+    worded: Callable[[str], str] = str
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -253,7 +256,7 @@ class Run:
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
-            tell(problem)
+            tell(self.worded(problem))
             self._summary.bad += 1
 
     def _tell_network(self, sources: Iterable[Source]) -> None:
