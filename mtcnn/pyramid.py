@@ -21,7 +21,7 @@ STRIDE = 2  # from one cell of PNet's map to the next, pixels of the level
 
 MIN_FACE = Range(above=0)
 SCALE_FACTOR = Range(above=0, max=0.99)  # nearer to 1 a pyramid has thousands of levels
-MAX_PIXELS = 1 << 31  # of a level, eight times those of the largest image that is read
+MAX_PIXELS = 1 << 32  # of a level: 12 GiB, which few machines can hold
 
 
 class Level(NamedTuple):
