@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..runtimes import Runtime
 
-__all__ = ["build", "load_detector", "load_module", "load_trunk", "model_of"]
+__all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of"]
 
 ENGINES = ("torch", "onnx")
 
@@ -163,9 +163,13 @@ def load_detector(
     folder = packaged_weights() if models is None else Path(models)
     if engine == "onnx":
         return SingleStage(_exported(name, folder), spec, threshold)
-    path = weights_path(folder, name)
+    return SingleStage(load_runtime(weights_path(folder, name), name, device, engine), spec, threshold)
+
+
+def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:
+    """What computes the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`."""
     compiled = _compiled(path, name) if engine is None and device == "cpu" else None
-    return SingleStage(compiled or _in_torch(path, name, device), spec, threshold)
+    return compiled or _in_torch(path, name, device)
 
 
 def _compiled(path: Path, name: str) -> Runtime | None:

@@ -27,6 +27,7 @@ READERS: dict[str, Callable[..., Reading]] = {
     "negatives": negatives.read,
     "points": points.read,
     "retinaface": retinaface.read,
+    "unlabelled": negatives.read_unlabelled,
     "voc": voc.read,
     "wider": wider.read,
 }
@@ -83,7 +84,7 @@ def read_source(spec: str, seed: int = 0) -> Reading:
     if not records:
         problems = [problem for problem in problems if not isinstance(problem, Note)]
         why = f"; the first problem: {problems[0]}" if problems else ""
-        fix = "" if images or name in ("", "negatives") else f"; name their folder: {spec}:IMAGES"
+        fix = "" if images or name in ("", "negatives", "unlabelled") else f"; name their folder: {spec}:IMAGES"
         raise DataError(f"{spec}: no usable image in it{why}{fix}")
     return records, problems
 
@@ -100,8 +101,8 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
         return READERS[name](Path(path).expanduser(), folder, {word.strip() for word in names.split(",")})
     if folder is None:
         return READERS[name](Path(path).expanduser())
-    if name == "negatives":
-        raise DataError(f"{spec}: negatives have no labels, so no image folder beside them; expected negatives:DIR")
+    if name in ("negatives", "unlabelled"):
+        raise DataError(f"{spec}: {name} have no labels, so no image folder beside them; expected {name}:DIR")
     return READERS[name](Path(path).expanduser(), folder)
 
 

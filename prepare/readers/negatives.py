@@ -1,4 +1,4 @@
-"""A folder of photos without any face: background for crops, and a test of false alarms."""
+"""Folders of photos without labels: without any face, as background, or with faces of which nothing is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from mtcnn.images import SUFFIXES
 
 from ..records import ImageRecord, Problem
 
-__all__ = ["read"]
+__all__ = ["read", "read_unlabelled"]
+
+
+def read_unlabelled(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
+    """The same for photos that may show faces: no crop is cut from them, and only a teacher can say what they hold."""
+    records, problems = read(folder)
+    return [ImageRecord(record.path, complete=False) for record in records], problems
 
 
 def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
@@ -19,7 +25,7 @@ def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
     Raises DataError when `folder` is missing. Files of other kinds are counted in one problem.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of images without faces; give an existing one")
+        raise DataError(f"{folder}: no such folder of images; give an existing one")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = len(files) - len(images)

@@ -15,14 +15,17 @@ from mtcnn.errors import SettingsError
 
 __all__ = ["OBJECTIVES", "Objective", "objective_class"]
 
-OBJECTIVES = {"multibox": "multibox:MultiBox"}
+OBJECTIVES = {"distill": "distill:Distill", "multibox": "multibox:MultiBox"}
 """Name in a recipe -> module in this folder and class."""
 
 
 class Objective(Protocol):
-    """The losses of a detector. Its class has `Settings`, a frozen dataclass: the recipe's [objective]."""
+    """The losses of a detector. Its class has `Settings`, a frozen dataclass: the recipe's [objective].
 
-    def __init__(self, settings: Any, decoder: Any) -> None: ...
+    `teacher` is a runtime of a net of the same layout, for objectives that learn from one, else None.
+    """
+
+    def __init__(self, settings: Any, decoder: Any, teacher: Any = None) -> None: ...
 
     def targets(self, scene: Any) -> Any:
         """Targets of one scene: a named tuple of arrays, which are stacked to the tensors of a batch."""

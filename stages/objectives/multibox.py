@@ -47,7 +47,7 @@ class MultiBox:
 
     Settings = MultiBoxSettings
 
-    def __init__(self, settings: MultiBoxSettings, decoder: Decoder) -> None:
+    def __init__(self, settings: MultiBoxSettings, decoder: Decoder, teacher: object = None) -> None:
         if not isinstance(decoder, SsdCodes):
             raise RecipeError(
                 f"objective is multibox for a net with {type(decoder).__name__}; expected one with anchors"

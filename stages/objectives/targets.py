@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from .matching import BACKGROUND, MatchSettings, match
 __all__ = ["FACE", "NO_FACE", "AnchorTargets", "anchor_decoder", "encode", "stack"]
 
 Array = NDArray[Any]
+T = TypeVar("T")
 NO_FACE, FACE = 0, 1
 
 
@@ -62,7 +63,7 @@ def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTa
     return AnchorTargets(labels, box_codes, landmark_codes, np.array(decoder.level_counts(size)))
 
 
-def stack(targets: list[AnchorTargets]) -> AnchorTargets:
-    """Targets of a batch, as tensors."""
+def stack(targets: list[T]) -> T:
+    """Targets of scenes, named tuples of arrays, as those of a batch: a named tuple of tensors."""
     columns = (np.stack(column) for column in zip(*targets, strict=True))
-    return AnchorTargets(*(torch.from_numpy(column) for column in columns))
+    return type(targets[0])(*(torch.from_numpy(column) for column in columns))

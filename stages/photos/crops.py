@@ -38,6 +38,7 @@ class PictureSettings(Settings):
     min_face   faces below this size (root of the area, in pixels of the picture) are neither learned nor background.
     brightness contrast saturation hue   largest changes: share of the range, factors, factors, degrees of 360.
     points     share of pictures that are pages of faces with known points, which teach the landmarks alone.
+    unlabelled share of pictures that are taken from photos without labels, of which an objective with a teacher learns.
     """
 
     sizes: tuple[float, ...] = (640,)
@@ -49,6 +50,7 @@ class PictureSettings(Settings):
     saturation: float = setting(0.5, min=0, max=1)
     hue: float = setting(18.0, min=0, max=180)
     points: float = setting(0.0, min=0, max=1)
+    unlabelled: float = setting(0.0, min=0, max=1)
 
     renamed: ClassVar[dict[str, str]] = {"smallest": "min_face"}
 

@@ -33,8 +33,9 @@ class ScenePool:
 
     scenes  int64, images whose faces are all labelled.    val  those of the validation part.
     faces   int64 (F, 2), image and row of the faces whose five points are known.
+    unlabelled  int64, images of which nothing is known.
 
-    Raises DataError when no image is fully labelled.
+    Raises DataError when no image is fully labelled, or the recipe wants unlabelled ones and there are none.
     """
 
     def __init__(self, photos: Photos, recipe: DetectorRecipe, objective: Objective) -> None:
@@ -56,8 +57,16 @@ class ScenePool:
             for face in pointed_faces(record, height, width)
         ]
         self.faces = np.array(pairs, np.int64).reshape(-1, 2)
+        self.unlabelled = np.array(
+            [i for i, each in enumerate(photos.records) if not each.complete and not len(each.boxes)], np.int64
+        )
         if not len(self.scenes):
             raise DataError("no image with all its faces labelled; a detector needs some, such as those of WIDER FACE")
+        if recipe.pictures.unlabelled and not len(self.unlabelled):
+            raise DataError(
+                f"no image without labels, pictures.unlabelled is {recipe.pictures.unlabelled}; expected some: "
+                "name a folder of photos: unlabelled:FOLDER"
+            )
 
     def scene(self, image: int, size: int, rng: Any) -> Scene:
         """A training picture of photo `image`, or now and then a page of faces instead."""
@@ -93,13 +102,17 @@ class ScenePool:
         """
         settings, sizes = self.recipe.train, self.recipe.pictures.sizes
         rng = np.random.default_rng([settings.seed, epoch])
-        order = _endless(self.scenes, rng)
+        order, others = _endless(self.scenes, rng), _endless(self.unlabelled, rng)
         for _ in range(settings.steps):
             sides = [int(sizes[rng.integers(len(sizes))]) for _ in range(count)]
             shares = [max(round(settings.batch / count * (sizes[0] / side) ** 2), 1) for side in sides]
-            drawn = [(next(order), int(rng.integers(1 << 62))) for _ in range(sum(shares))]
+            drawn = [(self._draw(order, others, rng), int(rng.integers(1 << 62))) for _ in range(sum(shares))]
             mine = drawn[sum(shares[:rank]) : sum(shares[: rank + 1])]
             yield self.tensors([self.scene(image, sides[rank], np.random.default_rng(key)) for image, key in mine])
+
+    def _draw(self, labelled: Iterator[int], unlabelled: Iterator[int], rng: np.random.Generator) -> int:
+        share = self.recipe.pictures.unlabelled
+        return next(unlabelled if share and rng.random() < share else labelled)
 
     def val_batches(self, limit: int = 160) -> Iterator[tuple[Tensor, Any]]:
         """The same pictures of at most `limit` validation images every time."""

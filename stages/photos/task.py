@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from mtcnn.checkpoint import Checkpoint, read
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors.load import build, load_trunk, model_of
+from mtcnn.detectors.load import build, load_runtime, load_trunk, model_of
 from mtcnn.detectors.trunks import TRUNKS
-from mtcnn.errors import CheckpointError
+from mtcnn.errors import CheckpointError, RecipeError
 
 from ..fit import Training, fit, on_device
 from ..objectives import objective_class
@@ -56,18 +56,30 @@ def train_detector(
     key: str,
     device: str = "cpu",
     quiet: bool = False,
+    teacher: Path | None = None,
 ) -> None:
-    """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`."""
-    fit(DetectorTask(recipe, net, photos), recipe.train, target, key, device, quiet)
+    """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`.
+
+    teacher  weights of a net of the same layout, for objectives that learn from one.
+    """
+    fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet)
 
 
 class DetectorTask:
     """See `fit.Task`. The last epoch gives the weights."""
 
-    def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: Photos) -> None:
+    def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: Photos, teacher: Path | None = None) -> None:
         self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
         self.groups = _groups(net, recipe.train.weight_decay)
-        self.objective = objective_class(recipe.objective.name)(recipe.objective, DETECTORS[recipe.net].decoder)
+        runtime = None if teacher is None else load_runtime(teacher, recipe.net)
+        self.objective = objective_class(recipe.objective.name)(
+            recipe.objective, DETECTORS[recipe.net].decoder, runtime
+        )
+        if recipe.pictures.unlabelled and runtime is None:
+            raise RecipeError(
+                f"pictures.unlabelled is {recipe.pictures.unlabelled}; expected 0 for the objective "
+                f"{recipe.objective.name}, which learns from labels alone"
+            )
         self.pool = ScenePool(photos, recipe, self.objective)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:

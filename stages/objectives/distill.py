@@ -1,0 +1,146 @@
+"""Dense distillation: a detector of the same layout tells what every anchor should say, on any picture.
+
+A teacher needs no labels: photos without any, background and crops of every size are all of use. Where a picture has
+labels, they are mixed into the teacher's answer, so that the student is not limited by the teacher's mistakes.
+
+Source: Hinton et al. 2015 (soft targets). The weight of an anchor, |p - q| + p, follows the quality focal loss (Li et
+al. 2020, equation 6) with power 1, and keeps the positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtcnn.detectors.decoders import Decoder, SsdCodes
+from mtcnn.errors import RecipeError
+from mtcnn.scoring import sigmoid
+from mtcnn.settings import Settings, setting
+from mtcnn.types import ImageSize
+
+from ..photos.crops import Scene
+from .matching import MatchSettings
+from .sampling import whole
+from .targets import FACE, NO_FACE, encode
+
+__all__ = ["Distill", "DistillSettings", "TeacherTargets"]
+
+CLIP = 8.0  # logits beyond are as sure as can be: 0.0003 and 0.9997
+SMALL = 0.1  # weight of the landmarks of faces below min_landmark_face
+
+
+@dataclass(frozen=True)
+class DistillSettings(Settings):
+    """Section [objective] of a detector's recipe with `name = "distill"`.
+
+    match              which anchors a labelled face belongs to.
+    labels             share of the labels in the target where a picture has some; the rest is the teacher's.
+    face box landmark  weights of the losses; `logit` that of the distance between the logits themselves.
+    background         weight of an anchor without a face in the losses of boxes and landmarks.
+    min_landmark_face  the landmarks of smaller faces hardly count, pixels: they are noise in units of a small anchor.
+    """
+
+    name: str = setting("distill", choices=("distill",))
+    match: MatchSettings = field(default_factory=MatchSettings)
+    labels: float = setting(0.25, min=0, max=1)
+    face: float = setting(2.0, min=0)
+    box: float = setting(1.0, min=0)
+    landmark: float = setting(0.15, min=0)
+    logit: float = setting(0.5, min=0)
+    background: float = setting(0.005, min=0, max=1)
+    min_landmark_face: float = setting(16.0, min=0)
+
+
+class TeacherTargets(NamedTuple):
+    """What a student is to say of one scene; tensors (N, ...) for a batch.
+
+    scores float32 (A,): probability of a face, of the teacher and the labels.    logits (A,): of the teacher alone.
+    boxes (A, 4), landmarks (A, 10): codes.    points float32 (A,): weight of the landmarks; 0 where unknown.
+    """
+
+    scores: Any
+    logits: Any
+    boxes: Any
+    landmarks: Any
+    points: Any
+
+
+class Distill:
+    """Losses against a teacher.
+
+    decoder  of the student, which has anchors.
+    teacher  image uint8 RGB (S, S, 3) -> outputs of a net of the same layout: a runtime of `mtcnn.runtimes`.
+
+    Raises RecipeError without a teacher, or for a net without anchors.
+    """
+
+    Settings = DistillSettings
+
+    def __init__(
+        self, settings: DistillSettings, decoder: Decoder, teacher: Callable[[Any], Mapping[str, Any]] | None = None
+    ) -> None:
+        if not isinstance(decoder, SsdCodes):
+            raise RecipeError(
+                f"objective is distill for a net with {type(decoder).__name__}; expected one with anchors"
+            )
+        if teacher is None:
+            raise RecipeError("objective is distill without a teacher; expected weights of the same net as its teacher")
+        self.settings, self.decoder, self.teacher = settings, decoder, teacher
+
+    def targets(self, scene: Scene) -> TeacherTargets:
+        """The teacher's outputs on the scene, with its labels mixed in."""
+        outputs = self.teacher(scene.image)
+        logits = np.array(outputs["logits"], np.float32)
+        scores = sigmoid(logits).astype(np.float32)
+        boxes = np.array(outputs["boxes"], np.float32)
+        landmarks = np.zeros((len(logits), 10), np.float32)
+        if "landmarks" in outputs:
+            landmarks = np.array(outputs["landmarks"], np.float32)
+        self._mix(scene, scores, boxes, landmarks)
+        return TeacherTargets(scores, logits, boxes, landmarks, self._point_weights(scene, boxes, outputs))
+
+    def _mix(self, scene: Scene, scores: Any, boxes: Any, landmarks: Any) -> None:
+        """Move the targets towards the labels, in place. An anchor that the labels ignore stays the teacher's."""
+        labels, box_codes, landmark_codes, _ = encode(scene, self.decoder, self.settings.match)
+        share = self.settings.labels
+        scores[labels == NO_FACE] *= 1 - share
+        scores[labels == FACE] += share * (1 - scores[labels == FACE])
+        for wanted, codes in ((boxes, box_codes), (landmarks, landmark_codes)):
+            known = np.isfinite(codes)
+            wanted[known] += share * (codes[known] - wanted[known])
+
+    def _point_weights(self, scene: Scene, boxes: Any, outputs: Mapping[str, Any]) -> NDArray[np.float32]:
+        if "landmarks" not in outputs:
+            return np.zeros(len(boxes), np.float32)
+        anchors = self.decoder.anchors(ImageSize(*scene.image.shape[:2]))
+        sides = (anchors[:, 2] - anchors[:, 0]) * np.exp(boxes[:, 2:].sum(axis=1) * self.decoder.variances[1] / 2)
+        return np.where(sides >= self.settings.min_landmark_face, 1, SMALL).astype(np.float32)
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: TeacherTargets) -> dict[str, Tensor]:
+        """Losses of a batch; with several processes, of the batches of all of them."""
+        logits, scores, settings = outputs["logits"], targets.scores, self.settings
+        each = F.binary_cross_entropy_with_logits(logits, scores, reduction="none")
+        face = (((scores - logits.detach().sigmoid()).abs() + scores) * each).sum() / whole(scores.sum())
+        weights = scores + settings.background
+        total_weight = whole(weights.sum())
+        logit = _distance(logits.clamp(-CLIP, CLIP)[..., None], targets.logits.clamp(-CLIP, CLIP)[..., None])
+        box = _distance(outputs["boxes"], targets.boxes)
+        losses = {"face": face, "logit": (weights * logit).sum() / total_weight}
+        losses["box"] = (weights * box).sum() / total_weight
+        losses["landmark"] = face.new_zeros(())
+        if "landmarks" in outputs:
+            points = _distance(outputs["landmarks"], targets.landmarks)
+            losses["landmark"] = (weights * targets.points * points).sum() / total_weight
+        total = sum((getattr(settings, name) * loss for name, loss in losses.items()), face.new_zeros(()))
+        return {"total": total, **losses}
+
+
+def _distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Smooth L1 (N, A) between codes (N, A, K)."""
+    return F.smooth_l1_loss(found, wanted, reduction="none").sum(dim=-1)

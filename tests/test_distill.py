@@ -1,0 +1,197 @@
+"""Dense distillation: what a teacher says of every anchor becomes the target, with or without labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.anchors import RETINAFACE as LAYOUT
+from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.load import build, load_runtime, model_of
+from mtcnn.errors import DataError, RecipeError
+from mtcnn.types import ImageSize
+from prepare import synthetic
+from prepare.readers import read_source
+from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, TeacherTargets
+from stages.objectives.matching import BACKGROUND, match
+from stages.objectives.targets import stack
+from stages.photos.crops import PictureSettings, Scene
+from stages.photos.recipe import DetectorRecipe, DetectorSettings
+from stages.photos.store import Photos, build_photos
+from stages.photos.task import DetectorTask, new_net, train_detector
+
+SIDE = 96
+DECODER = SsdCodes(LAYOUT)
+ANCHORS = DECODER.anchors(ImageSize(SIDE, SIDE))
+BOX = np.array([[20, 24, 52, 60]], np.float32)
+
+
+def said(seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Outputs of a teacher that says anything."""
+    rng, count = np.random.default_rng(seed), len(ANCHORS)
+    return {
+        "logits": rng.normal(0, 4, count).astype(np.float32),
+        "boxes": rng.normal(0, 1, (count, 4)).astype(np.float32),
+        "landmarks": rng.normal(0, 1, (count, 10)).astype(np.float32),
+    }
+
+
+def scene(labelled: bool) -> Scene:
+    boxes = BOX if labelled else np.zeros((0, 4), np.float32)
+    points = np.full((len(boxes), 5, 2), np.nan, np.float32)
+    return Scene(np.zeros((SIDE, SIDE, 3), np.uint8), boxes, points, np.zeros(len(boxes), bool), labelled)
+
+
+def targets(labelled: bool, **settings: Any) -> TeacherTargets:
+    return Distill(DistillSettings(**settings), DECODER, lambda image: said()).targets(scene(labelled))
+
+
+def test_without_labels_the_teacher_decides() -> None:
+    found, teacher = targets(labelled=False), said()
+    assert np.allclose(found.scores, 1 / (1 + np.exp(-teacher["logits"].astype(np.float64))), atol=1e-6)
+    assert np.array_equal(found.logits, teacher["logits"])
+    assert np.array_equal(found.boxes, teacher["boxes"])
+    assert np.array_equal(found.landmarks, teacher["landmarks"])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_labels_are_mixed_in(share: float) -> None:
+    found, plain = targets(labelled=True, labels=share), targets(labelled=False)
+    matching = match(ANCHORS, BOX, np.zeros(1, bool), DistillSettings().match)
+    face, background = matching == 0, matching == BACKGROUND
+    assert face.any() and background.any()
+    assert np.allclose(found.scores[face], plain.scores[face] + share * (1 - plain.scores[face]), atol=1e-6)
+    assert np.allclose(found.scores[background], (1 - share) * plain.scores[background], atol=1e-6)
+    assert np.array_equal(found.boxes[~face], plain.boxes[~face])
+    codes, _ = DECODER.encode(ImageSize(SIDE, SIDE), np.flatnonzero(face), np.repeat(BOX, face.sum(), 0),
+                              np.zeros((int(face.sum()), 5, 2), np.float32))  # fmt: skip
+    assert np.allclose(found.boxes[face], (1 - share) * plain.boxes[face] + share * codes, atol=1e-5)
+    assert np.array_equal(found.landmarks, plain.landmarks), "the points of this face are unknown"
+
+
+def test_landmarks_of_small_faces_hardly_count() -> None:
+    found = targets(labelled=False, min_landmark_face=20.0)
+    boxes = DECODER.boxes(said(), ImageSize(SIDE, SIDE), np.arange(len(ANCHORS)))
+    sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    clear = np.abs(sides - 20) > 0.01
+    assert np.array_equal(found.points[clear], np.where(sides >= 20, 1, np.float32(SMALL))[clear])
+
+
+def smooth_l1(x: float) -> float:
+    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
+
+
+def test_losses_equal_a_plain_loop() -> None:
+    settings = DistillSettings(face=2.0, box=3.0, landmark=0.5, logit=0.25, background=0.01)
+    wanted = [targets(labelled=True), targets(labelled=False)]
+    student = [said(1), said(2)]
+    outputs = {name: torch.from_numpy(np.stack([each[name] for each in student])) for name in said()}
+    losses = Distill(settings, DECODER, lambda image: said()).loss(outputs, stack(wanted))
+    face = box = landmark = logit = positives = weights = 0.0
+    for target, output in zip(wanted, student, strict=True):
+        for a in range(len(ANCHORS)):
+            p, z = float(target.scores[a]), float(output["logits"][a])
+            q = 1 / (1 + math.exp(-z))
+            face += (abs(p - q) + p) * (max(z, 0) - z * p + math.log1p(math.exp(-abs(z))))
+            w = p + settings.background
+            positives, weights = positives + p, weights + w
+            logit += w * smooth_l1(min(max(z, -CLIP), CLIP) - min(max(float(target.logits[a]), -CLIP), CLIP))
+            box += w * sum(smooth_l1(float(d)) for d in output["boxes"][a] - target.boxes[a])
+            away = output["landmarks"][a] - target.landmarks[a]
+            landmark += w * float(target.points[a]) * sum(smooth_l1(float(d)) for d in away)
+    expected = {
+        "face": face / positives,
+        "logit": logit / weights,
+        "box": box / weights,
+        "landmark": landmark / weights,
+    }
+    assert {name: float(losses[name]) for name in expected} == pytest.approx(expected, rel=1e-4)
+    total = 2 * expected["face"] + 3 * expected["box"] + 0.5 * expected["landmark"] + 0.25 * expected["logit"]
+    assert float(losses["total"]) == pytest.approx(total, rel=1e-4)
+
+
+def test_what_the_objective_needs() -> None:
+    with pytest.raises(RecipeError, match="distill without a teacher; expected weights of the same net"):
+        Distill(DistillSettings(), DECODER)
+    with pytest.raises(RecipeError, match="a net with object; expected one with anchors"):
+        Distill(DistillSettings(), object(), lambda image: said())  # type: ignore[arg-type]
+
+
+# ---- in a training
+
+RECIPE = DetectorRecipe(
+    "ssh", {"width": 0.0625}, PictureSettings(sizes=(96.0,), crop=(0.3, 1.0), unlabelled=0.5), DistillSettings(labels=0.0),
+    DetectorSettings(epochs=2, steps=30, batch=4, lr=6e-3, warmup=4, ema=0.9, val=20.0),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher, drawn scenes with labels, and photos without."""
+    folder = tmp_path_factory.mktemp("distill")
+    (folder / "plain").mkdir()
+    for index in range(4):
+        Image.fromarray(synthetic.draw_scene(9, index)[0]).save(folder / "plain" / f"{index}.png")
+    torch.manual_seed(5)
+    state = build("ssh", {"width": 0.0625}).state_dict()
+    state["classes.levels.0.bias"] += torch.tensor([2.0, -2.0] * 2)
+    model = model_of("ssh", {"width": 0.0625})
+    write(folder / "teacher.pt", Checkpoint("ssh", state, scaling=DETECTORS["ssh"].scaling, model=model))
+    records = [*synthetic.records(16, 0), *read_source(f"unlabelled:{folder / 'plain'}")[0]]
+    assert build_photos(records, folder / "photos.raw", "data", quiet=True) == []
+    return folder
+
+
+def photos(folder: Path, unlabelled: bool = True) -> Photos:
+    records = [*synthetic.records(16, 0), *read_source(f"unlabelled:{folder / 'plain'}")[0]]
+    found = Photos(folder / "photos.raw", records)
+    if not unlabelled:
+        found.records = [replace(each, complete=True) for each in found.records]
+    return found
+
+
+def test_a_student_comes_nearer_to_its_teacher(folder: Path, tmp_path: Path) -> None:
+    """Without a single label, and as a training that is run twice: the same weights."""
+    for name in ("a", "b"):
+        train_detector(RECIPE, new_net(RECIPE), photos(folder), tmp_path / name / "ssh.pt", "k", quiet=True,
+                       teacher=folder / "teacher.pt")  # fmt: skip
+    one, two = (read(tmp_path / name / "ssh.pt") for name in ("a", "b"))
+    assert all(np.array_equal(one.state[key], two.state[key]) for key in one.state)
+    image = synthetic.draw_scene(3, 1)[0][:96, :96]
+    teacher = load_runtime(folder / "teacher.pt", "ssh")(image)["logits"]
+    student = load_runtime(tmp_path / "a" / "ssh.pt", "ssh")(image)["logits"]
+    assert np.abs(student - teacher).mean() < 0.7 * np.abs(teacher).mean(), "an untrained net says 0"
+
+
+def test_unlabelled_photos_get_their_share(folder: Path) -> None:
+    pool = DetectorTask(RECIPE, new_net(RECIPE), photos(folder), folder / "teacher.pt").pool
+    assert (len(pool.unlabelled), len(pool.scenes) + len(pool.val)) == (4, 16)
+    drawn: list[int] = []
+    seen = pool.scene
+    pool.scene = lambda image, size, rng: drawn.append(image) or seen(image, size, rng)  # type: ignore[func-returns-value,method-assign]
+    for epoch in range(3):
+        for _ in pool.batches(epoch):
+            pass
+    assert len(drawn) == 360
+    assert 0.35 < np.isin(drawn, pool.unlabelled).mean() < 0.65
+    assert not np.isin(drawn, pool.val).any()
+
+
+def test_unlabelled_photos_need_a_teacher_and_a_teacher_photos(folder: Path) -> None:
+    labels = replace(RECIPE, objective=DetectorRecipe("ssh").objective)
+    make = partial(DetectorTask, net=new_net(RECIPE))
+    with pytest.raises(RecipeError, match=r"pictures.unlabelled is 0.5; expected 0 for the objective multibox"):
+        make(labels, photos=photos(folder))
+    with pytest.raises(DataError, match="name a folder of photos: unlabelled:FOLDER"):
+        make(RECIPE, photos=photos(folder, unlabelled=False), teacher=folder / "teacher.pt")
