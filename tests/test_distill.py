@@ -131,7 +131,8 @@ def test_what_the_objective_needs() -> None:
 # ---- in a training
 
 RECIPE = DetectorRecipe(
-    "ssh", {"width": 0.0625}, PictureSettings(sizes=(96.0,), crop=(0.3, 1.0), unlabelled=0.5), DistillSettings(labels=0.0),
+    "ssh", {"width": 0.0625}, PictureSettings(sizes=(96.0,), crop=(0.3, 1.0), unlabelled=0.5),
+    DistillSettings(labels=0.0),
     DetectorSettings(epochs=2, steps=30, batch=4, lr=6e-3, warmup=4, ema=0.9, val=20.0),
 )  # fmt: skip
 
