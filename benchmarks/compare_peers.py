@@ -1,6 +1,7 @@
-"""Whether imported weights find what they find in the package that they come from.
+"""Whether imported weights find what they find in the package that they come from, and its own tests hold.
 
     python benchmarks/compare_peers.py [--data FOLDER] [--peer facenet-pytorch] [--count 100]
+    python benchmarks/compare_peers.py --tests CHECKOUT [--tests CHECKOUT]
 
 Each peer runs in an environment of its own (peers.py), on `count` photos of the data folder's dev split, taken at equal
 distances. Of the faces that one side scores at 0.9 or more, the shares that the other side has at IoU 0.9, and of these
@@ -8,6 +9,9 @@ the ones with all landmarks within 2 % of the box's longer side; both ways, with
 `MTCNN(weights=...)` computes, and with this project's, as `Detector` does. Boxes are cut to the image.
 
 Prints a markdown table, and exits with 1 when a share with the peer's arithmetic is below 98 %.
+
+With --tests, peer_tests.py runs the tests of facenet-pytorch or of ipazc's mtcnn instead, from a folder of its sources,
+with this project's `MTCNN`. Exits with 1 when anything fails that docs/migrate.md does not refuse.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from numpy.typing import NDArray
 from peer_options import add_peer_options, chosen_peers, dev_photos
 from peer_packages import Settings
 from peer_process import PeerProcess
+from peer_tests import HEAD as TESTS_HEAD
+from peer_tests import REFUSED, run_tests
 from tqdm import tqdm
 
 from mtcnn import Detector, Faces, read_image
@@ -88,6 +94,20 @@ def agrees(counts: NDArray[np.int64]) -> bool:
     return bool(counts[0] and counts[3] and min(counts[2] / counts[0], counts[5] / counts[3]) >= LEAST)
 
 
+def tell_tests(checkouts: list[Path]) -> None:
+    """Print what became of the peers' tests. Raises SystemExit when one fails that may not."""
+    outcomes = run_tests(checkouts)
+    print(markdown_table(TESTS_HEAD, [outcome.row() for outcome in outcomes]))
+    for outcome in outcomes:
+        refused = [f"{name} ({REFUSED[name]})" for name in outcome.failed if name not in outcome.unexplained()]
+        for kind, names in (("refused", refused), ("left out, needs a recognition net", outcome.left_out)):
+            for name in names:
+                print(f"{outcome.package}, {outcome.weights}: {kind}: {name}")
+    wrong = [line for outcome in outcomes for line in outcome.unexplained()]
+    if wrong:
+        raise SystemExit("\n".join(["failed:", *wrong]))
+
+
 HEAD = ["package", "arithmetic", "its faces", "of these ours", "and landmarks", "our faces", "of these its"]
 
 
@@ -95,7 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_peer_options(parser, COMPARED)
     parser.add_argument("--count", type=int, default=100, help="photos")
+    parser.add_argument(
+        "--tests", type=Path, action="append", metavar="CHECKOUT", help="sources of a peer; repeat for more"
+    )
     given = parser.parse_args()
+    if given.tests:
+        tell_tests(given.tests)
+        return
     photos = dev_photos(parser, given.data, given.count)
     rows, below = [], []
     for peer in chosen_peers(given.peer or COMPARED):

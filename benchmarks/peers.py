@@ -58,6 +58,21 @@ PEERS = {
         Peer(RETINAFACE, (), cascade=False),
     )
 }
+TESTS = Peer(  # no detector: what the tests of facenet-pytorch and of ipazc's mtcnn import, and what this project needs
+    "peers-tests",
+    (
+        "torch==2.13.0",
+        "numba==0.68.1",
+        "pillow==13.0.0",
+        "requests==2.34.2",
+        "tqdm==4.70.1",
+        _OPENCV,
+        "pandas==3.1.1",
+        "pytest==9.2.0",
+    ),
+    ("torchvision==0.28.0",),
+    cascade=False,
+)
 CASCADES = tuple(name for name, peer in PEERS.items() if peer.cascade)
 
 
@@ -68,7 +83,7 @@ def python_of(name: str) -> Path:
     """
     if name in (OURS, DROP_IN, RETINAFACE):
         return Path(sys.executable)
-    peer, folder = PEERS[name], FOLDER / name
+    peer, folder = TESTS if name == TESTS.name else PEERS[name], FOLDER / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "ready"
     wanted = hashlib.sha256(repr((peer, sys.version_info[:2])).encode()).hexdigest()

@@ -142,10 +142,24 @@ def test_one_image_of_any_kind(mtcnn: MTCNN, tmp_path: Path, kind: str) -> None:
     assert np.array_equal(mtcnn.detect(same[kind])[0], mtcnn.detect(picture)[0])
 
 
-@pytest.mark.parametrize("array", [np.full((9, 9, 3), -1.0), np.full((9, 9, 3), 256), np.full((9, 9, 3), 255.5)])
+@pytest.mark.parametrize("array", [np.full((9, 9, 3), -1.0), np.full((9, 9, 3), 256), np.full((9, 9, 3), 300.0)])
 def test_values_of_another_range(mtcnn: MTCNN, array: Array) -> None:
     with pytest.raises(ImageError, match="expected 0 to 255"):
         mtcnn.detect(array)
+
+
+def test_standardised_images_are_refused(mtcnn: MTCNN) -> None:
+    for values in ((np.asarray(image()) - 127.5) / 128, (np.asarray(image()) / 255 - 0.45) / 0.225):
+        with pytest.raises(ImageError, match="expected 0 to 255"):
+            mtcnn.detect(values)
+
+
+def test_values_that_overshoot_are_cut(mtcnn: MTCNN) -> None:
+    """As those of generated images, (x + 1) * 127.5."""
+    array = np.asarray(image()).astype(np.float32)
+    wide = (array - 127.5) * 1.05 + 127.5
+    assert wide.min() < -5 and wide.max() > 260
+    assert np.array_equal(mtcnn.detect(wide)[0], mtcnn.detect(wide.round().clip(0, 255).astype(np.uint8))[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -14,6 +14,9 @@ from PIL import Image
 from ..errors import ImageError
 from ..images import read_image
 
+OVERSHOOT = 25.5  # beyond 0 and 255, what is cut off without a word
+DARK = 32  # an image with a pixel above it is from 0 to 255, however far it overshoots, and not standardised
+
 __all__ = ["as_batch", "loaded", "objects", "pixels_of", "stacked"]
 
 
@@ -39,9 +42,10 @@ def loaded(image: Any) -> NDArray[np.uint8] | Image.Image:
 def pixels_of(image: Any) -> NDArray[np.uint8]:
     """uint8 RGB (H, W, 3) of whatever `read_image` takes, of tensors, and of arrays of other types from 0 to 255.
 
-    Floating point numbers of which none is above 1 are taken for shares of 255, with a warning.
+    Floating point numbers of which none is above 1 are taken for shares of 255, with a warning, and such that only
+    overshoot, as generated images do, are cut to the range.
 
-    Raises ImageError for what cannot be read, and for values outside that range.
+    Raises ImageError for what cannot be read, and for values of another range.
     """
     if _is_tensor(image):
         image = image.detach().cpu()
@@ -50,12 +54,13 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
         image = np.asarray(image)  # of another library, such as TensorFlow
     if isinstance(image, np.ndarray) and image.dtype.kind in "fi" and image.size:
         low, high = float(image.min()), float(image.max())
-        if not 0 <= low <= high <= 255:
+        overshoots = image.dtype.kind == "f" and low >= -OVERSHOOT and DARK < high <= 255 + OVERSHOOT
+        if not 0 <= low <= high <= 255 and not overshoots:
             raise ImageError(f"image array: has values from {low:g} to {high:g}; expected 0 to 255; scale it first")
         if image.dtype.kind == "f" and 0 < high <= 1:
             warnings.warn("image array: no value is above 1; taken as shares of 255; multiply it by 255", stacklevel=2)
             image = image * 255
-        image = np.round(image).astype(np.uint8)
+        image = np.round(np.clip(image, 0, 255)).astype(np.uint8)
     return read_image(image)
 
 

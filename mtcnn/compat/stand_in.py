@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,42 +14,68 @@ from typing import Any
 __all__ = ["as_facenet_pytorch"]
 
 PACKAGE = "facenet_pytorch"
+NETS = ("MTCNN", "PNet", "RNet", "ONet", "fixed_image_standardization", "prewhiten")
 
 # What each module has of ours, in facenet-pytorch 2.6.
-NAMES = {
-    "": ("MTCNN", "PNet", "RNet", "ONet", "extract_face", "fixed_image_standardization", "prewhiten"),
+OURS = {
+    "": (*NETS, "extract_face"),
     ".models": (),
-    ".models.mtcnn": ("MTCNN", "PNet", "RNet", "ONet", "extract_face", "fixed_image_standardization", "prewhiten"),
+    ".models.mtcnn": (*NETS, "extract_face"),
     ".models.utils": (),
     ".models.utils.detect_face": ("extract_face",),
 }
 
-# What is not ours, and where it is in facenet-pytorch.
-THEIRS = {"InceptionResnetV1": "models.inception_resnet_v1", "training": "models.utils.training"}
+# Names of the package that are not ours, and their modules, which come from its own files.
+THEIRS = {"InceptionResnetV1": ".models.inception_resnet_v1", "training": ".models.utils.training"}
+FUNCTIONS = ".models.utils.detect_face"  # has functions that are not ours
 
 
 class _StandIn(ModuleType):
     """A module of facenet-pytorch: names of ours, and the rest from its own files where it is installed."""
 
     def __getattr__(self, name: str) -> Any:
-        if name not in THEIRS or self.__name__ != PACKAGE:
+        suffix = self.__name__.removeprefix(PACKAGE)
+        known = name in THEIRS if suffix == "" else suffix in (FUNCTIONS, *THEIRS.values())
+        if name.startswith("_") or not known:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         try:
-            module = import_module(f"{PACKAGE}.{THEIRS[name]}")
+            if suffix:
+                return getattr(_original(suffix), name)
+            module = import_module(f"{PACKAGE}{THEIRS[name]}")
+            return module if name == "training" else getattr(module, name)
         except ImportError as error:
             raise ImportError(
                 f"{name} is no part of mtcnn, which finds faces, and facenet-pytorch's cannot be loaded ({error}); "
                 "pip install --no-deps facenet-pytorch, and what that message names",
                 name=PACKAGE,
             ) from error
-        return module if name == "training" else getattr(module, name)
+
+
+def _folder() -> Path | None:
+    """Where facenet-pytorch is installed."""
+    found = PathFinder.find_spec(PACKAGE)  # which does not look at what is loaded
+    return None if found is None or found.origin is None else Path(found.origin).parent
+
+
+@cache
+def _original(suffix: str) -> ModuleType:
+    """A module of facenet-pytorch itself, of a file that imports none of its own."""
+    folder = _folder()
+    if folder is None:
+        raise ImportError(f"No module named {PACKAGE!r}")
+    file = folder.joinpath(*suffix.split(".")).with_suffix(".py")
+    spec = spec_from_file_location(f"_{PACKAGE}{suffix.replace('.', '_')}", file)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def as_facenet_pytorch() -> None:
     """Let `import facenet_pytorch`, and its modules, give the names of `mtcnn.compat`, in this process.
 
-    To be called before a program imports facenet_pytorch. `InceptionResnetV1` and `training` come from facenet-pytorch
-    itself where it is installed, which needs nothing else of it (`pip install --no-deps facenet-pytorch`).
+    To be called before a program imports facenet_pytorch. What is not here, such as `InceptionResnetV1`, comes from
+    facenet-pytorch itself where it is installed; `pip install --no-deps facenet-pytorch` suffices.
 
     Raises ImportError when facenet_pytorch has been imported already.
     """
@@ -56,13 +84,12 @@ def as_facenet_pytorch() -> None:
         return
     if loaded is not None:
         raise ImportError("facenet_pytorch is loaded already; call as_facenet_pytorch() before anything imports it")
-    ours, spec = import_module("mtcnn.compat"), find_spec(PACKAGE)
-    folder = Path(spec.origin).parent if spec is not None and spec.origin is not None else None
-    for suffix, names in NAMES.items():
+    ours, folder = import_module("mtcnn.compat"), _folder()
+    absent = dict.fromkeys(THEIRS.values() if folder is None else (), ())  # to say so when they are used
+    for suffix, names in {**OURS, **absent}.items():
         module = _StandIn(PACKAGE + suffix, "What mtcnn has of facenet-pytorch's module of this name.")
         module.__path__ = [] if folder is None else [str(folder.joinpath(*suffix.split(".")))]
-        for name in names:
-            setattr(module, name, getattr(ours, name))
+        vars(module).update({name: getattr(ours, name) for name in names})
         sys.modules[PACKAGE + suffix] = module
         if suffix:
             parent, _, own = (PACKAGE + suffix).rpartition(".")
