@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mtcnn.errors import LibraryError, MtcnnError
 from mtcnn.installed import BESIDE, CURE, OVERWRITTEN, fault
@@ -129,14 +130,20 @@ def test_a_broken_library_is_one_line(tmp_path: Path, photo_folder: Path, name: 
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith(f"mtcnn: {message}") and done.stderr.count("\n") == 1, done.stderr
     assert ("opencv-python-headless" in done.stderr) is (name != "Pillow")
-    for line in ("from mtcnn import Detector", "from mtcnn import read_image", "from mtcnn import MTCNN"):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
+    lines = (
+        "from mtcnn import read_image; read_image('a.jpg')",
+        "from mtcnn import MTCNN",
+        "from mtcnn import draw_faces",
+    )
+    for line in lines:
         done = python(line, path=path, folder=tmp_path)
         assert done.stderr.splitlines()[-1].startswith(f"mtcnn.errors.LibraryError: {message}"), done.stderr
         assert done.stderr.count("Traceback") == 1
 
 
 def test_a_missing_library_is_one_line() -> None:
-    done = python("import sys; sys.modules['cv2'] = None; from mtcnn import Detector")
+    done = python("import sys; sys.modules['cv2'] = None; from mtcnn import MTCNN")
     last = done.stderr.splitlines()[-1]
     assert last.startswith("mtcnn.errors.LibraryError: OpenCV cannot be loaded: import of cv2 halted"), done.stderr
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError
+from ..libraries import library_error
 from ..types import ImageSize
 from .arrays import RGB, as_rgb, upright
 from .formats import EXPECTED, SUFFIXES
@@ -52,7 +53,8 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> RGB:
 
     A JPEG that ends early is read with a warning, if at least half of its rows are there. Raises ImageError when the
     source is none of these, missing, unreadable, empty, truncated, no image, of signed, floating point or 32-bit
-    samples, or of more than max_pixels pixels, which its header tells before anything is decoded.
+    samples, or of more than max_pixels pixels, which its header tells before anything is decoded; LibraryError when a
+    decoder cannot be loaded.
     """
     pixels, said = read_photo(source, max_pixels)
     if said:
@@ -103,6 +105,10 @@ def _one_error(name: str) -> Iterator[None]:
     except MemoryError:
         raise ImageError(f"{name}: takes more memory than there is; {EXPECTED} that fits into it; shrink it") from None
     except Exception as error:  # on damaged files decoders raise a dozen types; all of them mean this
+        if (
+            broken := library_error(error)
+        ) is not None:  # but a decoder that cannot be loaded, which is no file's fault
+            raise broken from None
         if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
             raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
         raise ImageError(f"{name}: is damaged ({one_line(error)}); {EXPECTED}; save or download it again") from None
