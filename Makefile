@@ -36,7 +36,7 @@ format: .venv/ready-for-test
 bench: .venv/ready-for-test
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/pixels.py
-	$(BIN)/mtcnn bench fddb $(if $(MTCNN_DATA),--images "$(MTCNN_DATA)/wider/dev/images" --limit 300)
+	$(BIN)/mtcnn bench fddb $(if $(MTCNN_DATA),--photos "$(MTCNN_DATA)/wider/dev/images" --limit 300)
 
 # Other detectors, each in an environment of its own below .peers, which take gigabytes. MTCNN_DATA names the folder of
 # photos (CONTRIBUTING.md); ARGS holds options, such as `make bench-peers ARGS="--rounds 3"`.

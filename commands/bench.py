@@ -27,8 +27,8 @@ def _drawn_photos(count: int) -> Any:
     return Photos([draw_scene(0, index, height, FDDB_SIDE)[0] for index in range(count)], label)
 
 
-@command("fddb", bench)
-@click.option("--images", type=DIR, help="FDDB's originalPics, or any folder.  [default: drawn scenes]")
+@command("fddb", bench, renamed={"--images": "--photos"})
+@click.option("--photos", "images", type=DIR, help="FDDB's originalPics, or any folder.  [default: drawn scenes]")
 @click.option("--threads", type=COUNT, multiple=True, default=(1,), show_default=True,
               help="Threads of torch; repeat to compare.")  # fmt: skip
 @click.option("--repeats", type=COUNT, default=5, show_default=True, help="Rounds over all images.")
@@ -42,8 +42,8 @@ def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limi
     Photos are taken at FDDB's size.
 
     \b
-    mtcnn bench fddb --images originalPics --threads 1 --threads 2
-    mtcnn bench fddb --images photos --json > bench.json     scaled to FDDB's longest side, 450 pixels
+    mtcnn bench fddb --photos originalPics --threads 1 --threads 2
+    mtcnn bench fddb --photos photos --json > bench.json     scaled to FDDB's longest side, 450 pixels
     """
     from mtcnn.cascade import Detector
     from mtcnn.timing import benchmark, load_photos

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .group import Group, command
-from .options import COUNT, DIR, FILE, PATH, detector_options, options
+from .options import COUNT, DETECTOR_SETTINGS, DIR, FILE, PATH, detector_options, given, options
 
 
 @click.group("eval", cls=Group)
@@ -27,10 +27,16 @@ eval_options = options(
 )  # fmt: skip
 
 
-@command("wider", evaluate)
+def _check_used(detects: bool, *more: str) -> None:
+    """Raises UsageError for options of the detector where none runs: they would look as if they worked."""
+    if not detects and (unused := given((*DETECTOR_SETTINGS, "workers", "scale", "flip", *more))):
+        raise click.UsageError(f"{unused[0]} is for running a detector over --photos, and none runs; leave it out")
+
+
+@command("wider", evaluate, renamed={"--images": "--labels"})
 @click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
-@click.option("--images", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
+@click.option("--labels", "images", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
 @click.option("--photos", type=DIR, help="Folder with <event>/<image>.jpg: also run this project's detector.")
 @click.option("--write", type=DIR, help="Write this project's detections, <event>/<image>.txt, to this folder.")
 @eval_options
@@ -45,12 +51,13 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
 
     \b
     mtcnn eval wider detections.zip --ground-truth ground_truth
-    mtcnn eval wider retinaface=r.tar.xz --photos dev/images --images dev_bbx_gt.txt --ground-truth ground_truth
+    mtcnn eval wider retinaface=r.tar.xz --photos dev/images --labels dev_bbx_gt.txt --ground-truth ground_truth
     mtcnn eval wider --photos images --ground-truth ground_truth --scale multi --flip --write found
     """
     from mtcnn.metrics import comparison, plots, wider
     from mtcnn.metrics.session import Session
 
+    _check_used(photos is not None, "write")
     files, session = comparison.named_files(detections), Session(**options)
     results = comparison.wider_results(
         files, ground_truth, images, photos, session.detect, write, session.problems, session.progress
@@ -82,6 +89,7 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
     from mtcnn.metrics import comparison, fddb, plots
     from mtcnn.metrics.session import Session
 
+    _check_used(photos is not None and not detections)
     files, session = comparison.named_files(detections), Session(**options)
     results = comparison.fddb_results(
         files, folds, sizes, photos, session.detect, write, session.problems, session.progress

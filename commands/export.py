@@ -9,28 +9,35 @@ import click
 from mtcnn.detectors import DETECTORS
 
 from .group import command
-from .options import DIR, NETS, PATH
+from .options import DIR, FILE, NETS, NetType
+
+NAMES = [*NETS.values(), *DETECTORS]
 
 
 @command("export")
-@click.argument("form", type=click.Choice(["onnx"]), metavar="onnx")
-@click.argument("out", type=PATH)
-@click.option("--net", type=click.Choice([*NETS.values(), *DETECTORS]), required=True, help="Which net.")
+@click.argument("words", nargs=-1, metavar="NET [OUT]")
+@click.option("--net", type=NetType(NAMES), help=f"Which net, in place of NET: {', '.join(NAMES)}.")
 @click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
-def export(form: str, out: Path, net: str, models: Path | None) -> None:
+def export(words: tuple[str, ...], net: str | None, models: Path | None) -> None:
     """Write a net as an ONNX file.
 
-    The file, OUT, takes any number of images of any size.
+    The file, OUT, takes any number of images of any size.  [default: NET.onnx]
 
-    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, as docs/detectors.md tells.
-    It is run by onnxruntime on several sizes, and compared with torch, before it is handed over.
+    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, see docs/detectors.md.
+    It is run by onnxruntime on several sizes, and compared with torch, before it takes its place.
 
     \b
-    mtcnn export --net retinaface onnx retinaface.onnx --models models
-    mtcnn export --net pnet onnx pnet.onnx
+    mtcnn export pnet
+    mtcnn export retinaface retinaface.onnx --models models
     """
     from mtcnn.export import export_onnx
 
-    made = export_onnx(net, out, models)
+    context = click.get_current_context()
+    left = [word for word in words if word != "onnx"]  # the format, which once had to be named
+    name = net or (NetType(NAMES).convert(left.pop(0), None, context) if left else None)
+    if name is None or len(left) > 1:
+        raise click.UsageError(f"a net and at most one file are expected; name one of {', '.join(NAMES)}")
+    out = FILE.convert(left[0], None, context) if left else Path(f"{name}.onnx")
+    made = export_onnx(name, out, models)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")

@@ -10,27 +10,27 @@ import click
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.decoders import SsdCodes
 
-from .group import Group, command
-from .options import DIR, FILE, PATH
+from .group import Group, command, say
+from .options import DIR, FILE, PATH, NetType
 
 ANCHORED = [name for name, spec in DETECTORS.items() if isinstance(spec.decoder, SsdCodes)]
 
 
 @click.group("inspect", cls=Group)
 def inspect() -> None:
-    """Look at what a training would be taught."""
+    """Look at what a training would learn."""
 
 
-@command("matching", inspect)
+@command("matching", inspect, renamed={"--model": "--net"})
 @click.argument("image", type=PATH)
 @click.argument("labels", required=False)
-@click.option("--model", type=click.Choice(ANCHORED), required=True, help="Whose anchors.")
+@click.option("--net", type=NetType(ANCHORED), required=True, help=f"Whose anchors: {', '.join(ANCHORED)}.")
 @click.option("--work", type=DIR, help="Work folder with the recipe to go by.  [default: the packaged one]")
 @click.option("--draw", type=FILE, help="Draw the matched anchors to this picture.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
-def inspect_matching(image: Path, labels: str | None, model: str, work: Path | None, draw: Path | None,
+def inspect_matching(image: Path, labels: str | None, net: str, work: Path | None, draw: Path | None,
                      as_json: bool) -> None:  # fmt: skip
-    """How many anchors each face of an image is learned at.
+    """How many anchors each face of an image is matched with.
 
     They are counted before and after S3FD's second stage.
 
@@ -38,15 +38,18 @@ def inspect_matching(image: Path, labels: str | None, model: str, work: Path | N
     that the packaged cascade finds.
 
     \b
-    mtcnn inspect matching photo.jpg --model s3fd --draw matching.png
-    mtcnn inspect matching photo.jpg wider_face_train_bbx_gt.txt --model retinaface
+    mtcnn inspect matching photo.jpg --net s3fd --draw matching.png
+    mtcnn inspect matching photo.jpg wider_face_train_bbx_gt.txt --net retinaface
     """
+    from mtcnn.files.outputs import note_output
+    from mtcnn.pictures.draw import check_target, save_image
     from stages.objectives.match_report import match_report
 
-    report = match_report(model, image, labels, work)
+    if draw:
+        check_target(draw)
+    report = match_report(net, image, labels, work)
     click.echo(json.dumps({"image": str(image), "faces": report.rows()}) if as_json else report.table())
     if draw:
-        from mtcnn.pictures.draw import save_image
-
+        note_output(draw, own_folder=False)
         save_image(draw, report.picture())
-        click.echo(f"picture: {draw}", err=True)
+        say(f"picture: {draw}")

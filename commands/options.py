@@ -23,12 +23,14 @@ __all__ = [
     "NETS",
     "PATH",
     "SOURCE",
+    "NetType",
     "detector_options",
     "given",
     "options",
 ]
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
+"""The size of a net's crops, as a user may call it -> its name."""
 
 
 def _named(kind: Any, name: str) -> Any:
@@ -63,6 +65,20 @@ class SourceType(click.ParamType):  # type: ignore[type-arg]  # generic from cli
             return as_source(value) if isinstance(value, str) else value
         except SettingsError as error:
             self.fail(str(error), param, ctx)
+
+
+class NetType(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2 on
+    """A net by its name; one of the cascade also by the size of its crops: 12 is pnet."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(list(names))
+        self.name = "net"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(NETS.get(str(value), value), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        return "NET"
 
 
 DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))

@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from mtcnn.detectors import DETECTORS
+from mtcnn.terminal import printable
+from mtcnn.weights import SIZES
 
 from .group import command, say
-from .options import COUNT, DIR, FILE, NETS, options
+from .options import COUNT, DIR, FILE, NETS, NetType, options
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
@@ -44,7 +46,7 @@ def _dag(**options: Any) -> Any:
 
 
 @command("prepare")
-@click.option("--net", type=click.Choice(list(NETS)), required=True, help="Size of the crops.")
+@click.option("--net", type=NetType(NETS.values()), required=True, help="pnet, rnet or onet; or 12, 24 or 48.")
 @click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
 @build_options
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
@@ -52,13 +54,13 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
     They go into an LMDB in the work folder.
 
-    Crops for 24 and 48 include hard examples mined by the nets before, which are trained first if need be. A killed run
-    goes on where it stopped.
+    Crops for rnet and onet include hard examples mined by the nets before, which are trained first if need be. A killed
+    run resumes where it stopped.
 
     \b
-    mtcnn prepare --net 12 --data FOLDER --preview crops-12.png
-    mtcnn prepare --net 24 --hard-from pnet
-    mtcnn prepare --net 12 --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
+    mtcnn prepare --net pnet --data FOLDER --preview crops-12.png
+    mtcnn prepare --net rnet --hard-from pnet
+    mtcnn prepare --net pnet --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
     """
     from mtcnn.pictures.draw import check_target
     from prepare.preview import contact_sheet, summary
@@ -66,7 +68,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     if preview:
         check_target(preview)  # now, and not after an hour of cutting
     dag = _dag(**options)
-    name = f"crops-{net}"
+    name = f"crops-{SIZES[net]}"
     made = dag.ensure(name, say=say)
 
     click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
@@ -76,8 +78,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
 
 @command("train")
-@click.option("--net", type=click.Choice([*NETS, *DETECTORS]), required=True,
-              help="12 PNet, 24 RNet, 48 ONet, or a single-stage detector.")  # fmt: skip
+@click.option("--net", type=NetType([*NETS.values(), *DETECTORS]), required=True,
+              help=f"pnet, rnet or onet (or 12, 24 or 48), or {', '.join(DETECTORS)}.")  # fmt: skip
 @click.option("--start", type=FILE,
               help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
 @build_options
@@ -85,21 +87,20 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 def train(net: str, start: Path | None, **options: Any) -> None:
     """Train one net, and first make what it needs.
 
-    A checkpoint is written every epoch; a killed run goes on from the last one and ends with the same weights.
+    A checkpoint is written every epoch; a killed run resumes from the last one and ends with the same weights.
     Recipes are TOML files in the work folder: edit them there.
 
     \b
-    mtcnn train --net 12 --data FOLDER
-    mtcnn train --net 24 --hard-from pnet --processes 2
-    mtcnn train --net retinaface --start models-full/trunk-mobilenet/weights.pt
-    torchrun --nproc-per-node 2 -m mtcnn train --net 48
+    mtcnn train --net pnet --data FOLDER
+    mtcnn train --net rnet --hard-from pnet --processes 2
+    mtcnn train --net retinaface
+    torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
-    if start is not None and net in NETS:
+    if start is not None and net not in DETECTORS:
         raise click.UsageError(f"--start is for single-stage detectors; expected none with --net {net}")
-    name = NETS.get(net, net)
     dag = _dag(detectors=_detectors(net, options), start=start, **options)
-    made = dag.ensure(name, say=say)
-    click.echo(f"{dag.nodes[name].makes}{'' if made else ' (was fresh)'}")
+    made = dag.ensure(net, say=say)
+    click.echo(f"{dag.nodes[net].makes}{'' if made else ' (was fresh)'}")
 
 
 def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
@@ -107,18 +108,20 @@ def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
     if net not in DETECTORS:
         return []
     if options["hard_from"]:
-        raise click.UsageError("--hard-from is for --net 24 and 48; a detector mines its own background")
+        raise click.UsageError("--hard-from is for --net rnet and onet; a detector mines its own background")
     return [net]
 
 
 @command("run")
-@click.option("--net", type=click.Choice(DETECTORS), help="A single-stage detector instead of the cascade.")
+@click.option(
+    "--net", type=NetType(DETECTORS), help=f"A single-stage detector instead of the cascade: {', '.join(DETECTORS)}."
+)
 @build_options
 @train_options
 def run(net: str | None, **options: Any) -> None:
     """Make all that is missing or out of date.
 
-    The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run goes on where it stopped.
+    The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run resumes where it stopped.
 
     \b
     mtcnn run --data FOLDER --work work --processes 2
@@ -145,4 +148,4 @@ def status(**options: Any) -> None:
     from stages.graph.project import begun_detectors
 
     for state in _dag(detectors=begun_detectors(options["work"]), remember=False, **options).status():
-        click.echo(f"{state.name:14} {state.state:8} {state.reason}")
+        click.echo(printable(f"{state.name:14} {state.state:8} {state.reason}"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mtcnn.detectors import DETECTORS
+from mtcnn.terminal import printable
 
 from .group import Group, command
 from .options import DIR, PATH
@@ -41,4 +42,4 @@ def weights_import(files: tuple[Path, ...], models: Path, colour: str, net: str 
     from mtcnn.importers import import_weights
 
     for name, path, source, form in import_weights(files, models, colour, net):
-        click.echo(f"{path}: {name} of {source}, {form}")
+        click.echo(printable(f"{path}: {name} of {source}, {form}"))

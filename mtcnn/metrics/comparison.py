@@ -13,6 +13,7 @@ from mtcnn.errors import DataError
 from mtcnn.metrics import fddb, landmarks, wider
 from mtcnn.metrics.detections import event_photos
 from mtcnn.metrics.problems import Problems
+from mtcnn.terminal import printable
 from mtcnn.types import Faces
 
 from ..errors import SettingsError
@@ -36,7 +37,7 @@ def named_files(values: Iterable[str]) -> dict[str, Path]:
             name, path = value.split("=", 1)
         if not name or name in files or name == OWN:
             raise SettingsError(f"{value}: the name {name!r} is taken; expected one of its own: NAME={path}")
-        files[name] = Path(path)
+        files[printable(name)] = Path(path)
     return files
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mtcnn.errors import DataError
+from mtcnn.terminal import printable
 
 __all__ = ["Problem", "Problems"]
 
@@ -70,7 +71,7 @@ class Problems:
 
     def summary(self, most: int | None = None) -> str:
         """One problem a line, all of them or the first `most` and how many were left out; empty without problems."""
-        lines = [str(problem) for problem in self._found[:most]]
+        lines = [printable(str(problem)) for problem in self._found[:most]]
         if most is not None and len(self) > most:
             lines.append(f"... and {len(self) - most} more problems")
         return "\n".join(lines)
