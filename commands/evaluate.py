@@ -57,8 +57,8 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
     from mtcnn.metrics import comparison, plots, wider
     from mtcnn.metrics.session import Session
 
-    _check_used(photos is not None, "write")
     files, session = comparison.named_files(detections), Session(**options)
+    _check_used(photos is not None or not detections, "write")
     results = comparison.wider_results(
         files, ground_truth, images, photos, session.detect, write, session.problems, session.progress
     )
@@ -89,8 +89,8 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
     from mtcnn.metrics import comparison, fddb, plots
     from mtcnn.metrics.session import Session
 
-    _check_used(photos is not None and not detections)
     files, session = comparison.named_files(detections), Session(**options)
+    _check_used(not detections)
     results = comparison.fddb_results(
         files, folds, sizes, photos, session.detect, write, session.problems, session.progress
     )

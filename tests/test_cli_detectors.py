@@ -233,7 +233,7 @@ def test_inspect_matching(drawn: Path) -> None:
     lines = labels.read_text().splitlines()
     row = next(i for i, line in enumerate(lines) if line in ("2", "3", "4"))
     image, faces = drawn / "wider" / "train" / "images" / lines[row - 1], int(lines[row])
-    table = run("inspect", "matching", image, labels, "--model", "s3fd", "--draw", drawn / "m.png")
+    table = run("inspect", "matching", image, labels, "--net", "s3fd", "--draw", drawn / "m.png")
     assert table.exit_code == 0, table.stderr
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.stdout.splitlines()]
     assert rows[0] == ["face", "box", "best IoU", "before", "after"]
@@ -241,7 +241,7 @@ def test_inspect_matching(drawn: Path) -> None:
     before, after = ([int(cells[k]) for cells in rows[2:-1]] for k in (3, 4))
     assert rows[-1][3:] == [f"{sum(part) / faces:.2f}" for part in (before, after)]
     assert all(b <= a for b, a in zip(before, after, strict=True))
-    whole = json.loads(run("inspect", "matching", image, labels, "--model", "s3fd", "--json").stdout)
+    whole = json.loads(run("inspect", "matching", image, labels, "--net", "s3fd", "--json").stdout)
     assert [face["after"] for face in whole["faces"]] == after
     picture = np.asarray(Image.open(drawn / "m.png")).astype(int)
     original = np.asarray(Image.open(image)).astype(int)
@@ -249,13 +249,13 @@ def test_inspect_matching(drawn: Path) -> None:
     changed = (picture != original).any(axis=2)
     x1, y1, x2, y2 = (round(v) for v in whole["faces"][0]["box"])
     assert changed[max(y1 - 3, 0) : y2 + 3, max(x1 - 3, 0) : x2 + 3].any()
-    other = run("inspect", "matching", image, f"wider:{labels}", "--model", "ssh")
+    other = run("inspect", "matching", image, f"wider:{labels}", "--net", "ssh")
     assert other.exit_code == 0
     assert other.stdout != table.stdout
 
 
 def test_inspect_without_labels_takes_what_the_cascade_finds(photo_folder: Path) -> None:
-    done = run("inspect", "matching", photo_folder / "astronaut.png", "--model", "retinaface", "--json")
+    done = run("inspect", "matching", photo_folder / "astronaut.png", "--net", "retinaface", "--json")
     assert done.exit_code == 0, done.stderr
     faces = json.loads(done.stdout)["faces"]
     assert len(faces) == 1
@@ -265,11 +265,11 @@ def test_inspect_without_labels_takes_what_the_cascade_finds(photo_folder: Path)
 def test_inspect_errors(drawn: Path, photo_folder: Path) -> None:
     labels = drawn / "wider" / "wider_face_train_bbx_gt.txt"
     for arguments, code, message in (
-        ((photo_folder / "astronaut.png", labels, "--model", "s3fd"), 1, "names astronaut.png 0 times"),
-        ((drawn / "none.png", "--model", "s3fd"), 1, "none.png"),
-        ((photo_folder / "astronaut.png", "voc:none", "--model", "s3fd"), 1, "none"),
-        ((photo_folder / "astronaut.png", "--model", "pnet"), 2, "pnet"),
-        ((photo_folder / "astronaut.png",), 2, "--model"),
+        ((photo_folder / "astronaut.png", labels, "--net", "s3fd"), 1, "names astronaut.png 0 times"),
+        ((drawn / "none.png", "--net", "s3fd"), 1, "none.png"),
+        ((photo_folder / "astronaut.png", "voc:none", "--net", "s3fd"), 1, "none"),
+        ((photo_folder / "astronaut.png", "--net", "pnet"), 2, "pnet"),
+        ((photo_folder / "astronaut.png",), 2, "--net"),
     ):
         done = run("inspect", "matching", *arguments)
         assert done.exit_code == code, done.stderr

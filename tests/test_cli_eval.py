@@ -70,7 +70,7 @@ def test_wider_json_and_plot(wider: Path) -> None:
 def test_wider_on_a_list_of_images(wider: Path) -> None:
     """Only image a: 2 faces, hard: 1/1, 1/2, 2/3, 2/4 at recall 1/2, 1/2, 1, 1, so 1/2 + 1/2 * 2/3 = 5/6."""
     names = write_text(wider / "list.txt", "e/a.jpg\n")
-    done = run("eval", "wider", wider / "found", "--ground-truth", wider / "truth", "--images", names, "--strict")
+    done = run("eval", "wider", wider / "found", "--ground-truth", wider / "truth", "--labels", names, "--strict")
     assert done.stdout.startswith("1 images of a list, AP by difficulty")
     assert "| found    | 1.0000 | 0.8333 | 0.8333 |      1 |" in done.stdout
 
@@ -136,7 +136,7 @@ def test_all_problems_are_told(wider: Path) -> None:
 
 def test_an_image_of_the_list_that_has_no_labels(wider: Path) -> None:
     names = write_text(wider / "list.txt", "e/a.jpg\ne/q.jpg\n")
-    words = ("eval", "wider", wider / "found", "--ground-truth", wider / "truth", "--images", names)
+    words = ("eval", "wider", wider / "found", "--ground-truth", wider / "truth", "--labels", names)
     done, strict = run(*words), run(*words, "--strict")
     message = "e/q: in the list of images, but not in the ground truth; left out\n"
     assert (done.exit_code, done.stderr) == (0, message)
@@ -160,7 +160,7 @@ def test_labels_as_text(wider: Path) -> None:
         (("{}/none", "--ground-truth", "{}/truth"), 1, "{}/none: does not exist; expected a folder or archive"),
         (("{}/found", "--ground-truth", "{}/none.txt"), 1, "{}/none.txt: cannot be read (No such file or directory)"),
         (("{}/found", "--ground-truth", "{}/found"), 1, "{}/found/wider_face_val.mat: cannot be read"),
-        (("{}/found", "--ground-truth", "{}/truth", "--images", "{}/none"), 1, "{}/none: cannot be read (No such"),
+        (("{}/found", "--ground-truth", "{}/truth", "--labels", "{}/none"), 1, "{}/none: cannot be read (No such"),
         (("{}/text.zip", "--ground-truth", "{}/truth"), 1, "{}/text.zip: cannot be read"),
         (("--ground-truth", "{}/truth", "--photos", "{}/none"), 1, "{}/none: no photos in it; expected <event>/"),
         (("--ground-truth", "{}/truth"), 2, "nothing to evaluate; expected DETECTIONS, or --photos"),

@@ -98,7 +98,7 @@ def test_weights_and_folders_that_are_missing(drawn: Path, random_models: Path, 
     assert done.stderr.startswith(f"mtcnn: {file}/{EVENT}/")
     assert "cannot be written" in done.stderr
     done = run(*words, "--models", random_models, "--min-face", "-1")
-    assert (done.exit_code, "min_face is -1.0; expected a size" in done.stderr) == (2, True)
+    assert (done.exit_code, "--min-face is -1.0; expected a number above 0" in done.stderr) == (2, True)
 
 
 def test_detect_on_the_photos_of_fddb(drawn: Path, random_models: Path, tmp_path: Path) -> None:

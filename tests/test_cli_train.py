@@ -174,11 +174,11 @@ def test_too_few_thresholds_are_found_before_hours_of_training(here: Path) -> No
     ("arguments", "message"),
     [
         (("prepare",), "Missing option '--net'"),
-        (("prepare", "--net", 36), "'36' is not one of '12', '24', '48'"),
+        (("prepare", "--net", 36), "'36' is not one of 'pnet', 'rnet', 'onet'"),
         (("train", "--net", 12, "--workers", 0), "0 is not in the range x>=1"),
         (("train", "--net", 12, "--processes", "two"), "'two' is not a valid integer"),
         (("train", "--net", 48, "--hard-from", "onet"), "'onet' is not one of 'pnet', 'rnet'"),
-        (("run", "--net", 12), "'12' is not one of 'retinaface', 'ssh', 's3fd'"),
+        (("run", "--net", 12), "'pnet' is not one of 'retinaface', 'retinaface-r50', 'ssh', 's3fd'"),
         (("status", "--preview", "x.png"), "No such option"),
     ],
 )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import click
 import pytest
+from run_command import run
 
 from cli import COMMANDS, main
 from commands.group import Group, command
+from commands.options import NetType
 from commands.wording import as_options
 from mtcnn.errors import DataError, SettingsError
 
@@ -107,3 +109,56 @@ def test_errors_in_the_words_of_the_command(error: Exception, status: int) -> No
     assert done.exit_code == status
     assert "--out" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["12", "pnet"])
+def test_a_net_has_two_names(name: str) -> None:
+    assert NetType(["pnet", "rnet"]).convert(name, None, None) == "pnet"
+    with pytest.raises(click.BadParameter, match="is not one of 'pnet', 'rnet'"):
+        NetType(["pnet", "rnet"]).convert("48", None, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("detect", ""),
+        ("detect", "a.png", "--out", ""),
+        ("detect", "a.png", "--draw", " "),
+        ("detect", "a.png", "--models", ""),
+        ("detect", "a.png", "--detector", ""),
+        ("eval", "wider", "", "--ground-truth", "truth"),
+        ("eval", "wider", "found", "--ground-truth", ""),
+        ("eval", "fddb", "found", "--folds", "folds", "--write", ""),
+        ("prepare", "--net", "12", "--data", ""),
+        ("train", "--net", "12", "--work", ""),
+        ("inspect", "matching", "", "--net", "s3fd"),
+        ("inspect", "matching", "a.png", "", "--net", "s3fd"),
+        ("weights", "import", "", "--to", "models"),
+        ("weights", "import", "a.pt", "--to", ""),
+        ("export", "pnet", ""),
+        ("bench", "fddb", "--photos", ""),
+    ],
+    ids=" ".join,
+)
+def test_empty_names_are_refused(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unset variable of the shell must not become the current folder."""
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.exit_code == 2, done.output
+    assert "empty" in done.stderr and "is a variable of the shell unset?" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("eval", "wider", "found", "--ground-truth", "g.txt", "--min-face", 10), "--min-face"),
+        (("eval", "wider", "found", "--ground-truth", "g.txt", "--flip"), "--flip"),
+        (("eval", "wider", "found", "--ground-truth", "g.txt", "--write", "mine"), "--write"),
+        (("eval", "fddb", "found", "--folds", "f", "--photos", "p", "--detector", "slim"), "--detector"),
+    ],
+)
+def test_options_of_a_detector_that_does_not_run(words: tuple[object, ...], option: str) -> None:
+    done = run(*words)
+    assert done.exit_code == 2
+    assert f"{option} is for running a detector over --photos" in done.stderr

@@ -152,7 +152,7 @@ def _bench(models: Path, *words: str) -> Any:
 def test_command_on_a_folder(random_models: Path, tmp_path: Path, threads: list[int]) -> None:
     save_image(tmp_path / "a.png", draw_scene(0, 0, 120, 160)[0])
     (tmp_path / "b.jpg").touch()
-    done = _bench(random_models, "--images", str(tmp_path), "--threads", "1", "--threads", "2", "--json")
+    done = _bench(random_models, "--photos", str(tmp_path), "--threads", "1", "--threads", "2", "--json")
     assert done.exit_code == 0, done.output
     values = json.loads(done.stdout)
     assert values["longest_sides"] == [450, 450]
@@ -176,7 +176,7 @@ def test_command_without_images_draws_some(random_models: Path) -> None:
 
 
 def test_command_names_what_is_missing(random_models: Path, tmp_path: Path) -> None:
-    done = _bench(random_models, "--images", str(tmp_path))
+    done = _bench(random_models, "--photos", str(tmp_path))
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
         f"mtcnn: {tmp_path}: no image that can be read; expected FDDB's originalPics, or any photos\n"
