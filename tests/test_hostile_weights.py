@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -15,8 +16,10 @@ import pytest
 import torch
 
 from mtcnn import importers
-from mtcnn.checkpoint import read
-from mtcnn.errors import CheckpointError
+from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import load_module, model_of
+from mtcnn.errors import CheckpointError, SettingsError
 from mtcnn.files.safe_pickle import MAX_DEPTH, PickleReader, check_shape
 from mtcnn.files.torch_file import read_saved
 from mtcnn.importers import read_weights
@@ -333,3 +336,31 @@ def test_what_is_no_number_is_no_json() -> None:
 def test_a_checkpoint_that_nests(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at all"):
         read(zipped(tmp_path / "weights-pnet.pt", b"}" + text("format") + tuples(5000) + b"s"))
+
+
+# ---- what a file says of its net
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, math.nan, math.inf, 10**30, 10_001, "x", None, (1,), {}])
+def test_settings_of_a_net_that_nobody_can_build(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "weights.pt"
+    spec = DETECTORS["ssh"]
+    write(path, Checkpoint("ssh", {"a.weight": torch.zeros(2, 3, 3, 3)}, "rgb", spec.scaling, model={"width": value}))
+    with pytest.raises(CheckpointError, match=r"does not fit ssh: model\.width is ") as caught:
+        load_module(path, "ssh")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("value", [(1,) * 1001, (10**9,), (1e300,), (math.nan,)])
+def test_rows_of_settings_that_nobody_can_build(value: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match=r"model\.anchors is .* few of them"):
+        model_of("slim", {"anchors": value})
+
+
+def test_a_large_net_without_its_weights_is_not_built(tmp_path: Path) -> None:
+    """Shapes are compared before any memory is taken: a net of this width would have 100 GB."""
+    path = tmp_path / "weights.pt"
+    state = {"a.weight": torch.zeros(2, 3, 3, 3)}
+    write(path, Checkpoint("ssh", state, "rgb", DETECTORS["ssh"].scaling, model={"width": 40.0}))
+    with pytest.raises(CheckpointError, match=r"does not fit ssh: (lacks|unexpected)"):
+        load_module(path, "ssh")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of"]
 
+MAX_NUMBER = 10_000  # of a setting of [model]: a file may ask for any number of layers or channels
+MAX_LENGTH = 1000
 ENGINES = ("torch", "onnx")
 
 # Detectors whose files were once written without [model]: such a net is as wide as its first kernel.
@@ -51,6 +53,10 @@ def model_of(name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any
 
 
 def _typed(value: Any, default: Any, key: str) -> Any:
+    values = value if isinstance(value, tuple | list) else [value]
+    numbers = [number for number in values if isinstance(number, int | float)]
+    if len(values) > MAX_LENGTH or not all(abs(number) <= MAX_NUMBER for number in numbers):  # NaN fails too
+        raise SettingsError(f"model.{key} is {repr(value)[:40]}; expected numbers up to {MAX_NUMBER}, few of them")
     if isinstance(default, tuple | list) and isinstance(value, tuple | list):
         return type(default)(value)
     if type(default) is float and type(value) is int:
@@ -75,7 +81,7 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # refused below
             net = _class(named(name))(**settings)
-    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         raise SettingsError(f"model is {settings}, which makes no {name}: {error}") from error
     if not all(values.numel() for values in net.parameters()):
         raise SettingsError(f"model is {settings}, which has a layer without channels; expected larger numbers")
