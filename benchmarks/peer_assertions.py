@@ -4,7 +4,7 @@
 
 Runs in an environment of its own (peer_tests.py). CHECKOUT is a copy of facenet-pytorch that may be written to: the
 test saves faces in it. Its lines are run as they stand but for one import, `models.mtcnn`; what is left out needs the
-weights of its recognition net, which it downloads. Prints JSON: {"held": [...], "failed": [...], "left out": [...]}.
+weights of its recognition net, which it downloads. Prints JSON: {"passed": [...], "failed": [...], "left out": [...]}.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def torchvision_beside_any_torch() -> Any:
 
 def run(checkout: Path) -> dict[str, list[str]]:
     """What became of each assertion of tests/actions_test.py; a line that ends the run is one that failed."""
-    found: dict[str, list[str]] = {"held": [], "failed": [], "left out": []}
+    found: dict[str, list[str]] = {"passed": [], "failed": [], "left out": []}
 
     def note(text: str, holds: Callable[[], Any]) -> None:
         try:
-            found["held" if holds() else "failed"].append(text)
+            found["passed" if holds() else "failed"].append(text)
         except Exception as error:
             found["failed"].append(f"{text}: {type(error).__name__}: {error}")
 
@@ -88,12 +88,12 @@ def main() -> None:
     os.chdir(checkout)
     os.environ["TORCH_HOME"] = str(checkout / "torch_home")  # whose checkpoints the test deletes
     sys.path.insert(0, str(checkout))
-    kept = torchvision_beside_any_torch()
+    library = torchvision_beside_any_torch()
     import_module("peer_weights")
     sys.modules["models.mtcnn"] = import_module("mtcnn.compat")
     with redirect_stdout(sys.stderr):
         found = run(checkout)
-    del kept
+    del library
     print(json.dumps(found))
 
 

@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
     package: str
     weights: str
-    held: Sequence[str]
+    passed: Sequence[str]
     failed: Sequence[str]
     left_out: Sequence[str]
 
@@ -49,15 +49,15 @@ class Outcome(NamedTuple):
     def row(self) -> list[str]:
         """A row of a table under HEAD."""
         refused = len(self.failed) - len(self.unexplained())
-        of = len(self.held) + len(self.failed)
-        return [self.package, self.weights, f"{len(self.held)} of {of}", str(refused), str(len(self.left_out))]
+        of = len(self.passed) + len(self.failed)
+        return [self.package, self.weights, f"{len(self.passed)} of {of}", str(refused), str(len(self.left_out))]
 
 
-HEAD = ["package", "weights", "held", "refused", "left out"]
+HEAD = ["package", "weights", "passed", "refused", "left out"]
 
 
 def environment(weights: Sequence[Path]) -> dict[str, str]:
-    """Of a process that imports this project, and whose MTCNN takes these weights unless it is told others."""
+    """Of a process that imports this project, and whose MTCNN takes these weights by default."""
     path = os.pathsep.join(map(str, (HERE, ROOT)))
     return {**os.environ, "PYTHONPATH": path, "PEER_WEIGHTS": os.pathsep.join(map(str, weights))}
 
@@ -71,7 +71,7 @@ def facenet(checkout: Path, weights: str) -> Outcome:
     if done.returncode:
         raise SystemExit(f"facenet-pytorch's test did not run:\n{done.stderr}")
     found = json.loads(done.stdout)
-    return Outcome("facenet-pytorch", weights, found["held"], found["failed"], found["left out"])
+    return Outcome("facenet-pytorch", weights, found["passed"], found["failed"], found["left out"])
 
 
 def ipazc(checkout: Path, weights: str) -> Outcome:
@@ -88,8 +88,8 @@ def ipazc(checkout: Path, weights: str) -> Outcome:
     failed = [
         str(case.get("name")) for case in cases if case.find("failure") is not None or case.find("error") is not None
     ]
-    held = [str(case.get("name")) for case in cases if case.get("name") not in failed]
-    return Outcome("ipazc's mtcnn", weights, held, failed, ())
+    passed = [str(case.get("name")) for case in cases if case.get("name") not in failed]
+    return Outcome("ipazc's mtcnn", weights, passed, failed, ())
 
 
 RUNS = {"tests/actions_test.py": facenet, "tests/test_mtcnn.py": ipazc}

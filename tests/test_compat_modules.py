@@ -327,6 +327,17 @@ def test_an_unknown_arithmetic_is_one_line(mtcnn: MTCNN) -> None:
         mtcnn.detect(image())
 
 
+def test_importing_a_state_knows_its_arithmetic(mtcnn: MTCNN, imported: MTCNN, tmp_path: Path) -> None:
+    """As facenet-pytorch's weights, our own would find other boxes, without a word."""
+    torch.save(imported.state_dict(), tmp_path / "theirs.pt")
+    assert same(MTCNN(weights=tmp_path / "theirs.pt", **ALL), imported)
+    torch.save(mtcnn.state_dict(), tmp_path / "ours.pt")
+    torch.save({"state_dict": mtcnn.onet.state_dict()}, tmp_path / "onet.pt")
+    for file in ("ours.pt", "onet.pt"):
+        with pytest.raises(CheckpointError, match=r"load it by MTCNN\(\)\.load_state_dict"):
+            MTCNN(weights=tmp_path / file)
+
+
 # ---- copies
 
 

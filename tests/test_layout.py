@@ -18,7 +18,7 @@ TEXT = {".cfg", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml", ""}
 
 def project_files() -> list[Path]:
     """All files of the project, of its folders that are no virtual environment, cache or work folder."""
-    folders = [ROOT / name for name in (*LAYERS[:4], "tests", "benchmarks", "docs", ".ci")]
+    folders = [ROOT / name for name in (*LAYERS[:4], "mtcnn_cascade", "tests", "benchmarks", "docs", ".ci")]
     inside = [path for folder in [*folders, *ROOT.glob("models-*")] for path in folder.rglob("*") if path.is_file()]
     return sorted(path for path in [*inside, *ROOT.glob("*.*"), ROOT / "Makefile"] if path.is_file())
 

@@ -35,7 +35,7 @@ def test_each_assertion_is_noted(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "actions_test.py").write_text(ACTIONS)
     found = peer_assertions.run(tmp_path)
-    assert found["held"] == ["5: value < 2", "10: len(values) == 2", "12: values"]
+    assert found["passed"] == ["5: value < 2", "10: len(values) == 2", "12: values"]
     assert found["left out"] == ["9: resnet"]
     assert found["failed"] == [
         "6: undefined: NameError: name 'undefined' is not defined",

@@ -32,7 +32,7 @@ class MTCNN(FacenetCalls, IpazcCalls):
     Settings of facenet-pytorch, for `detect`, the call itself, `select_boxes` and `extract`:
 
     image_size, margin    side of face tensors, pixels, and how many of those lie outside the box.
-    min_face_size         smallest face to look for, pixels.      thresholds    least scores of PNet, RNet and ONet.
+    min_face_size         smallest face to look for, pixels.      thresholds    of the scores of PNet, RNet, ONet.
     factor                ratio of pyramid levels.                post_process  scale face tensors by (x - 127.5) / 128.
     select_largest        largest face first, else best first.    keep_all      all faces of an image instead of one.
     selection_method      which face is the one: a name of `selection.METHODS`; overrides `select_largest`.

@@ -153,7 +153,7 @@ class Finder(nn.Module):
             threshold=first,
         )
         refiners = cast(list[NetRefiner], detector.refiners)[: len(self.stages) - 1]
-        detector.refiners = [replace(stage, threshold=least) for stage, least in zip(refiners, rest, strict=False)]
+        detector.refiners = [replace(stage, threshold=value) for stage, value in zip(refiners, rest, strict=False)]
         if fit:
             return detector.detect(image)
         faces = detector.proposer(image)
@@ -211,7 +211,7 @@ def _fill(module: CascadeNet, file: FilePath) -> None:
     """Give a module the net of its name in a file of another project."""
     from ..importers import read_weights
 
-    found = next((held for held in read_weights(file) if held.net == module.net), None)
+    found = next((one for one in read_weights(file) if one.net == module.net), None)
     if found is None:
         raise CheckpointError(f"{file} holds no {module.net}; name a file that does")
     weights = Weights(module.net, {name: value.numpy() for name, value in found.tensors().items()})

@@ -46,14 +46,14 @@ def best_face(
         raise SettingsError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if not len(boxes):
         return None
-    merit = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))
+    order = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))
     if method == "largest_over_threshold":
-        merit = np.where(np.asarray(scores) > threshold, merit, -np.inf)
+        order = np.where(np.asarray(scores) > threshold, order, -np.inf)
     elif method == "center_weighted_size":
         away = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([size.width, size.height]) / 2
-        merit = merit - center_weight * (away**2).sum(axis=1)
-    best = int(np.argmax(merit))
-    return None if merit[best] == -np.inf else best
+        order = order - center_weight * (away**2).sum(axis=1)
+    best = int(np.argmax(order))
+    return None if order[best] == -np.inf else best
 
 
 def extract_face(

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import CheckpointError
 from .safe_pickle import Budget, PickleReader, check_shape
 
-__all__ = ["LARGEST", "TensorReader", "read_saved"]
+__all__ = ["LARGEST", "StateDict", "TensorReader", "read_saved"]
 
 Array = NDArray[Any]
 
@@ -39,6 +39,14 @@ _TYPES = {
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, RuntimeError, StopIteration,
 )  # fmt: skip
+
+
+class StateDict(dict[Any, Any]):
+    """Arrays by name, and `metadata`: name of a module -> what torch, or the module itself, records about it."""
+
+    def __init__(self, arrays: dict[Any, Any], metadata: dict[Any, Any]) -> None:
+        super().__init__(arrays)
+        self.metadata = metadata
 
 
 class TensorReader(PickleReader):
@@ -73,10 +81,11 @@ class TensorReader(PickleReader):
         raise ValueError(kind)
 
     def build(self, made: Any, state: Any) -> Any:
-        """A state_dict has attributes, which tell the versions of its layers; they are of no use here."""
+        """A state_dict has an attribute that records something about each module, such as its version."""
         if not isinstance(made, dict):
             raise ValueError("state")
-        return made
+        metadata = state.get("_metadata") if isinstance(state, dict) else None
+        return StateDict(made, metadata) if isinstance(metadata, dict) else made
 
     def stored(self, key: Any) -> Array:
         what, kind, name, _, count = key[:5]

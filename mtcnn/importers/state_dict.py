@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files.torch_file import read_saved
+from ..files.torch_file import StateDict, read_saved
 from .layers import Found, Layer, Orientation
 from .old_torch import read_old_saved
 from .single_stage import Ready, read_single_stage
@@ -42,9 +42,20 @@ def _load(data: bytes) -> dict[str, Tensor]:
         raise CheckpointError("is a checkpoint of this project already; expected another project's; use it as it is")
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # beside an optimiser's, as training programs write it
+    _check_arithmetic(state)
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise CheckpointError("holds no state_dict; expected a table of tensors")
     return {str(name): torch.from_numpy(value) for name, value in state.items()}
+
+
+def _check_arithmetic(state: Any) -> None:
+    """Refuse what `mtcnn.MTCNN.state_dict()` gave for nets of another arithmetic than facenet-pytorch's."""
+    records = state.metadata.values() if isinstance(state, StateDict) else ()
+    known = {record["arithmetic"] for record in records if isinstance(record, dict) and "arithmetic" in record}
+    if not known <= {"facenet-pytorch"}:
+        raise CheckpointError(
+            "is a state_dict of this project's MTCNN; expected another project's; load it by MTCNN().load_state_dict"
+        )
 
 
 def _layers_of_nets(state: dict[str, Tensor]) -> list[Found]:
