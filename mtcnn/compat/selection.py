@@ -46,14 +46,14 @@ def best_face(
         raise SettingsError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     if not len(boxes):
         return None
-    order = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))
+    weight = np.asarray(scores, np.float64) if method == "probability" else areas(np.asarray(boxes, np.float64))
     if method == "largest_over_threshold":
-        order = np.where(np.asarray(scores) > threshold, order, -np.inf)
+        weight = np.where(np.asarray(scores) > threshold, weight, -np.inf)
     elif method == "center_weighted_size":
         away = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([size.width, size.height]) / 2
-        order = order - center_weight * (away**2).sum(axis=1)
-    best = int(np.argmax(order))
-    return None if order[best] == -np.inf else best
+        weight = weight - center_weight * (away**2).sum(axis=1)
+    best = int(np.argmax(weight))
+    return None if weight[best] == -np.inf else best
 
 
 def extract_face(
