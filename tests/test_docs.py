@@ -193,7 +193,7 @@ def test_examples_of_the_help_texts_parse(line: str) -> None:
     parse(shlex.split(line.split(" > ")[0]))
 
 
-DETECT_EXAMPLES = [line for line in sorted(set(help_lines())) if line.startswith("mtcnn detect ")]
+DETECT_EXAMPLES = sorted(set(help_lines(subcommand(main, "detect"))))
 
 
 @pytest.mark.parametrize("line", DETECT_EXAMPLES)
