@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mtcnn.detectors.load import build
 from mtcnn.detectors.trunks import TRUNKS
 
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 VGG_FEATURES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # of torchvision's vgg16: its convolutions
 
 
@@ -32,11 +32,11 @@ def random_state(net: nn.Module, seed: int = 0) -> dict[str, Tensor]:
     return state
 
 
-def _block(name: str, norm: str | None = None) -> Iterator[str]:
+def normed(name: str, norm: str | None = None) -> Iterator[str]:
     """A convolution without bias and its batch norm."""
     yield f"{name}.weight"
     start, _, number = name.rpartition(".")
-    yield from (f"{norm or f'{start}.{int(number) + 1}'}.{part}" for part in _NORM)
+    yield from (f"{norm or f'{start}.{int(number) + 1}'}.{part}" for part in NORM)
 
 
 def mobilenet_names(prefix: str) -> Iterator[str]:
@@ -44,62 +44,62 @@ def mobilenet_names(prefix: str) -> Iterator[str]:
     for stage, blocks in ((1, 6), (2, 6), (3, 2)):
         for block in range(blocks):
             name = f"{prefix}stage{stage}.{block}"
-            yield from _block(f"{name}.0")
+            yield from normed(f"{name}.0")
             if (stage, block) != (1, 0):
-                yield from _block(f"{name}.3")
+                yield from normed(f"{name}.3")
 
 
 def resnet_names(prefix: str) -> Iterator[str]:
     """ResNet-50 of torchvision."""
-    yield from _block(f"{prefix}conv1", f"{prefix}bn1")
+    yield from normed(f"{prefix}conv1", f"{prefix}bn1")
     for layer, blocks in enumerate((3, 4, 6, 3), 1):
         for block in range(blocks):
             name = f"{prefix}layer{layer}.{block}"
             for number in (1, 2, 3):
-                yield from _block(f"{name}.conv{number}", f"{name}.bn{number}")
+                yield from normed(f"{name}.conv{number}", f"{name}.bn{number}")
             if block == 0:
-                yield from _block(f"{name}.downsample.0")
+                yield from normed(f"{name}.downsample.0")
 
 
 def retinaface_names(trunk: Iterator[str]) -> Iterator[str]:
     """RetinaFace of Pytorch_Retinaface, in the order of our modules, which is its own."""
     yield from trunk
     for layer in ("output1", "output2", "output3", "merge1", "merge2"):
-        yield from _block(f"fpn.{layer}.0")
+        yield from normed(f"fpn.{layer}.0")
     for level in (1, 2, 3):
         for layer in ("conv3X3", "conv5X5_1", "conv5X5_2", "conv7X7_2", "conv7x7_3"):
-            yield from _block(f"ssh{level}.{layer}.0")
+            yield from normed(f"ssh{level}.{layer}.0")
     for head in ("ClassHead", "BboxHead", "LandmarkHead"):
         for level in range(3):
             yield from (f"{head}.{level}.conv1x1.{part}" for part in ("weight", "bias"))
 
 
-def _renamed(state: Mapping[str, Tensor], names: Iterator[str]) -> dict[str, Tensor]:
+def renamed(state: Mapping[str, Tensor], names: Iterator[str]) -> dict[str, Tensor]:
     return dict(zip(names, (value.clone() for value in state.values()), strict=True))
 
 
 def retinaface_state(name: str = "retinaface") -> dict[str, Tensor]:
     """What Pytorch_Retinaface's file holds of the net `random_state` makes: it sees BGR."""
     trunk = resnet_names("body.") if name == "retinaface-r50" else mobilenet_names("body.")
-    state = _renamed(random_state(build(name)), retinaface_names(trunk))
+    state = renamed(random_state(build(name)), retinaface_names(trunk))
     first = next(iter(state))
     return {**state, first: state[first][:, [2, 1, 0]]}
 
 
 def mobilenet_state() -> dict[str, Tensor]:
     """The trunk's state_dict, with its 1000 classes, under torch's DataParallel."""
-    state = _renamed(random_state(TRUNKS["trunk-mobilenet"]()), mobilenet_names("module."))
+    state = renamed(random_state(TRUNKS["trunk-mobilenet"]()), mobilenet_names("module."))
     return {**state, "module.fc.weight": torch.zeros(1000, 256), "module.fc.bias": torch.zeros(1000)}
 
 
 def resnet_state() -> dict[str, Tensor]:
-    state = _renamed(random_state(TRUNKS["trunk-resnet50"]()), resnet_names(""))
+    state = renamed(random_state(TRUNKS["trunk-resnet50"]()), resnet_names(""))
     return {**state, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
 
 
 def vgg_state() -> dict[str, Tensor]:
     names = (f"features.{number}.{part}" for number in VGG_FEATURES for part in ("weight", "bias"))
-    return {**_renamed(random_state(TRUNKS["trunk-vgg16"]()), names), "classifier.6.bias": torch.zeros(1000)}
+    return {**renamed(random_state(TRUNKS["trunk-vgg16"]()), names), "classifier.6.bias": torch.zeros(1000)}
 
 
 def saved(content: object, zipped: bool = True) -> bytes:

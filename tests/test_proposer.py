@@ -173,9 +173,10 @@ def test_load_detector(models: Path, name: str) -> None:
     assert found.scores[0] == pytest.approx(float(sigmoid(logits.max())), rel=1e-4)
     np.testing.assert_allclose(found.boxes[0], boxes[logits.argmax()], atol=0.01)
     assert (found.landmarks is not None) is ("landmarks" in spec.decoder.names)
-    overlaps = [iou(each, each)[~np.eye(len(each), dtype=bool)].max() for each in (boxes, found.boxes)]
-    assert overlaps[1] <= spec.nms_iou
-    assert overlaps[0] < spec.nms_iou or overlaps[1] > spec.nms_iou - 0.1
+    assert iou(found.boxes, found.boxes)[~np.eye(len(found), dtype=bool)].max() <= spec.nms_iou
+    better = logits >= np.median(logits)
+    kept = plain_nms(boxes[better], logits[better], spec.nms_iou)
+    assert len(found) == pytest.approx(len(kept), rel=0.05)  # folded norms may swap neighbours of equal scores
 
 
 @pytest.mark.parametrize("name", ["retinaface", "s3fd"])

@@ -63,6 +63,9 @@ DETECTORS: dict[str, Spec] = {
     "ssh": Spec("ssh:SSH", SsdCodes(SSH, has_landmarks=False), nms_iou=0.3),
     "s3fd": Spec("s3fd:S3FD", SsdCodes(S3FD, has_landmarks=False), nms_iou=0.3),
     "slim": Spec("slim:Slim", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
+    "slim-landmarks": Spec("slim:Slim", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
+    "rfb": Spec("rfb:RFB", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
+    "rfb-landmarks": Spec("rfb:RFB", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
 }
 
 

@@ -23,6 +23,7 @@ MAPPINGS = {
     "layer1.0.conv3.weight": "trunks.read_resnet",
     "features.0.weight": "trunks.read_vgg",
     "base_net.0.0.weight": "ultralight.read_linzaer",
+    "conv14.0.weight": "ultralight.read_with_landmarks",
 }
 """A parameter that only these files have -> module in this folder and function, which takes the parameters by name."""
 
