@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from .scoring import Scoring
 
-__all__ = ["LAYERS", "MEAN_COLOUR", "SCALING", "SIZES", "Layer", "Scaling", "Weights", "check_numbers", "shapes"]
+__all__ = [
+    "LAYERS",
+    "MEAN_COLOUR",
+    "SCALING",
+    "SIZES",
+    "UNSCALED",
+    "Layer",
+    "Scaling",
+    "Weights",
+    "check_numbers",
+    "shapes",
+]
 
 Array = NDArray[Any]
 
@@ -26,6 +37,8 @@ Scaling = tuple[float | tuple[float, float, float], float]
 SCALING: Scaling = (127.5, 128.0)  # of the cascade
 MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
 """Of all single-stage detectors: less the mean colour of ImageNet, as red, green and blue; not divided."""
+UNSCALED: Scaling = (0.0, 1.0)
+"""Of nets that see pixels as they are, from 0 to 255."""
 
 # Names as in the modules of `nets`, and shapes of weights: convolutions (out, in, y, x), dense layers (out, in), slopes
 # (channels,). All but slopes have a bias (out,) as well.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from published_detectors import normed, random_state, renamed
+from published_detectors import NORM, normed, random_state, renamed
 from torch import Tensor
 
 from mtcnn.detectors.load import build
@@ -59,3 +60,31 @@ def ultralight_state(name: str) -> dict[str, Tensor]:
         return renamed(state, linzaer_names(rfb))
     found = renamed(state, landmark_names(rfb))
     return {**found, "conv1.0.weight": found["conv1.0.weight"][:, [2, 1, 0]]}
+
+
+def yunet_names(shared: int) -> Iterator[str]:
+    """YuNet of libfacedetection.train, in the order of our modules."""
+    yield from (f"backbone.model0.conv1.{part}" for part in ("weight", "bias"))
+    yield from (f"backbone.model0.bn1.{part}" for part in NORM)
+    blocks = ["backbone.model0.conv2", *(f"backbone.model{i}.conv{k}" for i in range(1, 6) for k in (1, 2))]
+    blocks += [f"neck.lateral_convs.{i}" for i in range(3)]
+    blocks += [f"bbox_head.multi_level_share_convs.{i}.{k}" for i in range(3) for k in range(shared)]
+    for block in blocks:
+        yield from _biased(f"{block}.conv1")
+        yield from _biased(f"{block}.conv2")
+        yield from (f"{block}.bn.{part}" for part in NORM)
+    for head in ("cls", "obj", "bbox", "kps"):
+        for level in range(3):
+            yield from _biased(f"bbox_head.multi_level_{head}.{level}.conv1")
+            yield from _biased(f"bbox_head.multi_level_{head}.{level}.conv2")
+
+
+def yunet_state(name: str) -> dict[str, Any]:
+    """What the training program of "yunet-n" or "yunet-s" saves: the net, which sees BGR, among other things."""
+    state = renamed(random_state(build(name)), yunet_names(1 if name == "yunet-n" else 0))
+    first = "backbone.model0.conv1.weight"
+    return {
+        "meta": {"epoch": 1},
+        "state_dict": {**state, first: state[first][:, [2, 1, 0]]},
+        "optimizer": {"state": {}},
+    }

@@ -17,7 +17,10 @@ from mtcnn.errors import CheckpointError
 from mtcnn.flops import cost
 from mtcnn.importers import read_weights
 
-FILES: dict[str, Any] = dict.fromkeys(("slim", "rfb", "slim-landmarks", "rfb-landmarks"), published.ultralight_state)
+FILES: dict[str, Any] = {
+    **dict.fromkeys(("slim", "rfb", "slim-landmarks", "rfb-landmarks"), published.ultralight_state),
+    **dict.fromkeys(("yunet-n", "yunet-s"), published.yunet_state),
+}
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..weights import MEAN_COLOUR, Scaling
+from ..weights import MEAN_COLOUR, UNSCALED, Scaling
 from .anchors import RETINAFACE, S3FD, SSH, Level
 from .decoders import Decoder, SsdCodes
+from .point_decoders import YuNetPoints
 
 __all__ = ["DETECTORS", "Spec"]
 
@@ -56,6 +57,8 @@ class Spec:
 
 _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level(64, (128, 192, 256)))
 
+_YUNET_S = {"channels": (16, 32, 64, 64, 64, 64), "shared": 0}
+
 # The NMS thresholds are those of the authors' test programs.
 DETECTORS: dict[str, Spec] = {
     "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled="retinaface:FastRetinaFace"),
@@ -66,6 +69,8 @@ DETECTORS: dict[str, Spec] = {
     "slim-landmarks": Spec("slim:Slim", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
     "rfb": Spec("rfb:RFB", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
     "rfb-landmarks": Spec("rfb:RFB", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
+    "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
+    "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
 }
 
 

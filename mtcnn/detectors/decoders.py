@@ -1,7 +1,7 @@
 """What the outputs of a net mean: logits, boxes and landmarks in pixels, whatever computed them. NumPy only.
 
 A decoder is shared by detection in torch, onnxruntime and compiled code, and by training, whose targets its `encode`
-makes. Adding a kind of output means adding a decoder; nets without anchors have theirs here as well.
+makes. Adding a kind of output means adding a decoder; those of nets without anchors are in `point_decoders`.
 """
 
 from __future__ import annotations

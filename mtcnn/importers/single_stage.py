@@ -24,6 +24,7 @@ MAPPINGS = {
     "features.0.weight": "trunks.read_vgg",
     "base_net.0.0.weight": "ultralight.read_linzaer",
     "conv14.0.weight": "ultralight.read_with_landmarks",
+    "backbone.model0.conv1.weight": "yunet.read_yunet",
 }
 """A parameter that only these files have -> module in this folder and function, which takes the parameters by name."""
 

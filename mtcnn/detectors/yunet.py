@@ -1,0 +1,91 @@
+"""YuNet: a tiny net without anchors, in which a 3 x 3 convolution never mixes channels.
+
+Source: Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector", figures 2 and 3; the numbers of the sizes n and
+s are those of the authors' libfacedetection.train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .heads import flatten
+from .trunks.vgg import pool
+
+__all__ = ["YuNet"]
+
+_VALUES = {"class_logits": 1, "object_logits": 1, "boxes": 4, "landmarks": 10}  # of each cell
+_HALVED = (1, 3, 4, 5)  # stages with a pooling in front
+
+
+class YuNet(nn.Module):
+    """Three maps at strides 8, 16 and 32, one prediction a cell.
+
+    channels  of the six stages of the trunk, of which the last three must be equal. The default is YuNet-n, 75,856
+              parameters; YuNet-s has (16, 32, 64, 64, 64, 64).
+    shared    blocks in front of the four heads of a map: 1 in YuNet-n, 0 in YuNet-s, which has 54,608 parameters.
+    """
+
+    def __init__(self, channels: Sequence[int] = (16, 64, 64, 64, 64, 64), shared: int = 1) -> None:
+        super().__init__()
+        if len(channels) != 6 or len({*channels[3:]}) != 1:
+            raise ValueError(f"channels is {channels}; expected six numbers, the last three equal")
+        first, width = channels[0], channels[-1]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, first, 3, stride=2, padding=1), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
+        )
+        later = [nn.Sequential(_block(a, a), _block(a, b)) for a, b in pairwise(channels)]
+        self.stages = nn.ModuleList([_block(first, first), *later])
+        self.lateral = nn.ModuleList([_block(width, width) for _ in range(3)])
+        self.shared = nn.ModuleList([nn.Sequential(*(_block(width, width) for _ in range(shared))) for _ in range(3)])
+        heads = {
+            name: nn.ModuleList([nn.Sequential(*_pair(width, values)) for _ in range(3)])
+            for name, values in _VALUES.items()
+        }
+        self.heads = nn.ModuleDict(heads)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):  # as the authors begin
+                nn.init.xavier_normal_(layer.weight)
+                nn.init.constant_(layer.bias, 0.02)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, H, W) to class logits (N, A, 1), object logits (N, A, 1), box codes (N, A, 4) and landmark
+        codes (N, A, 10) of all cells, finest map first, row by row."""
+        maps = [shared(level) for shared, level in zip(self.shared, self.pyramid(self.trunk(x)), strict=True)]
+        return {name: _predict(levels, maps, _VALUES[name]) for name, levels in self.heads.items()}
+
+    def trunk(self, x: Tensor) -> list[Tensor]:
+        """Maps at strides 8, 16 and 32."""
+        maps = []
+        x = self.stem(x)
+        for number, stage in enumerate(self.stages):
+            x = stage(pool(x) if number in _HALVED else x)
+            maps.append(x)
+        return maps[3:]
+
+    def pyramid(self, maps: list[Tensor]) -> list[Tensor]:
+        """The same maps; to each but the coarsest the next coarser is added, its cells repeated."""
+        levels = [self.lateral[2](maps[2])]
+        for i in (1, 0):
+            enlarged = functional.interpolate(levels[0], size=maps[i].shape[-2:], mode="nearest")
+            levels.insert(0, self.lateral[i](maps[i] + enlarged))
+        return levels
+
+
+def _pair(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 1 x 1 convolution, then a 3 x 3 one of each channel by itself, with nothing between them."""
+    return [nn.Conv2d(inputs, outputs, 1), nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs)]
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(*_pair(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def _predict(levels: nn.Module, maps: list[Tensor], values: int) -> Tensor:
+    """(N, A, values)"""
+    pairs = zip(levels.children(), maps, strict=True)
+    return torch.cat([flatten(level(x), values) for level, x in pairs], dim=1)
