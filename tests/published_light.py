@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from published_detectors import NORM, normed, random_state, renamed
+from published_weights import field, varint
 from torch import Tensor
 
 from mtcnn.detectors.load import build
@@ -88,3 +92,35 @@ def yunet_state(name: str) -> dict[str, Any]:
         "state_dict": {**state, first: state[first][:, [2, 1, 0]]},
         "optimizer": {"state": {}},
     }
+
+
+def centerface_onnx() -> bytes:
+    """An .onnx with the arrays of CenterFace's: batch norms folded, and their convolutions numbered from 542 on, all
+    even numbers; the heads and the transposed convolutions by name; a count for each norm, as an input has it."""
+    state = random_state(build("centerface"))
+    lateral = [f"lateral.{level}" for level in (2, 1, 0)]
+    places = [
+        name.removesuffix(".0.weight") for name in state if name.startswith("trunk") and name.endswith(".0.weight")
+    ]
+    arrays: dict[str, Tensor] = {}
+    for number, place in enumerate((*places, "top", *lateral, "merge")):
+        gain = state[f"{place}.1.weight"] / torch.sqrt(state[f"{place}.1.running_var"] + 1e-5)
+        arrays[str(542 + 4 * number)] = state[f"{place}.0.weight"] * gain[:, None, None, None]
+        arrays[str(544 + 4 * number)] = state[f"{place}.1.bias"] - state[f"{place}.1.running_mean"] * gain
+    for level in range(3):
+        arrays[f"neck.deconv_layers.{level}.conv.weight"] = state[f"enlarge.{level}.0.weight"]
+        for part in NORM[:4]:
+            arrays[f"neck.deconv_layers.{level}.bn.{part}"] = state[f"enlarge.{level}.1.{part}"]
+    for head, name in {"logits": "pos", "sizes": "reg", "offsets": "off", "landmarks": "lm"}.items():
+        for part in ("weight", "bias"):
+            arrays[f"head.{name}_conv.{part}"] = state[f"heads.{head}.{part}"]
+    shuffled = sorted(arrays)  # as text, so that 1000 would come before 542
+    graph = b"".join(field(5, _tensor(name, arrays[name].numpy())) for name in shuffled)
+    count = field(5, varint(2 << 3) + varint(7) + field(8, b"bn.num_batches_tracked") + field(9, bytes(8)))
+    return b"\x08\x04" + field(2, b"pytorch") + field(7, graph + count)
+
+
+def _tensor(name: str, values: NDArray[np.float32]) -> bytes:
+    """A TensorProto of float32."""
+    dims = b"".join(varint(1 << 3) + varint(side) for side in values.shape)
+    return dims + varint(2 << 3) + varint(1) + field(8, name.encode()) + field(9, values.astype("<f4").tobytes())

@@ -52,3 +52,26 @@ def test_cost_as_the_authors_print_it(name: str, operations: float) -> None:
     with torch.device("meta"):
         found = cost(build(name), 240, 320)
     assert found.thop / 1e6 == pytest.approx(operations, abs=5e-4)
+
+
+def test_centerface_comes_in_with_its_norms_folded(tmp_path: Path) -> None:
+    """The arrays of its .onnx, in any order and numbered past 999: the same outputs."""
+    (found,) = read_weights(peers.write(tmp_path / "net.onnx", published.centerface_onnx()))
+    assert (found.net, found.scaling) == ("centerface", DETECTORS["centerface"].scaling)
+    nets = [build("centerface").eval(), build("centerface").eval()]
+    for net, state in zip(nets, (random_state(nets[0]), found.tensors()), strict=True):
+        net.load_state_dict(state)
+    x = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        ours, wanted = (net(x) for net in nets)
+    for name, value in wanted.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()))
+
+
+def test_a_centerface_of_other_layers_is_refused(tmp_path: Path) -> None:
+    data = published.centerface_onnx().replace(b"head.lm_conv.bias", b"head.lm_conv.bits")
+    with pytest.raises(CheckpointError, match="lacks head.lm_conv.bias"):
+        read_weights(peers.write(tmp_path / "net.onnx", data))
+    data = published.centerface_onnx().replace(b"\x42\x03544", b"\x42\x03x44")
+    with pytest.raises(CheckpointError, match="unnamed arrays; expected"):
+        read_weights(peers.write(tmp_path / "net.onnx", data))

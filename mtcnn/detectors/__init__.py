@@ -18,7 +18,7 @@ from typing import Any
 from ..weights import MEAN_COLOUR, UNSCALED, Scaling
 from .anchors import RETINAFACE, S3FD, SSH, Level
 from .decoders import Decoder, SsdCodes
-from .point_decoders import YuNetPoints
+from .point_decoders import HeatMap, YuNetPoints
 
 __all__ = ["DETECTORS", "Spec"]
 
@@ -71,6 +71,7 @@ DETECTORS: dict[str, Spec] = {
     "rfb-landmarks": Spec("rfb:RFB", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
     "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
+    "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),
 }
 
 

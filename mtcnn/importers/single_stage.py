@@ -25,6 +25,7 @@ MAPPINGS = {
     "base_net.0.0.weight": "ultralight.read_linzaer",
     "conv14.0.weight": "ultralight.read_with_landmarks",
     "backbone.model0.conv1.weight": "yunet.read_yunet",
+    "head.pos_conv.weight": "centerface.read_centerface",
 }
 """A parameter that only these files have -> module in this folder and function, which takes the parameters by name."""
 
