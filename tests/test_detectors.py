@@ -174,7 +174,7 @@ def test_exports_to_onnx(models: Path, name: str, tmp_path: Path) -> None:
 
 
 def test_settings_of_a_model_are_checked() -> None:
-    assert model_of("retinaface-r50", {"width": 1}) == {"trunk": "resnet50", "width": 1.0}
+    assert model_of("retinaface-r50", {"width": 1}) == {"trunk": "resnet50", "width": 1.0, "leak": 0.1}
     with pytest.raises(ValueError, match=r"model.depth is no setting of ssh; expected one of width"):
         build("ssh", {"depth": 3})
     with pytest.raises(ValueError, match=r"model.width is 'wide'; expected a value like 1.0"):

@@ -30,10 +30,10 @@ from prepare.synthetic import draw_scene
 COMPILED = "retinaface:FastRetinaFace"
 
 
-def random_net(seed: int = 0) -> RetinaFace:
+def random_net(seed: int = 0, leak: float = 0.1) -> RetinaFace:
     """With weights and norms of every kind, and maps of about one size in all layers."""
     torch.manual_seed(seed)
-    net = RetinaFace().eval()
+    net = RetinaFace(leak=leak).eval()
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             assert layer.running_mean is not None
@@ -79,6 +79,16 @@ def test_as_torch(nets: tuple[Runtime, TorchRuntime], height: int, width: int) -
     fast, slow = nets
     image = noise(height, width)
     assert_alike(fast(image), slow(image))
+
+
+def test_other_slopes() -> None:
+    """retinaface-small has ReLU: the same shapes, and another net."""
+    net, image = random_net(leak=0.0), noise(96, 160)
+    state, slow = state_of(net), TorchRuntime(net, MEAN_COLOUR)
+    fast, other = (compiled_runtime(COMPILED, state, model) for model in ({"leak": 0.0, "trunk": "mobilenet"}, None))
+    assert fast is not None and other is not None
+    assert_alike(fast(image), slow(image))
+    assert np.abs(other(image)["logits"] - slow(image)["logits"]).max() > 0.01
 
 
 def test_what_was_before_leaves_no_trace(nets: tuple[Runtime, TorchRuntime]) -> None:

@@ -70,7 +70,7 @@ def test_centerface_comes_in_with_its_norms_folded(tmp_path: Path) -> None:
 
 def test_a_centerface_of_other_layers_is_refused(tmp_path: Path) -> None:
     data = published.centerface_onnx().replace(b"head.lm_conv.bias", b"head.lm_conv.bits")
-    with pytest.raises(CheckpointError, match="lacks head.lm_conv.bias"):
+    with pytest.raises(CheckpointError, match=r"lacks head\.lm_conv\.bias"):
         read_weights(peers.write(tmp_path / "net.onnx", data))
     data = published.centerface_onnx().replace(b"\x42\x03544", b"\x42\x03x44")
     with pytest.raises(CheckpointError, match="unnamed arrays; expected"):

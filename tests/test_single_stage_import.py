@@ -205,6 +205,17 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
     assert count > 20 and close == count, f"{close} of {count}"
 
 
+def test_a_file_is_for_the_detector_that_is_named(tmp_path: Path) -> None:
+    """Face-Detector-1MB-with-landmark's RetinaFace has the names and shapes of Pytorch_Retinaface's, not its slopes."""
+    file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
+    done = run("weights", "import", file, "--to", tmp_path, "--net", "retinaface-small")
+    path = weights_path(tmp_path, "retinaface-small")
+    assert done.exit_code == 0 and done.stdout.startswith(f"{path}: retinaface-small of {file}")
+    found = read(path)
+    assert found.net == "retinaface-small" and found.model == {"trunk": "mobilenet", "width": 1.0, "leak": 0.0}
+    assert same(found.state, published.random_state(build("retinaface-small")))
+
+
 def test_a_file_for_another_detector_is_refused(tmp_path: Path) -> None:
     """`net` chooses between detectors of the same parameters and input; it turns none into another."""
     file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))

@@ -55,16 +55,19 @@ class Spec:
         return round(red), round(green), round(blue)
 
 
+_FAST = "retinaface:FastRetinaFace"
+_SMALL = (Level(8, (10, 20)), Level(16, (32, 64)), Level(32, (128, 256)))
 _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level(64, (128, 192, 256)))
 
 _YUNET_S = {"channels": (16, 32, 64, 64, 64, 64), "shared": 0}
 
 # The NMS thresholds are those of the authors' test programs.
 DETECTORS: dict[str, Spec] = {
-    "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled="retinaface:FastRetinaFace"),
+    "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled=_FAST),
     "retinaface-r50": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), model={"trunk": "resnet50"}),
     "ssh": Spec("ssh:SSH", SsdCodes(SSH, has_landmarks=False), nms_iou=0.3),
     "s3fd": Spec("s3fd:S3FD", SsdCodes(S3FD, has_landmarks=False), nms_iou=0.3),
+    "retinaface-small": Spec("retinaface:RetinaFace", SsdCodes(_SMALL), model={"leak": 0.0}, compiled=_FAST),
     "slim": Spec("slim:Slim", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
     "slim-landmarks": Spec("slim:Slim", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
     "rfb": Spec("rfb:RFB", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),

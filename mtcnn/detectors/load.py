@@ -185,7 +185,8 @@ def _compiled(path: Path, name: str) -> Runtime | None:
         return None
     from ..runtimes.compiled import compiled_runtime
 
-    return compiled_runtime(spec.compiled, read_for(path, name, spec.scaling).state)
+    found = read_for(path, name, spec.scaling)
+    return compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
 
 
 def _in_torch(path: Path, name: str, device: str) -> Runtime:

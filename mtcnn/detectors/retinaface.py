@@ -30,16 +30,19 @@ class RetinaFace(nn.Module):
 
     trunk  "mobilenet", MobileNet-0.25, which makes 426,608 parameters, or "resnet50".
     width  multiplies all numbers of channels; 1 is the published net.
+    leak   slope of LeakyReLU; behind the trunk it is 0 in nets of more than 64 channels, as Pytorch_Retinaface has it.
+           ResNet has ReLU.
     """
 
-    def __init__(self, trunk: str = "mobilenet", width: float = 1.0) -> None:
+    def __init__(self, trunk: str = "mobilenet", width: float = 1.0, leak: float = 0.1) -> None:
         super().__init__()
         if trunk not in _TRUNKS:
             raise SettingsError(f"trunk is {trunk!r}; expected one of {', '.join(_TRUNKS)}")
         make, published = _TRUNKS[trunk]
-        self.trunk = body = make(width)
+        body = MobileNet(width, leak) if make is MobileNet else make(width)
+        self.trunk = body
         channels, inner = body.channels, round(published * width)
-        leak = 0.1 if inner <= 64 else 0.0  # as Pytorch_Retinaface has it
+        leak = leak if inner <= 64 else 0.0
         self.pyramid = FeaturePyramid(channels, inner, leak)
         self.context = nn.ModuleList([ContextModule(inner, inner, leak) for _ in channels])
         inputs, sizes = [inner] * len(channels), [len(level.sizes) for level in RETINAFACE]

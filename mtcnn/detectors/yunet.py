@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import SettingsError
 from .heads import flatten
 from .trunks.vgg import pool
 
@@ -33,7 +34,7 @@ class YuNet(nn.Module):
     def __init__(self, channels: Sequence[int] = (16, 64, 64, 64, 64, 64), shared: int = 1) -> None:
         super().__init__()
         if len(channels) != 6 or len({*channels[3:]}) != 1:
-            raise ValueError(f"channels is {channels}; expected six numbers, the last three equal")
+            raise SettingsError(f"channels is {channels}; expected six numbers, the last three equal")
         first, width = channels[0], channels[-1]
         self.stem = nn.Sequential(
             nn.Conv2d(3, first, 3, stride=2, padding=1), nn.BatchNorm2d(first), nn.ReLU(inplace=True)

@@ -18,12 +18,11 @@ from .kernel_cache import kernel
 from .packing import Packed, Pointers, buffer, pack
 from .planes import COLUMNS, Plane, pack_depthwise, separable_room, spread_rows
 
-__all__ = ["LEAK", "PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "first_stage_room", "folded", "pack_across"]
+__all__ = ["PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "first_stage_room", "folded", "pack_across"]
 
 Array = NDArray[Any]
 
 BAND = 320  # cells of the map at stride 8 at a time: what lies before them then takes less than a megabyte
-LEAK = 0.1  # of LeakyReLU
 NORM_EPSILON = 1e-5  # of batch norm
 
 STEM = 8  # channels of the first map
@@ -71,15 +70,18 @@ class FastMobileNet:
     """The trunk's weights, packed, and what runs it.
 
     numbers  parameters of `detectors.trunks.mobilenet.MobileNet` by name, behind "trunk.", as arrays.
+    leak     slope of its LeakyReLU.
     """
 
-    def __init__(self, numbers: Mapping[str, Array]) -> None:
+    def __init__(self, numbers: Mapping[str, Array], leak: float) -> None:
         names = [f"trunk.stages.{i}.{j + (i == 0)}" for i, stage in enumerate(STAGES) for j in range(len(stage))]
         self.mean = np.array(MEAN_COLOUR[0], np.float32)
-        layers = [(np.zeros(1, np.float32), *_pack_stem(*folded(numbers, "trunk.stages.0.0")))]  # no depthwise kernel
+        layers = [
+            (np.zeros(1, np.float32), *_pack_stem(*folded(numbers, "trunk.stages.0.0"), leak))
+        ]  # no depthwise kernel
         for name in names:
-            across = pack_across(*folded(numbers, f"{name}.1"))
-            layers.append((pack_depthwise(*folded(numbers, f"{name}.0"), LEAK), *across))
+            across = pack_across(*folded(numbers, f"{name}.1"), leak)
+            layers.append((pack_depthwise(*folded(numbers, f"{name}.0"), leak), *across))
         first = len(STAGES[0]) + 1
         self.first_stage = Pointers(*(array for layer in layers[:first] for array in layer))
         self.separables = [Pointers(*layer) for layer in layers[first:]]
@@ -131,12 +133,12 @@ def folded(numbers: Mapping[str, Array], name: str) -> tuple[Array, Array]:
     return kernel * scale[:, None, None, None], bias
 
 
-def _pack_stem(kernel: Array, bias: Array) -> Packed:
+def _pack_stem(kernel: Array, bias: Array, leak: float) -> Packed:
     bias = bias - np.einsum("oiyx,i->o", kernel, np.array(MEAN_COLOUR[0]))
     steps = kernel.transpose(2, 3, 1, 0).reshape(-1, len(kernel))  # (out, in, y, x) -> (y, x, in, out) -> (27, out)
-    return pack(steps, bias, np.full(len(bias), LEAK), COLUMNS)
+    return pack(steps, bias, np.full(len(bias), leak), COLUMNS)
 
 
-def pack_across(kernel: Array, bias: Array) -> Packed:
+def pack_across(kernel: Array, bias: Array, leak: float) -> Packed:
     """A convolution across channels, kernel (out, in, 1, 1), and the LeakyReLU behind it."""
-    return pack(kernel[:, :, 0, 0].T, bias, np.full(len(bias), LEAK), COLUMNS)
+    return pack(kernel[:, :, 0, 0].T, bias, np.full(len(bias), leak), COLUMNS)

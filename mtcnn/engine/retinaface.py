@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kernel_cache import kernel
-from .mobilenet import LEAK, PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded, pack_across
+from .mobilenet import PAIRS, STAGES, STEM, STRIDES, FastMobileNet, folded, pack_across
 from .packing import FLOAT_BYTES, SLACK, TILES, Pointers, pack, turned
 from .planes import COLUMNS, floats_of, over, over_wide, plane, spread_rows
 
@@ -102,20 +102,21 @@ class FastRetinaFace:
     """The net's weights, packed, and what runs it.
 
     state  parameters of `detectors.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
+    leak   slope of its LeakyReLU, as there.
     """
 
     shapes = staticmethod(_shapes)
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
+    def __init__(self, state: Mapping[str, Any], leak: float = 0.1) -> None:
         numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
-        self.trunk = FastMobileNet(numbers)
+        self.trunk = FastMobileNet(numbers, leak)
         levels = range(len(STAGES))
-        self.laterals = [Pointers(*pack_across(*folded(numbers, f"pyramid.lateral.{i}"))) for i in levels]
-        self.merge = [_pack_wide([folded(numbers, f"pyramid.merge.{i}")], [LEAK]) for i in levels[:-1]]
+        self.laterals = [Pointers(*pack_across(*folded(numbers, f"pyramid.lateral.{i}"), leak)) for i in levels]
+        self.merge = [_pack_wide([folded(numbers, f"pyramid.merge.{i}")], [leak]) for i in levels[:-1]]
         self.context = [
             (
-                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window3", "reduce")], [0.0, LEAK]),
-                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window5", "deepen")], [0.0, LEAK]),
+                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window3", "reduce")], [0.0, leak]),
+                _pack_wide([folded(numbers, f"context.{i}.{part}") for part in ("window5", "deepen")], [0.0, leak]),
                 _pack_wide([folded(numbers, f"context.{i}.window7")], [0.0]),
             )
             for i in levels

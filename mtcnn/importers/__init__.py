@@ -134,7 +134,8 @@ def _for(found: Ready, net: str) -> Ready:
     alike = [DETECTORS.get(name) for name in (found.net, net)]
     if any(spec is None for spec in alike) or len({(spec.build, spec.scaling) for spec in alike if spec}) != 1:
         raise CheckpointError(f"holds {found.net}; expected {net}")
-    return found._replace(net=net, state=fitted(build(net), found.state), model=None)
+    state = {name: value for name, value in found.state.items() if not name.endswith("num_batches_tracked")}
+    return found._replace(net=net, state=fitted(build(net), state), model=None)
 
 
 def _short(text: str, length: int = 400) -> str:

@@ -19,25 +19,26 @@ _STAGES = (
 )
 
 
-def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+def _separable(inputs: int, outputs: int, stride: int, leak: float) -> nn.Sequential:
     """A convolution of each channel by itself, then one across channels."""
-    return nn.Sequential(conv(inputs, inputs, 3, stride, groups=inputs), conv(inputs, outputs, 1))
+    return nn.Sequential(conv(inputs, inputs, 3, stride, inputs, leak), conv(inputs, outputs, 1, leak=leak))
 
 
 class MobileNet(nn.Module):
     """(N, 3, H, W) to maps at strides 8, 16 and 32 with `channels` channels.
 
     width  multiplies all numbers of channels; 1 is the net called MobileNet-0.25.
+    leak   slope of LeakyReLU; 0 is ReLU.
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, leak: float = 0.1) -> None:
         super().__init__()
         inputs = round(8 * width)
-        layers: list[nn.Module] = [conv(3, inputs, 3, 2)]
+        layers: list[nn.Module] = [conv(3, inputs, 3, 2, leak=leak)]
         stages, self.channels = [], []
         for blocks in _STAGES:
             for outputs, stride in blocks:
-                layers.append(_separable(inputs, round(outputs * width), stride))
+                layers.append(_separable(inputs, round(outputs * width), stride, leak))
                 inputs = round(outputs * width)
             stages.append(nn.Sequential(*layers))
             self.channels.append(inputs)
