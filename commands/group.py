@@ -78,7 +78,7 @@ class Group(click.Group):
 
 def _hush_libraries() -> None:
     """Libraries in C write to stderr about files that they do not name; what matters of it is reported in our words."""
-    from mtcnn.images.hush import take_stderr
+    from mtcnn.hush import take_stderr
 
     take_stderr()
 

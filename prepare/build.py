@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import ImageError
-from mtcnn.images import read_image
+from mtcnn.images import read_photo
 from mtcnn.progress import progress
 from mtcnn.workers import run_ordered
 
@@ -35,8 +35,16 @@ class Made(NamedTuple):
 
 
 def image_of(record: ImageRecord) -> NDArray[np.uint8]:
-    """The pixels of a record, uint8 RGB (H, W, 3): read, or drawn where the record is a drawn scene."""
-    return synthetic.image_of(record.path) if synthetic.is_synthetic(record.path) else read_image(record.path)
+    """The pixels of a record, uint8 RGB (H, W, 3): read, or drawn where the record is a drawn scene.
+
+    Raises ImageError as `read_photo` does, and for a photo that ends early: nobody knows which faces are missing.
+    """
+    if synthetic.is_synthetic(record.path):
+        return synthetic.image_of(record.path)
+    pixels, said = read_photo(record.path)
+    if said:
+        raise ImageError(f"{record.path}: {said}; expected a whole photo to train on; download it again")
+    return pixels
 
 
 @dataclass

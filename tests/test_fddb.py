@@ -239,7 +239,7 @@ def test_sizes_come_from_photos_too(tmp_path: Path) -> None:
     Image.new("RGB", (7, 5)).save(tmp_path / "d/p.jpg")
     assert fddb.sizes_of_images(tmp_path, ["d/p", "d/q"]) == {"d/p": ImageSize(height=5, width=7)}
     (tmp_path / "d/q.jpg").write_text("no image")
-    with pytest.raises(DataError, match=r"q\.jpg: size cannot be read"):
+    with pytest.raises(DataError, match=r"q\.jpg: is not an image"):
         fddb.sizes_of_images(tmp_path, ["d/q"])
 
 

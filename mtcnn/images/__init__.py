@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError
+from ..hush import hushed
 from ..libraries import library_error
 from ..types import ImageSize
 from .arrays import RGB, as_rgb, upright
 from .formats import EXPECTED, SUFFIXES
-from .hush import hushed
 from .opening import MAX_PIXELS, check_size, name_of, one_line, open_header, open_stream
 from .pillow import orientation_of, pillow_to_rgb, pillow_unbound
 
@@ -177,7 +177,7 @@ def _other(header: Image.Image, stream: IO[bytes], name: str, max_pixels: int) -
     if header.format == "PNG":
         if is_deep_png(stream):
             check_size(*header.size, name, max_pixels, costly=True)
-            return decode_deep_png(header, stream)
+            return decode_deep_png(stream)
         scale_hidden(header, stream)
     elif header.format == "PPM" and (pixels := decode_pnm(header, stream)) is not None:
         return pixels

@@ -14,7 +14,7 @@ __all__ = ["RGB", "as_rgb", "bands", "on_black", "to_8_bit", "upright"]
 
 RGB = NDArray[np.uint8]
 
-BAND = 1 << 20  # pixels at a time, so that what is computed on the way takes megabytes however large the image is
+BAND = 1 << 18  # pixels at a time, so that what is computed on the way takes megabytes however large the image is
 
 
 def as_rgb(array: NDArray[Any], name: str = "image array") -> RGB:

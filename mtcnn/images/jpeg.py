@@ -23,6 +23,7 @@ from .pillow import orientation_of, pillow_to_rgb
 __all__ = ["decode_jpeg"]
 
 _END = b"\xff\xd9"
+_DATA = 0xDA  # the marker of a scan
 _FILL = b"\xff"  # may stand before a marker, any number of times
 _GRAY = 128  # of what libjpeg paints where nothing came
 _SCALE = 8  # a block of 8 x 8 pixels decodes to one, fast
@@ -47,6 +48,8 @@ def decode_jpeg(header: Image.Image, stream: IO[bytes], name: str) -> tuple[RGB,
     if not whole or bool((pixels[-1] == _GRAY).all()):
         missing = _missing_rows(data)
         early = f"ends early: the last {missing} of its {len(pixels)} rows are missing"
+        if not missing and header.info.get("progressive"):  # each scan covers all rows, and sharpens them
+            early = "ends early: all of its rows are there, the last of its scans may not be whole"
         if missing * 2 > len(pixels):
             raise ImageError(f"{name}: is damaged ({early}); {EXPECTED}; save or download it again")
         said = early if missing or not whole else ""
@@ -71,7 +74,7 @@ def _by_pillow(header: Image.Image, data: NDArray[np.uint8], name: str) -> tuple
     image = _opened(content)
     try:
         image.load()
-        return image, True
+        return image, _has_end(content)
     except MemoryError:
         raise
     except Exception as error:
@@ -84,6 +87,14 @@ def _by_pillow(header: Image.Image, data: NDArray[np.uint8], name: str) -> tuple
         raise
     except Exception:
         raise ImageError(f"{name}: is damaged ({why}); {EXPECTED}; save or download it again") from None
+
+
+def _has_end(content: bytes) -> bool:
+    """Whether an end marker follows the first data. Source: ITU-T T.81, annex B: segments with lengths come before."""
+    at = 2
+    while content[at : at + 1] == _FILL and content[at + 1] != _DATA:
+        at += 1 if content[at + 1] == _FILL[0] else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return _END in content[at:]
 
 
 def _without_zeros(data: NDArray[np.uint8]) -> bytes:

@@ -69,12 +69,12 @@ def check_size(width: int, height: int, name: str, max_pixels: int, costly: bool
     """Raises ImageError for a size that is not to be decoded; `costly` says that a third of the pixels is the limit."""
     if width * height == 0:
         raise ImageError(f"{name}: {width} x {height} pixels; expected at least 1 x 1; save it again")
-    most = max_pixels // 3 if costly else max_pixels
-    if width * height > most:
+    weight = 3 if costly else 1
+    if width * height * weight > max_pixels:
         kind = " of this format" if costly else ""
         raise ImageError(
-            f"{name}: {width} x {height} pixels; expected at most {most} pixels{kind} in all; shrink it, or set "
-            f"`max_pixels` above {max_pixels}"
+            f"{name}: {width} x {height} pixels; expected at most {max_pixels // weight} pixels{kind} in all; shrink "
+            f"it, or set `max_pixels` to {width * height * weight}"
         )
 
 

@@ -43,17 +43,21 @@ def scale_hidden(header: Image.Image, stream: IO[bytes]) -> None:
         header.info["transparency"] = (hidden & (1 << depth) - 1) * (255 // ((1 << depth) - 1))
 
 
-def decode_deep_png(header: Image.Image, stream: IO[bytes]) -> RGB:
+def decode_deep_png(stream: IO[bytes]) -> RGB:
     """Upright pixels. Raises what Pillow raises for damaged files."""
-    colour, turn = _kind(stream)[1], orientation_of(header)
-    hidden = header.info.get("transparency")  # a gray value, or a colour, of 16 bits a sample
+    colour = _kind(stream)[1]
     if colour == GRAY:
-        pixels = _gray(_loaded(stream), hidden)
+        image = _loaded(stream)
+        pixels = _gray(image)
     elif colour == GRAY_ALPHA:
-        pixels = _gray_alpha(_loaded(stream, "RGBA"))
+        image = _loaded(stream, "RGBA")
+        pixels = _gray_alpha(image)
     else:
-        pixels = _colour(stream, hidden if colour == COLOUR else None)
-    return upright(pixels, turn)
+        mode = "RGBA" if colour == COLOUR_ALPHA else "RGB"
+        high = _bytes_of(_loaded(stream, f"{mode};16B"))
+        image = _loaded(stream, f"{mode};16L")
+        pixels = _colour(high, image)
+    return upright(pixels, orientation_of(image))  # which may stand behind the pixels: asked before, it decodes them
 
 
 def _loaded(stream: IO[bytes], unpack: str | None = None) -> Image.Image:
@@ -66,7 +70,8 @@ def _loaded(stream: IO[bytes], unpack: str | None = None) -> Image.Image:
     return image  # type: ignore[no-any-return]
 
 
-def _gray(image: Image.Image, hidden: Any) -> RGB:
+def _gray(image: Image.Image) -> RGB:
+    hidden = image.info.get("transparency")  # a value of 16 bits
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in pillow_rows(image):
         samples = np.asarray(band).astype(np.uint16)[..., None]
@@ -85,18 +90,15 @@ def _gray_alpha(image: Image.Image) -> RGB:
     return pixels
 
 
-def _colour(stream: IO[bytes], hidden: Any) -> RGB:
-    """RGB or RGBA, `hidden` the colour of transparent pixels."""
-    mode = "RGBA" if _kind(stream)[1] == COLOUR_ALPHA else "RGB"
-    high = _bytes_of(_loaded(stream, f"{mode};16B"))
-    low = _loaded(stream, f"{mode};16L")
+def _colour(high: NDArray[np.uint8], low: Image.Image) -> RGB:
+    """RGB of the high bytes (H, W, 3 or 4), which are written over, and an image of the low ones."""
+    hidden = low.info.get("transparency")  # a colour of 16 bits a sample
     for rows, band in pillow_rows(low):
         samples = high[rows].astype(np.uint16) << 8 | np.asarray(band)
         high[rows] = to_8_bit(samples)
-        if hidden is not None:
+        if isinstance(hidden, tuple):
             high[rows][(samples == np.asarray(hidden, np.uint16)).all(axis=2)] = 0
-    del low
-    return on_black(high[..., :3], high[..., 3:]) if mode == "RGBA" else high
+    return on_black(high[..., :3], high[..., 3:]) if high.shape[2] == 4 else high
 
 
 def _bytes_of(image: Image.Image) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mtcnn.detector_settings import DetectorSettings
 from mtcnn.errors import DataError, ImageError
-from mtcnn.images import SUFFIXES, read_image
+from mtcnn.images import SUFFIXES, read_photo
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import ScaledDetector, check_scale
 from mtcnn.types import Faces
@@ -57,19 +57,23 @@ class Cascade:
 
 @dataclass
 class _Detect:
-    """Faces of one image, or the error that reading it gave; a picklable function for worker processes."""
+    """Faces of one image and what is to be said of it, or the error that reading it gave.
+
+    A picklable function for worker processes.
+    """
 
     make: MakeDetector
     alone: bool  # in the process of the caller, whose threads are its own business
     _detector: Any = field(default=None, repr=False)
 
-    def __call__(self, path: Path) -> Faces | ImageError:
+    def __call__(self, path: Path) -> tuple[Faces, str] | ImageError:
         if self._detector is None:
             self._detector = self.make()
             if not self.alone and "torch" in sys.modules:
                 sys.modules["torch"].set_num_threads(1)  # the processes share the cores already
         try:
-            return self._detector(read_image(path))  # type: ignore[no-any-return]
+            pixels, said = read_photo(path)
+            return self._detector(pixels), said
         except ImageError as error:
             return error
 
@@ -89,7 +93,9 @@ def detect_all(
         if isinstance(result, ImageError):
             problems.add(path, str(result).removeprefix(f"{path}: "))
         else:
-            found[name] = result
+            found[name], said = result
+            if said:
+                problems.add(path, said)
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, ImageError
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import csv_rows, numbers, read_lines, write_text
 from mtcnn.types import ImageSize
@@ -87,17 +87,16 @@ def sizes_of_images(folder: str | Path, names: Iterable[str]) -> dict[str, Image
 
     Raises DataError for one that is no image.
     """
-    from PIL import Image
+    from mtcnn.images import image_size
 
     sizes: dict[str, ImageSize] = {}
     for name in names:
         path = Path(folder) / f"{name}.jpg"
         if path.is_file():
             try:
-                with Image.open(path) as image:
-                    sizes[name] = ImageSize(image.height, image.width)
-            except OSError as error:
-                raise DataError(f"{path}: size cannot be read ({error}); expected one of FDDB's photos") from None
+                sizes[name] = image_size(path)
+            except ImageError as error:
+                raise DataError(str(error)) from None
     return sizes
 
 

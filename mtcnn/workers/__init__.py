@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from ..errors import MtcnnError
+from ..hush import take_stderr
 
 __all__ = ["end_with_parent", "run_ordered"]
 
@@ -48,6 +49,7 @@ def _start(work: Callable[[Any], Any]) -> None:
     # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
     # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    take_stderr()
     end_with_parent()
 
 
