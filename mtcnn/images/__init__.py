@@ -105,9 +105,7 @@ def _one_error(name: str) -> Iterator[None]:
     except MemoryError:
         raise ImageError(f"{name}: takes more memory than there is; {EXPECTED} that fits into it; shrink it") from None
     except Exception as error:  # on damaged files decoders raise a dozen types; all of them mean this
-        if (
-            broken := library_error(error)
-        ) is not None:  # but a decoder that cannot be loaded, which is no file's fault
+        if (broken := library_error(error)) is not None:  # a decoder that cannot be loaded, which is no file's fault
             raise broken from None
         if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
             raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
