@@ -56,6 +56,8 @@ class Group(click.Group):
                 raise
             self._fail(ctx, error, str(fault))
         except OSError as error:  # of the disk or its permissions, wherever it shows
+            if (fault := library_error(error)) is not None:
+                self._fail(ctx, error, str(fault))
             if error.errno == errno.EPIPE:  # of `| head`, which has read enough, see mtcnn/__main__.py
                 ctx.exit(128 + SIGPIPE)
             if error.errno is None:

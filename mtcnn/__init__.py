@@ -27,6 +27,7 @@ __all__ = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces"
 __version__ = "0.1.0"
 
 # These load torch, Numba or OpenCV, which takes seconds; `mtcnn --help` and `import mtcnn` should not wait for them.
+_OLD_NAMES = ("mtcnn", "stages", "utils", "exceptions")  # modules that `import mtcnn` gives in ipazc's package
 _LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "pictures.draw", "read_image": "images"}
 
 
@@ -37,7 +38,7 @@ if has_leftovers(__path__[0]):
 def _loaded(module: str) -> ModuleType:
     try:
         return import_module(f".{module}", __name__)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, OSError) as error:
         from .libraries import library_error
 
         if (fault := library_error(error)) is None:
@@ -48,6 +49,8 @@ def _loaded(module: str) -> ModuleType:
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(_loaded(_LAZY[name]), name)
+    if name in _OLD_NAMES:
+        return _loaded(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

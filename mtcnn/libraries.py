@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from .errors import LibraryError
 
 __all__ = ["library_error"]
@@ -18,14 +20,10 @@ OPENCV = (
 def library_error(error: Exception) -> LibraryError | None:
     """The error to raise in place of one that came up while modules were imported; None for an error of our own.
 
-    A library is at fault that is missing, whose shared libraries are (libGL.so.1 in slim containers), or that is no
-    longer whole.
+    A library is at fault that is missing, whose shared libraries are (libGL.so.1 in slim containers), that was built
+    for another NumPy, or that is no longer whole.
     """
-    if isinstance(error, AttributeError):
-        name = getattr(error.obj, "__name__", None) if type(error.obj).__name__ == "module" else None
-    else:
-        name = error.name if isinstance(error, ImportError) else None
-    library = str(name or "").split(".")[0]
+    library = _library(error).split(".")[0]
     if isinstance(error, LibraryError) or library in OURS | {""}:
         return None
     why = " ".join(str(error).split())
@@ -36,3 +34,23 @@ def library_error(error: Exception) -> LibraryError | None:
     return LibraryError(
         f"{library} cannot be loaded: {why}; expected a whole installation; install it again", name=library
     )
+
+
+def _library(error: Exception) -> str:
+    """The module at fault, or an empty string."""
+    if isinstance(error, AttributeError):
+        return str(getattr(error.obj, "__name__", "")) if isinstance(error.obj, ModuleType) else ""
+    if isinstance(error, ImportError):
+        return error.name or _importing(error)
+    # torch loads its shared libraries by itself.
+    return _importing(error) if isinstance(error, OSError) and "cannot open shared object" in str(error) else ""
+
+
+def _importing(error: Exception) -> str:
+    """The module whose code raised."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        name = str(step.tb_frame.f_globals.get("__name__", ""))
+        found = found if name.startswith("importlib") else name
+        step = step.tb_next
+    return found

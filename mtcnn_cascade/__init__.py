@@ -26,7 +26,8 @@ def main() -> None:
     folders = [] if spec is None else list(spec.submodule_search_locations or [])
     folder = next((Path(name) for name in folders if Path(name, "installed.py").is_file()), None)
     if folder is None:
-        sys.exit("mtcnn: the package mtcnn of another project is found in place of mtcnn-cascade; uninstall it")
+        where = f" in {folders[0]}" if folders else ""
+        sys.exit(f"mtcnn: the package mtcnn of another project{where} hides mtcnn-cascade; run: pip uninstall mtcnn")
     installed = _installed(folder)
     fault = installed.fault(str(folder))
     if fault == installed.OVERWRITTEN:

@@ -171,9 +171,10 @@ def test_shares_of_255(mtcnn: MTCNN, dtype: type) -> None:
     assert np.array_equal(found[0], mtcnn.detect(array)[0])
 
 
-def test_warm_up(models: Path) -> None:
+@pytest.mark.parametrize("ones", [np.ones((64, 64, 3)), np.ones((64, 64, 3), bool), torch.ones(64, 64, 3)])
+def test_warm_up(models: Path, ones: Any) -> None:
     with pytest.warns(UserWarning, match="no value is above 1"):
-        assert MTCNN(models=models, **NONE).detect(np.ones((64, 64, 3)), landmarks=True)[0] is None
+        assert MTCNN(models=models, **NONE).detect(ones, landmarks=True)[0] is None
 
 
 # ---- facenet-pytorch: face tensors

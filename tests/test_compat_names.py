@@ -45,6 +45,7 @@ def test_imports() -> None:
     lines = [
         "from mtcnn.mtcnn import MTCNN",
         "import mtcnn; mtcnn.MTCNN",
+        "mtcnn.mtcnn.MTCNN; mtcnn.exceptions.InvalidImage; mtcnn.utils.plotting.plot; mtcnn.utils.images; mtcnn.stages",
         "import mtcnn.mtcnn; mtcnn.mtcnn.MTCNN; mtcnn.MTCNN",
         "from mtcnn.exceptions import InvalidImage",
         "from mtcnn.exceptions.invalid_image import InvalidImage",
@@ -235,6 +236,7 @@ def test_facenet_pytorch_by_its_name() -> None:
         "from facenet_pytorch.models.utils.detect_face import extract_face",
         "import facenet_pytorch; facenet_pytorch.models.mtcnn.MTCNN",
         "import mtcnn; assert MTCNN is mtcnn.MTCNN is f.MTCNN",
+        "from importlib.util import find_spec; assert find_spec('facenet_pytorch') is not None",
     ]
     done = run(STAND_IN + STAND_IN + "\n".join(lines))
     assert (done.returncode, done.stderr) == (0, "")

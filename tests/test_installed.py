@@ -100,7 +100,11 @@ def test_another_in_front(tmp_path: Path) -> None:
     (tmp_path / "mtcnn").mkdir()
     (tmp_path / "mtcnn" / "__init__.py").touch()
     done = python(f"import sys; sys.path.append({str(ROOT)!r}); {COMMAND}", "--version", path=tmp_path, folder=tmp_path)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "in place of mtcnn-cascade" in done.stderr
+    assert (
+        done.returncode == 1
+        and done.stderr.count("\n") == 1
+        and f"in {tmp_path / 'mtcnn'} hides mtcnn-cascade" in done.stderr
+    )
 
 
 # ---- libraries
@@ -109,6 +113,7 @@ MISSING_GL = "raise ImportError('libGL.so.1: cannot open shared object file: No 
 BROKEN = {
     "libGL": ("cv2.py", MISSING_GL, "OpenCV cannot be loaded: libGL.so.1"),
     "two builds": ("cv2/__init__.py", "from . import gapi\ngapi.wip", "OpenCV cannot be loaded: module 'cv2.gapi'"),
+    "another NumPy": ("cv2/__init__.py", "raise ImportError('numpy.core.multiarray failed to import')\n", "OpenCV"),
     "Pillow": ("PIL/__init__.py", "from . import _imaging\n", "PIL cannot be loaded: cannot import name '_imaging'"),
 }
 
@@ -148,6 +153,17 @@ def test_a_missing_library_is_one_line() -> None:
     assert last.startswith("mtcnn.errors.LibraryError: OpenCV cannot be loaded: import of cv2 halted"), done.stderr
 
 
+def test_a_library_of_torch_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open shared object file')\n")
+    done = python("from mtcnn import MTCNN", path=Path(f"{tmp_path}{os.pathsep}{ROOT}"))
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("mtcnn.errors.LibraryError: torch cannot be loaded: libcudart.so.12: cannot open"), (
+        done.stderr
+    )
+    done = python(COMMAND, "export", "pnet", path=Path(f"{tmp_path}{os.pathsep}{ROOT}"), folder=tmp_path)
+    assert "Traceback" not in done.stderr and done.returncode in (1, 2)
+
+
 def test_what_is_left_of_opencv_has_no_names() -> None:
     """After one of its two distributions was uninstalled from under the other: a folder without a first file."""
     import types
@@ -169,6 +185,7 @@ def test_what_is_left_of_opencv_has_no_names() -> None:
         AttributeError("'Faces' object has no attribute 'boxen'", name="boxen", obj=object()),
         AttributeError("module 'numpy' has no attribute 'float'", name="float", obj=os),
         LibraryError("said already", name="cv2"),
+        OSError("a disk that is full"),
         ValueError("of another kind"),
     ],
 )

@@ -52,6 +52,8 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
         image = (image.float() if image.is_floating_point() else image).numpy()  # NumPy knows no bfloat16
     elif hasattr(image, "__array__") and not isinstance(image, np.ndarray | Image.Image):
         image = np.asarray(image)  # of another library, such as TensorFlow
+    if isinstance(image, np.ndarray) and image.dtype.kind == "b":
+        image = image.astype(np.float32)
     if isinstance(image, np.ndarray) and image.dtype.kind in "fi" and image.size:
         low, high = float(image.min()), float(image.max())
         overshoots = image.dtype.kind == "f" and low >= -OVERSHOOT and DARK < high <= 255 + OVERSHOOT

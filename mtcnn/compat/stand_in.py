@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib import import_module
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +88,7 @@ def as_facenet_pytorch() -> None:
     absent = dict.fromkeys(THEIRS.values() if folder is None else (), ())  # to say so when they are used
     for suffix, names in {**OURS, **absent}.items():
         module = _StandIn(PACKAGE + suffix, "What mtcnn has of facenet-pytorch's module of this name.")
+        module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)  # find_spec asks for it
         module.__path__ = [] if folder is None else [str(folder.joinpath(*suffix.split(".")))]
         vars(module).update({name: getattr(ours, name) for name in names})
         sys.modules[PACKAGE + suffix] = module
