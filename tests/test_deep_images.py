@@ -194,6 +194,17 @@ def test_tiff_layouts_that_are_refused() -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_a_raw_photo_is_not_its_thumbnail() -> None:
+    """The first image of DNG and NEF files is a small one, the photo is in a directory below."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        file.write(RGB[::4, ::4], photometric="rgb", subfiletype=1, subifds=1)
+        file.write(RGB, photometric="rgb")
+    with pytest.raises(ImageError, match="is a raw photo, of which only the thumbnail"):
+        read_image(stream.getvalue())
+    assert np.array_equal(read_image(tiff(RGB, photometric="rgb", subfiletype=1)), RGB)
+
+
 def test_strips_longer_than_the_image() -> None:
     """What is decompressed is bounded by the size in the header, however many strips name the same bytes."""
     data = bytearray(tiff(RGB.astype(np.uint16) * 257, photometric="rgb", compression="zlib", rowsperstrip=HEIGHT))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,13 @@ from PIL import Image
 
 from mtcnn.errors import ImageError
 from mtcnn.images import read_image, read_photo
+from mtcnn.metrics.detections import detect_all
+from mtcnn.metrics.problems import Problems
+from mtcnn.types import Faces
+from prepare.build import CropMaker, build
+from prepare.labels import IouBands
+from prepare.records import ImageRecord
+from prepare.sample import CropSettings
 
 END = b"\xff\xd9"
 
@@ -107,3 +116,36 @@ def test_the_warning_is_the_callers(photo: NDArray[np.uint8]) -> None:
         warnings.simplefilter("always")
         read_image(encoded(photo)[:-2])
     assert [warning.filename for warning in caught] == [__file__]
+
+
+# -------------------------------------------------------------------------------------------------- who is told what
+
+
+def test_training_passes_over_what_is_not_whole(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """Nobody knows which of the labelled faces are missing."""
+    records = []
+    for name, data in (("whole", encoded(photo)), ("cut", encoded(photo)[:-900]), ("end", encoded(photo)[:-2])):
+        path = tmp_path / f"{name}.jpg"
+        path.write_bytes(data)
+        records.append(ImageRecord(path, np.array([[40.0, 30, 100, 110]])))
+    problems = build(records, CropMaker(12, 0, IouBands(), CropSettings(negatives=5)), tmp_path / "crops", "k", 1, True)
+    assert [Path(problem.where).stem for problem in problems] == ["cut", "end"]
+    assert all("ends early: the last " in problem.why and "whole photo" in problem.why for problem in problems)
+
+
+def _one_face(image: NDArray[np.uint8]) -> Faces:
+    return Faces(np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32), np.ones(1, np.float32))
+
+
+def _finds_one() -> Callable[[NDArray[np.uint8]], Faces]:
+    return _one_face
+
+
+def test_evaluation_uses_it_and_says_so(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(encoded(photo)[:-900])
+    problems = Problems()
+    found = detect_all({"cut": path}, _finds_one, 1, problems)
+    assert found["cut"].boxes.tolist() == [[0, 0, 200, 240]]
+    (problem,) = problems
+    assert problem.where == str(path) and problem.why.startswith("ends early: the last ")
