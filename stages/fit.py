@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from mtcnn.checkpoint import Checkpoint, save_whole, write
 from mtcnn.errors import TrainingError
+from mtcnn.files.torch_file import check_saved
 from mtcnn.progress import progress
 
 from .recipes import Schedule
@@ -173,6 +174,7 @@ class Training:
     def restore(self, path: Path, key: str) -> None:
         """Resume from the checkpoint at `path`, if it is there, whole, and of the same recipe."""
         try:
+            check_saved(path)
             state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception:  # absent, or not a checkpoint: then the training starts anew
             return

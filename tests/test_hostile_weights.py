@@ -21,7 +21,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_module, model_of
 from mtcnn.errors import CheckpointError, SettingsError
 from mtcnn.files.safe_pickle import MAX_DEPTH, PickleReader, check_shape
-from mtcnn.files.torch_file import read_saved
+from mtcnn.files.torch_file import check_saved, read_saved
 from mtcnn.importers import read_weights
 from mtcnn.importers.lz4 import decompress
 from mtcnn.importers.old_torch import read_old_saved
@@ -256,6 +256,28 @@ def test_a_trainings_checkpoint_is_read(tmp_path: Path) -> None:
     for data in both({"state_dict": foreign.facenet_state("pnet"), "optimizer": optimizer.state_dict(), "epoch": 3}):
         (found,) = read_weights(foreign.write(tmp_path / "w", data))
         assert found.net == "pnet"
+
+
+def test_what_torch_is_given_is_looked_at_before(tmp_path: Path) -> None:
+    """torch itself is ended by nested tuples; the numbers may be of any size."""
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 3, 9, 9)).sum().backward()
+    optimizer.step()
+    state = {
+        "key": "x",
+        "best": -math.inf,
+        "epoch": 3,
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(state, tmp_path / "train.pt")
+    check_saved(tmp_path / "train.pt")
+    for steps in (b"}" + DEEP + b"Ns", b"cos\nsystem\n" + text("x") + b"\x85R", b"", storage(text("0"), 5, "Quint")):
+        with pytest.raises(CheckpointError):
+            check_saved(zipped(tmp_path / "bad.pt", steps))
+    with pytest.raises(OSError, match="No such file"):
+        check_saved(tmp_path / "absent.pt")
 
 
 # ---- what is no net

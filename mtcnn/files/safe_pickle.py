@@ -22,7 +22,7 @@ from ..errors import CheckpointError
 __all__ = ["MAX_DIMS", "Budget", "PickleReader", "check_shape"]
 
 MAX_DEPTH = 32  # of lists, tuples and dicts within each other; a training's checkpoint has five
-MAX_STEPS = 1 << 20  # of the program; a state_dict of 1,000 tensors takes 30,000
+MAX_STEPS = 1 << 21  # of the program; a state_dict of 1,000 tensors takes 30,000, a training's checkpoint five times
 MAX_DIMS = 8
 MAX_SIDE = 1 << 31  # of one dimension
 SHARING = 8  # how often the same bytes may be shown: tied weights show them twice

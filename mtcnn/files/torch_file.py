@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import CheckpointError
 from .safe_pickle import Budget, PickleReader, check_shape
 
-__all__ = ["LARGEST", "StateDict", "TensorReader", "read_saved"]
+__all__ = ["LARGEST", "StateDict", "StorageSurvey", "TensorReader", "check_saved", "read_saved"]
 
 Array = NDArray[Any]
 
@@ -105,6 +105,24 @@ class TensorReader(PickleReader):
         return (upper.astype("<u4") << 16).view("<f4")  # NumPy has no bfloat16, which is the upper half of float32
 
 
+class StorageSurvey(TensorReader):
+    """Reads which storages there are, and none of them: `found` is name -> bytes a number, how many numbers."""
+
+    def __init__(self, stream: IO[bytes], size: int) -> None:
+        super().__init__(stream, size, lambda name, width: b"")
+        self.found: dict[str, tuple[int, int]] = {}
+
+    def call(self, kind: str, args: tuple[Any, ...]) -> Any:
+        return None if kind == "tensor" else super().call(kind, args)
+
+    def stored(self, key: Any) -> Array:
+        what, kind, name, _, count, *view = key  # None for no view, in old files
+        if what != "storage" or any(view) or kind not in _TYPES.values() or not isinstance(name, str):
+            raise ValueError("storage")
+        self.found[name] = 2 if kind == "bfloat16" else np.dtype(str(kind)).itemsize, count
+        return np.zeros(0)
+
+
 class _Members:
     """The members of a file of `size` bytes. Together they have no more: none lies on another."""
 
@@ -132,16 +150,37 @@ def read_saved(source: str | PathLike[str] | bytes) -> Any:
     Raises CheckpointError when the file is damaged, or holds anything but arrays and plain values; OSError when it
     cannot be read.
     """
-    size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+    size = _size(source)
     if size > LARGEST:
         raise CheckpointError(f"has {size} bytes; expected weights of a detector, at most {LARGEST}")
+
+    def read(members: _Members) -> Any:
+        if "byteorder" in members and members.read("byteorder") != b"little":  # since torch 2.1
+            raise CheckpointError("has its bytes in another order; expected little-endian ones")
+        pickle = BytesIO(members.read("data.pkl"))
+        return TensorReader(pickle, size, lambda name, width: members.read(f"data/{name}")).read()
+
+    return _of_members(source, size, read)
+
+
+def check_saved(source: str | PathLike[str] | bytes) -> None:
+    """Raises CheckpointError unless a file, of any size, holds nothing but tensors and plain values.
+
+    For files that torch is given then: tuples within tuples end its reader together with the process. The numbers of
+    tensors are not looked at. Raises OSError when the file cannot be read.
+    """
+    size = _size(source)
+    _of_members(source, size, lambda members: StorageSurvey(BytesIO(members.read("data.pkl")), size).read())
+
+
+def _size(source: str | PathLike[str] | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+
+
+def _of_members(source: str | PathLike[str] | bytes, size: int, read: Callable[[_Members], Any]) -> Any:
     try:
         with zipfile.ZipFile(BytesIO(source) if isinstance(source, bytes) else source) as archive:
-            members = _Members(archive, size)
-            if "byteorder" in members and members.read("byteorder") != b"little":  # since torch 2.1
-                raise CheckpointError("has its bytes in another order; expected little-endian ones")
-            pickle = BytesIO(members.read("data.pkl"))
-            return TensorReader(pickle, size, lambda name, width: members.read(f"data/{name}")).read()
+            return read(_Members(archive, size))
     except _BROKEN as error:
         raise CheckpointError("is truncated or damaged, or was not written by torch.save; copy it again") from error
 

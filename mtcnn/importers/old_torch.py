@@ -9,34 +9,13 @@ import struct
 from io import BytesIO
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import CheckpointError
 from ..files.safe_pickle import PickleReader
-from ..files.torch_file import TensorReader
+from ..files.torch_file import StorageSurvey, TensorReader
 
 __all__ = ["read_old_saved"]
 
 HEAD = 3  # pickles before the content: a magic number, the version of the protocol, facts of the machine
-
-
-class _Survey(TensorReader):
-    """Reads only which storages there are, for their numbers come behind: name -> bytes a number, how many numbers."""
-
-    def __init__(self, stream: BytesIO, size: int) -> None:
-        super().__init__(stream, size, lambda name, width: b"")
-        self.found: dict[str, tuple[int, int]] = {}
-
-    def call(self, kind: str, args: tuple[Any, ...]) -> Any:
-        return None if kind == "tensor" else super().call(kind, args)
-
-    def stored(self, key: Any) -> NDArray[Any]:
-        what, kind, name, _, count, view = key
-        if what != "storage" or view is not None or kind not in self.names.values() or not isinstance(name, str):
-            raise ValueError("storage")
-        self.found[name] = 2 if kind == "bfloat16" else np.dtype(str(kind)).itemsize, count
-        return np.zeros(0)
 
 
 def read_old_saved(data: bytes) -> Any:
@@ -49,7 +28,7 @@ def read_old_saved(data: bytes) -> Any:
     if not isinstance(facts, dict) or facts.get("little_endian") is not True:
         raise CheckpointError("has its bytes in another order; expected little-endian ones")
     start = stream.tell()
-    survey = _Survey(stream, len(data))
+    survey = StorageSurvey(stream, len(data))
     survey.read()
     names = PickleReader(stream, len(data)).read()
     storages = _storages(data, stream.tell(), names, survey.found)
