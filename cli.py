@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "commands.inspect:inspect",
     "weights": "commands.weights:weights",
     "export": "commands.export:export",
+    "flops": "commands.flops:flops",
 }
 """In the order of a day's work, which is that of `mtcnn --help`."""
 

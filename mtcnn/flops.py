@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +39,16 @@ class Cost:
 
 
 def cost(net: nn.Module, height: int, width: int) -> Cost:
-    """Counts of a single-stage detector, or its trunk, for an image of `height` x `width` pixels; it stays as it is."""
+    """Counts of a net, or a trunk, for one image or crop of `height` x `width` pixels; the net stays as it is."""
     net = copy.deepcopy(net).to("meta").eval()  # shapes alone
     counts = {"multiply_adds": 0, "biases": 0, "normalised": 0}
 
-    def count(layer: nn.Module, _: Any, output: Tensor) -> None:
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(layer, nn.BatchNorm2d):
             counts["normalised"] += output.numel()
+        elif isinstance(layer, nn.ConvTranspose2d):  # weight (in, out, h, w): each input goes to so many outputs
+            counts["multiply_adds"] += inputs[0].numel() * layer.weight[0].numel()
+            counts["biases"] += output.numel() if layer.bias is not None else 0
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             counts["multiply_adds"] += output.numel() * layer.weight[0].numel()
             counts["biases"] += output.numel() if layer.bias is not None else 0

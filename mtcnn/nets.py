@@ -70,7 +70,8 @@ class PooledPReLU(nn.Module):
         self.pool = nn.MaxPool2d(kernel, 2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        if bool((self.prelu.weight >= 0).all()):
+        slopes = self.prelu.weight
+        if slopes.is_meta or bool((slopes >= 0).all()):  # a meta tensor has shapes alone
             return self.prelu(self.pool(x))  # type: ignore[no-any-return]
         return self.pool(self.prelu(x))  # type: ignore[no-any-return]
 

@@ -1,0 +1,49 @@
+"""`mtcnn flops`: what a net costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import click
+
+from mtcnn.detectors import DETECTORS
+from mtcnn.weights import SIZES
+
+from .group import command
+from .options import COUNT
+
+
+@command("flops")
+@click.argument("net", type=click.Choice([*SIZES, *DETECTORS]), metavar="NET")
+@click.option("--size", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
+              help="Of the image, pixels.  [default: 480 640; 24 24 and 48 48 for rnet and onet]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
+    """Parameters and arithmetic of a net for one image or crop.
+
+    Nothing is computed and no weights are needed. PNet is counted for one level of the pyramid. What thop would print
+    counts a bias as one and batch norm as four a value.
+
+    \b
+    mtcnn flops retinaface --size 240 320
+    mtcnn flops onet --json
+    """
+    import torch
+
+    from mtcnn.detectors.load import build
+    from mtcnn.flops import cost
+    from mtcnn.nets import NETS
+
+    side = SIZES[net] if net in ("rnet", "onet") else None
+    height, width = size or ((side, side) if side else (480, 640))
+    with torch.device("meta"):
+        counted = cost(NETS[net]() if net in NETS else build(net), height, width)
+    if as_json:
+        plain = {"net": net, "size": [height, width], **dataclasses.asdict(counted), "thop": counted.thop}
+        click.echo(json.dumps(plain))
+    else:
+        click.echo(
+            f"{net} at {height} x {width}: {counted.parameters:,} parameters, {counted.multiply_adds / 1e6:.1f} M "
+            f"multiply-adds ({2 * counted.multiply_adds / 1e9:.2f} GFLOPs); {counted.thop / 1e6:.1f} M by thop"
+        )
