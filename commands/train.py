@@ -62,6 +62,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     mtcnn prepare --net rnet --hard-from pnet
     mtcnn prepare --net pnet --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
     """
+    from mtcnn.files.outputs import note_output
     from mtcnn.pictures.draw import check_target
     from prepare.preview import contact_sheet, summary
 
@@ -73,6 +74,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
     click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
     if preview:
+        note_output(preview, own_folder=False)
         contact_sheet(dag.nodes[name].makes, preview)
         click.echo(f"contact sheet: {preview}")
 

@@ -279,3 +279,30 @@ def test_a_picture_too_large_for_its_format_is_that_files_problem(tmp_path: Path
 def test_settings_of_a_run_that_share_a_place(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`out` and `draw` are both"):
         Run([Path("a.png")], "json", tmp_path / "x.png", draw=tmp_path / "x.png")
+
+
+# ---- siblings: other commands that write pictures, and that read folders
+
+
+def test_pictures_of_other_commands_are_no_photos(inside: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from mtcnn.metrics.detections import event_photos
+    from prepare.readers.negatives import read
+
+    Path("truth.txt").write_text("photos/a.png\n1\n100 60 60 80 0 0 0 0 0 0\n")
+    words = ("--ground-truth", "truth.txt", "--photos", ".", "--workers", 1, "--plot", "photos/pr.png")
+    assert run("eval", "wider", *words, *OPTIONS).exit_code == 0
+    assert run("inspect", "matching", "photos/a.png", "--net", "s3fd", "--draw", "photos/m.png").exit_code == 0
+    assert visible("photos") == ["a.png", "m.png", "pr.png"]
+    (inside / "photos" / "._a.png").write_bytes(b"litter")
+    assert [record.path.name for record in read(inside / "photos")[0]] == ["a.png"]
+    assert list(event_photos(inside)) == ["photos/a"]
+    assert run("detect", "photos", *OPTIONS).stdout.count(".png: ") == 1
+
+
+def test_a_plot_that_cannot_be_written_is_told_before_the_work(inside: Path) -> None:
+    pytest.importorskip("matplotlib")
+    Path("truth.txt").write_text("photos/a.png\n1\n100 60 60 80 0 0 0 0 0 0\n")
+    done = run("eval", "wider", "--ground-truth", "truth.txt", "--photos", ".", "--plot", "nowhere/pr.png")
+    assert done.exit_code == 1 and done.stdout == ""
+    assert "nowhere/pr.png: plot cannot be written; expected a file in a folder that is there" in done.stderr

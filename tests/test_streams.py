@@ -21,7 +21,7 @@ from clips import face_clip
 from run_command import problems, run, visible
 
 from mtcnn.errors import SettingsError
-from mtcnn.images import read_image
+from mtcnn.images import read_image, read_photo
 from mtcnn.pictures.draw import save_image
 from mtcnn.stream import decoding
 from mtcnn.stream import run as running
@@ -255,7 +255,7 @@ def test_any_failure_of_reading_is_that_images_line(
             raise Clumsy.errors[width]
         return real(source, pixels)
 
-    real = decoding.read_photo
+    real = read_photo
     monkeypatch.setattr(running, "Detector", Clumsy)
     monkeypatch.setattr(decoding, "read_photo", read)
     assert not Run([several])()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mtcnn.detector_settings import DetectorSettings
 from mtcnn.errors import DataError, ImageError
+from mtcnn.files.outputs import written_in
 from mtcnn.images import SUFFIXES, read_photo
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import ScaledDetector, check_scale
@@ -105,8 +106,13 @@ def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, 
     A name without a photo gets the path where a JPEG was expected, so that reading it reports it.
     Raises DataError when there is no photo at all.
     """
-    files = (path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES)
-    every = {f"{path.parent.name}/{path.stem}": path for path in files}
+    every = {}
+    for event in sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")):
+        written = written_in(event)
+        for path in sorted(event.iterdir()):
+            hidden = path.name.startswith(".") or path.name in written
+            if path.suffix.lower() in SUFFIXES and not hidden:
+                every[f"{event.name}/{path.stem}"] = path
     if not every:
         raise DataError(f"{folder}: no photos in it; expected <event>/<image>.jpg")
     return every if names is None else {name: every.get(name, folder / f"{name}.jpg") for name in names}

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mtcnn.errors import MtcnnError
+from mtcnn.files.atomic_write import write_whole
+from mtcnn.files.outputs import note_output
 
 if TYPE_CHECKING:
     from mtcnn.metrics.fddb import FddbResult
     from mtcnn.metrics.landmarks import LandmarkResult
     from mtcnn.metrics.wider import WiderResult
 
-__all__ = ["plot_landmarks", "plot_pr", "plot_roc"]
+__all__ = ["check_plot", "plot_landmarks", "plot_pr", "plot_roc"]
+
+_NO_MATPLOTLIB = "plots need matplotlib, which is not installed: pip install 'mtcnn-cascade[plot]'"
 
 
 def _panels(count: int) -> tuple[Any, list[Any]]:
@@ -24,7 +30,7 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise MtcnnError("plots need matplotlib, which is not installed: pip install 'mtcnn-cascade[plot]'") from None
+        raise MtcnnError(_NO_MATPLOTLIB) from None
     figure = Figure(figsize=(5.0 * count, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, [figure.add_subplot(1, count, i + 1) for i in range(count)]
@@ -34,11 +40,22 @@ def _finish(figure: Any, axes: list[Any], path: str | Path, corner: str) -> Path
     for ax in axes:
         ax.grid(alpha=0.3)
         ax.legend(fontsize="small", loc=corner)
+    target, stream = Path(path), BytesIO()
     try:
-        figure.savefig(path, dpi=120)
+        figure.savefig(stream, dpi=120, format=target.suffix.lower().lstrip(".") or None)
+        note_output(target, own_folder=False)
+        write_whole(target, stream.getvalue())
     except (OSError, ValueError) as error:
         raise MtcnnError(f"{path}: plot cannot be written ({error}); expected a path ending in .png or .pdf") from None
-    return Path(path)
+    return target
+
+
+def check_plot(path: Path) -> None:
+    """Raises MtcnnError where no plot could be written to `path`: to be called before the work and not after it."""
+    if find_spec("matplotlib") is None:
+        raise MtcnnError(_NO_MATPLOTLIB)
+    if not path.parent.is_dir() or path.is_dir():
+        raise MtcnnError(f"{path}: plot cannot be written; expected a file in a folder that is there; check the path")
 
 
 def plot_pr(results: Mapping[str, WiderResult], path: str | Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mtcnn.metrics.comparison import OWN
 from mtcnn.metrics.detections import Cascade, detect_all
+from mtcnn.metrics.plots import check_plot
 from mtcnn.metrics.problems import Problems
 from mtcnn.types import Faces
 
@@ -31,6 +32,8 @@ class Session:
     ) -> None:
         self.as_json, self.plot, self.workers = as_json, plot, workers
         self.own = Cascade(settings, scale, flip)
+        if plot is not None:
+            check_plot(plot)
         self.problems = Problems(strict)
         self.progress = sys.stderr.isatty()
 

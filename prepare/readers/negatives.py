@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mtcnn.errors import DataError
 from mtcnn.images import SUFFIXES
+from mtcnn.stream.folders import PassedOver, search
 
 from ..records import ImageRecord, Problem
 
@@ -22,12 +23,13 @@ def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
     """A record without boxes for each image in `folder` and the folders below, in the order of their names.
 
     Nothing here proves that no face is in them: look at what mining finds there before trusting a new folder.
+    Hidden files, litter of file managers and pictures that this project wrote are left out, as in `stream.folders`.
     Raises DataError when `folder` is missing. Files of other kinds are counted in one problem.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images; give an existing one")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = len(files) - len(images)
+    images = [path for path in search(folder, SUFFIXES, [], PassedOver()) if path.is_file()]
+    taken = set(images)
+    others = sum(path.is_file() and path not in taken for path in folder.rglob("*"))
     problems = [Problem(str(folder), f"{others} files that are not images passed over")] if others else []
     return [ImageRecord(path) for path in images], problems
