@@ -123,11 +123,16 @@ def test_threshold_is_the_least_score() -> None:
 
 def plain_select(logits: Array, boxes: Array, threshold: float, overlap: float, most: int, kept: int) -> Array:
     chosen = [i for i in range(len(logits)) if 1 / (1 + np.exp(-float(logits[i]))) >= threshold]
-    chosen = sorted(chosen, key=lambda i: (-logits[i], i))[:most]
-    return boxes[chosen][plain_nms(boxes[chosen].tolist(), logits[chosen].tolist(), overlap)[:kept]]
+    ordered = sorted(chosen, key=lambda i: (-logits[i], i))
+    chosen = [i for rank, i in enumerate(ordered) if rank < most or logits[i] >= 0]
+    left = [chosen[j] for j in plain_nms(boxes[chosen].tolist(), logits[chosen].tolist(), overlap)]
+    return boxes[[i for rank, i in enumerate(left) if rank < kept or logits[i] >= 0]]
 
 
-@pytest.mark.parametrize(("threshold", "most", "kept"), [(0.3, 10**6, 10**6), (0.3, 30, 10**6), (0.1, 200, 7)])
+@pytest.mark.parametrize(
+    ("threshold", "most", "kept"),
+    [(0.3, 10**6, 10**6), (0.3, 30, 10**6), (0.1, 200, 7), (0.1, 7, 10), (0.6, 7, 7), (0.1, 10**6, 50)],
+)
 def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> None:
     rng = np.random.default_rng(1)
     anchor = anchors(64, 64, RETINAFACE)
@@ -147,6 +152,7 @@ def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> N
     boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)
     wanted = plain_select(logits, boxes, threshold, 0.4, most, kept)
     assert 5 < len(wanted) == len(found)
+    assert len(found) >= min(kept, 10)
     np.testing.assert_allclose(found.boxes, wanted, rtol=1e-4, atol=1e-3)
 
 

@@ -1,6 +1,7 @@
 """A single-stage detector at work: one pass over the whole image, then non-maximum suppression.
 
-Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the order of the steps.
+Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
+suppression.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from .decoders import Decoder, Outputs
 
 __all__ = ["SingleStage", "pad", "select"]
 
+CONFIDENT = 0.0  # logit of a score of 0.5
+
 
 @dataclass
 class SingleStage:
@@ -27,15 +30,16 @@ class SingleStage:
 
     runtime    computes the net.             spec  of the detector.
     threshold  lowest score of a face, 0 to 1.
-    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. The authors' 5,000 and 750 lose
-               faces of a crowd without a word; these only bound what a low threshold may cost.
+    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. Both limit doubtful faces, which a low
+               threshold lets through: of what scores CONFIDENT or more nothing is cut, or a crowd would lose faces
+               without a word.
     """
 
     runtime: Runtime
     spec: Spec
     threshold: float = 0.5
-    pre_nms: int = 100_000
-    max_faces: int = 20_000
+    pre_nms: int = 5000
+    max_faces: int = 750
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -70,12 +74,15 @@ def select(
     """Faces in the outputs of a net for an input of this size, by falling score.
 
     Of the boxes that score at least `threshold` the `pre_nms` best go through NMS at `nms_iou`; at most `max_faces`
-    come out. Of equal scores the earlier goes first. Nothing is decoded that is not looked at.
+    come out. What is CONFIDENT is never cut. Of equal scores the earlier goes first. Nothing is decoded that is not
+    looked at.
     """
     logits = decoder.logits(outputs)
     rows = np.flatnonzero(logits >= logit(threshold))
-    rows = rows[np.argsort(-logits[rows], kind="stable")[:pre_nms]]
+    confident = int((logits[rows] >= CONFIDENT).sum())
+    rows = rows[np.argsort(-logits[rows], kind="stable")[: max(pre_nms, confident)]]
     boxes = decoder.boxes(outputs, size, rows)
-    chosen = nms(boxes, logits[rows], nms_iou, limit=max_faces)
+    chosen = nms(boxes, logits[rows], nms_iou, limit=max(max_faces, confident))
+    chosen = chosen[: max(max_faces, int((logits[rows[chosen]] >= CONFIDENT).sum()))]
     rows = rows[chosen]
     return Faces(boxes[chosen], sigmoid(logits[rows]), decoder.landmarks(outputs, size, rows))
