@@ -152,6 +152,9 @@ def test_a_storage_shown_many_times(tmp_path: Path) -> None:
 def test_a_table_copied_many_times(tmp_path: Path) -> None:
     table = b"}" + put(0) + b"(" + b"".join(number(i) + b"N" for i in range(10_000)) + b"u"
     copy = ORDERED + get(0) + b"\x85R"
+    attributes = get(0) + b"}" + text("_metadata") + b"}sb"
+    with pytest.raises(CheckpointError, match="far more bytes"):
+        read_saved(zipped(tmp_path / "w.pt", table + attributes * 1000))
     with pytest.raises(CheckpointError, match="far more bytes"):
         read_saved(zipped(tmp_path / "w.pt", table + copy * 1000))
 

@@ -19,7 +19,7 @@ from typing import IO, Any, ClassVar, cast
 
 from ..errors import CheckpointError
 
-__all__ = ["MAX_DIMS", "Budget", "PickleReader", "check_shape"]
+__all__ = ["ENTRY", "MAX_DIMS", "Budget", "PickleReader", "check_shape"]
 
 MAX_DEPTH = 32  # of lists, tuples and dicts within each other; a training's checkpoint has five
 MAX_STEPS = 1 << 21  # of the program; a state_dict of 1,000 tensors takes 30,000, a training's checkpoint five times

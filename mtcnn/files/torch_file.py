@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
-from .safe_pickle import Budget, PickleReader, check_shape
+from .safe_pickle import ENTRY, Budget, PickleReader, check_shape
 
 __all__ = ["LARGEST", "StateDict", "StorageSurvey", "TensorReader", "check_saved", "read_saved"]
 
@@ -85,7 +85,10 @@ class TensorReader(PickleReader):
         if not isinstance(made, dict):
             raise ValueError("state")
         metadata = state.get("_metadata") if isinstance(state, dict) else None
-        return StateDict(made, metadata) if isinstance(metadata, dict) else made
+        if not isinstance(metadata, dict):
+            return made
+        self.budget.spend(ENTRY * len(made))  # which is copied
+        return StateDict(made, metadata)
 
     def stored(self, key: Any) -> Array:
         what, kind, name, _, count = key[:5]
