@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .group import Group, command
-from .options import COUNT, DETECTOR_SETTINGS, DIR, FILE, PATH, detector_options, given, options
+from .options import DETECTOR_SETTINGS, DIR, FILE, PATH, detector_options, given, options, workers_option
 
 
 @click.group("eval", cls=Group)
@@ -20,7 +20,7 @@ eval_options = options(
     click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table."),
     click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
     click.option("--plot", type=FILE, help="Draw the curves to this picture, .png, .pdf or .svg."),
-    click.option("--workers", type=COUNT, default=2, show_default=True, help="Processes that detect."),
+    workers_option("Processes that detect."),
     click.option("--scale", default="original", show_default=True, metavar="original|vga|N|multi",
                  help="Detect at this size: N pixels for the longest side, vga is 640; multi votes over several."),
     click.option("--flip/--no-flip", show_default=True, help="Detect in the mirror image too, and vote."),

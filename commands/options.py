@@ -27,6 +27,7 @@ __all__ = [
     "detector_options",
     "given",
     "options",
+    "workers_option",
 ]
 
 NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
@@ -84,6 +85,17 @@ class NetType(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2
 DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))
 SOURCE = SourceType()
 COUNT = _named(click.IntRange(1), "integer")
+
+
+def workers_option(text: str) -> Callable[..., Any]:
+    """`--workers`, how many processes, as the `Workers` that library functions take."""
+
+    def workers(_context: click.Context, _parameter: click.Parameter, count: int) -> Any:
+        from mtcnn.workers import local_workers
+
+        return local_workers(count)
+
+    return click.option("--workers", type=COUNT, default=2, show_default=True, callback=workers, help=text)
 
 
 def options(*options: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from mtcnn.terminal import printable
 from mtcnn.weights import SIZES
 
 from .group import command, say
-from .options import COUNT, DIR, FILE, NETS, NetType, options
+from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
@@ -26,8 +26,7 @@ work_options = options(
 
 build_options = options(
     work_options,
-    click.option("--workers", type=COUNT, default=2, show_default=True,
-                 help="Processes that cut and mine crops; the result does not depend on it."),
+    workers_option("Processes that cut and mine crops; the result does not depend on it."),
     click.option("--quiet", is_flag=True, help="No progress bars."),
 )  # fmt: skip
 
@@ -68,7 +67,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
     if preview:
         check_target(preview)  # now, and not after an hour of cutting
-    dag = _dag(**options)
+    dag = _dag(nets=[net], **options)
     name = f"crops-{SIZES[net]}"
     made = dag.ensure(name, say=say)
 
@@ -100,18 +99,15 @@ def train(net: str, start: Path | None, **options: Any) -> None:
     """
     if start is not None and net not in DETECTORS:
         raise click.UsageError(f"--start is for single-stage detectors; expected none with --net {net}")
-    dag = _dag(detectors=_detectors(net, options), start=start, **options)
+    _check_hard_from(net, options)
+    dag = _dag(nets=[net], start=start, **options)
     made = dag.ensure(net, say=say)
     click.echo(f"{dag.nodes[net].makes}{'' if made else ' (was fresh)'}")
 
 
-def _detectors(net: str | None, options: dict[str, Any]) -> list[str]:
-    """The single-stage detector that `--net` names, if it is one. Its training has no use for --hard-from."""
-    if net not in DETECTORS:
-        return []
-    if options["hard_from"]:
+def _check_hard_from(net: str | None, options: dict[str, Any]) -> None:
+    if net in DETECTORS and options["hard_from"]:
         raise click.UsageError("--hard-from is for --net rnet and onet; a detector mines its own background")
-    return [net]
 
 
 @command("run")
@@ -130,7 +126,8 @@ def run(net: str | None, **options: Any) -> None:
     mtcnn run --data synthetic:500 --work drawn         drawn faces, to try it without any data
     mtcnn run --net retinaface                          its photos and weights, and nothing of the cascade
     """
-    dag = _dag(detectors=_detectors(net, options), **options)
+    _check_hard_from(net, options)
+    dag = _dag(nets=[net] if net else list(SIZES), **options)
     made = dag.ensure(*([net] if net else dag.nodes), say=say)
     click.echo(f"made {', '.join(made)}" if made else "all fresh")
 
@@ -141,6 +138,7 @@ def status(**options: Any) -> None:
     """Say of each stage whether it is fresh, stale or missing, and why.
 
     Stages are those of the cascade, and of each single-stage detector that the work folder has a recipe or weights of.
+    A net whose recipe cannot be used is broken; then the exit status is 1.
     With --data, what other images would make stale; those that are remembered stay.
 
     \b
@@ -149,5 +147,8 @@ def status(**options: Any) -> None:
     """
     from stages.graph.project import begun_detectors
 
-    for state in _dag(detectors=begun_detectors(options["work"]), remember=False, **options).status():
+    dag = _dag(nets=[*SIZES, *begun_detectors(options["work"])], remember=False, strict=False, **options)
+    for state in dag.status():
         click.echo(printable(f"{state.name:14} {state.state:8} {state.reason}"))
+    if dag.broken:
+        click.get_current_context().exit(1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mtcnn.errors import ImageError
 from mtcnn.images import read_photo
 from mtcnn.progress import progress
-from mtcnn.workers import run_ordered
+from mtcnn.workers import Workers
 
 from . import synthetic
 from .labels import IouBands, Kind
@@ -117,12 +117,12 @@ def _note(path: Path, problem: Problem) -> None:
 
 
 def build(
-    records: Sequence[ImageRecord], make: CropMaker, path: Path, key: str, workers: int = 2, quiet: bool = False
+    records: Sequence[ImageRecord], make: CropMaker, path: Path, key: str, workers: Workers, quiet: bool = False
 ) -> list[Problem]:
     """Write the crops of `records` to the store at `path`; go on where an earlier run with the same `key` stopped.
 
     Returns what this run passed over; skipped-<name of the store>.txt beside the store lists that of all runs. The same
-    records, seed and key give the same rows for any number of workers and any number of interruptions.
+    records, seed and key give the same rows for any workers and any number of interruptions.
     """
     problems: list[Problem] = []
     skipped = path.with_name(f"skipped-{path.stem}.txt")
@@ -135,7 +135,7 @@ def build(
         bar = progress(name=path.name, total=len(records), initial=writer.done, quiet=quiet)
         counts = np.zeros(len(Kind), np.int64)
         with bar:
-            for (_, record), made in zip(tasks, run_ordered(make, tasks, workers), strict=True):
+            for (_, record), made in zip(tasks, workers.map(make, tasks), strict=True):
                 if made.problem is not None:
                     problems.append(made.problem)
                     _note(skipped, made.problem)

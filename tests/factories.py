@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mtcnn.workers import local_workers
 from prepare import synthetic
 from prepare.build import CropMaker, build
 from prepare.labels import IouBands, Kind
@@ -36,7 +37,12 @@ def make_crops(path: Path, size: int = 12, scenes: int = 12, workers: int = 1, *
     """A store of sampled crops of drawn scenes; `settings` are those of CropSettings."""
     chosen: dict[str, Any] = {"negatives": 20, "near": 3, "tries": 4, "val": 20.0, **settings}
     build(
-        synthetic.records(scenes, 0), CropMaker(size, 0, IouBands(), CropSettings(**chosen)), path, "k", workers, True
+        synthetic.records(scenes, 0),
+        CropMaker(size, 0, IouBands(), CropSettings(**chosen)),
+        path,
+        "k",
+        local_workers(workers),
+        True,
     )
     return path
 

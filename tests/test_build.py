@@ -16,6 +16,7 @@ from processes import MTCNN, descendants, is_alive, signalled, wait_until
 
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.nets import NETS
+from mtcnn.workers import Here, local_workers
 from prepare import synthetic
 from prepare.build import CropMaker, build
 from prepare.labels import IouBands, Kind
@@ -38,18 +39,18 @@ def digest(path: Path) -> str:
 def test_same_store_for_any_number_of_workers(tmp_path: Path) -> None:
     records, make = synthetic.records(10, 4), CropMaker(24, 1, IouBands(), FEW)
     for workers in (1, 2):
-        assert build(records, make, tmp_path / str(workers), "k", workers, quiet=True) == []
+        assert build(records, make, tmp_path / str(workers), "k", local_workers(workers), quiet=True) == []
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
-    build(records, CropMaker(24, 2, IouBands(), FEW), tmp_path / "seed", "k", 1, quiet=True)
+    build(records, CropMaker(24, 2, IouBands(), FEW), tmp_path / "seed", "k", Here(), quiet=True)
     assert digest(tmp_path / "seed") != digest(tmp_path / "1")
 
 
 def test_crops_of_an_image_do_not_depend_on_others_being_bad(tmp_path: Path) -> None:
     """Chance belongs to an image's number, so a file that cannot be read moves nothing else."""
     records, make = synthetic.records(4, 0), CropMaker(12, 0, IouBands(), FEW)
-    build(records, make, tmp_path / "good", "k", 1, quiet=True)
+    build(records, make, tmp_path / "good", "k", Here(), quiet=True)
     records[1] = ImageRecord(tmp_path / "gone.jpg")
-    build(records, make, tmp_path / "bad", "k", 1, quiet=True)
+    build(records, make, tmp_path / "bad", "k", Here(), quiet=True)
     good, bad = CropStore(tmp_path / "good"), CropStore(tmp_path / "bad")
     assert (good.items == 1).any()
     assert not (bad.items == 1).any()
@@ -66,7 +67,9 @@ def test_bad_images_are_named_and_passed_over(tmp_path: Path, workers: int, caps
     wild = synthetic.records(3, 0)[2]
     wild = ImageRecord(wild.path, np.full((1, 4), np.nan), points, complete=False)
     records = [bad[0], *synthetic.records(2, 0), wild, bad[1]]
-    problems = build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops.lmdb", "k", workers, quiet=True)
+    problems = build(
+        records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops.lmdb", "k", local_workers(workers), quiet=True
+    )
     assert [problem.where for problem in problems] == [str(record.path) for record in (bad[0], wild, bad[1])]
     assert "landmarks of face 1 left out" in problems[1].why
     told = capsys.readouterr().err
@@ -89,17 +92,17 @@ def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(CropWriter, "append", killed)
         with pytest.raises(KeyboardInterrupt):
-            build(records, make, path, "k", 1, quiet=True)
-    assert len(build(records, make, path, "k", 1, quiet=True)) == 2, "what this run passed over"
+            build(records, make, path, "k", Here(), quiet=True)
+    assert len(build(records, make, path, "k", Here(), quiet=True)) == 2, "what this run passed over"
     listed = (tmp_path / "skipped-crops.txt").read_text().splitlines()
     assert [line.split(": ")[0] for line in listed] == [str(record.path) for record in records]
-    build(synthetic.records(1, 0), make, path, "other", 1, quiet=True)
+    build(synthetic.records(1, 0), make, path, "other", Here(), quiet=True)
     assert not (tmp_path / "skipped-crops.txt").exists(), "the list of another build"
 
 
 def test_validation_images_go_by_name(tmp_path: Path) -> None:
     records = synthetic.records(12, 0)
-    build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", 1, quiet=True)
+    build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", Here(), quiet=True)
     store = CropStore(tmp_path / "crops")
     val = {item for item, record in enumerate(records) if record.is_val(FEW.val)}
     assert set(store.items[store.val]) == val
@@ -110,10 +113,12 @@ def test_validation_images_go_by_name(tmp_path: Path) -> None:
 def test_incomplete_labels_give_landmark_crops_alone(tmp_path: Path) -> None:
     record = next(record for record in synthetic.records(9, 0) if len(record.boxes))
     part = ImageRecord(record.path, record.boxes, record.landmarks, complete=False)
-    build([part], CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", 1, quiet=True)
+    build([part], CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", Here(), quiet=True)
     assert set(CropStore(tmp_path / "crops").kinds) == {Kind.LANDMARK}
     unread = ImageRecord(tmp_path / "gone.jpg", complete=False)
-    assert build([unread], CropMaker(12, 0, IouBands(), CropSettings()), tmp_path / "none", "k", 1, quiet=True) == []
+    assert (
+        build([unread], CropMaker(12, 0, IouBands(), CropSettings()), tmp_path / "none", "k", Here(), quiet=True) == []
+    )
 
 
 # ---- mining
@@ -137,7 +142,14 @@ def mined(models: Path, mining: MineSettings, sampled: bool = False) -> CropMake
 def test_mining_is_the_same_for_any_number_of_workers(tmp_path: Path, eager_models: Path) -> None:
     mining = MineSettings((0.5,), max_neg=30)
     for workers in (1, 2):
-        build(synthetic.records(5, 1), mined(eager_models, mining), tmp_path / str(workers), "k", workers, quiet=True)
+        build(
+            synthetic.records(5, 1),
+            mined(eager_models, mining),
+            tmp_path / str(workers),
+            "k",
+            local_workers(workers),
+            quiet=True,
+        )
     assert len(CropStore(tmp_path / "1")) > 50
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
 
@@ -146,7 +158,7 @@ def test_mining_caps_each_kind_of_an_image(tmp_path: Path, eager_models: Path) -
     counts = []
     for number, mining in enumerate((MineSettings((0.3,)), MineSettings((0.3,), max_neg=9, max_part=4, max_pos=2))):
         path = tmp_path / str(number)
-        build(synthetic.records(6, 1), mined(eager_models, mining), path, "k", 1, quiet=True)
+        build(synthetic.records(6, 1), mined(eager_models, mining), path, "k", Here(), quiet=True)
         store = CropStore(path)
         counts.append([np.bincount(store.kinds[store.items == item], minlength=4).tolist() for item in range(6)])
     assert max(row[Kind.NEG] for row in counts[0]) > 9
@@ -156,8 +168,8 @@ def test_mining_caps_each_kind_of_an_image(tmp_path: Path, eager_models: Path) -
 
 def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path) -> None:
     records = synthetic.records(3, 1)
-    build(records, CropMaker(24, 0, IouBands(), FEW), tmp_path / "sampled", "k", 1, quiet=True)
-    build(records, mined(eager_models, MineSettings((0.5,)), True), tmp_path / "both", "k", 1, quiet=True)
+    build(records, CropMaker(24, 0, IouBands(), FEW), tmp_path / "sampled", "k", Here(), quiet=True)
+    build(records, mined(eager_models, MineSettings((0.5,)), True), tmp_path / "both", "k", Here(), quiet=True)
     sampled, both = CropStore(tmp_path / "sampled"), CropStore(tmp_path / "both")
     for item in range(3):
         first = sampled.read(np.flatnonzero(sampled.items == item)).crops

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
-from stages.crops.nodes import cascade_nodes
+from stages.crops.nodes import cascade_nodes, chain
 from stages.crops.recipe import Mix, Recipe, TrainSettings
 from stages.graph.dag import Dag, Node, Options, data_key
+from stages.photos.nodes import detector_nodes
+from stages.photos.recipe import DetectorRecipe
 
 CHAIN = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
 RECORDS = [ImageRecord(Path("a.jpg"), np.array([[1, 2, 30, 40]])), ImageRecord(Path("b.jpg"))]
@@ -40,20 +43,26 @@ def graph(
     hard_from: str | None = None,
 ) -> Dag:
     """A graph whose stages write empty files with the right keys instead of working."""
-    recipes, overrides = {**RECIPES, **(changes or {})}, {"onet": hard_from} if hard_from else None
-    nodes = cascade_nodes(work, recipes, records, data_key(records), Options(), overrides)
-    return Dag(work, [replace(node, run=_pretend(node)) for node in nodes])
+    recipes = {**RECIPES, **(changes or {})}
+    nodes = cascade_nodes(work, recipes, records, data_key(records), hard_from)
+    return Dag(work, [replace(node, action=Pretend(node)) for node in nodes])
 
 
-def _pretend(node: Node) -> Callable[[str], None]:
-    def crops(key: str) -> None:
-        write_crops(node.makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=key)
+@dataclass(frozen=True)
+class Pretend:
+    """Instead of a node's own action."""
 
-    def weights(key: str) -> None:
-        net = node.name.removesuffix("-draft")
-        write(node.makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=key))
+    node: Node
 
-    return weights if node.makes.suffix == ".pt" else crops
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        if makes.suffix == ".lmdb":
+            write_crops(makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=key)
+        else:
+            net = self.node.name.removesuffix("-draft")
+            write(makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=key))
+
+    def read_key(self, makes: Path) -> str | None:
+        return self.node.action.read_key(makes)
 
 
 def states(dag: Dag) -> dict[str, str]:
@@ -220,9 +229,26 @@ def test_keys_stay(tmp_path: Path) -> None:
     assert keys["onet"] == "e86b2c70abb9e247"
 
 
-def test_options_are_no_part_of_a_key(tmp_path: Path) -> None:
-    other = cascade_nodes(tmp_path / "b", RECIPES, RECORDS, data_key(RECORDS), Options(7, 3, "cuda", True))
-    assert {node.name: node.key for node in other} == {n: node.key for n, node in graph(tmp_path).nodes.items()}
+def test_actions_pickle(tmp_path: Path) -> None:
+    """So that another process or machine can make a node."""
+    recipes = [DetectorRecipe(net) for net in ("retinaface", "ssh")]
+    nodes = cascade_nodes(tmp_path, RECIPES, RECORDS, "data") + detector_nodes(tmp_path, recipes, RECORDS, "data")
+    for node in nodes:
+        again = pickle.loads(pickle.dumps(node))
+        assert (again.key, again.makes, again.collective) == (node.key, node.makes, node.collective)
+        assert type(again.action) is type(node.action)
+    assert {node.name for node in nodes if not node.collective} == {
+        "crops-12", "crops-12-hard", "crops-24", "crops-48", "photos"
+    }  # fmt: skip
+
+
+def test_a_graph_of_some_nets_has_the_same_keys(tmp_path: Path) -> None:
+    whole = graph(tmp_path).nodes
+    some = cascade_nodes(tmp_path, {net: RECIPES[net] for net in ("pnet", "rnet")}, RECORDS, data_key(RECORDS))
+    assert {node.name: node.key for node in some} == {name: whole[name].key for name in CHAIN[:6]}
+    assert (chain("pnet"), chain("onet"), chain("onet", "pnet")) == (
+        ("pnet",), ("pnet", "rnet", "onet"), ("pnet", "onet")
+    )  # fmt: skip
 
 
 # ---- what is gone, or half there
@@ -294,10 +320,11 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
 def test_a_failure_is_not_noted(made: Path) -> None:
     dag = graph(made, train("pnet", lr=1e-4))
 
-    def fails(key: str) -> None:
-        raise MtcnnError("out of luck")
+    class Fails(Pretend):
+        def __call__(self, makes: Path, key: str, options: Options) -> None:
+            raise MtcnnError("out of luck")
 
-    dag.nodes["crops-24"] = replace(dag.nodes["crops-24"], run=fails)
+    dag.nodes["crops-24"] = replace(dag.nodes["crops-24"], action=Fails(dag.nodes["crops-24"]))
     with pytest.raises(MtcnnError, match="out of luck"):
         dag.ensure("onet")
     found = states(dag)

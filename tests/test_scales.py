@@ -21,6 +21,7 @@ from mtcnn.metrics.scales import Pass, ScaledDetector, check_scale, mirror, pass
 from mtcnn.metrics.voting import vote
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import Faces, ImageSize
+from mtcnn.workers import local_workers
 
 # Whole numbers on a small canvas: boxes repeat, have no size, and meet the threshold exactly (10 x 10 and 10 x 3: 0.3).
 _corner = st.tuples(st.integers(0, 12), st.integers(0, 12))
@@ -212,14 +213,14 @@ def test_any_detector_runs_over_files(picture: NDArray[np.uint8], tmp_path: Path
     (tmp_path / "bad.png").write_text("no image")
     images = {"e/bad": tmp_path / "bad.png", "e/good": tmp_path / "good.png", "e/none": tmp_path / "none.png"}
     problems = Problems()
-    found = detect_all(images, _make_blobs, workers, problems)
+    found = detect_all(images, _make_blobs, local_workers(workers), problems)
     assert list(found) == ["e/good"]
     np.testing.assert_array_equal(found["e/good"].boxes, _BOXES[:2])
     assert [problem.where for problem in problems] == [str(images["e/bad"]), str(images["e/none"])]
     assert problems[1].why.startswith("no such file; expected an image")
     if workers == 1:
         with pytest.raises(DataError, match=r"bad\.png: is not an image"):
-            detect_all(images, _make_blobs, 1, Problems(strict=True))
+            detect_all(images, _make_blobs, local_workers(1), Problems(strict=True))
 
 
 def test_event_photos(tmp_path: Path) -> None:

@@ -271,9 +271,9 @@ def test_photos_are_decoded_once_for_all(photos: Path, tmp_path: Path, monkeypat
     assert len(kept) == len(RECORDS)
     assert (kept[7] == synthetic.image_of(RECORDS[7].path)).all()
     recipes = [replace(each, train=replace(SETTINGS, epochs=1, steps=1)) for each in (SSH, S3FD)]
-    Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True))).ensure("ssh")
+    Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data"), Options(quiet=True)).ensure("ssh")
     monkeypatch.setattr("stages.photos.store.image_of", lambda record: pytest.fail("decoded again"))
-    dag = Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data", Options(quiet=True)))
+    dag = Dag(tmp_path, detector_nodes(tmp_path, recipes, RECORDS, "data"), Options(quiet=True))
     assert dag.ensure("s3fd") == ["s3fd"], "by the photos that are there"
 
 

@@ -15,7 +15,8 @@ import pytest
 from processes import PATIENCE, is_alive, wait_until
 
 from mtcnn.errors import ImageError, MtcnnError
-from mtcnn.workers import run_ordered
+from mtcnn.workers import local_workers
+from mtcnn.workers.processes import in_worker
 
 # The work lies in this module, not in the tests, for a worker process must be able to import it.
 
@@ -42,6 +43,10 @@ def fail_at_three(number: int) -> int:
     return number
 
 
+def shares_cores(_: int) -> bool:
+    return in_worker()
+
+
 def die_at_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -56,20 +61,25 @@ def tell_pid_and_wait(path: str) -> None:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     """20 items are more than are in flight at a time."""
-    assert list(run_ordered(slow_square, range(20), workers)) == [(n, n**2) for n in range(20)]
+    assert list(local_workers(workers).map(slow_square, range(20))) == [(n, n**2) for n in range(20)]
 
 
 def test_work_is_done_where_it_says() -> None:
-    here = list(run_ordered(Adder(5), range(3), 1))
+    here = list(local_workers(1).map(Adder(5), range(3)))
     assert here == [(n + 5, os.getpid()) for n in range(3)]
-    elsewhere = list(run_ordered(Adder(5), range(12), 2))
+    elsewhere = list(local_workers(2).map(Adder(5), range(12)))
     assert [value for value, _ in elsewhere] == [n + 5 for n in range(12)]
     assert os.getpid() not in {pid for _, pid in elsewhere}
 
 
+def test_work_is_told_whether_it_shares_the_cores() -> None:
+    """The function pickles by its name, so a worker asks its own process."""
+    assert [set(local_workers(count).map(shares_cores, range(3))) for count in (1, 2)] == [{False}, {True}]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_items(workers: int) -> None:
-    assert list(run_ordered(slow_square, [], workers)) == []
+    assert list(local_workers(workers).map(slow_square, [])) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -83,7 +93,7 @@ def test_items_are_taken_as_they_are_needed(workers: int) -> None:
             taken += 1
             yield taken
 
-    results = run_ordered(slow_square, items(), workers)
+    results = local_workers(workers).map(slow_square, items())
     for i in range(1, 4):
         assert next(results) == (i, i**2)
         assert taken <= i + 4 * workers
@@ -93,7 +103,7 @@ def test_items_are_taken_as_they_are_needed(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_in_the_work_arrives(workers: int) -> None:
     """In its turn, after the results before it."""
-    results = run_ordered(fail_at_three, range(20), workers)
+    results = local_workers(workers).map(fail_at_three, range(20))
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ImageError, match=r"^picture 3 is upside down$"):
         next(results)
@@ -106,12 +116,12 @@ def test_an_error_in_the_items_arrives(workers: int) -> None:
         raise LookupError("no more")
 
     with pytest.raises(LookupError, match="no more"):
-        list(run_ordered(slow_square, items(), workers))
+        list(local_workers(workers).map(slow_square, items()))
 
 
 def test_a_killed_worker_is_told() -> None:
     with pytest.raises(MtcnnError, match=r"a worker process died .*run the same command again") as caught:
-        list(run_ordered(die_at_three, range(20), 2))
+        list(local_workers(2).map(die_at_three, range(20)))
     assert type(caught.value) is MtcnnError
     assert "\n" not in str(caught.value)
 
@@ -120,8 +130,8 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Or each killed run would leave processes behind that hold its memory."""
     note = tmp_path / "pid"
     program = (
-        "from mtcnn.workers import run_ordered; from test_workers import tell_pid_and_wait\n"
-        f"list(run_ordered(tell_pid_and_wait, [{str(note)!r}], 2))"
+        "from mtcnn.workers import local_workers; from test_workers import tell_pid_and_wait\n"
+        f"list(local_workers(2).map(tell_pid_and_wait, [{str(note)!r}]))"
     )
     folders = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
     parent = subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": folders})

@@ -19,7 +19,8 @@ from mtcnn.images import SUFFIXES, read_photo
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import ScaledDetector, check_scale
 from mtcnn.types import Faces
-from mtcnn.workers import run_ordered
+from mtcnn.workers import Workers
+from mtcnn.workers.processes import in_worker
 
 __all__ = ["Cascade", "MakeDetector", "detect_all", "event_photos"]
 
@@ -64,13 +65,12 @@ class _Detect:
     """
 
     make: MakeDetector
-    alone: bool  # in the process of the caller, whose threads are its own business
     _detector: Any = field(default=None, repr=False)
 
     def __call__(self, path: Path) -> tuple[Faces, str] | ImageError:
         if self._detector is None:
             self._detector = self.make()
-            if not self.alone and "torch" in sys.modules:
+            if in_worker() and "torch" in sys.modules:
                 sys.modules["torch"].set_num_threads(1)  # the processes share the cores already
         try:
             pixels, said = read_photo(path)
@@ -82,13 +82,13 @@ class _Detect:
 def detect_all(
     images: Mapping[str, Path],
     make: MakeDetector,
-    workers: int = 2,
+    workers: Workers,
     problems: Problems | None = None,
     progress: bool = False,
 ) -> dict[str, Faces]:
     """Faces of every image that can be read, by its name; what cannot be read becomes a problem and is left out."""
     problems, found = Problems.default(problems), {}
-    results = run_ordered(_Detect(make, workers <= 1), images.values(), workers)
+    results = workers.map(_Detect(make), images.values())
     pairs = zip(images.items(), results, strict=True)
     for (name, path), result in tqdm(pairs, "detecting", len(images), unit=" images", disable=not progress):
         if isinstance(result, ImageError):

@@ -13,6 +13,7 @@ from mtcnn.metrics.detections import Cascade, detect_all
 from mtcnn.metrics.plots import check_plot
 from mtcnn.metrics.problems import Problems
 from mtcnn.types import Faces
+from mtcnn.workers import Workers
 
 __all__ = ["Session"]
 
@@ -21,14 +22,14 @@ class Session:
     """The options that all evaluations share.
 
     as_json  print one JSON object instead of a table.       strict    end at the first problem.
-    plot     draw the curves to this file.                   workers   processes that detect.
+    plot     draw the curves to this file.                   workers   what detects.
     scale, flip, settings  of this project's cascade (`detections.Cascade`).
 
     Progress is shown where stderr is a terminal. Raises ValueError for an unknown scale.
     """
 
     def __init__(
-        self, as_json: bool, strict: bool, plot: Path | None, workers: int, scale: str, flip: bool, **settings: Any
+        self, as_json: bool, strict: bool, plot: Path | None, workers: Workers, scale: str, flip: bool, **settings: Any
     ) -> None:
         self.as_json, self.plot, self.workers = as_json, plot, workers
         self.own = Cascade(settings, scale, flip)

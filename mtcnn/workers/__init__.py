@@ -1,90 +1,46 @@
-"""Work on many items in worker processes: items in, results out, in order.
+"""Work on many items: items in, results out, in order, whatever does it.
 
-One function, so that a cluster engine can take its place: `run_ordered` promises only that results come in the order of
-the items and that few are in flight at a time. Nothing random may depend on which worker does what.
+`Workers` is the interface; `Here` and `processes.Processes` are this process and others of this machine. Another engine
+joins as another class with `map`.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from ..errors import MtcnnError
-from ..hush import take_stderr
-
-__all__ = ["end_with_parent", "run_ordered"]
+__all__ = ["Here", "Workers", "local_workers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_work: Callable[[Any], Any] | None = None
+
+class Workers(Protocol):
+    """What does work."""
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield function(item) for each item, in the order of the items; few are in flight at a time.
+
+        function  must pickle: each worker gets one copy of it, so it may hold nets. Nothing random in it may depend on
+                  which worker does what, so that results do not depend on the number of workers.
+
+        Raises what the function or the items raise; MtcnnError when a worker is killed.
+        """
 
 
-def end_with_parent() -> None:
-    """Have this process end when the one that started it does, killed or not. In the main process this does nothing.
+@dataclass(frozen=True)
+class Here:
+    """This process."""
 
-    A worker whose parent was killed would otherwise wait for work forever, or go on with work that nobody wants.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        yield from map(function, items)
 
 
-def _start(work: Callable[[Any], Any]) -> None:
-    global _work
-    _work = work
-    # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
-    # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
-    take_stderr()
-    end_with_parent()
+def local_workers(count: int) -> Workers:
+    """`count` processes of this machine; up to one, this process."""
+    if count <= 1:
+        return Here()
+    from .processes import Processes
 
-
-def _call(item: Any) -> Any:
-    assert _work is not None
-    return _work(item)
-
-
-def run_ordered(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Yield work(item) for each item, in order.
-
-    `work` must be picklable; each worker process gets one copy of it, so it may hold nets. With one worker or none it
-    runs here. At most four items a worker are in flight, which keeps memory flat however many items there are.
-    Raises MtcnnError when a worker process is killed.
-    """
-    if workers <= 1:
-        yield from map(work, items)
-        return
-    # spawn: a forked copy of a process that has used OpenMP or Numba threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(work,)) as pool:
-        flying: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                flying.append(pool.submit(_call, item))
-                if len(flying) >= 4 * workers:
-                    yield flying.popleft().result()
-            while flying:
-                yield flying.popleft().result()
-        except BrokenProcessPool as error:
-            flying.clear()  # the pool ends them itself, and complains of those that are cancelled
-            raise MtcnnError(
-                "a worker process died (killed, or out of memory); run the same command again to go on, "
-                "with fewer `workers` if memory was short"
-            ) from error
-        finally:
-            for future in flying:
-                future.cancel()
+    return Processes(count)

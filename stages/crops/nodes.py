@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +29,15 @@ from .batches import CropPool
 from .recipe import Recipe, TrainSettings
 from .task import train
 
-__all__ = ["cascade_nodes", "train_on_stores"]
+__all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "train_on_stores"]
 
-BEFORE = {"rnet": "pnet", "onet": "rnet"}  # whose mistakes a net learns from, unless told otherwise
+BEFORE = {"rnet": "pnet", "onet": "rnet"}  # whose mistakes a net learns from, by default
+
+
+def chain(net: str, hard_from: str | None = None) -> tuple[str, ...]:
+    """The nets that are trained before `net`, and `net`, in order; `hard_from` is the one before ONet."""
+    before = hard_from if net == "onet" and hard_from else BEFORE.get(net)
+    return (*chain(before, hard_from), net) if before else (net,)
 
 
 def cascade_nodes(
@@ -38,35 +45,43 @@ def cascade_nodes(
     recipes: Mapping[str, Recipe],
     records: Sequence[ImageRecord],
     data: str,
-    options: Options,
-    hard_from: Mapping[str, str] | None = None,
+    hard_from: str | None = None,
 ) -> list[Node]:
     """The nodes of a work folder, in building order.
 
-    recipes    by net.    records, data  the labelled images, and their key.
-    hard_from  net -> the net whose mistakes it learns from, to override the usual one before it.
+    recipes    of the nets to have nodes for, by name; with a net the whole `chain` to it.
+    records, data  the labelled images, and their key.
+    hard_from  the net that ONet's hard examples are mined up to, to override RNet.
 
     Raises RecipeError for a recipe that has too few thresholds for the nets that mine.
     """
-    chain = _Chain(work, records, data, options, {**BEFORE, **(hard_from or {})})
+    found = _Nodes(work, records, data, hard_from)
     for net in SIZES:
-        chain.add_net(recipes[net])
-    return list(chain.nodes.values())
+        if net in recipes:
+            found.add_net(recipes[net])
+    return list(found.nodes.values())
 
 
-class _Chain:
+def check_mining(recipe: Recipe, nets: Sequence[str]) -> None:
+    """Raise RecipeError where a recipe has too few thresholds to mine with these nets."""
+    if recipe.mine is not None and len(recipe.mine.thresholds) < len(nets):
+        raise RecipeError(
+            f"recipe-{recipe.net}.toml: mine.thresholds is {list(recipe.mine.thresholds)}; "
+            f"expected one for each of {', '.join(nets)}"
+        )
+
+
+class _Nodes:
     """The nodes as they are added, by name."""
 
-    def __init__(
-        self, work: Path, records: Sequence[ImageRecord], data: str, options: Options, before: Mapping[str, str]
-    ) -> None:
-        self.work, self.records, self.data, self.options, self.before = work, records, data, options, before
+    def __init__(self, work: Path, records: Sequence[ImageRecord], data: str, hard_from: str | None) -> None:
+        self.work, self.records, self.data, self.hard_from = work, tuple(records), data, hard_from
         self.nodes: dict[str, Node] = {}
 
     def add_net(self, recipe: Recipe) -> None:
         net = recipe.net
         crops = f"crops-{SIZES[net]}"
-        self._add_crops(crops, recipe, self._miners(self.before[net]) if net in self.before else ())
+        self._add_crops(crops, recipe, chain(net, self.hard_from)[:-1])
         stores: tuple[str, ...] = (crops,)
         if recipe.draft is not None and recipe.mine is not None:
             self._add_training(f"{net}-draft", recipe, recipe.draft, (crops,))
@@ -74,32 +89,19 @@ class _Chain:
             stores = (crops, f"{crops}-hard")
         self._add_training(net, recipe, recipe.train, stores)
 
-    def _miners(self, net: str) -> tuple[str, ...]:
-        """The nets to mine with, up to and with `net`."""
-        return (*self._miners(self.before[net]), net) if net in self.before else (net,)
-
     def _add_crops(
         self, name: str, recipe: Recipe, nets: tuple[str, ...], sampled: bool = True, models: Path | None = None
     ) -> None:
+        check_mining(recipe, nets)
         mining = recipe.mine if nets else None
-        if mining is not None and len(mining.thresholds) < len(nets):
-            raise RecipeError(
-                f"recipe-{recipe.net}.toml: mine.thresholds is {list(mining.thresholds)}; "
-                f"expected one for each of {', '.join(nets)}"
-            )
         inputs = tuple(f"{net}-draft" if models else net for net in nets)
         sections = digest([recipe.seed, recipe.bands, recipe.crops, sampled, mining])
         parts = {"recipe sections [crops], [mine] and [bands]": sections, "data": self.data}
         parts |= {needed: self.nodes[needed].key for needed in inputs}
-        makes = self.work / f"{name}.lmdb"
         make = CropMaker(
             SIZES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
         )
-
-        def run(key: str) -> None:
-            build(self.records, make, makes, key, self.options.workers, self.options.quiet)
-
-        self.nodes[name] = Node(name, inputs, makes, parts, run, _store_key)
+        self.nodes[name] = Node(name, inputs, self.work / f"{name}.lmdb", parts, CutCrops(self.records, make))
 
     def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
         net, draft = recipe.net, f"{recipe.net}-draft"
@@ -107,14 +109,45 @@ class _Chain:
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
-        paths = [self.nodes[store].makes for store in stores]
+        paths = tuple(self.nodes[store].makes for store in stores)
+        action = TrainOnStores(name, net, paths, settings, start)
+        self.nodes[name] = Node(name, stores, makes, parts, action, collective=True)
 
-        def run(key: str) -> None:
-            device, quiet = self.options.device, self.options.quiet
-            job = partial(train_on_stores, net, paths, settings, makes, key, name, start, device, quiet)
-            launch(job, self.options.processes, device)
 
-        self.nodes[name] = Node(name, stores, makes, parts, run, weights_key)
+@dataclass(frozen=True, eq=False)
+class CutCrops:
+    """Writes a store of crops."""
+
+    records: tuple[ImageRecord, ...]
+    make: CropMaker
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        build(self.records, self.make, makes, key, options.workers, options.quiet)
+
+    def read_key(self, makes: Path) -> str | None:
+        try:
+            with closing(CropStore(makes)) as store:
+                return store.key
+        except (MtcnnError, lmdb.Error):
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainOnStores:
+    """Trains a net on the crops of stores, given by their paths, from random weights or those at `start`."""
+
+    name: str
+    net: str
+    stores: tuple[Path, ...]
+    settings: TrainSettings
+    start: Path | None = None
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        job = partial(train_on_stores, self.net, self.stores, self.settings, makes, key, self.name, self.start)
+        launch(partial(job, device=options.device, quiet=options.quiet), options.processes, options.device)
+
+    def read_key(self, makes: Path) -> str | None:
+        return weights_key(makes)
 
 
 def train_on_stores(
@@ -133,11 +166,3 @@ def train_on_stores(
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
         train(net, pool, settings, target, key, name, state, device, quiet)
-
-
-def _store_key(path: Path) -> str | None:
-    try:
-        with closing(CropStore(path)) as store:
-            return store.key
-    except (MtcnnError, lmdb.Error):
-        return None

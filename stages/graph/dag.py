@@ -8,70 +8,76 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from mtcnn.checkpoint import read
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.files.atomic_write import draft_of
+from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
 
 from ..recipes import digest
 from . import launch
 
-__all__ = ["Dag", "Node", "Options", "State", "data_key", "weights_key"]
+__all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
 
 FORMAT = 1  # of everything the nodes make; raise it when the same recipe gives other crops or another training
 
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change a result: worker processes, training processes, device, silence."""
+    """What does not change a result: who cuts and mines crops, training processes, device, silence."""
 
-    workers: int = 2
+    workers: Workers = field(default_factory=Here)
     processes: int = 1
     device: str = "cpu"
     quiet: bool = False
+
+
+class Action(Protocol):
+    """What makes a file. It pickles, so that another process or machine can do it."""
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        """Make the file at `makes`, with this key in it; go on where an earlier run with the same key stopped."""
+
+    def read_key(self, makes: Path) -> str | None:
+        """The key of what lies there; None where nothing whole does."""
 
 
 @dataclass(frozen=True)
 class Node:
     """One thing to make.
 
-    parts     what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
-    run       makes it; is given the key.
-    read_key  gives the key of what lies at a path, or None when nothing whole lies there.
+    needs       names of the nodes whose files it reads.    makes  the file or folder.
+    parts       what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
+    collective  all processes of torchrun make it together, as a training; anything else is made by the first.
     """
 
     name: str
     needs: tuple[str, ...]
     makes: Path
     parts: dict[str, str]
-    run: Callable[[str], None] = field(repr=False)
-    read_key: Callable[[Path], str | None] = field(repr=False)
+    action: Action = field(repr=False)
+    collective: bool = False
 
     @property
     def key(self) -> str:
         return digest(FORMAT, self.parts)
 
-    @property
-    def is_training(self) -> bool:
-        """Whether all processes of torchrun make it together; anything else is made by the first."""
-        return self.makes.suffix == ".pt"
-
     def found(self) -> str | None:
         """The key of what is there, None for nothing whole."""
-        return self.read_key(self.makes)
+        return self.action.read_key(self.makes)
 
 
 class State(NamedTuple):
-    """Of one node: fresh, stale or missing, and why."""
+    """Of one node: fresh, stale or missing, and why; of a net whose recipe cannot be used: broken."""
 
     name: str
-    state: Literal["fresh", "stale", "missing"]
+    state: Literal["fresh", "stale", "missing", "broken"]
     reason: str
 
 
@@ -94,20 +100,29 @@ def weights_key(path: Path) -> str | None:
 
 
 class Dag:
-    """The nodes of one work folder, given in building order: what a node needs comes before it."""
+    """The nodes of one work folder, given in building order: what a node needs comes before it.
 
-    def __init__(self, work: Path, nodes: Iterable[Node], device: str = "cpu") -> None:
-        self.work, self.device = work, device
+    broken  nets that have no nodes -> what is wrong with their recipes.
+    """
+
+    def __init__(
+        self,
+        work: Path,
+        nodes: Iterable[Node],
+        options: Options = Options(),  # frozen
+        broken: Mapping[str, str] | None = None,
+    ) -> None:
+        self.work, self.options, self.broken = work, options, dict(broken or {})
         self.nodes = {node.name: node for node in nodes}
 
     # ---- what is there
 
     def status(self) -> list[State]:
-        """Every node in building order: fresh, stale or missing, with the reason."""
+        """Every node in building order: fresh, stale or missing, with the reason; then the broken nets."""
         states: dict[str, State] = {}
         for node in self.nodes.values():
             states[node.name] = self._state(node, states)
-        return list(states.values())
+        return [*states.values(), *(State(net, "broken", why) for net, why in self.broken.items())]
 
     def _state(self, node: Node, before: dict[str, State]) -> State:
         found = node.found()
@@ -141,7 +156,7 @@ class Dag:
 
         Under torchrun the first process makes the data, and all take part in the trainings.
         """
-        with launch.joined(self.device):
+        with launch.joined(self.options.device):
             names = launch.agreed(self._to_make(targets))
             for name in names:
                 node = self.nodes[name]
@@ -168,8 +183,8 @@ class Dag:
         return names[::-1]
 
     def _make(self, node: Node) -> None:
-        if node.is_training or launch.is_main():
-            node.run(node.key)
+        if node.collective or launch.is_main():
+            node.action(node.makes, node.key, self.options)
         if launch.is_main():
             with draft_of(self._note(node)) as draft:
                 draft.write_text(json.dumps(node.parts, indent=1))

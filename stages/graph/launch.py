@@ -18,7 +18,7 @@ from torch.multiprocessing.spawn import ProcessException, spawn
 
 from mtcnn.errors import MtcnnError
 from mtcnn.files.atomic_write import draft_of
-from mtcnn.workers import end_with_parent
+from mtcnn.workers.processes import end_with_parent
 
 __all__ = ["agreed", "is_main", "joined", "launch", "wait_for_main"]
 

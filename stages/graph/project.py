@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
@@ -13,17 +15,20 @@ from mtcnn.devices import check_device
 from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import draft_of
 from mtcnn.weights import SIZES
+from mtcnn.workers import Here, Workers
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
 
-from ..crops.nodes import cascade_nodes
+from ..crops.nodes import cascade_nodes, chain, check_mining
 from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_start
 from ..photos.recipe import DetectorRecipe
-from ..recipes import load_recipe, recipe_path
+from ..recipes import LARGEST, load_recipe, recipe_path
 from .dag import Dag, Options, data_key
 from .launch import is_main
 
 __all__ = ["begun_detectors", "open_project"]
+
+R = TypeVar("R", Recipe, DetectorRecipe)
 
 
 def begun_detectors(work: Path) -> list[str]:
@@ -39,45 +44,93 @@ def begun_detectors(work: Path) -> list[str]:
 
 def open_project(
     work: Path,
+    nets: Sequence[str] = tuple(SIZES),
     sources: Sequence[str] = (),
     hard_from: str | None = None,
-    detectors: Sequence[str] = (),
     start: Path | None = None,
-    workers: int = 2,
+    workers: Workers | None = None,
     processes: int = 1,
     device: str = "cpu",
     quiet: bool = False,
     remember: bool = True,
+    strict: bool = True,
 ) -> Dag:
-    """The graph of a work folder, which is created where missing: the cascade, and single-stage detectors.
+    """The graph of a work folder, which is created where missing: these nets, and those that have to be trained before.
 
+    nets       of the cascade, and single-stage detectors. The recipes of others are not looked at.
     sources    where the images are; empty takes those that the folder remembers.
     hard_from  "pnet" or "rnet": mine ONet's hard examples with the cascade up to this net.
-    detectors  names of those to be in the graph.
-    start      weights that these start from, of the net or its trunk. They are copied into the folder; None takes those
-               that are there, and without any the start is random.
+    start      weights that detectors start from, of the net or its trunk. They are copied into the folder; None takes
+               those that are there, and without any the start is random.
+    workers    what cuts and mines crops; None does it in this process.
     remember   note `sources` in the folder; False notes them only where none are.
+    strict     raise RecipeError for a recipe that cannot be used; False leaves its net, and those behind it, to
+               `Dag.broken`.
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
     check_device(device)  # now, and not after the crops have been cut
     _move_in(work)
     specs = list(sources) or remembered_sources(work)
-    for net in (*SIZES, *detectors):
-        _copy_recipe(work, net)
-    recipes = {net: load_recipe(Recipe, work, net) for net in SIZES}
-    others = [load_recipe(DetectorRecipe, work, net) for net in detectors]
+    broken = None if strict else dict[str, str]()
+    wanted = {each for net in nets if net in SIZES for each in chain(net, hard_from)}
+    cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
+    others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
     told = not sources or quiet or not is_main()  # of sources that are remembered the first command has told
-    records = read_sources(specs, recipes["pnet"].seed, told)
+    records = read_sources(specs, _scene_seed(work), told)
     for recipe in others:
         if start is not None:
             keep_start(work, recipe, start)
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # now that they could be read
-    data, options = data_key(records), Options(workers, processes, device, quiet)
-    overrides = {"onet": hard_from} if hard_from else {}
-    nodes = cascade_nodes(work, recipes, records, data, options, overrides)
-    return Dag(work, [*nodes, *detector_nodes(work, others, records, data, options)], device)
+    data, options = data_key(records), Options(workers or Here(), processes, device, quiet)
+    nodes = cascade_nodes(work, cascade, records, data, hard_from)
+    return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken)
+
+
+def _cascade_recipes(
+    work: Path, nets: Sequence[str], hard_from: str | None, broken: dict[str, str] | None
+) -> dict[str, Recipe]:
+    """Recipes by net, in order. What is wrong goes into `broken`, or is raised where that is None."""
+    found: dict[str, Recipe] = {}
+    for net in nets:
+        before = chain(net, hard_from)[:-1]
+        lacking = [each for each in before if each not in found]
+        with _noted(net, broken):
+            if lacking:
+                raise RecipeError(f"needs {lacking[0]}, whose recipe cannot be used")
+            recipe = _recipe(Recipe, work, net)
+            check_mining(recipe, before)
+            found[net] = recipe
+    return found
+
+
+def _detector_recipes(work: Path, nets: Sequence[str], broken: dict[str, str] | None) -> list[DetectorRecipe]:
+    found = []
+    for net in nets:
+        with _noted(net, broken):
+            found.append(_recipe(DetectorRecipe, work, net))
+    return found
+
+
+@contextmanager
+def _noted(net: str, broken: dict[str, str] | None) -> Iterator[None]:
+    try:
+        yield
+    except RecipeError as error:
+        if broken is None:
+            raise
+        broken[net] = str(error)
+
+
+def _scene_seed(work: Path) -> int:
+    """The seed of drawn scenes: that of PNet's recipe, of which nothing else has to be right."""
+    try:
+        with recipe_path(work, "pnet").open("rb") as file:
+            seed = tomllib.loads(file.read(LARGEST).decode("utf-8")).get("seed", 0)
+    except (OSError, ValueError, RecursionError):
+        return 0
+    return seed if type(seed) is int and seed >= 0 else 0
 
 
 def _move_in(work: Path) -> None:
@@ -93,11 +146,12 @@ def _move_in(work: Path) -> None:
                     old.rename(new)
 
 
-def _copy_recipe(work: Path, net: str) -> None:
+def _recipe(kind: type[R], work: Path, net: str) -> R:
+    """The recipe of a net in a work folder, where the packaged one is copied to if there is none."""
     target, packaged = recipe_path(work, net), recipe_path(packaged_weights(), net)
-    if target.is_file():
-        return
-    if not packaged.is_file():
-        raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
-    with draft_of(target) as draft:  # the processes of torchrun all do this at once
-        shutil.copyfile(packaged, draft)
+    if not target.is_file():
+        if not packaged.is_file():
+            raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
+        with draft_of(target) as draft:  # the processes of torchrun all do this at once
+            shutil.copyfile(packaged, draft)
+    return load_recipe(kind, work, net)

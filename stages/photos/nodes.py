@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,27 +20,21 @@ from .recipe import DetectorRecipe
 from .store import Photos, build_photos, photos_key
 from .task import new_net, train_detector
 
-__all__ = ["detector_nodes", "keep_start", "train_on_photos"]
+__all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_start", "train_on_photos"]
 
 
 def detector_nodes(
-    work: Path, recipes: Iterable[DetectorRecipe], records: Sequence[ImageRecord], data: str, options: Options
+    work: Path, recipes: Iterable[DetectorRecipe], records: Sequence[ImageRecord], data: str
 ) -> list[Node]:
     """The nodes of a work folder, in building order; none without recipes. records, data  the images, and their key."""
     photos = work / "photos.raw"
-
-    def run(key: str) -> None:
-        build_photos(records, photos, key, quiet=options.quiet)
-
-    first = Node(photos.stem, (), photos, {"data": data}, run, photos_key)
-    trainings = [_training(work, recipe, first, records, options) for recipe in recipes]
+    first = Node(photos.stem, (), photos, {"data": data}, DecodePhotos(tuple(records)))
+    trainings = [_training(work, recipe, first, tuple(records)) for recipe in recipes]
     return [first, *trainings] if trainings else []
 
 
-def _training(
-    work: Path, recipe: DetectorRecipe, photos: Node, records: Sequence[ImageRecord], options: Options
-) -> Node:
-    start, makes = _start_path(work, recipe.net), weights_path(work, recipe.net)
+def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[ImageRecord, ...]) -> Node:
+    start = _start_path(work, recipe.net)
     parts = {
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in vars(recipe).items()
@@ -47,13 +42,38 @@ def _training(
     parts[photos.name] = photos.key
     if start.is_file():
         parts["start"] = hashlib.sha256(start.read_bytes()).hexdigest()
+    action = TrainOnPhotos(recipe, records, photos.makes, start if "start" in parts else None)
+    return Node(recipe.net, (photos.name,), weights_path(work, recipe.net), parts, action, collective=True)
 
-    def run(key: str) -> None:
-        given = start if "start" in parts else None
-        job = partial(train_on_photos, recipe, records, photos.makes, makes, key, given, options.device, options.quiet)
-        launch(job, options.processes, options.device)
 
-    return Node(recipe.net, (photos.name,), makes, parts, run, weights_key)
+@dataclass(frozen=True, eq=False)
+class DecodePhotos:
+    """Writes the pixels of all photos to one file."""
+
+    records: tuple[ImageRecord, ...]
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        build_photos(self.records, makes, key, quiet=options.quiet)
+
+    def read_key(self, makes: Path) -> str | None:
+        return photos_key(makes)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainOnPhotos:
+    """Trains a detector on the photos in a file, from random weights or those at `start`."""
+
+    recipe: DetectorRecipe
+    records: tuple[ImageRecord, ...]
+    photos: Path
+    start: Path | None = None
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        job = partial(train_on_photos, self.recipe, self.records, self.photos, makes, key, self.start)
+        launch(partial(job, device=options.device, quiet=options.quiet), options.processes, options.device)
+
+    def read_key(self, makes: Path) -> str | None:
+        return weights_key(makes)
 
 
 def train_on_photos(
@@ -66,7 +86,7 @@ def train_on_photos(
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
-    """`train_detector` with photos and start given by their paths, so that it can travel to another process."""
+    """`task.train_detector` with photos and start given by their paths, so that it can travel to another process."""
     net = new_net(recipe, start)
     train_detector(recipe, net, Photos(photos, records), target, key, device, quiet)
 

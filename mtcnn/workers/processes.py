@@ -1,0 +1,92 @@
+"""Worker processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from ..errors import MtcnnError
+from ..hush import take_stderr
+
+__all__ = ["Processes", "end_with_parent", "in_worker"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_work: Callable[[Any], Any] | None = None
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, killed or not. In the main process this does nothing.
+
+    A worker whose parent was killed would otherwise wait for work forever, or go on with work that nobody wants.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _start(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
+    # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+    take_stderr()
+    end_with_parent()
+
+
+def _call(item: Any) -> Any:
+    assert _work is not None
+    return _work(item)
+
+
+def in_worker() -> bool:
+    """Whether this is a worker process, which shares the cores with others."""
+    return _work is not None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """`count` processes, started for each `map` and ended with it.
+
+    At most four items a worker are in flight, which keeps memory flat however many items there are.
+    """
+
+    count: int = 2
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        # spawn: a forked copy of a process that has used OpenMP or Numba threads may hang.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.count, mp_context=context, initializer=_start, initargs=(function,)) as pool:
+            flying: deque[Future[Result]] = deque()
+            try:
+                for item in items:
+                    flying.append(pool.submit(_call, item))
+                    if len(flying) >= 4 * self.count:
+                        yield flying.popleft().result()
+                while flying:
+                    yield flying.popleft().result()
+            except BrokenProcessPool as error:
+                flying.clear()  # the pool ends them itself, and complains of those that are cancelled
+                raise MtcnnError(
+                    "a worker process died (killed, or out of memory); run the same command again to go on, "
+                    "with fewer `workers` if memory was short"
+                ) from error
+            finally:
+                for future in flying:
+                    future.cancel()
