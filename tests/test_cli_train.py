@@ -159,7 +159,7 @@ def test_bad_sources(here: Path, source: str, message: str) -> None:
 def test_broken_recipe(here: Path) -> None:
     write_recipes(here / "work", {24: ("epochs = 2", 'epochs = "two"')})
     refused(
-        run("train", "--net", 12, "--data", "synthetic:2"),
+        run("train", "--net", 24, "--data", "synthetic:2"),
         "work/models-24/recipe-rnet.toml: train.epochs is 'two'; expected a whole number",
     )
 
