@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for prepare, which an installation puts elsewhere
 
-from mtcnn.cascade import Detector, NetRefiner
+from mtcnn.cascade import Detector
 from mtcnn.images import read_image
 from mtcnn.metrics.wider import GroundTruth, WiderResult, evaluate, faces_to_rows
 from mtcnn.metrics.wider_truth import image_key
+from mtcnn.refiner import NetRefiner
 from mtcnn.scoring import Scoring, scoring_of
 from mtcnn.types import Faces
 from prepare.readers import read_source

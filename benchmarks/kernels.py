@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 from reference import plain_iou, plain_nms, plain_resample  # noqa: E402
 
 from mtcnn.boxes import iou, square  # noqa: E402
-from mtcnn.cascade import Detector, NetRefiner, PNetProposer  # noqa: E402
+from mtcnn.cascade import Detector  # noqa: E402
 from mtcnn.crops import cut  # noqa: E402
 from mtcnn.detectors.load import load_detector  # noqa: E402
 from mtcnn.errors import MtcnnError  # noqa: E402
@@ -38,7 +38,9 @@ from mtcnn.machine import describe  # noqa: E402
 from mtcnn.metrics.tables import markdown_table  # noqa: E402
 from mtcnn.nets import module_of, to_input  # noqa: E402
 from mtcnn.nms import nms  # noqa: E402
+from mtcnn.proposer import PNetProposer  # noqa: E402
 from mtcnn.pyramid import Level, levels  # noqa: E402
+from mtcnn.refiner import NetRefiner  # noqa: E402
 from mtcnn.runtimes.cascade import Net  # noqa: E402
 from mtcnn.weights import MEAN_COLOUR, Weights  # noqa: E402
 

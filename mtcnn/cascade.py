@@ -1,166 +1,29 @@
-"""The cascade at work: PNet over a pyramid proposes, RNet and ONet refine.
-
-Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes here
-stay real numbers throughout; nothing is truncated to whole pixels.
-"""
+"""The stages put together: a proposer finds candidates, refiners follow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, overload
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, cast, overload
 
 from . import boxes as box
 from .checkpoint import load_weights, packaged_weights, weights_path
-from .crops import cut
 from .detector_settings import DetectorSettings
 from .detectors.load import load_detector
 from .devices import check_device, device_name
 from .engine.threads import spread, threads
 from .images import Source, is_image, read_image
-from .nms import nms
-from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
-from .runtimes.cascade import Cells, Net, Refined, crop_runner, map_runner
-from .scoring import logit, scoring_of, sigmoid
-from .types import Faces, ImageSize, Proposer, Refiner
-from .weights import SIZES
+from .proposer import PNetProposer
+from .refiner import NetRefiner, touches
+from .runtimes.cascade import Net
+from .types import Faces, Proposer, Refiner
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Detector", "NetRefiner", "PNetProposer"]
-
-BATCH = 64  # crops at a time, which then stay in the cache
-DEVICE_BATCH = 1024  # crops that go to a device at a time
-BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
-
-
-@dataclass
-class PNetProposer:
-    """Stage 1: PNet over every level of the pyramid.
-
-    Within a level, NMS at IoU 0.5; across levels at 0.7; then the boxes are moved by their offsets. `per_level` caps
-    what one level may propose, best first, so that a loose threshold cannot make NMS quadratic in the pixels.
-    """
-
-    net: Net
-    min_face: float = 20.0
-    scale_factor: float = 0.709
-    threshold: float = 0.6
-    device: str = "cpu"
-    per_level: int = 4000
-
-    def __call__(self, image: NDArray[np.uint8]) -> Faces:
-        """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
-        found = [self._kept(level, cells) for level, cells in self._looked(image)]
-        if not found:
-            return Faces.empty()
-        boxes, logits, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = nms(boxes, logits, 0.7)
-        return Faces(box.decode_offsets(boxes[kept], offsets[kept]), sigmoid(logits[kept]))
-
-    def cells(self, level: NDArray[Any], least: float, rows: slice = slice(None)) -> Cells:
-        """The cells of level (H, W, 3) whose logit reaches `least`, in these rows of the map, row by row."""
-        first, last, _ = rows.indices(map_size(ImageSize(*level.shape[:2])).height)
-        return map_runner(self.net, self.device).cells(level, least, first, last)
-
-    def _looked(self, image: NDArray[np.uint8]) -> Iterator[tuple[Level, Cells]]:
-        """The levels of the pyramid, and their cells that pass."""
-        least = logit(self.threshold)  # maps need no sigmoid to be thresholded
-        sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
-        if self.device != "cpu" and sizes:
-            pyramid, run = spread(partial(level_of, image), sizes), cast(Any, map_runner(self.net, self.device))
-            yield from zip(pyramid, run.pyramid([level.image for level in pyramid], least), strict=True)
-        elif threads() == 1:  # one level at a time is less to hold
-            for level in levels(image, self.min_face, self.scale_factor):
-                yield level, self.cells(level.image, least)
-        else:
-            pyramid = spread(partial(level_of, image), sizes)
-            parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
-            found = spread(lambda part: self.cells(pyramid[part[0]].image, least, part[1]), parts)
-            for index, level in enumerate(pyramid):
-                mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
-                yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
-
-    def _kept(self, level: Level, cells: Cells) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """Boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of the cells that NMS within a level keeps."""
-        corner = STRIDE * np.stack([cells.columns, cells.rows], axis=1)
-        boxes = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
-        kept = nms(boxes, cells.logits, 0.5, limit=self.per_level)
-        return boxes[kept] * np.array([level.step_x, level.step_y] * 2), cells.logits[kept], cells.offsets[kept]
-
-
-def _bands(size: ImageSize) -> list[slice]:
-    """Rows of the map of a level of this size, in parts of about equal work."""
-    rows, columns = map_size(size)
-    step = max(BAND_CELLS // columns, 16)
-    return [slice(row, row + step) for row in range(0, rows, step)]
-
-
-@dataclass
-class NetRefiner:
-    """Stage 2 or 3: RNet or ONet over square crops of the candidates.
-
-    RNet: NMS at IoU 0.7, then the boxes move by their offsets; landmarks that the faces came with stay where they are.
-    ONet: landmarks on the square, the boxes move, then NMS at 0.7 over the smaller area, which removes a box inside
-    another.
-
-    Scores are those of the net's `scoring`, which may count the scores given; `behind_detector` says that a
-    single-stage detector began the cascade, and not PNet.
-    """
-
-    net: Net
-    name: str
-    threshold: float = 0.7
-    device: str = "cpu"
-    behind_detector: bool = False
-
-    def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
-        """The faces that stay, by falling score; with landmarks if the net has them, or the faces given had."""
-        squares = box.square(faces.boxes.astype(np.float64))
-        inside = _touches(squares, image.shape[0], image.shape[1])
-        squares, given = squares[inside], faces[inside]
-        own, offsets, points = self.raw(image, squares)
-        logits = self.fused(own, given.scores)
-        chosen = np.flatnonzero(logits > logit(self.threshold))
-        squares, offsets, scores = squares[chosen], offsets[chosen], logits[chosen]
-        landmarks = given[chosen].landmarks if points is None else box.decode_landmarks(squares, points[chosen])
-        moved = box.decode_offsets(squares, offsets)
-        kept = nms(squares, scores, 0.7) if points is None else nms(moved, scores, 0.7, overlap="ios")
-        found = Faces(moved, sigmoid(scores), landmarks)
-        return found[kept]
-
-    def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
-        """Logits (N,) of the scores, of the net's own logits (N,) and the scores (N,) of the stage before."""
-        return scoring_of(self.net).fused(own, given, self.behind_detector)
-
-    def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""
-        run = crop_runner(self.net, self.device)
-        step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
-        parts = [squares[at : at + step] for at in range(0, len(squares), step)]
-        with_points = self.name == "onet"
-        found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
-        found += spread(lambda part: run(self.crops(image, part, SIZES[self.name])), parts)
-        logits, offsets, points = zip(*found, strict=True)
-        return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if with_points else None
-
-    def crops(self, image: NDArray[np.uint8], squares: NDArray[Any], size: int) -> NDArray[Any]:
-        """float32 (N, size, size, 3), from 0 to 255, of squares (N, 4)."""
-        return cut(image, squares, size, exact=True)
-
-
-def _touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:
-    """Which boxes (N, 4) have a positive size and lie at least partly in the image."""
-    cut_off = box.clip(boxes, height, width)
-    return np.asarray((cut_off[:, 2] > cut_off[:, 0]) & (cut_off[:, 3] > cut_off[:, 1]))
+__all__ = ["Detector"]
 
 
 def _taken(images: Iterable[Source]) -> Iterator[list[Source]]:
@@ -259,7 +122,7 @@ class Detector:
         for refine in self.refiners:
             faces = refine(pixels, faces)
         height, width = pixels.shape[:2]
-        faces = faces[_touches(faces.boxes, height, width)]
+        faces = faces[touches(faces.boxes, height, width)]
         if self._smallest:
             faces = faces[faces.sizes.max(axis=1) >= self._smallest]
         return Faces(box.clip(faces.boxes, height, width), faces.scores, faces.landmarks).sorted()

@@ -21,11 +21,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .cascade import Detector, NetRefiner, PNetProposer
+from .cascade import Detector
 from .errors import DataError, ImageError, MtcnnError
 from .images import read_image
 from .machine import describe, machine
 from .metrics.tables import markdown_table
+from .proposer import PNetProposer
+from .refiner import NetRefiner
 from .resample import resample
 from .stream.sources import image_files
 from .types import Faces, Refiner

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn import boxes as box
-from mtcnn.cascade import NetRefiner, PNetProposer
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import SettingsError
+from mtcnn.proposer import PNetProposer
+from mtcnn.refiner import NetRefiner
 from mtcnn.settings import Settings, require, setting
 from mtcnn.types import Faces
 

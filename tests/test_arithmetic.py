@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reference import plain_ios, plain_iou, plain_nms
 from torch import nn
 
-from mtcnn.cascade import Detector, NetRefiner, PNetProposer
+from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.errors import CheckpointError
 from mtcnn.importers import import_weights
@@ -24,6 +24,8 @@ from mtcnn.importers.arithmetic import ARITHMETICS, adopt_arithmetic
 from mtcnn.importers.ipazc_arithmetic import SampledProposer, SampledRefiner
 from mtcnn.importers.matlab_arithmetic import FACENET_PYTORCH, WholePixelProposer, WholePixelRefiner
 from mtcnn.nets import NETS, load_net, to_input
+from mtcnn.proposer import PNetProposer
+from mtcnn.refiner import NetRefiner
 
 Array = NDArray[Any]
 

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtcnn import boxes as box
-from mtcnn import cascade
-from mtcnn.cascade import Detector, NetRefiner, PNetProposer
+from mtcnn import refiner
+from mtcnn.cascade import Detector
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import CheckpointError, ImageError
 from mtcnn.images import as_rgb, read_image
 from mtcnn.nets import load_net
+from mtcnn.proposer import PNetProposer
+from mtcnn.refiner import NetRefiner
 from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import SIZES
 
@@ -299,7 +301,7 @@ def test_batches_change_nothing(random_models: Path, monkeypatch: pytest.MonkeyP
     squares = np.concatenate([corners, corners + rng.uniform(5, 40, (11, 1))], axis=1)
     refine = NetRefiner(net, name)
     whole = refine.raw(image, squares)
-    monkeypatch.setattr(cascade, "BATCH", 4)
+    monkeypatch.setattr(refiner, "BATCH", 4)
     for found, expected in zip(refine.raw(image, squares), whole, strict=True):
         if expected is not None:
             assert len(expected) == 11

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from mtcnn.cascade import Detector, PNetProposer
+from mtcnn.cascade import Detector
 from mtcnn.errors import ImageError, MtcnnError, SettingsError
+from mtcnn.proposer import PNetProposer
 from mtcnn.types import Faces
 
 

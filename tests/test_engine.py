@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from processes import succeeds_forked
 from torch import Tensor, nn
 
-from mtcnn.cascade import Detector, PNetProposer
+from mtcnn.cascade import Detector
 from mtcnn.engine import notice, registers
 from mtcnn.engine.notice import LINE, compiling_told
 from mtcnn.engine.packing import SLACK, pack_winograd, scratch
@@ -28,6 +28,7 @@ from mtcnn.engine.registers import padded, tile_shape
 from mtcnn.engine.threads import spread, threads
 from mtcnn.engine.winograd import winograd
 from mtcnn.nets import NETS, module_of, to_input, weights_of
+from mtcnn.proposer import PNetProposer
 from mtcnn.pyramid import map_size
 from mtcnn.runtimes.cascade import crop_runner, map_runner
 from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
@@ -236,8 +237,8 @@ def test_whole_detections_are_those_of_torch(
     images += [np.zeros((1, 1, 3), np.uint8), noise(20, 300, 3)]
     detector = Detector(min_face=min_face, thresholds=(0.4, 0.1, 0.01))
     fast = [detector.detect(image) for image in images]
-    monkeypatch.setattr("mtcnn.cascade.map_runner", lambda net, device: TorchPNet(module_of(net), device))
-    monkeypatch.setattr("mtcnn.cascade.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
+    monkeypatch.setattr("mtcnn.proposer.map_runner", lambda net, device: TorchPNet(module_of(net), device))
+    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
     slow = [detector.detect(image) for image in images]
     assert sum(map(len, slow)) > 5
     for found, expected in zip(fast, slow, strict=True):
@@ -288,7 +289,7 @@ def test_threads_change_nothing(random_models: Path, two_threads: None, monkeypa
 
 
 def test_bands_of_a_level_are_the_whole_level(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mtcnn.cascade.BAND_CELLS", 100)
+    monkeypatch.setattr("mtcnn.proposer.BAND_CELLS", 100)
     propose, image = PNetProposer(random_net("pnet"), threshold=0.3), noise(150, 180, 3)
     bands = propose(image)
     torch.set_num_threads(1)

@@ -146,7 +146,7 @@ def test_select_equals_a_plain_loop(threshold: float, most: int, kept: int) -> N
         0.4,
         most,
         kept,
-    )
+    ).faces()
     centres, sides = (anchor[:, :2] + anchor[:, 2:]) / 2, anchor[:, 2:] - anchor[:, :2]
     middle, size = centres + codes[:, :2] * np.float32(0.1) * sides, sides * np.exp(codes[:, 2:] * np.float32(0.2))
     boxes = np.concatenate([middle - size / 2, middle + size / 2], axis=1)

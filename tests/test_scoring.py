@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtcnn.cascade import Detector, NetRefiner
+from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors.load import build
 from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, load_net, module_of
+from mtcnn.refiner import NetRefiner
 from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid
 from mtcnn.types import Faces, NetOutput
@@ -171,8 +172,8 @@ def test_compiled_nets_and_torch_agree(
     stages = [stage for stage in found.refiners if isinstance(stage, NetRefiner)]
     assert {stage.behind_detector for stage in stages} == {stage1 != "pnet"}
     fast = found.detect(noise(90, 120, 3))
-    monkeypatch.setattr("mtcnn.cascade.map_runner", lambda net, device: TorchPNet(module_of(net), device))
-    monkeypatch.setattr("mtcnn.cascade.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
+    monkeypatch.setattr("mtcnn.proposer.map_runner", lambda net, device: TorchPNet(module_of(net), device))
+    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
     slow = found.detect(noise(90, 120, 3))
     assert len(fast) == len(slow) > 3
     np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-4)

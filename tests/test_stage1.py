@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from run_command import run
 
-from mtcnn.cascade import Detector, NetRefiner
+from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.detectors.load import build
 from mtcnn.errors import CheckpointError
+from mtcnn.refiner import NetRefiner
 from mtcnn.types import Faces
 from mtcnn.weights import MEAN_COLOUR
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mtcnn import boxes as box
-from mtcnn.cascade import Detector, NetRefiner, PNetProposer
+from mtcnn.cascade import Detector
+from mtcnn.proposer import PNetProposer
+from mtcnn.refiner import NetRefiner
 from mtcnn.scoring import Scoring
-from mtcnn.trace import Trace, Verdict, judge, record
+from mtcnn.trace import Trace, Verdict, judge, pictures, record
 from mtcnn.types import Faces, NetOutput
 from prepare.synthetic import draw_scene
 
@@ -150,15 +152,91 @@ def test_the_inside_of_the_stages_leads_to_what_they_return(index: int, scoring:
         kept = seen.steps[-1].kept
         assert 0 < len(stage.found) == kept.sum() < len(kept)
         assert len(stage.given) == given
-        order = np.argsort(-seen.scores[kept], kind="stable")
-        assert seen.scores[kept][order] == pytest.approx(stage.found.scores, abs=1e-4)
-        assert np.sort(seen.moved[kept], axis=0) == pytest.approx(np.sort(stage.found.boxes, axis=0), abs=0.02)
+        left = seen.steps[-1].left
+        assert np.array_equal(np.sort(left), np.flatnonzero(kept))
+        assert np.array_equal(seen.scores[left].astype(np.float32), stage.found.scores)
+        assert np.array_equal(seen.moved[left].astype(np.float32), stage.found.boxes)
+        assert np.array_equal(seen.faces().boxes, stage.found.boxes)
         for step, later in zip(seen.steps, seen.steps[1:], strict=False):
             assert not (later.kept & ~step.kept).any()
         given = len(stage.found)
     height, width = trace.size
     last = trace.stages[-1].found
     assert np.array_equal(box.clip(last.boxes, height, width), trace.faces.boxes)
+
+
+@pytest.mark.parametrize("settings", [{}, {"pre_nms": 3}, {"max_faces": 1}])
+def test_the_inside_of_a_single_stage_detector(settings: dict[str, int]) -> None:
+    """Every box that it predicts, and the same steps as in detection."""
+    image, boxes, _ = draw_scene(3, 0)
+    detector = Detector(stage1="retinaface", thresholds=0.05)
+    stage = cast(Any, detector.proposer)
+    for name, value in settings.items():
+        setattr(stage, name, value)
+    trace = record(detector, image)
+    seen, found = trace.stages[0].candidates, trace.stages[0].found
+    assert seen is not None
+    height, width = (-(-side // 32) * 32 for side in image.shape[:2])
+    assert len(seen.boxes) == 2 * sum((height // stride) * (width // stride) for stride in (8, 16, 32))
+    assert_same(seen.faces(), found)
+    assert_same(found, detector.proposer(image))
+    assert [step.name for step in seen.steps] == ["threshold", "the best for NMS", "NMS"]
+    above, best, left = (int(step.kept.sum()) for step in seen.steps)
+    assert above == (seen.scores >= 0.05).sum() > 3
+    assert best == settings.get("pre_nms", above)
+    assert left == len(found) <= settings.get("max_faces", best)
+    if not settings:
+        assert judge(trace, boxes[0]).found
+        assert not (seen.steps[2].kept & ~seen.steps[1].kept).any()
+        assert pictures(image, trace).keys() == {"1-SingleStage"}
+
+
+def test_why_a_single_stage_detector_lost_a_face() -> None:
+    image, boxes, _ = draw_scene(3, 0)
+    whys = {}
+    for name, threshold, pre_nms, max_faces, truth in (
+        ("threshold", 1.0, 5000, 750, boxes[0]), ("best", 0.05, 0, 750, boxes[0]), ("most", 0.05, 5000, 0, boxes[0]),
+        ("nowhere", 0.5, 5000, 750, (0.0, 0.0, 500.0, 2.0)),
+    ):  # fmt: skip
+        detector = Detector(stage1="retinaface", thresholds=threshold)
+        stage = cast(Any, detector.proposer)
+        stage.pre_nms, stage.max_faces = pre_nms, max_faces
+        whys[name] = lost(record(detector, image), truth).why
+    assert whys["threshold"].startswith("below the threshold 1: best score ")
+    assert whys["best"].startswith("not among the 0 best boxes: score ")
+    assert whys["most"].startswith("beyond the 0 best boxes, more are not taken: score ")
+    assert whys["nowhere"].startswith("no box that it predicts covers it (best IoU ")
+
+
+def test_what_the_net_is_not_shown_has_no_score(detector: Detector) -> None:
+    image = np.full((100, 100, 3), 255, np.uint8)
+    detector.proposer = Given((-60, 20, -20, 60), (20, 20, 60, 60))
+    seen = record(detector, image).stages[1].candidates
+    assert seen is not None
+    assert seen.scores[0] == 0 < seen.scores[1]
+    assert [step.left.tolist() for step in seen.steps] == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize(("stage", "steps"), [(0, (0.1, 0.2)), (1, (0.3,)), (2, (0.4,))])
+def test_the_overlaps_of_nms_are_the_stages_own(detector: Detector, stage: int, steps: Sequence[float]) -> None:
+    for settings in (detector.proposer, *detector.refiners)[stage : stage + 1]:
+        one = cast(Any, settings)
+        one.nms_iou = steps[-1]
+        if stage == 0:
+            one.level_iou = steps[0]
+    seen = record(detector, np.full((120, 180, 3), 255, np.uint8)).stages[stage].candidates
+    assert seen is not None
+    limits = [step.limit for step in seen.steps if step.rivals is not None]
+    assert limits == list(steps)
+    for step in seen.steps:
+        if step.rivals is None:
+            continue
+        boxes = (seen.moved if step.rivals == "moved" else seen.boxes)[step.left]
+        overlaps = (box.ios if step.smaller else box.iou)(boxes, boxes)
+        if step.group is not None:
+            overlaps *= step.group[step.left][:, None] == step.group[step.left]
+        assert (np.triu(overlaps, 1) <= step.limit + 1e-6).all()
+        assert len(boxes) > 0
 
 
 def test_the_stages_are_the_detectors_own(detector: Detector, scene: RGB) -> None:

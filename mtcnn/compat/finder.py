@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..cascade import Detector, NetRefiner, PNetProposer
+from ..cascade import Detector
 from ..checkpoint import packaged_weights, read, weights_path
 from ..devices import check_device, device_name
 from ..errors import CheckpointError, SettingsError
+from ..proposer import PNetProposer
+from ..refiner import NetRefiner
 from ..stages import StageBase, stages_of
 from ..types import Faces
 from ..weights import SIZES, Weights

@@ -1,7 +1,6 @@
 """A single-stage detector at work: one pass over the whole image, then non-maximum suppression.
 
-Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
-suppression.
+Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the order of the steps.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..candidates import Candidates, Step
 from ..errors import SettingsError
 from ..nms import nms
 from ..runtimes import Runtime
-from ..scoring import logit, sigmoid
+from ..scoring import logit
 from ..types import Faces, ImageSize
 from . import Spec
 from .decoders import Decoder, Outputs
@@ -30,16 +30,15 @@ class SingleStage:
 
     runtime    computes the net.             spec  of the detector.
     threshold  lowest score of a face, 0 to 1.
-    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. Both limit doubtful faces, which a low
-               threshold lets through: of what scores CONFIDENT or more nothing is cut, or a crowd would lose faces
-               without a word.
+    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. The authors' 5,000 and 750 lose
+               faces of a crowd without a word; these only bound what a low threshold may cost.
     """
 
     runtime: Runtime
     spec: Spec
     threshold: float = 0.5
-    pre_nms: int = 5000
-    max_faces: int = 750
+    pre_nms: int = 100_000
+    max_faces: int = 20_000
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
@@ -47,13 +46,61 @@ class SingleStage:
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
+        return self._candidates(image, False).faces()
+
+    def candidates(self, image: NDArray[np.uint8]) -> Candidates:
+        """All boxes that the net predicts, with the steps that lead to what a call returns."""
+        return self._candidates(image, True)
+
+    def _candidates(self, image: NDArray[np.uint8], every: bool) -> Candidates:
+        """`every` box, or those alone that go into NMS."""
         decoder = self.spec.decoder
         if not image.size:
-            return Faces.empty("landmarks" in decoder.names)
+            return _nothing("landmarks" in decoder.names)
         padded = pad(image, self.spec.multiple, self.spec.padding)
-        size = ImageSize(*padded.shape[:2])
-        outputs = self.runtime(padded)
-        return select(decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces)
+        outputs, size = self.runtime(padded), ImageSize(*padded.shape[:2])
+        return select(decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces, every)
+
+
+def select(
+    decoder: Decoder,
+    outputs: Outputs,
+    size: ImageSize,
+    threshold: float,
+    nms_iou: float,
+    pre_nms: int,
+    max_faces: int,
+    every: bool = False,
+) -> Candidates:
+    """What becomes of the outputs of a net for an input of this size.
+
+    Of the boxes that score at least `threshold` the `pre_nms` best go through NMS at `nms_iou`; at most `max_faces`
+    come out. What is CONFIDENT is never cut. Of equal scores the earlier goes first. Candidates are `every` box, or
+    those alone that go into NMS: nothing is decoded that is not looked at.
+    """
+    logits = decoder.logits(outputs)
+    above = np.flatnonzero(logits >= logit(threshold))
+    confident = int((logits[above] >= CONFIDENT).sum())
+    best = above[np.argsort(-logits[above], kind="stable")[: max(pre_nms, confident)]]
+    rows = np.arange(len(logits)) if every else best
+    passed, looked = (above, best) if every else (np.arange(len(best)),) * 2
+    boxes = decoder.boxes(outputs, size, rows)
+    left = looked[nms(boxes[looked], logits[rows[looked]], nms_iou, limit=max(max_faces, confident))]
+    left = left[: max(max_faces, int((logits[rows[left]] >= CONFIDENT).sum()))]
+    steps = (
+        Step("threshold", passed, len(rows), threshold),
+        Step("the best for NMS", looked, len(rows), max(pre_nms, confident)),
+        Step("NMS", left, len(rows), nms_iou, "boxes"),
+    )
+    return Candidates(
+        boxes, boxes, logits[rows], None, steps, lambda index: decoder.landmarks(outputs, size, rows[index])
+    )
+
+
+def _nothing(has_landmarks: bool) -> Candidates:
+    none, index = np.zeros((0, 4)), np.zeros(0, np.int64)
+    points = np.zeros((0, 5, 2)) if has_landmarks else None
+    return Candidates(none, none, np.zeros(0), None, (Step("threshold", index, 0),), lambda _: points)
 
 
 def pad(image: NDArray[np.uint8], multiple: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -66,23 +113,3 @@ def pad(image: NDArray[np.uint8], multiple: int, colour: tuple[int, int, int]) -
     extended[:height, :width] = image
     extended[height:] = extended[:height, width:] = np.array(colour, np.uint8)
     return extended
-
-
-def select(
-    decoder: Decoder, outputs: Outputs, size: ImageSize, threshold: float, nms_iou: float, pre_nms: int, max_faces: int
-) -> Faces:
-    """Faces in the outputs of a net for an input of this size, by falling score.
-
-    Of the boxes that score at least `threshold` the `pre_nms` best go through NMS at `nms_iou`; at most `max_faces`
-    come out. What is CONFIDENT is never cut. Of equal scores the earlier goes first. Nothing is decoded that is not
-    looked at.
-    """
-    logits = decoder.logits(outputs)
-    rows = np.flatnonzero(logits >= logit(threshold))
-    confident = int((logits[rows] >= CONFIDENT).sum())
-    rows = rows[np.argsort(-logits[rows], kind="stable")[: max(pre_nms, confident)]]
-    boxes = decoder.boxes(outputs, size, rows)
-    chosen = nms(boxes, logits[rows], nms_iou, limit=max(max_faces, confident))
-    chosen = chosen[: max(max_faces, int((logits[rows[chosen]] >= CONFIDENT).sum()))]
-    rows = rows[chosen]
-    return Faces(boxes[chosen], sigmoid(logits[rows]), decoder.landmarks(outputs, size, rows))

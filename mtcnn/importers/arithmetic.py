@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ..cascade import Detector, NetRefiner, PNetProposer
+from ..cascade import Detector
 from ..checkpoint import read, weights_path
 from ..errors import CheckpointError
+from ..proposer import PNetProposer
+from ..refiner import NetRefiner
 from .ipazc_arithmetic import SampledProposer, SampledRefiner
 from .matlab_arithmetic import FACENET_PYTORCH, MATLAB, WholePixelProposer, WholePixelRefiner
 

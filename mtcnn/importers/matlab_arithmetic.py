@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import boxes as box
-from ..cascade import NetRefiner, PNetProposer
 from ..engine.threads import spread
 from ..nms import nms
+from ..proposer import PNetProposer
 from ..pyramid import CELL, STRIDE, level_sizes
+from ..refiner import NetRefiner
 from ..types import Faces, ImageSize
 from .averages import average, average_many
 from .scores import face_scores, least_logit

@@ -11,9 +11,9 @@ print(verdict.found, verdict.lost_by, verdict.why)
 
 from __future__ import annotations
 
-from .candidates import Candidates, Step, look
+from ..candidates import Candidates, Step
 from .pictures import pictures
-from .recording import StageTrace, Trace, record
+from .recording import StageTrace, Trace, look, record
 from .verdict import Verdict, judge
 
 __all__ = ["Candidates", "StageTrace", "Step", "Trace", "Verdict", "judge", "look", "pictures", "record"]

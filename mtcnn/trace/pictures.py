@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..candidates import Candidates
 from ..pictures.draw import draw_faces
 from ..resample import resample
 from ..types import Faces, ImageSize
-from .candidates import Candidates
 from .recording import StageTrace, Trace
 from .verdict import Verdict
 
@@ -75,7 +75,9 @@ def _stage(image: RGB, zoom: int, stage: StageTrace, verdicts: Sequence[Verdict]
     words = [(f"{stage.name}: {len(stage.found)} kept", WHITE)]
     if stage.candidates is not None and not stage.candidates.pyramid:
         seen = stage.candidates
-        lost = np.flatnonzero(~seen.steps[-1].kept)
+        # Of what a single-stage detector predicts only what is at or above its threshold.
+        drawn = True if len(stage.given) else seen.steps[0].kept
+        lost = np.flatnonzero(~seen.steps[-1].kept & drawn)
         for i in lost:
             _rectangle(picture, seen.boxes[i] * zoom, DROPPED, 1)
             if seen.scores[i] >= WORTH_A_NUMBER:

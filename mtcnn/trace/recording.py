@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cascade import Detector, NetRefiner, PNetProposer
+from ..candidates import Candidates
+from ..cascade import Detector
+from ..detectors.single_stage import SingleStage
+from ..proposer import PNetProposer
+from ..refiner import NetRefiner
 from ..types import Faces, ImageSize
-from .candidates import Candidates, look
 
-__all__ = ["StageTrace", "Trace", "record"]
+__all__ = ["StageTrace", "Trace", "look", "record"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,18 @@ def record(detector: Detector, image: NDArray[np.uint8], faces: Faces | None = N
         stages.append(StageTrace(_name(stage), given, kept, ms, look(stage, image, given)))
         given = kept
     return Trace(ImageSize(*image.shape[:2]), tuple(stages), found)
+
+
+def look(stage: object, image: NDArray[np.uint8], faces: Faces) -> Candidates | None:
+    """What a stage looks at in image (H, W, 3) when given `faces` (a proposer: none); None for stages of other kinds.
+
+    A subclass of a stage may work in another way than what it inherits would list.
+    """
+    if isinstance(stage, PNetProposer | SingleStage) and type(stage) in (PNetProposer, SingleStage):
+        return stage.candidates(image)
+    if isinstance(stage, NetRefiner) and type(stage) is NetRefiner:
+        return stage.candidates(image, faces)
+    return None
 
 
 def _timed(stage: Callable[..., Faces], *arguments: Any) -> tuple[Faces, float]:

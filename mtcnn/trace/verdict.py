@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import boxes as box
+from ..candidates import Candidates, Step
 from ..errors import SettingsError
 from ..types import Faces
-from .candidates import Candidates, Step
 from .recording import StageTrace, Trace
 
 __all__ = ["COVERED", "FOUND", "Verdict", "judge"]
@@ -120,6 +120,8 @@ def _not_seen(seen: Candidates, face: Array, iou: float) -> str:
     side = float(np.sqrt(width * height))
     cells = [level.cell for level in seen.pyramid]
     shape = f"no cell covers it (best IoU {iou:.2f}): {width:.0f} x {height:.0f} pixels"
+    if not seen.pyramid and len(seen.boxes):
+        return f"no box that it predicts covers it (best IoU {iou:.2f})"
     if not len(seen.boxes):
         return "the image is smaller than the smallest face to find; lower min_face"
     if side < min(cells):
@@ -130,17 +132,21 @@ def _not_seen(seen: Candidates, face: Array, iou: float) -> str:
 
 
 def _dropped(seen: Candidates, step: Step, best: int) -> str:
-    if step.boxes is None:
+    if step.rivals is None:
         if step.name == "threshold":
             return f"below the threshold {step.limit:g}: best score {seen.scores[best]:.2f}"
-        return "outside of the image"
+        if step.name == "image border":
+            return "outside of the image"
+        return f"not among the {step.limit:.0f} best boxes: score {seen.scores[best]:.2f}"
+    boxes = seen.moved if step.rivals == "moved" else seen.boxes
     rivals = step.kept & (seen.scores >= seen.scores[best])
     if step.group is not None:
         rivals &= step.group == step.group[best]
     index = np.flatnonzero(rivals)
-    overlap = (box.ios if step.smaller else box.iou)(step.boxes[index], step.boxes[best : best + 1])[:, 0]
+    overlap = (box.ios if step.smaller else box.iou)(boxes[index], boxes[best : best + 1])[:, 0]
     if overlap.max(initial=0) <= step.limit:
-        return f"beyond the {len(index)} best boxes of its level, more are not taken: score {seen.scores[best]:.2f}"
+        where = "" if step.group is None else " of its level"
+        return f"beyond the {len(index)} best boxes{where}, more are not taken: score {seen.scores[best]:.2f}"
     winner = index[int(overlap.argmax())]
     x1, y1, x2, y2 = seen.boxes[winner]
     kind = "overlap over the smaller" if step.smaller else "IoU"

@@ -1,0 +1,120 @@
+"""The cascade's first stage: PNet over a pyramid of the image.
+
+Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes here
+stay real numbers throughout; nothing is truncated to whole pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .candidates import Candidates, PyramidLevel, Step
+from .engine.threads import spread, threads
+from .nms import nms
+from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
+from .runtimes.cascade import Cells, Net, map_runner
+from .scoring import logit
+from .types import Faces, ImageSize
+
+__all__ = ["PNetProposer"]
+
+Array = NDArray[Any]
+
+BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
+
+
+@dataclass
+class PNetProposer:
+    """Stage 1: PNet over every level of the pyramid.
+
+    NMS within a level at `level_iou`, across levels at `nms_iou`; then the boxes are moved by their offsets.
+    `per_level` caps what one level may propose, best first, so that a loose threshold cannot make NMS quadratic in the
+    pixels.
+    """
+
+    net: Net
+    min_face: float = 20.0
+    scale_factor: float = 0.709
+    threshold: float = 0.6
+    device: str = "cpu"
+    per_level: int = 4000
+    level_iou: float = 0.5
+    nms_iou: float = 0.7
+
+    def __call__(self, image: NDArray[np.uint8]) -> Faces:
+        """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
+        return self._candidates(image, logit(self.threshold)).faces()
+
+    def candidates(self, image: NDArray[np.uint8]) -> Candidates:
+        """All cells of all levels, with the steps that lead to what a call returns."""
+        return self._candidates(image, -math.inf)
+
+    def _candidates(self, image: NDArray[np.uint8], lowest: float) -> Candidates:
+        """The cells whose logit reaches `lowest`."""
+        found = [self._level(level, cells) for level, cells in self._looked(image, lowest)]
+        if not found:
+            none = np.zeros((0, 4))
+            return Candidates(none, none, np.zeros(0), none, (Step("threshold", np.zeros(0, np.int64), 0),))
+        pyramid, boxes, logits, offsets, passed, chosen = zip(*found, strict=True)
+        ends = np.cumsum([len(part) for part in logits])
+        starts = [0, *ends[:-1]]
+        above, inside = (
+            np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
+            for parts in (passed, chosen)
+        )
+        cells, values, moves = (np.concatenate(parts) for parts in (boxes, logits, offsets))
+        across = inside[nms(cells[inside], values[inside], self.nms_iou)]
+        level, count = np.repeat(np.arange(len(found)), np.diff([0, *ends])), len(values)
+        steps = (
+            Step("threshold", above, count, self.threshold),
+            Step("NMS in its level", inside, count, self.level_iou, "boxes", level),
+            Step("NMS across levels", across, count, self.nms_iou, "boxes"),
+        )
+        return Candidates(cells, cells, values, moves, steps, level=level, pyramid=pyramid)
+
+    def cells(self, level: NDArray[Any], least: float, rows: slice = slice(None)) -> Cells:
+        """The cells of level (H, W, 3) whose logit reaches `least`, in these rows of the map, row by row."""
+        first, last, _ = rows.indices(map_size(ImageSize(*level.shape[:2])).height)
+        return map_runner(self.net, self.device).cells(level, least, first, last)
+
+    def _looked(self, image: NDArray[np.uint8], lowest: float) -> Iterator[tuple[Level, Cells]]:
+        """The levels of the pyramid, and their cells whose logit reaches `lowest`."""
+        sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
+        if self.device != "cpu" and sizes:
+            pyramid, run = spread(partial(level_of, image), sizes), cast(Any, map_runner(self.net, self.device))
+            yield from zip(pyramid, run.pyramid([level.image for level in pyramid], lowest), strict=True)
+        elif threads() == 1:  # one level at a time is less to hold
+            for level in levels(image, self.min_face, self.scale_factor):
+                yield level, self.cells(level.image, lowest)
+        else:
+            pyramid = spread(partial(level_of, image), sizes)
+            parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
+            found = spread(lambda part: self.cells(pyramid[part[0]].image, lowest, part[1]), parts)
+            for index, level in enumerate(pyramid):
+                mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
+                yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
+
+    def _level(self, level: Level, cells: Cells) -> tuple[PyramidLevel, Array, Array, Array, Array, Array]:
+        """Of a level: itself; boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of its cells; which of these
+        reach the threshold; and which of those are left by NMS."""
+        corner = STRIDE * np.stack([cells.columns, cells.rows], axis=1)
+        boxes = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
+        above = np.flatnonzero(cells.logits.astype(np.float64) >= logit(self.threshold))
+        left = above[nms(boxes[above], cells.logits[above], self.level_iou, limit=self.per_level)]
+        height, width = level.image.shape[:2]
+        seen = PyramidLevel(CELL * (level.step_x + level.step_y) / 2, height, width)
+        return seen, boxes * np.array([level.step_x, level.step_y] * 2), cells.logits, cells.offsets, above, left
+
+
+def _bands(size: ImageSize) -> list[slice]:
+    """Rows of the map of a level of this size, in parts of about equal work."""
+    rows, columns = map_size(size)
+    step = max(BAND_CELLS // columns, 16)
+    return [slice(row, row + step) for row in range(0, rows, step)]

@@ -1,0 +1,106 @@
+"""The cascade's later stages: RNet and ONet over crops of what the stage before found.
+
+Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes here
+stay real numbers throughout; nothing is truncated to whole pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import boxes as box
+from .candidates import Candidates, Step
+from .crops import cut
+from .engine.threads import spread, threads
+from .nms import nms
+from .runtimes.cascade import Net, Refined, crop_runner
+from .scoring import logit, scoring_of
+from .types import Faces
+from .weights import SIZES
+
+__all__ = ["NetRefiner", "touches"]
+
+Array = NDArray[Any]
+
+BATCH = 64  # crops at a time, which then stay in the cache
+DEVICE_BATCH = 1024  # crops that go to a device at a time
+
+
+@dataclass
+class NetRefiner:
+    """Stage 2 or 3: RNet or ONet over square crops of the candidates.
+
+    RNet: NMS at `nms_iou`, then the boxes move by their offsets; landmarks that the faces came with stay.
+    ONet: landmarks on the square, the boxes move, then NMS at `nms_iou` over the smaller area, which removes a box
+    inside another.
+
+    Scores are those of the net's `scoring`, which may count the scores given; `behind_detector` says that a
+    single-stage detector began the cascade, and not PNet.
+    """
+
+    net: Net
+    name: str
+    threshold: float = 0.7
+    device: str = "cpu"
+    behind_detector: bool = False
+    nms_iou: float = 0.7
+
+    def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
+        """The faces that stay, by falling score; with landmarks if the net has them, or the faces given had."""
+        return self.candidates(image, faces).faces()
+
+    def candidates(self, image: NDArray[np.uint8], faces: Faces) -> Candidates:
+        """The squares around `faces`, with the steps that lead to what a call returns."""
+        squares = box.square(faces.boxes.astype(np.float64))
+        inside = np.flatnonzero(touches(squares, *image.shape[:2]))
+        own, offsets, points = self.raw(image, squares[inside])
+        logits = self.fused(own, faces.scores[inside])
+        chosen, last = np.flatnonzero(logits > logit(self.threshold)), points is not None
+        rivals = squares[inside[chosen]]
+        if last:
+            rivals = box.decode_offsets(rivals, offsets[chosen])
+        left = chosen[nms(rivals, logits[chosen], self.nms_iou, overlap="ios" if last else "iou")]
+        count = len(squares)
+        steps = (
+            Step("image border", inside, count),
+            Step("threshold", inside[chosen], count, self.threshold),
+            Step("NMS", inside[left], count, self.nms_iou, "moved" if last else "boxes", smaller=last),
+        )
+
+        def landmarks(index: Array) -> Array | None:
+            if points is None:
+                return None if faces.landmarks is None else faces.landmarks[index]
+            return box.decode_landmarks(squares[index], points[np.searchsorted(inside, index)])
+
+        values, moves = np.full(count, -np.inf), np.zeros((count, 4))
+        values[inside], moves[inside] = logits, offsets
+        return Candidates(squares, faces.boxes, values, moves, steps, landmarks)
+
+    def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
+        """Logits (N,) of the scores, of the net's own logits (N,) and the scores (N,) of the stage before."""
+        return scoring_of(self.net).fused(own, given, self.behind_detector)
+
+    def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
+        """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""
+        run = crop_runner(self.net, self.device)
+        step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
+        parts = [squares[at : at + step] for at in range(0, len(squares), step)]
+        with_points = self.name == "onet"
+        found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
+        found += spread(lambda part: run(self.crops(image, part, SIZES[self.name])), parts)
+        logits, offsets, points = zip(*found, strict=True)
+        return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if with_points else None
+
+    def crops(self, image: NDArray[np.uint8], squares: NDArray[Any], size: int) -> NDArray[Any]:
+        """float32 (N, size, size, 3), from 0 to 255, of squares (N, 4)."""
+        return cut(image, squares, size, exact=True)
+
+
+def touches(boxes: NDArray[Any], height: int, width: int) -> NDArray[np.bool_]:
+    """Which boxes (N, 4) have a positive size and lie at least partly in the image."""
+    cut_off = box.clip(boxes, height, width)
+    return np.asarray((cut_off[:, 2] > cut_off[:, 0]) & (cut_off[:, 3] > cut_off[:, 1]))
