@@ -19,6 +19,7 @@ from mtcnn.images import read_image, read_photo
 from mtcnn.metrics.detections import detect_all
 from mtcnn.metrics.problems import Problems
 from mtcnn.types import Faces
+from mtcnn.workers import Here
 from prepare.build import CropMaker, build
 from prepare.labels import IouBands
 from prepare.records import ImageRecord
@@ -128,7 +129,9 @@ def test_training_passes_over_what_is_not_whole(photo: NDArray[np.uint8], tmp_pa
         path = tmp_path / f"{name}.jpg"
         path.write_bytes(data)
         records.append(ImageRecord(path, np.array([[40.0, 30, 100, 110]])))
-    problems = build(records, CropMaker(12, 0, IouBands(), CropSettings(negatives=5)), tmp_path / "crops", "k", 1, True)
+    problems = build(
+        records, CropMaker(12, 0, IouBands(), CropSettings(negatives=5)), tmp_path / "crops", "k", Here(), True
+    )
     assert [Path(problem.where).stem for problem in problems] == ["cut", "end"]
     assert all("ends early: the last " in problem.why and "whole photo" in problem.why for problem in problems)
 
@@ -145,7 +148,7 @@ def test_evaluation_uses_it_and_says_so(photo: NDArray[np.uint8], tmp_path: Path
     path = tmp_path / "cut.jpg"
     path.write_bytes(encoded(photo)[:-900])
     problems = Problems()
-    found = detect_all({"cut": path}, _finds_one, 1, problems)
+    found = detect_all({"cut": path}, _finds_one, Here(), problems)
     assert found["cut"].boxes.tolist() == [[0, 0, 200, 240]]
     (problem,) = problems
     assert problem.where == str(path) and problem.why.startswith("ends early: the last ")
