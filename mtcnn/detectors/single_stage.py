@@ -1,6 +1,7 @@
 """A single-stage detector at work: one pass over the whole image, then non-maximum suppression.
 
-Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the order of the steps.
+Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
+suppression.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ class SingleStage:
 
     runtime    computes the net.             spec  of the detector.
     threshold  lowest score of a face, 0 to 1.
-    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. The authors' 5,000 and 750 lose
-               faces of a crowd without a word; these only bound what a low threshold may cost.
+    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. Both limit doubtful faces, which a low
+               threshold lets through: of what scores CONFIDENT or more nothing is cut, or a crowd would lose faces
+               without a word.
     """
 
     runtime: Runtime
     spec: Spec
     threshold: float = 0.5
-    pre_nms: int = 100_000
-    max_faces: int = 20_000
+    pre_nms: int = 5000
+    max_faces: int = 750
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
