@@ -38,6 +38,8 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None) -> None
     if name is None or len(left) > 1:
         raise click.UsageError(f"a net and at most one file are expected; name one of {', '.join(NAMES)}")
     out = FILE.convert(left[0], None, context) if left else Path(f"{name}.onnx")
+    if out.suffix.lower() != ".onnx":
+        raise click.UsageError(f"{out} is no name for an ONNX file; expected a suffix .onnx, such as {name}.onnx")
     made = export_onnx(name, out, models)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")

@@ -43,10 +43,13 @@ def inspect_matching(image: Path, labels: str | None, net: str, work: Path | Non
     """
     from mtcnn.files.outputs import note_output
     from mtcnn.pictures.draw import check_target, save_image
+    from mtcnn.stream.places import identity
     from stages.objectives.match_report import match_report
 
     if draw:
         check_target(draw)
+        if identity(draw) == identity(image):
+            raise click.UsageError(f"--draw {draw} is the image itself; expected another file")
     report = match_report(net, image, labels, work)
     click.echo(json.dumps({"image": str(image), "faces": report.rows()}) if as_json else report.table())
     if draw:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import draft_of
+from mtcnn.terminal import printable
 
 from .fit import fit
 from .readers import read_source, split_names, split_source
@@ -76,14 +77,14 @@ def read_sources(specs: Sequence[str], seed: int = 0, quiet: bool = False) -> li
         found, problems = read_source(spec, seed)
         for note in problems:
             if isinstance(note, Note):
-                print(note, file=sys.stderr)
+                print(printable(str(note)), file=sys.stderr)
         problems = [problem for problem in problems if not isinstance(problem, Note)]
         for problem in problems[:SHOWN]:
-            print(f"skipped {problem}", file=sys.stderr)
+            print(printable(f"skipped {problem}"), file=sys.stderr)
         if len(problems) > SHOWN:
-            print(f"skipped {len(problems) - SHOWN} more rows or images of {spec}", file=sys.stderr)
+            print(printable(f"skipped {len(problems) - SHOWN} more rows or images of {spec}"), file=sys.stderr)
         result = fit(found, spec)
         if result.dropped or not quiet:
-            print(f"{spec}: {result.line}", file=sys.stderr)
+            print(printable(f"{spec}: {result.line}"), file=sys.stderr)
         records += result.records
     return records

@@ -82,6 +82,17 @@ def test_root_holds_one_python_file() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["cli.py"]
 
 
+@pytest.mark.parametrize("room", ["pictures", "trace", "metrics", "files", "detectors", "images"])
+def test_rooms_know_nothing_of_the_stream(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in (ROOT / "mtcnn" / room).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(from|import) .*\bstream\b", line)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def messages(path: Path) -> Iterator[tuple[str, int]]:
     """The texts in a file that are no docstrings, with their lines; of an f-string its fixed parts."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))

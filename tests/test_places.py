@@ -306,3 +306,34 @@ def test_a_plot_that_cannot_be_written_is_told_before_the_work(inside: Path) -> 
     done = run("eval", "wider", "--ground-truth", "truth.txt", "--photos", ".", "--plot", "nowhere/pr.png")
     assert done.exit_code == 1 and done.stdout == ""
     assert "nowhere/pr.png: plot cannot be written; expected a file in a folder that is there" in done.stderr
+
+
+def test_a_pattern_takes_no_outputs_of_earlier_commands(inside: Path) -> None:
+    told = [run("detect", "photos/*.png", *OPTIONS, "--draw", "photos") for _ in range(3)]
+    assert told[0].stdout == told[1].stdout == told[2].stdout
+    assert visible("photos") == ["a-2.png", "a.png"]
+    assert "1 output of an earlier command passed over, photos/a-2.png" in told[2].stderr
+
+
+def test_no_command_writes_over_what_it_reads(inside: Path) -> None:
+    before = files(".")
+    for words in (
+        ("inspect", "matching", "photos/a.png", "--net", "s3fd", "--draw", "photos/../photos/a.png"),
+        ("export", "pnet", "photos/a.png"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 2, done.output
+    assert files(".") == before
+
+
+def test_a_folder_of_outputs_is_read_when_it_is_named(inside: Path) -> None:
+    """By itself or in a pattern; but not when this command writes to it."""
+    assert run("detect", "photos", *OPTIONS, "--draw", "photos/drawn", "--crop", "faces").exit_code == 0
+    for name in ("photos/drawn", "photos/drawn/*.png", "photos/drawn/"):
+        assert run("detect", name, *OPTIONS).stdout.startswith("photos/drawn/a.png: ")
+    assert run("detect", "faces", *OPTIONS).stdout.count(".png: ") == len(visible("faces"))
+    for name in ("photos/drawn", "photos/drawn/*.png", "photos/*/*.png"):
+        again = run("detect", name, *OPTIONS, "--draw", "photos/drawn")
+        assert again.stdout == "" and "1 output of an earlier command passed over" in again.stderr
+    assert run("detect", "photos/*/*.png", *OPTIONS).stdout == ""
+    assert visible("photos/drawn") == ["a.png"]

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MARKERS", "Written", "note_output", "written_in"]
+__all__ = ["MARKERS", "Written", "is_output_folder", "note_output", "written_in"]
 
 WHOLE = ".mtcnn-outputs"
 PARTS = ".mtcnn-written"
@@ -33,12 +33,17 @@ class Written:
 
 def written_in(folder: Path) -> Container[str]:
     """The names in a folder that are outputs of this project."""
-    if (folder / WHOLE).is_dir():
+    if is_output_folder(folder):
         return Written(True)
     try:
         return Written(False, frozenset(os.listdir(folder / PARTS)))
     except OSError:
         return Written(False)
+
+
+def is_output_folder(folder: Path) -> bool:
+    """Whether a folder is marked as a whole."""
+    return (folder / WHOLE).is_dir()
 
 
 def note_output(path: Path, own_folder: bool = True) -> None:
@@ -51,7 +56,7 @@ def note_output(path: Path, own_folder: bool = True) -> None:
     folder = path.parent
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / WHOLE).is_dir():
+        if is_output_folder(folder):
             return
         with os.scandir(folder) as entries:
             empty = next(entries, None) is None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtcnn.errors import MtcnnError
+from mtcnn.files.atomic_write import write_whole
 from mtcnn.files.text import read_text
 from mtcnn.metrics.problems import Problems
 
@@ -49,9 +50,7 @@ def write_text(path: str | Path, text: str) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(text, encoding="utf-8", errors="surrogateescape")  # a name that is no text, as it is stored
-        part.replace(path)
+        write_whole(path, text.encode("utf-8", "surrogateescape"))  # a name that is no text, as it is stored
     except OSError as error:
         raise MtcnnError(f"{path}: cannot be written ({error.strerror}); expected a path to a new file") from None
     return path

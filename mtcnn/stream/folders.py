@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..files.outputs import MARKERS, written_in
+from ..files.outputs import MARKERS, is_output_folder, written_in
 
 __all__ = ["PassedOver", "search"]
 
@@ -51,6 +51,10 @@ class PassedOver:
         self._counts[what, fix] += 1
         self._first.setdefault((what, fix), path)
 
+    def add_output(self, path: Path) -> None:
+        """Count a file that an earlier command wrote."""
+        self.add(path, "{} output{s} of an earlier command", "name {them} to read {them}")
+
     def lines(self) -> list[str]:
         """Such as "3 HEIC images passed over, such as x/IMG_1.HEIC: pip install pillow-heif"."""
         return [self._line(key, count) for key, count in self._counts.items()]
@@ -68,10 +72,12 @@ def search(
     """Images and videos below `folder`, sorted. Links to folders are followed, each folder is searched once.
 
     A folder that has the suffix of an image and holds none counts as an image that is bad. Hidden files, litter of
-    other programs, outputs of this project and the folders `outputs` are left out.
+    other programs, outputs of this project and the folders `outputs` are left out; but a folder of outputs is read when
+    it is `folder` itself, and none of `outputs`.
     """
     places = {os.path.realpath(path) for path in outputs}
-    return sorted(_Search(frozenset(suffixes), problems, passed, places).below(folder))
+    wanted = is_output_folder(folder) and os.path.realpath(folder) not in places
+    return sorted(_Search(frozenset(suffixes), problems, passed, places, folder if wanted else None).below(folder))
 
 
 @dataclass
@@ -80,6 +86,7 @@ class _Search:
     problems: list[str]
     passed: PassedOver
     outputs: Collection[str]
+    wanted: Path | None  # a folder whose outputs are asked for
     seen: set[tuple[int, int]] = field(default_factory=set)  # device and inode of folders
 
     def below(self, folder: Path) -> Iterator[Path]:
@@ -100,7 +107,7 @@ class _Search:
         except OSError as error:
             self.problems.append(f"{folder}: cannot be searched ({error.strerror}); check its permissions")
             return
-        written = written_in(folder)
+        written = () if folder == self.wanted else written_in(folder)
         count = 0
         for entry in entries:
             path = folder / entry.name
@@ -152,7 +159,7 @@ class _Search:
         elif suffix not in self.suffixes:
             self._account(path, suffix)
         elif is_output:
-            self.passed.add(path, "{} output{s} of an earlier command", "name {them} to read {them}")
+            self.passed.add_output(path)
         else:
             return True
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from ..errors import SettingsError
+from ..files.outputs import is_output_folder, written_in
 from ..images import SUFFIXES
 from .addresses import Address
 from .folders import PassedOver, search
@@ -182,7 +184,18 @@ def _expand(
         elif path.is_dir():
             yield from search(path, suffixes, problems, passed, outputs)
         elif has_magic(str(path)) and not os.path.lexists(path):
-            matches = map(Path, sorted(glob(str(path), recursive=True)))
-            yield from _expand(matches, suffixes, problems, passed, outputs)
+            matches = [Path(name) for name in sorted(glob(str(path), recursive=True))]
+            asked = path.parent if is_output_folder(path.parent) and path.parent not in outputs else None
+            yield from _expand(_no_outputs(matches, asked, passed), suffixes, problems, passed, outputs)
+        else:
+            yield path
+
+
+def _no_outputs(matches: Iterable[Path], asked: Path | None, passed: PassedOver) -> Iterator[Path]:
+    """Without the outputs of earlier commands, but for those in the folder `asked`: a pattern names its folder."""
+    written = functools.cache(written_in)
+    for path in matches:
+        if path.parent != asked and path.name in written(path.parent) and not path.is_dir():
+            passed.add_output(path)
         else:
             yield path
