@@ -82,10 +82,12 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @click.option("--net", type=NetType([*NETS.values(), *DETECTORS]), required=True,
               help=f"pnet, rnet or onet (or 12, 24 or 48), or {', '.join(DETECTORS)}.")  # fmt: skip
 @click.option("--start", type=FILE,
-              help="Weights a detector starts from, its own or its trunk's; kept in the work folder.")  # fmt: skip
+              help="Weights a detector starts from, its own or its trunk's; copied into the work folder.")  # fmt: skip
+@click.option("--teacher", type=FILE,
+              help="Weights of the same detector, for the objective distill to learn from; copied too.")  # fmt: skip
 @build_options
 @train_options
-def train(net: str, start: Path | None, **options: Any) -> None:
+def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:
     """Train one net, and first make what it needs.
 
     A checkpoint is written every epoch; a killed run resumes from the last one and ends with the same weights.
@@ -97,10 +99,11 @@ def train(net: str, start: Path | None, **options: Any) -> None:
     mtcnn train --net retinaface
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
-    if start is not None and net not in DETECTORS:
-        raise click.UsageError(f"--start is for single-stage detectors; expected none with --net {net}")
+    for option, given in (("--start", start), ("--teacher", teacher)):
+        if given is not None and net not in DETECTORS:
+            raise click.UsageError(f"{option} is for single-stage detectors; expected none with --net {net}")
     _check_hard_from(net, options)
-    dag = _dag(nets=[net], start=start, **options)
+    dag = _dag(nets=[net], start=start, teacher=teacher, **options)
     made = dag.ensure(net, say=say)
     click.echo(f"{dag.nodes[net].makes}{'' if made else ' (was fresh)'}")
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from run_command import run
 
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.detectors import DETECTORS
@@ -30,6 +31,7 @@ from stages.photos.crops import PictureSettings, Scene
 from stages.photos.recipe import DetectorRecipe, DetectorSettings
 from stages.photos.store import Photos, build_photos
 from stages.photos.task import DetectorTask, new_net, train_detector
+from stages.recipes import recipe_path
 
 SIDE = 96
 DECODER = SsdCodes(LAYOUT)
@@ -196,3 +198,28 @@ def test_unlabelled_photos_need_a_teacher_and_a_teacher_photos(folder: Path) -> 
         make(labels, photos=photos(folder))
     with pytest.raises(DataError, match="name a folder of photos: unlabelled:FOLDER"):
         make(RECIPE, photos=photos(folder, unlabelled=False), teacher=folder / "teacher.pt")
+
+
+def test_by_the_command(folder: Path, tmp_path: Path) -> None:
+    """Without a teacher it ends before any work; with one the folder remembers it, and another makes weights stale."""
+    work = tmp_path / "work"
+    path = recipe_path(work, "ssh")
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        'net = "ssh"\n[model]\nwidth = 0.0625\n[pictures]\nsizes = [64]\nunlabelled = 0.5\n[objective]\n'
+        'name = "distill"\n[train]\nepochs = 1\nsteps = 2\nbatch = 4\nval = 20\n'
+    )
+    data = ("--data", "synthetic:8", "--data", f"unlabelled:{folder / 'plain'}")
+    words = ("train", "--net", "ssh", "--work", work, *data, "--quiet")
+    lacking = run(*words)
+    assert lacking.exit_code == 1 and "distill without a teacher; name weights of the same net" in lacking.stderr
+    assert not (work / "photos.raw").exists()
+    assert run(*words, "--teacher", folder / "teacher.pt").exit_code == 0
+    again = run("train", "--net", "ssh", "--work", work, "--quiet")
+    assert "(was fresh)" in again.stdout, again.stderr
+    other = read(folder / "teacher.pt")
+    write(tmp_path / "other.pt", replace(other, state={key: value * 0.5 for key, value in other.state.items()}))
+    assert run("train", "--net", "ssh", "--work", work, "--quiet", "--teacher", tmp_path / "other.pt").exit_code == 0
+    assert run("status", "--work", work).exit_code == 0
+    wrong = run(*words[:5], "--teacher", tmp_path / "missing.pt")
+    assert wrong.exit_code == 1 and wrong.stderr.count("\n") == 1

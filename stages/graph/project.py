@@ -20,7 +20,7 @@ from prepare.sources import are_noted, read_sources, remember_sources, remembere
 
 from ..crops.nodes import cascade_nodes, chain, check_mining
 from ..crops.recipe import Recipe
-from ..photos.nodes import detector_nodes, keep_start
+from ..photos.nodes import detector_nodes, keep_inputs
 from ..photos.recipe import DetectorRecipe
 from ..recipes import LARGEST, load_recipe, recipe_path
 from .dag import Dag, Options, data_key
@@ -48,6 +48,7 @@ def open_project(
     sources: Sequence[str] = (),
     hard_from: str | None = None,
     start: Path | None = None,
+    teacher: Path | None = None,
     workers: Workers | None = None,
     processes: int = 1,
     device: str = "cpu",
@@ -63,6 +64,7 @@ def open_project(
     start      weights that detectors start from, of the net or its trunk. They are copied into the folder; None takes
                those that are there, and without any the start is random.
     workers    what cuts and mines crops; None does it in this process.
+    teacher    weights of the same net that these learn from, where their objective is to; copied in the same way.
     remember   note `sources` in the folder; False notes them only where none are.
     strict     raise RecipeError for a recipe that cannot be used; False leaves its net, and those behind it, to
                `Dag.broken`.
@@ -79,8 +81,8 @@ def open_project(
     told = not sources or quiet or not is_main()  # of sources that are remembered the first command has told
     records = read_sources(specs, _scene_seed(work), told)
     for recipe in others:
-        if start is not None:
-            keep_start(work, recipe, start)
+        if remember or start or teacher:  # `status` only looks
+            keep_inputs(work, recipe, start, teacher)
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # now that they could be read
     data, options = data_key(records), Options(workers or Here(), processes, device, quiet)

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from mtcnn.checkpoint import weights_path
+from mtcnn.detectors.load import load_runtime
+from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import draft_of
 from prepare.records import ImageRecord
 
@@ -20,7 +22,9 @@ from .recipe import DetectorRecipe
 from .store import Photos, build_photos, photos_key
 from .task import new_net, train_detector
 
-__all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_start", "train_on_photos"]
+__all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_inputs", "train_on_photos"]
+
+INPUTS = ("start", "teacher")  # weights that a training may be given, copied into the work folder
 
 
 def detector_nodes(
@@ -34,15 +38,14 @@ def detector_nodes(
 
 
 def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[ImageRecord, ...]) -> Node:
-    start = _start_path(work, recipe.net)
+    inputs = {kind: path for kind in INPUTS if (path := _input_path(work, recipe.net, kind)).is_file()}
     parts = {
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in vars(recipe).items()
     }
     parts[photos.name] = photos.key
-    if start.is_file():
-        parts["start"] = hashlib.sha256(start.read_bytes()).hexdigest()
-    action = TrainOnPhotos(recipe, records, photos.makes, start if "start" in parts else None)
+    parts |= {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in inputs.items()}
+    action = TrainOnPhotos(recipe, records, photos.makes, **inputs)
     return Node(recipe.net, (photos.name,), weights_path(work, recipe.net), parts, action, collective=True)
 
 
@@ -61,15 +64,16 @@ class DecodePhotos:
 
 @dataclass(frozen=True, eq=False)
 class TrainOnPhotos:
-    """Trains a detector on the photos in a file, from random weights or those at `start`."""
+    """Trains a detector on the photos in a file, from random weights or those at `start`; distils `teacher`."""
 
     recipe: DetectorRecipe
     records: tuple[ImageRecord, ...]
     photos: Path
     start: Path | None = None
+    teacher: Path | None = None
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
-        job = partial(train_on_photos, self.recipe, self.records, self.photos, makes, key, self.start)
+        job = partial(train_on_photos, self.recipe, self.records, self.photos, makes, key, self.start, self.teacher)
         launch(partial(job, device=options.device, quiet=options.quiet), options.processes, options.device)
 
     def read_key(self, makes: Path) -> str | None:
@@ -83,23 +87,34 @@ def train_on_photos(
     target: Path,
     key: str,
     start: Path | None = None,
+    teacher: Path | None = None,
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
     """`task.train_detector` with photos and start given by their paths, so that it can travel to another process."""
     net = new_net(recipe, start)
-    train_detector(recipe, net, Photos(photos, records), target, key, device, quiet)
+    train_detector(recipe, net, Photos(photos, records), target, key, device, quiet, teacher)
 
 
-def _start_path(work: Path, net: str) -> Path:
-    return weights_path(work, net).with_name(f"start-{net}.pt")
+def _input_path(work: Path, net: str, kind: str) -> Path:
+    return weights_path(work, net).with_name(f"{kind}-{net}.pt")
 
 
-def keep_start(work: Path, recipe: DetectorRecipe, start: Path) -> None:
-    """Copy the weights that a detector is to start from into the work folder, where later commands find them.
+def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, teacher: Path | None = None) -> None:
+    """Copy the weights that a detector starts from, and those it learns from, into the work folder.
 
-    Raises CheckpointError when they do not fit the recipe's net.
+    There later commands find them. Raises CheckpointError when they do not fit the recipe's net; RecipeError for an
+    objective that needs a teacher where none is given and none is there.
     """
-    new_net(recipe, start)  # complains now, and not after minutes of decoding
-    with draft_of(_start_path(work, recipe.net)) as draft:  # the processes of torchrun all do this at once
-        shutil.copyfile(start, draft)
+    given = {"start": start, "teacher": teacher}
+    if start is not None:
+        new_net(recipe, start)  # complains now, and not after minutes of decoding
+    if teacher is not None:
+        load_runtime(teacher, recipe.net)
+    elif recipe.objective.name == "distill" and not _input_path(work, recipe.net, "teacher").is_file():
+        raise RecipeError(f"recipe of {recipe.net}: objective is distill without a teacher; name weights of the same "
+                          "net as its teacher")  # fmt: skip
+    for kind, path in given.items():
+        if path is not None:
+            with draft_of(_input_path(work, recipe.net, kind)) as draft:  # torchrun's processes all do this at once
+                shutil.copyfile(path, draft)
