@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from ..cascade import Detector
 from ..engine.notice import compiling_told
@@ -20,7 +18,9 @@ from ..errors import ImageError, SettingsError, WriteError
 from ..images import MAX_PIXELS
 from ..terminal import tell
 from .addresses import Address
+from .bars import bar_of, beside, expect
 from .decoding import Decoder, Read, batches, failure
+from .detecting import detected, tracked
 from .folders import PassedOver
 from .interrupts import Interrupted, Interrupts
 from .items import Item, Sink
@@ -31,7 +31,6 @@ from .sinks.pictures import Pictures
 from .sinks.wider_files import WiderFiles
 from .sources import Source, find_sources, kind_of
 from .summary import Summary
-from .tracking import Tracker
 
 __all__ = ["MakeSink", "Run"]
 
@@ -134,13 +133,13 @@ class Run:
             left = [source for source in places.sources if source not in done.sources]
             self._summary.done_before = len(places.sources) - len(left)
             self._tell_network(left)
-            bar = stack.enter_context(closing(_bar(left, self.quiet)))
+            bar = stack.enter_context(closing(bar_of(left, self.quiet)))
             decoder = Decoder(
                 self.every,
                 2 * self.batch,
                 done.first,
                 self.max_pixels or MAX_PIXELS,
-                lambda frames: _expect(bar, frames),
+                lambda frames: expect(bar, frames),
             )
             try:
                 self._detect(detector, stack.enter_context(closing(decoder.read(left))), sinks, bar, interrupts)
@@ -200,7 +199,7 @@ class Run:
     def _detect(
         self, detector: Detector, results: Iterable[Read], sinks: Sequence[Sink], bar: Any, interrupts: Interrupts
     ) -> None:
-        for item in self._tracked(self._detected(detector, batches(results, self.batch))):
+        for item in self._followed(detected(detector, batches(results, self.batch), self.debug)):
             if not isinstance(item, Item):
                 begun = str(item).startswith(f"{self._last}: ")  # a video that broke off
                 self._tell([f"{item}" if begun else f"skipped {item}"])
@@ -208,7 +207,7 @@ class Run:
                 self._last = item.source
                 if item.said and not self.quiet:
                     tell(f"{item.source}: {item.said}")
-                with interrupts.held(), _beside(bar):
+                with interrupts.held(), beside(bar):
                     self._write(item, sinks)
             bar.update()
 
@@ -222,37 +221,8 @@ class Run:
                 raise
             self._tell([str(failure(item.source, error))])
 
-    def _detected(self, detector: Detector, runs: Iterable[Sequence[Read]]) -> Iterator[Read]:
-        """The same in the same order, with faces."""
-        for run in runs:
-            yield from self._with_faces(detector, run)
-            run = ()  # so that its images are gone before the next are gathered
-
-    def _with_faces(self, detector: Detector, run: Sequence[Read]) -> Iterator[Read]:
-        try:
-            found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
-        except SettingsError:
-            raise
-        except Exception as error:
-            items = [item for item in run if isinstance(item, Item)]
-            if self.debug:
-                raise
-            if len(items) > 1:  # one by one: the others may be fine
-                for item in run:
-                    yield from self._with_faces(detector, [item])
-            else:
-                yield from (failure(item.source, error) if isinstance(item, Item) else item for item in run)
-            return
-        yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
-
-    def _tracked(self, results: Iterable[Read]) -> Iterator[Read]:
-        tracker, of = Tracker(), None
-        for item in results:
-            if self.track and isinstance(item, Item) and item.frame is not None:
-                if item.source != of:
-                    tracker, of = Tracker(), item.source
-                item = replace(item, ids=tracker.update(item.faces))
-            yield item
+    def _followed(self, results: Iterator[Read]) -> Iterator[Read]:
+        return tracked(results) if self.track else results
 
     def _tell(self, problems: Iterable[str]) -> None:
         for problem in problems:
@@ -269,20 +239,3 @@ def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
     with interrupts.held(), ExitStack() as stack:
         for sink in sinks:
             stack.callback(sink.close)
-
-
-def _bar(sources: Sequence[Source], quiet: bool) -> Any:
-    """Progress on a terminal: images and frames, how many a second, and the time that is left."""
-    many = len(sources) > 1 or any(kind_of(source) != "image" for source in sources)
-    hidden = quiet or not many or not sys.stderr.isatty()
-    return tqdm(total=len(sources), unit="img", disable=hidden, dynamic_ncols=True)
-
-
-def _expect(bar: Any, frames: int | None) -> None:
-    """A video has been opened: it counts as so many images."""
-    bar.total = None if frames is None or bar.total is None else bar.total + frames - 1
-
-
-def _beside(bar: Any) -> Any:
-    """A context in which printing does not run into the bar, where both are on one terminal."""
-    return nullcontext() if bar.disable or not sys.stdout.isatty() else bar.external_write_mode()

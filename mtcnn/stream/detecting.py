@@ -1,0 +1,53 @@
+"""Items without faces to items with faces, and with ids of the faces that go through a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from ..cascade import Detector
+from ..errors import SettingsError
+from .decoding import Read, failure
+from .items import Item
+from .tracking import Tracker
+
+__all__ = ["detected", "tracked"]
+
+
+def detected(detector: Detector, runs: Iterable[Sequence[Read]], debug: bool = False) -> Iterator[Read]:
+    """The same in the same order, with faces; an error in the place of an image that the detector fails at.
+
+    runs   images that are detected together.
+    debug  raise what nobody foresaw instead.
+    """
+    for run in runs:
+        yield from _with_faces(detector, run, debug)
+        run = ()  # so that its images are gone before the next are gathered
+
+
+def _with_faces(detector: Detector, run: Sequence[Read], debug: bool) -> Iterator[Read]:
+    try:
+        found = iter(detector.detect([item.image for item in run if isinstance(item, Item)]))
+    except SettingsError:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        if sum(isinstance(item, Item) for item in run) > 1:  # one by one: the others may be fine
+            for item in run:
+                yield from _with_faces(detector, [item], debug)
+        else:
+            yield from (failure(item.source, error) if isinstance(item, Item) else item for item in run)
+        return
+    yield from (replace(item, faces=next(found)) if isinstance(item, Item) else item for item in run)
+
+
+def tracked(results: Iterable[Read]) -> Iterator[Read]:
+    """The same with ids for the faces of videos, a tracker each."""
+    tracker, of = Tracker(), None
+    for item in results:
+        if isinstance(item, Item) and item.frame is not None:
+            if item.source != of:
+                tracker, of = Tracker(), item.source
+            item = replace(item, ids=tracker.update(item.faces))
+        yield item
