@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import CheckpointError
-from .files.atomic_write import draft_of
+from .files.atomic_write import atomic_write
 from .files.torch_file import read_saved
 from .scoring import Scoring
 from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
@@ -102,7 +102,7 @@ def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> Non
     import torch
 
     try:
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             torch.save(content, draft)
             if try_it:
                 read_saved(draft)

@@ -22,7 +22,7 @@ from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
 from .detectors.load import load_module
 from .errors import MtcnnError, SettingsError
-from .files.atomic_write import draft_of
+from .files.atomic_write import atomic_write
 from .nets import PooledPReLU, load_net
 from .scoring import scoring_of
 from .weights import SCALING, SIZES, Scaling
@@ -93,7 +93,7 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     whole = _Whole(name, _resolved(net)).eval()
     shapes = _shapes(name)
     try:
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             _write(whole, draft, name, shapes[0])
             difference = _difference(whole, draft, shapes)
             if not difference < TOLERANCE:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtcnn.errors import DataError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from mtcnn.terminal import printable
 
 from .fit import fit
@@ -35,7 +35,7 @@ def _absolute(spec: str) -> str:
 
 def remember_sources(work: Path, specs: Sequence[str]) -> None:
     """Note the sources of a work folder."""
-    with draft_of(work / NAME) as draft:
+    with atomic_write(work / NAME) as draft:
         draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
 
 

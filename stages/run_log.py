@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 
 __all__ = ["RunLog"]
 
@@ -20,7 +20,7 @@ class RunLog:
     def __init__(self, folder: Path, name: str, epoch: int) -> None:
         self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
         self.rows = [row for row in self._read() if row["epoch"] < epoch]
-        with draft_of(self.path) as draft:  # a kill in between must not cost the rows
+        with atomic_write(self.path) as draft:  # a kill in between must not cost the rows
             draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         self.board = _board(folder / "tensorboard" / name, epoch)
 

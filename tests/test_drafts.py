@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.files.atomic_write import ABANDONED, draft_of
+from mtcnn.files.atomic_write import ABANDONED, atomic_write
 
 
 def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     for text in ("first", "second"):
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             before = path.read_text() if path.exists() else None
             draft.write_text(text)
             assert (path.read_text() if path.exists() else None) == before
@@ -28,7 +28,7 @@ def test_what_goes_wrong_leaves_the_old_file(tmp_path: Path, error: type[BaseExc
     path.write_text("old")
 
     def write() -> None:
-        with draft_of(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_text("half")
             raise error
 
@@ -45,7 +45,7 @@ def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         if age is not None:
             os.utime(tmp_path / name, (age, age))
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         draft.touch()
     left = {".a[1].txt.2.draft", ".a[1].txt.1", ".b.txt.1.draft"}
     assert {each.name for each in tmp_path.iterdir()} == {*left, path.name}, "nothing that may be somebody's"

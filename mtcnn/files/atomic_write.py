@@ -1,4 +1,4 @@
-"""Atomic writes: who reads a file finds the old one or the new one, and never half of it."""
+"""Atomic writes: a reader finds the old file or the new one, never a partial one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["draft_of", "write_whole"]
+__all__ = ["atomic_write", "write_whole"]
 
-ABANDONED = 600.0  # seconds that nobody has written to a draft: its writer was killed
+ABANDONED = 600.0  # seconds since the last write after which a draft counts as left by a killed process
 
 
 @contextmanager
-def draft_of(path: Path, suffix: str = "") -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place at the end, or is gone when something was raised.
+def atomic_write(path: Path, suffix: str = "") -> Iterator[Path]:
+    """A temporary path beside `path` to write to: renamed to `path` on success, deleted if the block raises.
 
-    suffix  that the name of the draft must have, for writers that go by it.
+    suffix  file name suffix of the temporary file, for writers that choose a format by it.
 
-    No other process writes to it, so that several may make the same file at once. The folder is made where missing;
-    drafts that killed processes left there, which may be gigabytes, are removed.
+    The name holds the process id, so several processes may write the same file at once. The folder is created if
+    missing. Temporary files left by killed processes, which may be gigabytes, are deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft{glob.escape(suffix)}"):
@@ -36,9 +36,9 @@ def draft_of(path: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file atomically; its folder must exist. Drafts of killed processes are not looked for.
+    """Write a small file atomically; its folder must exist. Temporary files of killed processes stay.
 
-    `draft_of` lists the folder for them, which for each of 100,000 pictures in one folder would take hours.
+    `atomic_write` lists the folder to find them, which would take hours for 100,000 images in one folder.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:

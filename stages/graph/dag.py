@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from mtcnn.checkpoint import read
 from mtcnn.errors import CheckpointError, MtcnnError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
 
@@ -186,7 +186,7 @@ class Dag:
         if node.collective or launch.is_main():
             node.action(node.makes, node.key, self.options)
         if launch.is_main():
-            with draft_of(self._note(node)) as draft:
+            with atomic_write(self._note(node)) as draft:
                 draft.write_text(json.dumps(node.parts, indent=1))
         launch.wait_for_main()
 

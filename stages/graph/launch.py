@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessException, spawn
 
 from mtcnn.errors import MtcnnError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from mtcnn.workers.processes import end_with_parent
 
 __all__ = ["agreed", "is_main", "joined", "launch", "wait_for_main"]
@@ -98,7 +98,7 @@ def _note(error: MtcnnError, path: Path) -> None:
 
     Whole or not at all, for torch ends the other processes when the first has failed, and they fail at the same time.
     """
-    with draft_of(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_bytes(pickle.dumps(error))
 
 

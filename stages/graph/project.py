@@ -13,7 +13,7 @@ from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
 from mtcnn.errors import RecipeError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
@@ -154,6 +154,6 @@ def _recipe(kind: type[R], work: Path, net: str) -> R:
     if not target.is_file():
         if not packaged.is_file():
             raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
-        with draft_of(target) as draft:  # the processes of torchrun all do this at once
+        with atomic_write(target) as draft:  # the processes of torchrun all do this at once
             shutil.copyfile(packaged, draft)
     return load_recipe(kind, work, net)

@@ -12,7 +12,7 @@ from pathlib import Path
 from mtcnn.checkpoint import weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
@@ -116,5 +116,5 @@ def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, t
                           "net as its teacher")  # fmt: skip
     for kind, path in given.items():
         if path is not None:
-            with draft_of(_input_path(work, recipe.net, kind)) as draft:  # torchrun's processes all do this at once
+            with atomic_write(_input_path(work, recipe.net, kind)) as draft:  # torchrun's processes all do this at once
                 shutil.copyfile(path, draft)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError, ImageError
-from mtcnn.files.atomic_write import draft_of
+from mtcnn.files.atomic_write import atomic_write
 from mtcnn.progress import progress
 from mtcnn.resample import resample
 from prepare.build import image_of
@@ -40,7 +40,7 @@ def build_photos(
 
     Returns the images that could not be read, which the file passes over; skipped-<name>.txt beside it lists them.
     """
-    with draft_of(path) as draft, draft.open("wb") as file:
+    with atomic_write(path) as draft, draft.open("wb") as file:
         places, problems = _write(records, file, path.name, longest, quiet)
     path.with_suffix(".json").write_text(json.dumps({"format": FORMAT, "key": key, "places": places}))
     skipped = path.with_name(f"skipped-{path.stem}.txt")

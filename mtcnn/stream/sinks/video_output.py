@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImageError, WriteError
-from ...files.atomic_write import draft_of
+from ...files.atomic_write import atomic_write
 from ..video import VideoFile
 
 __all__ = ["VideoOutput"]
@@ -25,7 +25,7 @@ class VideoOutput:
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         self.path, self._stack = path, ExitStack()
         try:
-            self._draft = self._stack.enter_context(draft_of(path, path.suffix))
+            self._draft = self._stack.enter_context(atomic_write(path, path.suffix))
             self._file = VideoFile(self._draft, fps, size)
         except (ImageError, OSError) as error:
             with self._stack:
