@@ -40,10 +40,10 @@ def test_a_face_that_moves_on_is_compared_with_where_it_was_last() -> None:
 def test_least_overlap() -> None:
     """Two squares of side 20, the second moved by d, have an IoU of (20 - d) / (20 + d)."""
     for moved, same in ((10.7, True), (10.8, False)):
-        tracker = Tracker(least=0.3)  # d = 10.77
+        tracker = Tracker(min_iou=0.3)  # d = 10.77
         tracker.update(faces(at(0)))
         assert tracker.update(faces(at(moved))) == ((1,) if same else (2,))
-    tracker = Tracker(least=0.5)
+    tracker = Tracker(min_iou=0.5)
     tracker.update(faces(at(0, side=30)))
     assert tracker.update(faces([0, 0, 30, 15])) == (1,)  # just 0.5
 
@@ -79,7 +79,7 @@ def test_ties_go_to_the_better_face() -> None:
 
 
 def test_no_number_twice_in_a_frame() -> None:
-    rng, tracker = np.random.default_rng(0), Tracker(least=0.01)
+    rng, tracker = np.random.default_rng(0), Tracker(min_iou=0.01)
     for _ in range(50):
         corners = rng.uniform(0, 60, (rng.integers(0, 9), 2))
         ids = tracker.update(faces(*np.hstack([corners, corners + 25]).tolist()))

@@ -35,7 +35,7 @@ class Decoder:
     ahead   how many images are read ahead; fewer when they are large.
     first   by video, the first frame that is wanted.
     max_pixels  the largest image to decode.
-    opened  is told how many frames will come of a video, or None where that is not known.
+    opened  is called with how many frames will come of a video, or None where that is not known.
     """
 
     every: int = 1

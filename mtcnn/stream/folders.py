@@ -41,7 +41,7 @@ _PLAIN = {
 
 @dataclass
 class PassedOver:
-    """What folders held that may be photos and was not taken: for one line each, with what to do about it."""
+    """What folders held that may be photos and was not taken: a line for each kind, with what to do about it."""
 
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _first: dict[tuple[str, str], Path] = field(default_factory=dict)

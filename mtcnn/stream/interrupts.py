@@ -20,29 +20,29 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """While entered, SIGINT and SIGTERM raise Interrupted: at once, or at the end of `with interrupts.held():`.
+    """While entered, SIGINT and SIGTERM raise Interrupted: at once, or at the end of `with interrupts.delayed():`.
 
     Signals arrive in the main thread; in any other this does nothing.
     """
 
     def __init__(self) -> None:
-        self._held = False
+        self._delayed = False
         self._came: int | None = None
         self._before: dict[int, Any] = {}
 
     def _on_signal(self, number: int, _: object) -> None:
-        if not self._held:
+        if not self._delayed:
             raise Interrupted(number)
         self._came = number
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """What is done here is done whole."""
-        self._held = True
+    def delayed(self) -> Iterator[None]:
+        """Signals wait until the end of what is done here."""
+        self._delayed = True
         try:
             yield
         finally:
-            self._held = False
+            self._delayed = False
         if self._came is not None:
             number, self._came = self._came, None
             raise Interrupted(number)

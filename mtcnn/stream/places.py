@@ -5,6 +5,7 @@ Paths are compared as files, by device and inode: a name may lead anywhere throu
 
 from __future__ import annotations
 
+import functools
 import os
 import unicodedata
 from collections.abc import Callable, Container, Iterable
@@ -40,6 +41,7 @@ class Places:
         self._inputs = {identity(source) for source in self.sources}
         self._taken: set[tuple[str, str]] = set()
         self._written: dict[str, Container[str]] = {}
+        self._real = functools.cache(os.path.realpath)
 
     @classmethod
     def of(cls, sources: Places | Iterable[Source]) -> Places:
@@ -54,7 +56,7 @@ class Places:
 
         Free is what does not exist, and what this project wrote there earlier, see `files.outputs`.
         """
-        place = os.path.realpath(folder)
+        place = self._real(folder)
         names = chain([f"{stem}{suffix}"], (f"{stem}-{number}{suffix}" for number in count(2)))
         name = next(name for name in names if self._is_free(place, name))
         self._taken.add((place, _folded(name)))

@@ -28,7 +28,7 @@ class Done:
     """What need not be done again.
 
     sources  images, and videos to their end.
-    first    videos that were left in the middle: the frame to go on from.
+    first    videos that were left in the middle: the first frame that is missing.
     keep     bytes of the listing that stay; behind them is a torn line, or what will be written anew.
     """
 
@@ -59,7 +59,7 @@ def read_listing(
     try:
         data = out.read_bytes() if out.exists() else b""
     except OSError as error:
-        raise DataError(f"{out}: cannot be read ({error.strerror}); expected results to go on with") from None
+        raise DataError(f"{out}: cannot be read ({error.strerror}); expected results of an earlier run") from None
     lines = [f"{line}\n" for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]]
     readers = {"json": _read_json, "csv": _read_csv, "text": _read_text}
     entries: list[_Entry] = []
@@ -134,7 +134,7 @@ def _done(
 
 
 def read_wider(files: WiderFiles, sources: Iterable[Source], whole_videos: bool = False) -> Done:
-    """What the files of a WIDER folder tell of `sources`. A video is gone on with: its length is not known here."""
+    """What the files of a WIDER folder tell of `sources`. A video is continued: its length is not known here."""
     done = Done()
     for source in sources:
         name = files.name(source)

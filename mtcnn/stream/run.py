@@ -207,7 +207,7 @@ class Run:
                 self._last = item.source
                 if item.said and not self.quiet:
                     tell(f"{item.source}: {item.said}")
-                with interrupts.held(), beside(bar):
+                with interrupts.delayed(), beside(bar):
                     self._write(item, sinks)
             bar.update()
 
@@ -236,6 +236,6 @@ class Run:
 
 
 def _close(sinks: Sequence[Sink], interrupts: Interrupts) -> None:
-    with interrupts.held(), ExitStack() as stack:
+    with interrupts.delayed(), ExitStack() as stack:
         for sink in sinks:
             stack.callback(sink.close)

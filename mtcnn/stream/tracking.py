@@ -23,15 +23,15 @@ class _Track:
 class Tracker:
     """Gives faces numbers, from 1, that stay the same while a face stays in view. One tracker a video.
 
-    least   smallest IoU of a face with where it was last.
-    memory  how many frames a face may go unseen before its number is given up.
+    min_iou  smallest IoU of a face with where it was last.
+    memory   how many frames a face may go unseen before its number is given up.
 
     Pairs are taken greedily by falling IoU. Faces seldom overlap one another, so the best sum of all pairs (Hungarian
     matching, as in Bewley et al. 2016, SORT) would hardly ever choose otherwise, and needs scipy.
     """
 
-    def __init__(self, least: float = 0.3, memory: int = 15) -> None:
-        self.least, self.memory = least, memory
+    def __init__(self, min_iou: float = 0.3, memory: int = 15) -> None:
+        self.min_iou, self.memory = min_iou, memory
         self._tracks: list[_Track] = []
         self._frame, self._last = 0, 0
 
@@ -43,7 +43,7 @@ class Tracker:
         return tuple(self._seen(matched.get(i), box).number for i, box in enumerate(faces.boxes))
 
     def _match(self, boxes: NDArray[np.float32]) -> dict[int, _Track]:
-        """Index of a box -> the track that it goes on, best overlap first, each used once."""
+        """Index of a box -> the track that it continues, best overlap first, each used once."""
         if not len(boxes) or not self._tracks:
             return {}
         overlaps = iou(boxes, np.stack([track.box for track in self._tracks]))  # (boxes, tracks)
@@ -52,7 +52,7 @@ class Tracker:
         # Stable, and faces come by falling score: the better one wins a tie.
         for place in np.argsort(-overlaps, axis=None, kind="stable"):
             i, j = divmod(int(place), len(self._tracks))
-            if overlaps[i, j] < self.least:
+            if overlaps[i, j] < self.min_iou:
                 break
             if i not in matched and j not in used:
                 matched[i] = self._tracks[j]

@@ -126,11 +126,11 @@ def _summary(trace: Trace) -> str:
     for stage in trace.stages:
         seen = stage.candidates
         if seen is not None and seen.pyramid:
-            told = f"{seen.steps[0].kept.sum()} of {len(seen.scores)} cells, {len(stage.found)} boxes"
+            counts = f"{seen.steps[0].kept.sum()} of {len(seen.scores)} cells, {len(stage.found)} boxes"
         else:
             first = stage is trace.stages[0]
-            told = f"{len(stage.found)} boxes" if first else f"{len(stage.given)} to {len(stage.found)}"
-        parts.append(f"{stage.name} {told} in {stage.ms:.1f} ms")
+            counts = f"{len(stage.found)} boxes" if first else f"{len(stage.given)} to {len(stage.found)}"
+        parts.append(f"{stage.name} {counts} in {stage.ms:.1f} ms")
     return f"{'; '.join(parts)}; {len(trace.faces)} face{'' if len(trace.faces) == 1 else 's'}"
 
 
