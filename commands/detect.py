@@ -12,7 +12,17 @@ from .group import command, say
 from .options import COUNT, DIR, FILE, PATH, SOURCE, detector_options, options
 from .wording import as_options
 
-FACE_OPTIONS = ("crop", "crop_margin", "crop_align", "blur", "blur_style", "trace", "trace_box", "trace_labels")
+FACE_OPTIONS = (
+    "crop",
+    "crop_margin",
+    "crop_align",
+    "blur",
+    "blur_style",
+    "blur_gap",
+    "trace",
+    "trace_box",
+    "trace_labels",
+)
 
 face_options = options(
     click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
@@ -22,6 +32,8 @@ face_options = options(
     click.option("--blur", type=PATH, help="Copies with hidden faces and without metadata."),
     click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]),
                  help="How they are hidden.  [default: pixelate]"),
+    click.option("--blur-gap", type=click.IntRange(min=0), metavar="FRAMES",
+                 help="In videos also hide a face so many frames before and after.  [default: half a second]"),
     click.option("--trace", type=DIR, help="Pictures and counts of what each stage found."),
     click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
                  help="Say which stage lost the face in this box; repeat for more."),

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import SettingsError
 from ...pictures.anonymise import MARGIN, Style, anonymise, check_style
+from ...types import Faces
+from ..gaps import GapFiller, default_gap
 from ..items import Item
 from ..places import Places
 from ..sources import Source
+from ..video import FPS
 from .pictures import Pictures
 
 __all__ = ["AnonymousCopies"]
@@ -22,20 +28,61 @@ class AnonymousCopies(Pictures):
 
     copies   a folder, or the file for a single copy; never the original.
     places   those of the run, or all its sources.
+    gap      of a video, for how many frames before and after it is found a face is hidden as well, see `GapFiller`;
+             None for half a second. So many frames are held in memory.
 
     A copy is written anew from the pixels, upright as a viewer shows them: EXIF with its places and times, thumbnails,
-    comments and colour profiles are not in it, nor is the sound of a video.
+    comments and colour profiles are not in it.
     """
 
     setting = "blur"
 
     def __init__(
-        self, copies: Path, places: Places | Iterable[Source], style: Style = "pixelate", margin: float = MARGIN
+        self,
+        copies: Path,
+        places: Places | Iterable[Source],
+        style: Style = "pixelate",
+        margin: float = MARGIN,
+        gap: int | None = None,
     ) -> None:
         check_style(style, margin)
+        if gap is not None and gap < 0:
+            raise SettingsError(f"gap is {gap}; expected 0 or more frames")
         super().__init__(copies, places)
-        self._style, self._margin = style, margin
+        self._style, self._margin, self._gap = style, margin, gap
+        self._filler: GapFiller | None = None
+        self._waiting: deque[Item] = deque()  # frames that the filler has
+
+    def write(self, item: Item) -> None:
+        if item.frame is None or (self._waiting and item.source != self._waiting[0].source):
+            self._write_waiting()
+        if item.frame is None:
+            super().write(item)
+            return
+        if self._filler is None:
+            self._filler = GapFiller(default_gap(item.fps or FPS) if self._gap is None else self._gap)
+        self._waiting.append(item)
+        self._write_frames(self._filler.add(item.faces.boxes))
+
+    def _write_waiting(self) -> None:
+        """The video is at its end."""
+        filler, self._filler = self._filler, None
+        if filler is not None:
+            self._write_frames(filler.finish())
+
+    def _write_frames(self, boxes: Iterable[NDArray[np.float64]]) -> None:
+        """Write the frames that have waited longest, as many as there are boxes of."""
+        for hidden in boxes:
+            faces = Faces(np.asarray(hidden, np.float32), np.zeros(len(hidden), np.float32))
+            super().write(replace(self._waiting.popleft(), faces=faces, ids=None))
 
     def picture(self, item: Item) -> NDArray[np.uint8]:
         """The image of an item with its faces hidden, uint8 RGB (H, W, 3)."""
         return anonymise(item.image, item.faces.boxes, self._style, self._margin)
+
+    def close(self) -> None:
+        try:
+            self._write_waiting()
+        finally:
+            self._waiting.clear()
+            super().close()

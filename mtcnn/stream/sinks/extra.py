@@ -24,6 +24,7 @@ def extra_sinks(
     crop_align: bool = False,
     blur: Path | None = None,
     blur_style: Style | None = None,
+    blur_gap: int | None = None,
     trace: Path | None = None,
     trace_box: Sequence[Sequence[float]] = (),
     trace_labels: Path | None = None,
@@ -34,7 +35,7 @@ def extra_sinks(
     that cannot be read or do not follow their format.
     """
     _check_needed("crop", crop, {"crop_margin": crop_margin is not None, "crop_align": crop_align})
-    _check_needed("blur", blur, {"blur_style": blur_style is not None})
+    _check_needed("blur", blur, {"blur_style": blur_style is not None, "blur_gap": blur_gap is not None})
     _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_labels": trace_labels is not None})
     if crop_align and crop_margin is not None:
         raise SettingsError("`crop_align` has no margin, its template decides; expected it or `crop_margin`, not both")
@@ -44,7 +45,7 @@ def extra_sinks(
         check_margin(margin)
         makers.append(lambda places, _: FaceFiles(crop, places, margin, crop_align))
     if blur is not None:
-        makers.append(lambda places, _: AnonymousCopies(blur, places, blur_style or "pixelate"))
+        makers.append(lambda places, _: AnonymousCopies(blur, places, blur_style or "pixelate", gap=blur_gap))
     if trace is not None:
         truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
         makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))

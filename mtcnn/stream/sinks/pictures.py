@@ -53,7 +53,7 @@ class Pictures:
     def write(self, item: Item) -> None:
         target = self.path(item.source)
         if item.source != self._of:
-            self.close()
+            self._finish_video()
             self._of = item.source
             note_output(target, own_folder=self._file is None)
         picture = self.picture(item)
@@ -81,6 +81,9 @@ class Pictures:
         self._last = picture
 
     def close(self) -> None:
+        self._finish_video()
+
+    def _finish_video(self) -> None:
         video, self._video, self._of, self._last = self._video, None, None, None
         if video is not None:
             video.close()

@@ -1,0 +1,141 @@
+"""Faces that a detector misses for a few frames of a video: where they have been meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GapFiller", "default_gap"]
+
+Box = NDArray[np.float64]
+
+_GAP_SECONDS = 0.5
+_REACH = 1.0  # how far a face may have moved to be the same, in sides of its box; and for each missed frame
+_REACH_A_FRAME = 0.25
+_MOST_REACH = 3.0
+_MOST_GROWTH = 2.0  # how much larger or smaller it may have become
+
+
+def default_gap(fps: float) -> int:
+    """Frames in half a second, at least one."""
+    return max(1, round(_GAP_SECONDS * fps))
+
+
+@dataclass(eq=False)
+class _Track:
+    box: Box  # (4,) xyxy, where the face was seen last
+    seen: int  # the frame when it was
+
+
+@dataclass(eq=False)
+class _Frame:
+    boxes: Box  # (N, 4) xyxy, the faces that were found
+    added: list[Box] = field(default_factory=list)  # and where missed ones have been
+
+
+class GapFiller:
+    """Adds to the boxes of each frame those of faces that are seen `gap` frames before or after at the latest.
+
+        filler = GapFiller(15)
+        for frame in frames:
+            for boxes in filler.add(frame.boxes): ...    # of frames before: they come 15 frames late
+        for boxes in filler.finish(): ...
+
+    gap  how many frames a face may be missed in a row.
+
+    A face that is found again has its boxes interpolated. One that comes or goes keeps its first or last box for `gap`
+    frames: it may have been there before it was found, turned away or blurred by motion. Faces are matched by distance
+    and size, greedily, the closest first; a wrong match adds boxes, and takes none away.
+    """
+
+    def __init__(self, gap: int) -> None:
+        self.gap = gap
+        self._tracks: list[_Track] = []
+        self._frames: deque[_Frame] = deque()
+        self._number = -1  # of the last frame
+
+    def add(self, boxes: NDArray[Any]) -> list[Box]:
+        """Take the boxes (N, 4) xyxy of the next frame. Returns those of the frame that is settled by it, if any."""
+        self._number += 1
+        found = np.asarray(boxes, np.float64).reshape(-1, 4)
+        self._frames.append(_Frame(found))
+        for track, box in self._matched(found):
+            if track is None:
+                self._keep(box, self._number - self.gap, self._number)
+                self._tracks.append(_Track(box, self._number))
+            else:
+                self._interpolate(track, box)
+                track.box, track.seen = box, self._number
+        self._give_up()
+        return self._settled(self.gap)
+
+    def finish(self) -> list[Box]:
+        """There are no more frames: returns the boxes of those that are left, a (N, 4) for each."""
+        for track in self._tracks:
+            self._keep(track.box, track.seen + 1, self._number + 1)
+        self._tracks = []
+        return self._settled(0)
+
+    def _settled(self, left: int) -> list[Box]:
+        """All frames but the last `left`."""
+        return [_all(self._frames.popleft()) for _ in range(len(self._frames) - left)]
+
+    def _matched(self, boxes: Box) -> Iterator[tuple[_Track | None, Box]]:
+        """Each box with the track that it continues, or None; each track once."""
+        tracks = list(self._tracks)
+        if not len(boxes):
+            return
+        distances = np.array([[self._distance(track, box) for track in tracks] for box in boxes])
+        found: dict[int, int] = {}
+        for place in np.argsort(distances, axis=None, kind="stable"):
+            i, j = divmod(int(place), len(tracks))
+            if not distances[i, j] <= 1:
+                break
+            if i not in found and j not in found.values():
+                found[i] = j
+        for i, box in enumerate(boxes):
+            yield (tracks[found[i]] if i in found else None), box
+
+    def _distance(self, track: _Track, box: Box) -> float:
+        """How far a box lies from that of a track, 1 where it only just may be the same face; inf for another size."""
+        sides = np.sqrt([_area(track.box), _area(box)])
+        if sides.max() > _MOST_GROWTH * sides.min():
+            return float("inf")
+        moved = float(np.hypot(*(_centre(track.box) - _centre(box))))
+        missed = self._number - track.seen - 1
+        return moved / (float(sides.mean()) * min(_REACH + _REACH_A_FRAME * missed, _MOST_REACH))
+
+    def _interpolate(self, track: _Track, box: Box) -> None:
+        steps = self._number - track.seen
+        for step in range(1, steps):
+            share = step / steps
+            self._frames[len(self._frames) - 1 - steps + step].added.append(track.box + share * (box - track.box))
+
+    def _keep(self, box: Box, first: int, end: int) -> None:
+        """Add a box to the frames first to end - 1 that are not gone yet."""
+        oldest = self._number - len(self._frames) + 1
+        for number in range(max(first, oldest), end):
+            self._frames[number - oldest].added.append(box)
+
+    def _give_up(self) -> None:
+        lost = [track for track in self._tracks if self._number - track.seen > self.gap]
+        for track in lost:
+            self._keep(track.box, track.seen + 1, track.seen + 1 + self.gap)
+        self._tracks = [track for track in self._tracks if track not in lost]
+
+
+def _all(frame: _Frame) -> Box:
+    return np.concatenate([frame.boxes, np.reshape(frame.added, (-1, 4))])
+
+
+def _area(box: Box) -> float:
+    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
+
+
+def _centre(box: Box) -> Box:
+    return (box[:2] + box[2:]) / 2
