@@ -25,7 +25,7 @@ test: .venv/ready-for-test
 # The kernels with the oldest Numba that setup.cfg allows, in an environment of its own.
 test-numba: .venv/ready-for-test
 	test -d .numba || $(PYTHON) -m venv .numba
-	.numba/bin/python -m pip install --disable-pip-version-check "numba==0.60.*" opencv-python-headless pillow tqdm
+	.numba/bin/python -m pip install --disable-pip-version-check "numba==0.60.*" opencv-python-headless pillow safetensors tqdm
 	OTHER_PYTHONS="$(CURDIR)/.numba/bin/python" $(BIN)/python -m pytest tests/test_numba_versions.py
 
 format: .venv/ready-for-test

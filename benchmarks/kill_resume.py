@@ -60,7 +60,7 @@ SAMPLE, MINE, PNET = (
     ("prepare", "--net", "24", *DATA),
     ("train", "--net", "12", *DATA),
 )
-WEIGHTS, LOG = "models-12/weights-pnet.pt", "models-12/metrics-pnet.jsonl"
+WEIGHTS, LOG = "models-12/weights-pnet.safetensors", "models-12/metrics-pnet.jsonl"
 WORKS = (
     Work("prepare --net 12", SAMPLE, (), "crops-12.lmdb", "crops-12.lmdb/data.mdb"),
     Work("prepare --net 24 (mining)", MINE, PNET, "crops-24.lmdb", "crops-24.lmdb/data.mdb"),

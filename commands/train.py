@@ -96,7 +96,7 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     \b
     mtcnn train --net pnet --data FOLDER
     mtcnn train --net rnet --hard-from pnet --processes 2
-    mtcnn train --net retinaface
+    mtcnn train --net retinaface --start models-full/trunk-mobilenet/weights.safetensors
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
     for option, given in (("--start", start), ("--teacher", teacher)):

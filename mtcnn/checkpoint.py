@@ -1,8 +1,9 @@
 """Weights together with how to feed them.
 
 A checkpoint says which net it is for, the colour order and scaling of its input, the recipe it was trained by, and what
-was measured. Loading converts the colour order or refuses; nothing but arrays and plain values is ever unpickled.
-Reading needs no torch; writing imports it. `nets.load_net` and `detectors.load` make nets of what is read.
+was measured. It is a safetensors file, whose metadata hold all but the arrays; those of version 0.1, by torch.save, are
+read too. Loading converts the colour order or refuses. Reading needs no torch. `nets.load_net` and `detectors.load`
+make nets of what is read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from .errors import CheckpointError
 from .files.atomic_write import atomic_write
+from .files.tensors import read_tensors, write_tensors
 from .files.torch_file import read_saved
 from .scoring import Scoring
 from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "Checkpoint", "load_weights", "packaged_weights", "read", "read_for", "save_whole", "weights_path", "write",
+    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "save_whole",
+    "weights_path", "write",
 ]  # fmt: skip
 
-FORMAT = 1
+FORMAT = 1  # of the record
+SUFFIX = ".safetensors"
 _EXPECTED = "expected a file written by `mtcnn train`"
 
 
@@ -56,6 +60,13 @@ class Checkpoint:
     scoring: Scoring = field(default_factory=Scoring)
     model: dict[str, Any] | None = None
 
+    def arrays(self) -> dict[str, Any]:
+        """The state as NumPy arrays."""
+        return {
+            name: value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+            for name, value in self.state.items()
+        }
+
     def tensors(self) -> dict[str, Tensor]:
         """The state as tensors of its own."""
         import torch
@@ -66,11 +77,12 @@ class Checkpoint:
 def weights_path(models: Path, net: str) -> Path:
     """Where the weights of `net` lie below a folder of models.
 
-    models-12/weights-pnet.pt and so on for the cascade; models-full/<net>/weights.pt for nets that see whole images.
+    models-12/weights-pnet.safetensors and so on for the cascade; models-full/<net>/weights.safetensors for nets that
+    see whole images.
     """
     if net in SIZES:
-        return models / f"models-{SIZES[net]}" / f"weights-{net}.pt"
-    return models / "models-full" / net / "weights.pt"
+        return models / f"models-{SIZES[net]}" / f"weights-{net}{SUFFIX}"
+    return models / "models-full" / net / f"weights{SUFFIX}"
 
 
 def packaged_weights() -> Path:
@@ -85,17 +97,23 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where it
     cannot be written.
     """
-    body = {"format": FORMAT, **vars(checkpoint), "state": checkpoint.tensors(), "scaling": list(checkpoint.scaling)}
-    body["scoring"] = asdict(checkpoint.scoring)
-    if checkpoint.model is None:
-        del body["model"]
-    save_whole(body, path, try_it=True)
+    record = {name: value for name, value in vars(checkpoint).items() if name != "state" and value is not None}
+    record |= {"format": FORMAT, "scoring": asdict(checkpoint.scoring)}
+    arrays = checkpoint.arrays()
+    try:
+        with atomic_write(path) as draft:
+            write_tensors(draft, arrays, record)
+            found, _ = read_tensors(draft)  # before it replaces the old file
+            if not all(found[name].tobytes() == value.tobytes() for name, value in arrays.items()):
+                raise OSError("what was written reads differently")
+    except TypeError as error:
+        raise CheckpointError(f"{path} cannot be written: {_fault(error)}; expected plain values") from error
+    except OSError as error:
+        raise _unwritten(path, error) from error
 
 
-def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> None:
-    """torch.save, so that a reader sees the old file or the new one, and a disk that is full leaves no half of one.
-
-    try_it  read it again before it takes the place of the old one: what cannot be read would lose a training.
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """torch.save of a running training, so that a reader sees the old file or the new one.
 
     Raises CheckpointError where it cannot be written.
     """
@@ -104,25 +122,28 @@ def save_whole(content: dict[str, Any], path: Path, try_it: bool = False) -> Non
     try:
         with atomic_write(path) as draft:
             torch.save(content, draft)
-            if try_it:
-                read_saved(draft)
     except (OSError, RuntimeError) as error:  # torch's own words for a full disk are of positions in a stream
-        why = getattr(error, "strerror", None) or "the disk may be full"
-        raise CheckpointError(
-            f"{path} cannot be written ({why}); expected room for it; the file before it stays"
-        ) from error
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: Exception) -> CheckpointError:
+    why = getattr(error, "strerror", None) or "the disk may be full"
+    return CheckpointError(f"{path} cannot be written ({why}); expected room for it; the file before it stays")
 
 
 def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
-    path = path if path.is_file() else _former(path)
+    former = None if path.is_file() else _former(path)
+    if former is not None:
+        warnings.warn(f"{former} is read instead of {path}, until version 0.3", FutureWarning, stacklevel=2)
+        path = former
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(
             f"no weights at {path}: {what}; train them or import them, or name another folder as `models`"
         )
     try:
-        body = read_saved(path)
+        body = _body(path)
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"{path} is truncated, or no checkpoint at all; {_EXPECTED}; copy it again") from error
     if not isinstance(body, dict) or "format" not in body:
@@ -148,6 +169,25 @@ def read(path: Path) -> Checkpoint:
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has no scoring that is known here: {_fault(error)}; update mtcnn") from error
     return Checkpoint(**{**known, "scaling": scaling, "scoring": scoring})
+
+
+def _body(path: Path) -> Any:
+    """All that a file holds; what it begins with tells its form."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped:  # by torch.save, in version 0.1
+        return read_saved(path)
+    arrays, record = read_tensors(path)
+    if isinstance(record.get("model"), dict):
+        record["model"] = _as_tuples(record["model"])
+    return {**record, "state": arrays}
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's rows as the tuples that settings of a net are."""
+    if isinstance(value, dict):
+        return {name: _as_tuples(each) for name, each in value.items()}
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 _KINDS: dict[str, type] = {
@@ -185,15 +225,19 @@ def _checked(path: Path, net: str, scaling: Scaling) -> Checkpoint:
     return found
 
 
-def _former(path: Path) -> Path:
-    """Where models-full/<net>/weights.pt once lay, beside PNet's, if there is such a file; otherwise the same path."""
-    if path.parent.parent.name != "models-full":
-        return path
-    former = path.parents[2] / "models-12" / f"weights-{path.parent.name}.pt"
-    if not former.is_file():
-        return path
-    warnings.warn(f"{former} is read instead of {path}; move it there", FutureWarning, stacklevel=3)
-    return former
+def _former(path: Path) -> Path | None:
+    """Where version 0.1 had the weights of `path`: in a .pt, and those of detectors beside PNet's. None without any."""
+    formers = [path.with_suffix(".pt")]
+    if path.parent.parent.name == "models-full":
+        beside = path.parents[2] / "models-12" / f"weights-{path.parent.name}{path.suffix}"
+        formers += [beside, beside.with_suffix(".pt")]
+    return next((former for former in formers if former.is_file()), None)
+
+
+def has_weights(models: Path, net: str) -> bool:
+    """Whether a folder of models has a file of weights of `net`, at its place or where version 0.1 had it."""
+    path = weights_path(models, net)
+    return path.is_file() or _former(path) is not None
 
 
 def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:

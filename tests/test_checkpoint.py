@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import errno
+import json
 import math
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
@@ -32,7 +35,7 @@ def weights(net: str = "pnet", seed: int = 0) -> dict[str, Tensor]:
 
 @pytest.fixture
 def good(tmp_path: Path) -> Path:
-    path = tmp_path / "weights-pnet.pt"
+    path = tmp_path / "weights-pnet.safetensors"
     write(path, Checkpoint("pnet", weights()))
     return path
 
@@ -77,7 +80,7 @@ def test_bgr_weights_see_rgb(tmp_path: Path, net: str) -> None:
 
 
 def test_places(tmp_path: Path) -> None:
-    assert weights_path(tmp_path, "rnet") == tmp_path / "models-24" / "weights-rnet.pt"
+    assert weights_path(tmp_path, "rnet") == tmp_path / "models-24" / "weights-rnet.safetensors"
     assert (packaged_weights() / "models-12" / "recipe-pnet.toml").is_file()
 
 
@@ -166,7 +169,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.filterwarnings("ignore")  # torch's, about files that it should not be asked to load
 def test_refused_in_one_line(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "weights-pnet.pt"
+    path = tmp_path / "weights-pnet.safetensors"
     make, message = REFUSED[kind]
     make(path)
     with pytest.raises(CheckpointError, match=message) as caught:
@@ -203,12 +206,12 @@ def test_device_that_is_not_there(good: Path, device: str) -> None:
 def test_a_failing_write_leaves_the_old_file(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good.read_bytes()
 
-    def disk_full(body: Any, path: Path) -> None:
+    def disk_full(arrays: Any, path: Path, record: Any) -> None:
         path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\)"):
+    monkeypatch.setattr("mtcnn.files.tensors.save_file", disk_full)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(the disk may be full\)"):
         write(good, Checkpoint("pnet", weights(seed=1)))
     assert good.read_bytes() == before
     assert os.listdir(good.parent) == [good.name]
@@ -231,10 +234,17 @@ def test_the_new_file_appears_whole(good: Path, monkeypatch: pytest.MonkeyPatch)
     assert read(good).recipe_hash == "new"
 
 
-def test_what_could_not_be_read_again_is_not_written(good: Path) -> None:
+def test_what_could_not_be_read_again_is_not_written(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good.read_bytes()
-    with pytest.raises(CheckpointError, match="nothing but arrays"):
-        write(good, Checkpoint("pnet", weights(), figures={"recall": np.float64(0.97)}))
+    with pytest.raises(CheckpointError, match=r"Object of type float32 is not JSON .*; expected plain values"):
+        write(good, Checkpoint("pnet", weights(), figures={"recall": np.float32(0.97)}))
+
+    def damaged(arrays: dict[str, Any], path: Path, record: Any) -> None:
+        save_file({**arrays, "face.bias": arrays["face.bias"] + 1}, path, record)
+
+    monkeypatch.setattr("mtcnn.files.tensors.save_file", damaged)
+    with pytest.raises(CheckpointError, match=r"weights-pnet.safetensors cannot be written"):
+        write(good, Checkpoint("pnet", weights()))
     assert good.read_bytes() == before
     assert os.listdir(good.parent) == [good.name]
 
@@ -243,7 +253,80 @@ def test_a_detector_is_read_from_its_former_place(tmp_path: Path) -> None:
     """It lay beside PNet: it is read there, with a warning, until its folder has one."""
     path, former = weights_path(tmp_path, "ssh"), tmp_path / "models-12" / "weights-ssh.pt"
     write(former, Checkpoint("ssh", {}, figures={"epochs": 1}))
-    with pytest.warns(FutureWarning, match=r"weights-ssh.pt is read instead of .*models-full/ssh/weights.pt; move it"):
+    with pytest.warns(FutureWarning, match=r"weights-ssh.pt is read instead of .*models-full/ssh/weights.safetensors"):
         assert read(path).figures == {"epochs": 1}
     write(path, Checkpoint("ssh", {}, figures={"epochs": 2}))
     assert read(path).figures == {"epochs": 2}
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+def test_files_of_version_0_1_are_read(tmp_path: Path, colour: str) -> None:
+    """By torch.save, at the place that the new form has now, or where it was."""
+    body = {"format": 1, "net": "pnet", "state": weights(), "colour": colour, "scaling": [127.5, 128.0],
+            "recipe": {"epochs": 3}, "recipe_hash": "key", "figures": {"recall": 0.5}}  # fmt: skip
+    path = weights_path(tmp_path, "pnet")
+    path.parent.mkdir()
+    torch.save(body, path.with_suffix(".pt"))
+    with pytest.warns(FutureWarning, match=r"weights-pnet.pt is read instead of .*weights-pnet.safetensors"):
+        old = read(path)
+    assert (old.net, old.colour, old.recipe, old.recipe_hash, old.model) == ("pnet", colour, {"epochs": 3}, "key", None)
+    write(path, old)
+    new = read(path)
+    assert list(new.state) == list(old.state), "its first is the kernel whose colours are turned"
+    assert all(new.state[name].tobytes() == value.tobytes() for name, value in old.state.items())
+    assert replace(new, state={}) == replace(old, state={})
+    shutil.copyfile(path.with_suffix(".pt"), path)  # what a file begins with decides, not its name
+    assert read(path).recipe_hash == "key"
+
+
+def test_the_same_content_makes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / name, Checkpoint("pnet", weights(), recipe={"b": 1, "a": 2}, figures={"x": 1.5}))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def _header(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def _rewritten(path: Path, header: dict[str, Any], data: bytes) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("{", "truncated, or no checkpoint"),
+        ("3", "truncated, or no checkpoint"),
+        ('{"order": []}', "truncated, or no checkpoint"),
+        ('{"order": ["a"]}', "truncated, or no checkpoint"),
+        ({"order": ["face.bias"] * len(weights())}, "truncated, or no checkpoint"),
+        (None, "truncated, or no checkpoint"),
+        ({"format": 9}, "has format 9; expected 1"),
+        ({"net": 3}, "has a net of 3; expected a str"),
+        ({"model": [1]}, "has a model of a list; expected a dict"),
+        ({"scaling": [1]}, "has a scaling of a list"),
+    ],
+)
+def test_records_that_are_refused(good: Path, record: Any, message: str) -> None:
+    header, data = _header(good)
+    whole = json.loads(header["__metadata__"]["mtcnn"])
+    text = json.dumps({**whole, **record}) if isinstance(record, dict) else record
+    header["__metadata__"] = {"format": "np"} if text is None else {"mtcnn": text}
+    _rewritten(good, header, data)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read(good)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_cut_or_changed_length_is_refused(good: Path) -> None:
+    content = good.read_bytes()
+    cuts = [content[:size] for size in (1, 7, 8, 9, 200, len(content) - 1)]
+    wrong = [(2**40).to_bytes(8, "little") + content[8:], (2).to_bytes(8, "little") + content[8:], content + b"x"]
+    for damaged in (*cuts, *wrong):
+        good.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="truncated, or no checkpoint"):
+            read(good)

@@ -164,7 +164,7 @@ def test_models_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     result = detect(tmp_path, folder)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"mtcnn: no weights at {tmp_path / 'models-12' / 'weights-pnet.pt'}")
+    assert line.startswith(f"mtcnn: no weights at {tmp_path / 'models-12' / 'weights-pnet.safetensors'}")
     assert "--models" in line
     assert isinstance(run("--debug", "detect", folder, "--models", tmp_path).exception, mtcnn.MtcnnError)
 

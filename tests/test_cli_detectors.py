@@ -88,7 +88,7 @@ def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
     assert "(was fresh)" in run(*arguments, "--start", tmp_path / "ssh.pt").stdout
     (tmp_path / "ssh.pt").unlink()
     assert "(was fresh)" in run(*arguments).stdout
-    kept = weights_path(work, "ssh").with_name("start-ssh.pt")
+    kept = weights_path(work, "ssh").with_name("start-ssh.safetensors")
     state = {name: value + 1 for name, value in read(kept).state.items()}
     write(kept, Checkpoint("ssh", state, scaling=MEAN_COLOUR))
     assert states(work)["ssh"] == ("stale", "changed: start")
@@ -312,8 +312,8 @@ def test_files_move_in_from_their_former_place(work: Path) -> None:
     (former / "weights-pnet.pt").write_text("pnet")
     assert begun_detectors(work) == ["retinaface", "ssh", "s3fd"]
     assert recipe_path(work, "s3fd").read_text() == "recipe-s3fd.toml"
-    assert weights_path(work, "retinaface").read_text() == "weights-retinaface.pt"
-    assert weights_path(work, "retinaface-r50").read_text() == "weights-retinaface-r50.pt"
+    for net in ("retinaface", "retinaface-r50"):
+        assert weights_path(work, net).with_suffix(".pt").read_text() == f"weights-{net}.pt"
     assert (folder / "metrics-ssh.jsonl").read_text() == "metrics-ssh.jsonl"
     assert recipe_path(work, "ssh").read_text() == SMALL
     assert sorted(path.name for path in former.iterdir()) == ["recipe-ssh.toml", "weights-pnet.pt"]

@@ -91,7 +91,7 @@ def test_weights_and_folders_that_are_missing(drawn: Path, random_models: Path, 
     words = ("eval", "wider", *_truth_of(drawn), "--photos", drawn / "images", "--workers", "1")
     done = run(*words, "--models", tmp_path)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"mtcnn: no weights at {tmp_path}/models-12/weights-pnet.pt")
+    assert done.stderr.startswith(f"mtcnn: no weights at {tmp_path}/models-12/weights-pnet.safetensors")
     file = write_text(tmp_path / "file", "")
     done = run(*words, "--models", random_models, "--write", file)
     assert (done.exit_code, done.stdout) == (1, "")

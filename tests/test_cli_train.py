@@ -204,7 +204,7 @@ def test_train_makes_what_it_needs_and_no_more(tmp_path: Path) -> None:
     work = write_recipes(tmp_path / "work")
     done = mtcnn("train", "--net", 12, "--data", "synthetic:8", "--workers", 1, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{Path('work', 'models-12', 'weights-pnet.pt')}\n"
+    assert done.stdout == f"{Path('work', 'models-12', 'weights-pnet.safetensors')}\n"
     assert "pnet 2/2  train total 0." in done.stderr
     assert "val recall " in done.stderr
     rows = [json.loads(line) for line in (work / "models-12" / "metrics-pnet.jsonl").read_text().splitlines()]

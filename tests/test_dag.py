@@ -115,13 +115,13 @@ def test_what_lies_where(tmp_path: Path) -> None:
     found = {name: node.makes.relative_to(tmp_path).as_posix() for name, node in graph(tmp_path).nodes.items()}
     assert found == {
         "crops-12": "crops-12.lmdb",
-        "pnet-draft": "draft/models-12/weights-pnet.pt",
+        "pnet-draft": "draft/models-12/weights-pnet.safetensors",
         "crops-12-hard": "crops-12-hard.lmdb",
-        "pnet": "models-12/weights-pnet.pt",
+        "pnet": "models-12/weights-pnet.safetensors",
         "crops-24": "crops-24.lmdb",
-        "rnet": "models-24/weights-rnet.pt",
+        "rnet": "models-24/weights-rnet.safetensors",
         "crops-48": "crops-48.lmdb",
-        "onet": "models-48/weights-onet.pt",
+        "onet": "models-48/weights-onet.safetensors",
     }
 
 
@@ -272,9 +272,9 @@ def test_an_input_that_is_gone_is_made_when_it_is_needed(made: Path) -> None:
 
 
 def test_deleted_weights(made: Path) -> None:
-    (made / "models-24" / "weights-rnet.pt").unlink()
+    (made / "models-24" / "weights-rnet.safetensors").unlink()
     dag = graph(made)
-    assert reasons(dag) == {"rnet": f"nothing at {made / 'models-24' / 'weights-rnet.pt'}"}
+    assert reasons(dag) == {"rnet": f"nothing at {made / 'models-24' / 'weights-rnet.safetensors'}"}
     assert dag.ensure("onet") == []
     assert dag.ensure("rnet") == ["rnet"]
     assert states(graph(made)) == dict.fromkeys(CHAIN, "fresh"), "made from the same, so nothing behind it is stale"
@@ -290,7 +290,7 @@ def test_begun_crops(made: Path) -> None:
 
 
 def test_truncated_weights(made: Path) -> None:
-    path = made / "models-12" / "weights-pnet.pt"
+    path = made / "models-12" / "weights-pnet.safetensors"
     path.write_bytes(path.read_bytes()[:500])
     assert states(graph(made))["pnet"] == "missing"
     assert graph(made).ensure("pnet") == ["pnet"]
@@ -310,7 +310,7 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
     """Somebody copies in the pnet of another recipe, then asks what is up."""
     other = graph(made / "other", train("pnet", lr=1e-4))
     other.ensure("pnet")
-    (made / "models-12" / "weights-pnet.pt").write_bytes(other.nodes["pnet"].makes.read_bytes())
+    (made / "models-12" / "weights-pnet.safetensors").write_bytes(other.nodes["pnet"].makes.read_bytes())
     dag = graph(made)
     assert states(dag)["pnet"] == "stale"
     assert reasons(dag)["crops-24"] == "pnet is stale"

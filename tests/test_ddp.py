@@ -117,7 +117,7 @@ def test_torchrun_on_the_real_command(tmp_path: Path) -> None:
     assert made == ["crops-12", "pnet"], "each by one of the two"
     other = mtcnn(*command[2:], "spawned", "--processes", 2, folder=tmp_path)
     assert other.returncode == 0, other.stderr
-    one, two = (read(tmp_path / name / "models-12" / "weights-pnet.pt") for name in ("torchrun", "spawned"))
+    one, two = (read(tmp_path / name / "models-12" / "weights-pnet.safetensors") for name in ("torchrun", "spawned"))
     assert one.recipe_hash == two.recipe_hash
     assert all(torch.equal(value, two.tensors()[name]) for name, value in one.tensors().items())
     again = subprocess.run(

@@ -120,7 +120,11 @@ def test_all_is_fresh_and_stays(folder: Path) -> None:
 
 def test_what_a_run_leaves(folder: Path) -> None:
     work = folder / "work"
-    for name in ("draft/models-12/weights-pnet.pt", "models-48/curves-onet.png", "models-24/metrics-rnet.jsonl"):
+    for name in (
+        "draft/models-12/weights-pnet.safetensors",
+        "models-48/curves-onet.png",
+        "models-24/metrics-rnet.jsonl",
+    ):
         assert (work / name).stat().st_size > 0
     rows = (work / "models-48" / "metrics-onet.jsonl").read_text().splitlines()
     assert len(rows) == 3

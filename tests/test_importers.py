@@ -150,7 +150,7 @@ def test_import_writes_checkpoints(tmp_path: Path) -> None:
     files = [peers.write(tmp_path / f"{net}.x", peers.caffe(net)) for net in NETS]
     found = import_weights(files, tmp_path / "models")
     assert [(part.net, part.source, part.path) for part in found] == [
-        (net, file, tmp_path / "models" / f"models-{SIZES[net]}" / f"weights-{net}.pt")
+        (net, file, tmp_path / "models" / f"models-{SIZES[net]}" / f"weights-{net}.safetensors")
         for net, file in zip(NETS, files, strict=True)
     ]
     for part in found:

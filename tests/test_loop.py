@@ -41,7 +41,13 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def job(stores: Path, folder: Path, settings: TrainSettings = PNET, **changes: Any) -> partial[None]:
     """A quiet training of PNet, in `folder`."""
-    given = {"net": "pnet", "stores": [stores], "target": folder / "weights-pnet.pt", "key": "key", "quiet": True}
+    given = {
+        "net": "pnet",
+        "stores": [stores],
+        "target": folder / "w.safetensors",
+        "key": "key",
+        "quiet": True,
+    }
     return partial(train_on_stores, **{**given, "settings": settings, **changes})
 
 
@@ -78,7 +84,7 @@ def test_it_learns(trained: Path) -> None:
 
 
 def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
-    found = read(trained / "weights-pnet.pt")
+    found = read(trained / "w.safetensors")
     assert (found.net, found.recipe_hash) == ("pnet", "key")
     assert found.figures == {"val_score": max(row["val_score"] for row in metrics(trained)), "epochs": 4}
     assert found.recipe["lr"] == PNET.lr
@@ -91,7 +97,7 @@ def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
     rows = np.flatnonzero(store.val & (store.kinds == Kind.POS))
     assert len(rows) > 50
     with torch.no_grad():
-        net = load_net(trained / "weights-pnet.pt", "pnet")
+        net = load_net(trained / "w.safetensors", "pnet")
         logits = net(to_input(store.read(rows).crops)).face_logits.flatten()
     store.close()
     assert float((logits >= 0).float().mean()) == pytest.approx(PNET.recall, abs=2 / len(rows))
@@ -104,14 +110,14 @@ def test_another_key_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> 
     rows = metrics(tmp_path)
     assert [row["epoch"] for row in rows] == [0, 1]
     assert rows[0]["train_total"] != metrics(trained)[0]["train_total"]
-    assert read(tmp_path / "weights-pnet.pt").recipe_hash == "other"
+    assert read(tmp_path / "w.safetensors").recipe_hash == "other"
 
 
 def test_finished_training_is_not_repeated(trained: Path, crops: Path, tmp_path: Path) -> None:
     for name in ("train-pnet.pt", "metrics-pnet.jsonl"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     launch(job(crops, tmp_path))  # the weights were lost, the last checkpoint was not
-    assert_same_weights(tmp_path / "weights-pnet.pt", trained / "weights-pnet.pt")
+    assert_same_weights(tmp_path / "w.safetensors", trained / "w.safetensors")
     assert metrics(tmp_path) == metrics(trained)
 
 
@@ -119,14 +125,17 @@ def test_broken_checkpoint_starts_anew(trained: Path, crops: Path, tmp_path: Pat
     (tmp_path / "train-pnet.pt").write_bytes((trained / "train-pnet.pt").read_bytes()[:-100])
     (tmp_path / "metrics-pnet.jsonl").write_text((trained / "metrics-pnet.jsonl").read_text() + '{"epoch": 4, "tra')
     launch(job(crops, tmp_path))
-    assert_same_weights(tmp_path / "weights-pnet.pt", trained / "weights-pnet.pt")
+    assert_same_weights(tmp_path / "w.safetensors", trained / "w.safetensors")
     assert [row["epoch"] for row in metrics(tmp_path)] == [0, 1, 2, 3]
 
 
 def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
     gentle = replace(PNET, epochs=1, lr=1e-6, recall=0)
-    launch(job(crops, tmp_path, gentle, start=trained / "weights-pnet.pt"))
-    before, after = read(trained / "weights-pnet.pt").tensors(), read(tmp_path / "weights-pnet.pt").tensors()
+    launch(job(crops, tmp_path, gentle, start=trained / "w.safetensors"))
+    before, after = (
+        read(trained / "w.safetensors").tensors(),
+        read(tmp_path / "w.safetensors").tensors(),
+    )
     assert all(torch.allclose(value, after[name], atol=1e-3) for name, value in before.items())
 
 
@@ -141,7 +150,7 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 
 
 def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
-    given, weights = job(crops, tmp_path), tmp_path / "weights-pnet.pt"
+    given, weights = job(crops, tmp_path), tmp_path / "w.safetensors"
     (tmp_path / "job").write_bytes(pickle.dumps(given))
     # In the first epoch; in the second; when an epoch is in the log but not in the checkpoint.
     for place, call in (("step", 25), ("step", PNET.steps + 25), ("save", 2)):
@@ -150,7 +159,7 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops
     assert [row["epoch"] for row in metrics(tmp_path)] == [0, 1, 2]
     assert not weights.exists(), "killed before its end"
     launch(given)
-    assert_same_weights(weights, trained / "weights-pnet.pt")
+    assert_same_weights(weights, trained / "w.safetensors")
     timed = {"seconds", "samples_per_second"}
     rows = [[{k: v for k, v in row.items() if k not in timed} for row in metrics(f)] for f in (tmp_path, trained)]
     assert rows[0] == rows[1], "every epoch once"
@@ -194,7 +203,7 @@ def test_loss_that_is_no_number(crops: Path, tmp_path: Path, processes: int) -> 
     ) as e:
         launch(job(crops, tmp_path, wild), processes)
     assert "\n" not in str(e.value)
-    assert not (tmp_path / "weights-pnet.pt").exists()
+    assert not (tmp_path / "w.safetensors").exists()
 
 
 def test_missing_crops(crops: Path, tmp_path: Path) -> None:
@@ -211,7 +220,7 @@ def test_mixed_precision(crops: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     def weights(name: str, settings: TrainSettings, bfloat16: bool) -> Path:
         monkeypatch.setattr(training, "_processor_has_bfloat16", lambda: bfloat16)  # any processor can imitate it
         launch(job(crops, tmp_path / name, settings))
-        return tmp_path / name / "weights-pnet.pt"
+        return tmp_path / name / "w.safetensors"
 
     plain = weights("exact", exact, True)
     assert_same_weights(plain, weights("without", mixed, False))

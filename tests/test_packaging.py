@@ -69,7 +69,9 @@ def test_every_module_is_inside(names: set[str]) -> None:
 
 def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
     folders = [path for path in ROOT.glob("models-*") if path.name[7:] in ("12", "24", "48", "full")]
-    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".toml", ".pt", ".md")]
+    files = [
+        path for folder in folders for path in folder.rglob("*") if path.suffix in (".toml", ".safetensors", ".md")
+    ]
     expected = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for path in files}
     assert len([name for name in expected if name.endswith(".toml")]) >= 6  # one a net
     found = {name for name in names if name.startswith("mtcnn/_app/models-")}
@@ -82,7 +84,7 @@ def test_types_are_told_to_users(names: set[str]) -> None:
 
 def test_nothing_else_is_inside(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes <= {".py", ".toml", ".pt", ".md", ".typed"}
+    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed"}
     assert not [name for name in names if "tests" in name or "stray" in name]
 
 

@@ -230,7 +230,7 @@ def test_load_detector_refuses(models: Path, tmp_path: Path) -> None:
     for engine, device in (("tensorrt", "cpu"), ("onnx", "cuda")):
         with pytest.raises(ValueError, match=f"engine is '{engine}' on {device}; expected torch, or onnx on cpu"):
             load_detector("ssh", models, device=device, engine=engine)
-    with pytest.raises(CheckpointError, match=r"ssh/weights.pt: no such file"):
+    with pytest.raises(CheckpointError, match=r"ssh/weights.safetensors: no such file"):
         load_detector("ssh", tmp_path)
     with pytest.raises(MtcnnError, match="nowhere"):
         load_detector("ssh", models, device="nowhere")

@@ -84,7 +84,7 @@ def test_senseless_stages(models: Path) -> None:
         Detector(models, refine="onet")
     with pytest.raises(ValueError, match="engine is 'onnx'; expected none for pnet"):
         Detector(models, engine="onnx")
-    with pytest.raises(CheckpointError, match=r"no weights at .*ssh/weights\.pt"):
+    with pytest.raises(CheckpointError, match=r"no weights at .*ssh/weights\.safetensors"):
         Detector(models, stage1="ssh")
 
 

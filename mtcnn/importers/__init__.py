@@ -69,6 +69,14 @@ FORMS = (
 )
 
 
+def _or(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+_FORMS = _or(form.name for form in FORMS)
+
+
 class Imported(NamedTuple):
     """A net that was written: its name, the checkpoint, the file that it came from, and the form of that file."""
 
@@ -92,8 +100,10 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb", net: str | None
     path = Path(path)
     data = _content(path)
     form = next((form for form in FORMS if re.match(form.start, data)), None)
+    if form is None and data[8:9] == b"{":
+        raise CheckpointError(f"{path} is a safetensors file; expected {_FORMS}; one of this project: use it as it is")
     if form is None:
-        raise CheckpointError(f"{path} is no weights file that is known here; expected {_or(f.name for f in FORMS)}")
+        raise CheckpointError(f"{path} is no weights file that is known here; expected {_FORMS}")
     try:
         return [_checkpoint(found, form, colour, net, path.name, data) for found in form.read(data)]
     except CheckpointError as error:
@@ -143,11 +153,6 @@ def _short(text: str, length: int = 400) -> str:
     return text if len(text) <= length else f"{text[:length]} ..."
 
 
-def _or(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} or {last}"
-
-
 def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
@@ -165,7 +170,7 @@ def _content(path: Path) -> bytes:
 def import_weights(
     files: Iterable[str | PathLike[str]], models: str | PathLike[str], colour: str = "rgb", net: str | None = None
 ) -> list[Imported]:
-    """Write the nets in `files` below the folder `models`, as models-12/weights-pnet.pt and so on.
+    """Write the nets in `files` below the folder `models`, as models-12/weights-pnet.safetensors and so on.
 
     files        weights files of other projects, in any of FORMS. Nothing is written unless all of them can be read.
     colour, net  see `read_weights`.

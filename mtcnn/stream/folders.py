@@ -35,7 +35,7 @@ _REASONS = {
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\0", b"MM\0*", b"\x1aE\xdf\xa3")
 _PLAIN = {
     ".cfg", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".jsonl", ".log", ".mat", ".md", ".npy", ".npz", ".pdf",
-    ".pt", ".py", ".rst", ".toml", ".tsv", ".txt", ".xml", ".xmp", ".yaml", ".yml",
+    ".pt", ".py", ".rst", ".safetensors", ".toml", ".tsv", ".txt", ".xml", ".xmp", ".yaml", ".yml",
 }  # fmt: skip
 
 

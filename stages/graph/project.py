@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
 from mtcnn.errors import RecipeError
@@ -38,7 +38,7 @@ def begun_detectors(work: Path) -> list[str]:
         net
         for net in DETECTORS
         if recipe_path(work, net).is_file()
-        or (weights_path(work, net).is_file() and recipe_path(packaged_weights(), net).is_file())
+        or (has_weights(work, net) and recipe_path(packaged_weights(), net).is_file())
     ]
 
 

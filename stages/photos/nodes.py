@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mtcnn.checkpoint import weights_path
+from mtcnn.checkpoint import SUFFIX, weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import atomic_write
@@ -38,7 +38,7 @@ def detector_nodes(
 
 
 def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[ImageRecord, ...]) -> Node:
-    inputs = {kind: path for kind in INPUTS if (path := _input_path(work, recipe.net, kind)).is_file()}
+    inputs = {kind: path for kind in INPUTS if (path := _input(work, recipe.net, kind)) is not None}
     parts = {
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in vars(recipe).items()
@@ -96,8 +96,13 @@ def train_on_photos(
     train_detector(recipe, net, Photos(photos, records), target, key, device, quiet, teacher)
 
 
-def _input_path(work: Path, net: str, kind: str) -> Path:
-    return weights_path(work, net).with_name(f"{kind}-{net}.pt")
+def _input_paths(work: Path, net: str, kind: str) -> list[Path]:
+    """Where such an input may lie: a file of version 0.1 keeps its form."""
+    return [weights_path(work, net).with_name(f"{kind}-{net}{suffix}") for suffix in (SUFFIX, ".pt")]
+
+
+def _input(work: Path, net: str, kind: str) -> Path | None:
+    return next((path for path in _input_paths(work, net, kind) if path.is_file()), None)
 
 
 def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, teacher: Path | None = None) -> None:
@@ -106,15 +111,23 @@ def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, t
     There later commands find them. Raises CheckpointError when they do not fit the recipe's net; RecipeError for an
     objective that needs a teacher where none is given and none is there.
     """
-    given = {"start": start, "teacher": teacher}
     if start is not None:
         new_net(recipe, start)  # complains now, and not after minutes of decoding
     if teacher is not None:
         load_runtime(teacher, recipe.net)
-    elif recipe.objective.name == "distill" and not _input_path(work, recipe.net, "teacher").is_file():
+    elif recipe.objective.name == "distill" and _input(work, recipe.net, "teacher") is None:
         raise RecipeError(f"recipe of {recipe.net}: objective is distill without a teacher; name weights of the same "
                           "net as its teacher")  # fmt: skip
-    for kind, path in given.items():
-        if path is not None:
-            with atomic_write(_input_path(work, recipe.net, kind)) as draft:  # torchrun's processes all do this at once
-                shutil.copyfile(path, draft)
+    for kind, given in (("start", start), ("teacher", teacher)):
+        if given is not None:
+            _keep(given, _input_paths(work, recipe.net, kind))
+
+
+def _keep(given: Path, paths: list[Path]) -> None:
+    """Copy a file to the one of `paths` that fits its form, in the place of what was there in either."""
+    target = paths[1] if given.read_bytes()[:2] == b"PK" else paths[0]
+    with atomic_write(target) as draft:  # the processes of torchrun all do this at once
+        shutil.copyfile(given, draft)
+    for other in paths:
+        if other != target:
+            other.unlink(missing_ok=True)
