@@ -150,7 +150,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = build("ssh", {"width": 0.0625}).state_dict()
     state["classes.levels.0.bias"] += torch.tensor([2.0, -2.0] * 2)
     model = model_of("ssh", {"width": 0.0625})
-    write(folder / "teacher.pt", Checkpoint("ssh", state, scaling=DETECTORS["ssh"].scaling, model=model))
+    write(folder / "teacher.safetensors", Checkpoint("ssh", state, scaling=DETECTORS["ssh"].scaling, model=model))
     records = [*synthetic.records(16, 0), *read_source(f"unlabelled:{folder / 'plain'}")[0]]
     assert build_photos(records, folder / "photos.raw", "data", quiet=True) == []
     return folder
@@ -167,18 +167,18 @@ def photos(folder: Path, unlabelled: bool = True) -> Photos:
 def test_a_student_comes_nearer_to_its_teacher(folder: Path, tmp_path: Path) -> None:
     """Without a single label, and as a training that is run twice: the same weights."""
     for name in ("a", "b"):
-        train_detector(RECIPE, new_net(RECIPE), photos(folder), tmp_path / name / "ssh.pt", "k", quiet=True,
-                       teacher=folder / "teacher.pt")  # fmt: skip
-    one, two = (read(tmp_path / name / "ssh.pt") for name in ("a", "b"))
+        train_detector(RECIPE, new_net(RECIPE), photos(folder), tmp_path / name / "ssh.safetensors", "k", quiet=True,
+                       teacher=folder / "teacher.safetensors")  # fmt: skip
+    one, two = (read(tmp_path / name / "ssh.safetensors") for name in ("a", "b"))
     assert all(np.array_equal(one.state[key], two.state[key]) for key in one.state)
     image = synthetic.draw_scene(3, 1)[0][:96, :96]
-    teacher = load_runtime(folder / "teacher.pt", "ssh")(image)["logits"]
-    student = load_runtime(tmp_path / "a" / "ssh.pt", "ssh")(image)["logits"]
+    teacher = load_runtime(folder / "teacher.safetensors", "ssh")(image)["logits"]
+    student = load_runtime(tmp_path / "a" / "ssh.safetensors", "ssh")(image)["logits"]
     assert np.abs(student - teacher).mean() < 0.7 * np.abs(teacher).mean(), "an untrained net says 0"
 
 
 def test_unlabelled_photos_get_their_share(folder: Path) -> None:
-    pool = DetectorTask(RECIPE, new_net(RECIPE), photos(folder), folder / "teacher.pt").pool
+    pool = DetectorTask(RECIPE, new_net(RECIPE), photos(folder), folder / "teacher.safetensors").pool
     assert (len(pool.unlabelled), len(pool.scenes) + len(pool.val)) == (4, 16)
     drawn: list[int] = []
     seen = pool.scene
@@ -197,7 +197,7 @@ def test_unlabelled_photos_need_a_teacher_and_a_teacher_photos(folder: Path) -> 
     with pytest.raises(RecipeError, match=r"pictures.unlabelled is 0.5; expected 0 for the objective multibox"):
         make(labels, photos=photos(folder))
     with pytest.raises(DataError, match="name a folder of photos: unlabelled:FOLDER"):
-        make(RECIPE, photos=photos(folder, unlabelled=False), teacher=folder / "teacher.pt")
+        make(RECIPE, photos=photos(folder, unlabelled=False), teacher=folder / "teacher.safetensors")
 
 
 def test_by_the_command(folder: Path, tmp_path: Path) -> None:
@@ -214,12 +214,12 @@ def test_by_the_command(folder: Path, tmp_path: Path) -> None:
     lacking = run(*words)
     assert lacking.exit_code == 1 and "distill without a teacher; name weights of the same net" in lacking.stderr
     assert not (work / "photos.raw").exists()
-    assert run(*words, "--teacher", folder / "teacher.pt").exit_code == 0
+    assert run(*words, "--teacher", folder / "teacher.safetensors").exit_code == 0
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
     assert "(was fresh)" in again.stdout, again.stderr
-    other = read(folder / "teacher.pt")
-    write(tmp_path / "other.pt", replace(other, state={key: value * 0.5 for key, value in other.state.items()}))
-    assert run("train", "--net", "ssh", "--work", work, "--quiet", "--teacher", tmp_path / "other.pt").exit_code == 0
+    other = read(folder / "teacher.safetensors")
+    write(tmp_path / "other.safetensors", replace(other, state={key: value * 0.5 for key, value in other.state.items()}))
+    assert run("train", "--net", "ssh", "--work", work, "--quiet", "--teacher", tmp_path / "other.safetensors").exit_code == 0
     assert run("status", "--work", work).exit_code == 0
-    wrong = run(*words[:5], "--teacher", tmp_path / "missing.pt")
+    wrong = run(*words[:5], "--teacher", tmp_path / "missing.safetensors")
     assert wrong.exit_code == 1 and wrong.stderr.count("\n") == 1
