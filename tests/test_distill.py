@@ -218,8 +218,13 @@ def test_by_the_command(folder: Path, tmp_path: Path) -> None:
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
     assert "(was fresh)" in again.stdout, again.stderr
     other = read(folder / "teacher.safetensors")
-    write(tmp_path / "other.safetensors", replace(other, state={key: value * 0.5 for key, value in other.state.items()}))
-    assert run("train", "--net", "ssh", "--work", work, "--quiet", "--teacher", tmp_path / "other.safetensors").exit_code == 0
+    write(
+        tmp_path / "other.safetensors", replace(other, state={key: value * 0.5 for key, value in other.state.items()})
+    )
+    assert (
+        run("train", "--net", "ssh", "--work", work, "--quiet", "--teacher", tmp_path / "other.safetensors").exit_code
+        == 0
+    )
     assert run("status", "--work", work).exit_code == 0
     wrong = run(*words[:5], "--teacher", tmp_path / "missing.safetensors")
     assert wrong.exit_code == 1 and wrong.stderr.count("\n") == 1
