@@ -46,6 +46,18 @@ def take_stderr() -> None:
     _stderr.copy = copy
 
 
+def _forget_threads() -> None:
+    """In a forked process: the threads that were hushed are not there."""
+    _stderr.lock = threading.Lock()
+    if _stderr.hushed and _stderr.copy is not None:
+        _stderr.hushed = 0
+        os.dup2(_stderr.copy, STDERR)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
     """A context in which C libraries write nothing to stderr, in a process that called `take_stderr`."""

@@ -20,8 +20,11 @@ import torch
 from numpy.typing import NDArray
 from processes import succeeds_forked
 
-from mtcnn import MTCNN, Detector
+from mtcnn import MTCNN, Detector, hush
 from mtcnn.engine.packing import Pointers
+from mtcnn.images import pillow, read_image
+from prepare import synthetic
+from stages.photos.store import Photos, build_photos
 
 ROOT = Path(__file__).parents[1]
 DETECTORS: dict[str, dict[str, Any]] = {
@@ -92,6 +95,23 @@ def test_in_a_forked_process(two_threads: None, detector: Detector, photos: dict
 def test_the_drop_in(photos: dict[str, NDArray[np.uint8]]) -> None:
     other = pickle.loads(pickle.dumps(MTCNN()))
     np.testing.assert_array_equal(other.detect(photos["astronaut"])[0], MTCNN().detect(photos["astronaut"])[0])
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_photos_are_mapped_anew(how: Any, tmp_path: Path) -> None:
+    records = synthetic.records(2, 0)
+    build_photos(records, tmp_path / "photos.raw", "k", quiet=True)
+    photos = Photos(tmp_path / "photos.raw", records)
+    assert len(pickle.dumps(photos)) < photos.pixels.size / 10
+    np.testing.assert_array_equal(how(photos)[1], photos[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("held", [hush._stderr, pillow._reading])
+def test_a_fork_while_another_thread_holds_a_lock(held: Any, photo_folder: Path) -> None:
+    with held.lock:
+        assert succeeds_forked(lambda: held.lock.acquire(timeout=20) and not held.lock.release())
+    assert succeeds_forked(lambda: read_image(photo_folder / "astronaut.png").shape == (512, 512, 3))
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])

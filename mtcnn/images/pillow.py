@@ -50,8 +50,9 @@ _reading = _Reading()
 
 def _forget_threads() -> None:
     """In a forked process: the threads that were reading are not there."""
+    _reading.lock = threading.Lock()  # one of them may have been about to begin
     if _reading.readers:
-        _reading.lock, _reading.readers = threading.Lock(), 1
+        _reading.readers = 1
         _reading.end()
 
 

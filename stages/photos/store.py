@@ -106,6 +106,11 @@ class Photos:
         self.places = [(int(s), int(h), int(w)) for s, h, w, _ in (places[i] for i in kept)]
         self.records = [_scaled(records[i], places[i][3]) for i in kept]
         self.pixels = np.memmap(path, np.uint8, mode="r") if kept else np.zeros(0, np.uint8)
+        self._made_of = (path, records)
+
+    def __reduce__(self) -> tuple[type[Photos], tuple[Path, Sequence[ImageRecord]]]:
+        """Another process, or a copy, maps the file for itself: its pixels may be gigabytes."""
+        return Photos, self._made_of
 
     def __len__(self) -> int:
         return len(self.places)
