@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .pictures.draw import draw_faces
 
 __all__ = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # These load torch, Numba or OpenCV, which takes seconds; `mtcnn --help` and `import mtcnn` should not wait for them.
 _OLD_NAMES = ("mtcnn", "stages", "utils", "exceptions")  # modules that `import mtcnn` gives in ipazc's package
