@@ -46,7 +46,7 @@ class Checkpoint:
     model    settings of the recipe's [model], from which a single-stage detector is rebuilt; None in older files.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` names it in short.
-    figures  what was measured on the held part, for the model card.
+    figures  what was measured on the validation part, for the model card.
     scoring  how RNet's and ONet's score comes about; files without it have the default.
     """
 
