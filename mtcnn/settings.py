@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .errors import SettingsError
 
-__all__ = ["Range", "Settings", "SettingsError", "check", "require", "setting"]
+__all__ = ["Range", "Settings", "check", "require", "setting"]
 
 T = TypeVar("T")
 

@@ -102,7 +102,7 @@ def test_weights_can_be_used(trained: Path) -> None:
     net = load_module(trained / "weights-retinaface.pt", "retinaface")
     assert not net.training
     assert found.scaling == MEAN_COLOUR
-    assert found.model == {"trunk": "mobilenet", "width": 0.5}
+    assert found.model == {"trunk": "mobilenet", "width": 0.5, "leak": 0.1}
 
 
 @pytest.mark.parametrize("recipe", [SSH, S3FD], ids=["ssh", "s3fd"])
