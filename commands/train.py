@@ -18,8 +18,8 @@ work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
                  help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Remembered in the work "
-                 "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, synthetic:N. Of voc, the "
-                 "classes that are faces may follow: voc:PATH:IMAGES:face,head."),
+                 "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, unlabelled, synthetic:N. "
+                 "Of voc, the classes that are faces may follow: voc:PATH:IMAGES:face,head."),
     click.option("--hard-from", type=click.Choice(["pnet", "rnet"]),
                  help="Mine hard examples with the cascade up to this net.  [default: the net before]"),
 )  # fmt: skip
