@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,16 @@ from clips import number_of, numbered, write_clip
 
 from mtcnn.errors import ImageError
 from mtcnn.stream.video import CODECS, FPS, Video, VideoFile
+
+
+@pytest.fixture(autouse=True, params=["opencv", "pyav"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with OpenCV alone, and with PyAV where it is installed."""
+    if request.param == "pyav":
+        pytest.importorskip("av")
+    else:
+        monkeypatch.setitem(sys.modules, "av", None)
+    return str(request.param)
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def test_colours_keep_their_order(tmp_path: Path) -> None:
     red[..., 0] = 220
     with Video(write_clip(tmp_path / "red.avi", [red])) as clip:
         (frame,) = clip
-    assert frame.image[16, 16] == pytest.approx([220, 0, 0], abs=12)
+    assert frame.image[16, 16].tolist() == pytest.approx([220, 0, 0], abs=12)
 
 
 def test_every_and_first(clip: Path) -> None:
@@ -88,12 +99,13 @@ class Fake:
         return True, np.zeros((1, 1, 3), np.uint8)
 
     def get(self, key: int) -> float:
-        return self.values[key]
+        return self.values.get(key, 0.0)
 
     def release(self) -> None: ...
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, *values: Any, **more: Any) -> Video:
+    monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: Fake(*values, **more))
     return Video("clip.mp4")
 
@@ -161,8 +173,8 @@ def test_a_video_without_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_video_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ImageError, match="10000 x 10000 pixels; expected at most"):
-        opened(monkeypatch, 25.0, 3.0, [], side=10000)
+    with pytest.raises(ImageError, match="20000 x 20000 pixels; expected at most"):
+        opened(monkeypatch, 25.0, 3.0, [], side=20000)
 
 
 def test_settings(clip: Path, tmp_path: Path) -> None:
@@ -173,6 +185,6 @@ def test_settings(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ImageError, match=r"out.mp4: cannot be written; expected a folder to write to"):
+    with pytest.raises(ImageError, match=r"out.mp4: cannot be written.*; expected a folder to write to"):
         VideoFile(tmp_path / "none" / "out.mp4", 25, (48, 64))
     assert capfd.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""Videos and cameras as frames, and frames as a video file, by OpenCV."""
+"""Videos and cameras as frames, and frames as a video file: by PyAV where it is installed, else by OpenCV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import cv2
 import numpy as np
@@ -15,18 +15,54 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, SettingsError
 from ..images import MAX_PIXELS
+from .video_opencv import CODECS, OpencvReader, OpencvWriter
 
-__all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile"]
+__all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile", "has_pyav"]
 
 RGB = NDArray[np.uint8]
 
 FPS = 25.0
 """Frames a second where a file or a camera does not say: what FFmpeg assumes of bare streams."""
 
-CODECS = {".avi": "MJPG", ".m4v": "mp4v", ".mkv": "mp4v", ".mov": "mp4v", ".mp4": "mp4v"}
-"""Suffix of a video to write -> codec that every build of OpenCV can encode."""
-
 _MOST_FPS = 300.0  # WebM without a rate is reported with the 1,000 ticks a second of its clock
+_LONGEST = 600.0  # seconds that a frame stays in a video file, whatever the clock of its source says
+
+
+def has_pyav() -> bool:
+    """Whether PyAV, the extra `video`, can be loaded."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class Reader(Protocol):
+    """What both libraries tell of a video. `picture` is None where the frame could not be converted."""
+
+    width: int
+    height: int
+    fps: float  # 0 or NaN where it is not known
+    length: int | None  # in frames
+    seconds: float  # 0 where it is not known
+
+    def advance(self) -> float | None: ...
+
+    def picture(self) -> RGB | None: ...
+
+    def check_end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Writer(Protocol):
+    """What both libraries do with frames. `even`: their times are not used."""
+
+    even: bool
+
+    def write(self, image: RGB, time: float) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Frame(NamedTuple):
@@ -43,16 +79,18 @@ class Video:
         with Video("clip.mp4", every=5) as video:
             for frame in video: ...
 
-    source  a file that OpenCV can decode, or `camera:N`.
+    source  a file that FFmpeg can decode, an address, or `camera:N`.
     every   take each n-th frame: 0, n, 2n, ...; the rest is not converted.
     first   the least number of a frame to take.
 
     fps     frames a second of the whole video, FPS where it is not known.
     length  how many frames there are by the header of the file, which may be a guess; None where it does not say.
 
-    Frames are upright: OpenCV applies the rotation that phones record. Raises ImageError when the source cannot be
-    opened; at the end, when there was no frame at all, or less than nine tenths of what the header told. A camera has
-    no end: it raises when it is gone.
+    Frames are upright: the rotation that phones record is applied. Pixels that are not square stay so.
+
+    Raises ImageError when the source cannot be opened, or when its frames cannot be converted; at the end, when there
+    was no frame at all, some were damaged, or there was less than nine tenths of what the header told. A camera has no
+    end: it raises when it is gone.
     """
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
@@ -60,13 +98,13 @@ class Video:
             raise SettingsError(f"every is {every}; expected 1 or more")
         self.name, self.every, self.first = os.fspath(source), every, first
         self.live = self.name.startswith("camera:")
-        _quiet()
-        self._capture = cv2.VideoCapture(int(self.name[7:]) if self.live else self.name)
-        if not self._capture.isOpened():
-            raise ImageError(self._not_opened())
+        try:
+            self._reader = _reader(self.name, self.live)
+        except ImageError:
+            raise ImageError(self._not_opened()) from None
         self._check_size()
-        self.fps = _sane_fps(self._capture.get(cv2.CAP_PROP_FPS))
-        self.length = None if self.live else _sane_length(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.fps = _sane_fps(self._reader.fps)
+        self.length = None if self.live else self._reader.length
         self._number, self._time, self._began = -1, 0.0, 0.0
 
     def _not_opened(self) -> str:
@@ -77,30 +115,29 @@ class Video:
         return f"{self.name}: is not a video that can be read; expected MP4, AVI, MKV, MOV or WebM; convert it"
 
     def _check_size(self) -> None:
-        width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = self._reader.width, self._reader.height
         if width * height > MAX_PIXELS:
             raise ImageError(f"{self.name}: {width} x {height} pixels; expected at most {MAX_PIXELS} in all; shrink it")
 
     def read(self) -> Frame | None:
         """The next frame, or None at the end. To be called from one thread at a time."""
-        while self._capture.grab():
+        while (clock := self._reader.advance()) is not None:
             self._number += 1
-            self._time = self._time_now()
+            self._time = self._time_now(clock)
             if self._number % self.every or self._number < self.first:
                 continue
-            done, bgr = self._capture.retrieve()
-            if done:
-                return Frame(self._number, self._time, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+            picture = self._reader.picture()
+            if picture is not None:
+                return Frame(self._number, self._time, picture)
         self._check_end()
         return None
 
-    def _time_now(self) -> float:
-        """Seconds of the frame just grabbed: of the file's clock, which need not tick evenly, as long as it ticks."""
+    def _time_now(self, clock: float) -> float:
+        """Seconds of the frame just reached: of the file's clock, which need not tick evenly, as long as it ticks."""
         if self.live:
             now = time.monotonic()
             self._began = self._began or now
             return now - self._began
-        clock = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if math.isfinite(clock) and (clock > self._time or self._number == 0):
             return float(clock)
         return self._time + 1 / self.fps if self._number else 0.0
@@ -108,21 +145,20 @@ class Video:
     def _check_end(self) -> None:
         if self.live:
             raise ImageError(f"{self.name}: gives no more pictures; expected a camera that stays; check its cable")
-        if self._number < 0:
-            raise ImageError(f"{self.name}: has no frame that can be decoded; expected a video; convert it")
-        reported = self._capture.get(cv2.CAP_PROP_FPS)
-        whole = self.length / reported if self.length and reported > 0 else 0.0  # seconds
-        # A second and a tenth of grace: of some files the header gives the length of the sound.
-        if self._time + 1 < 0.9 * whole:
-            end = f"ends after {self._time:.1f} of {whole:.1f} seconds"
+        # A second and a tenth of grace: of some files the header gives the length of the sound. Nor is its length what
+        # counts where all frames are there: encoders add to it when rates vary.
+        fewer = self.length is None or self._number + 1 < 0.9 * self.length
+        if self._number >= 0 and fewer and self._time + 1 < 0.9 * self._reader.seconds:
+            end = f"ends after {self._time:.1f} of {self._reader.seconds:.1f} seconds"
             raise ImageError(f"{self.name}: {end}; expected a whole video; save or download it again")
+        self._reader.check_end()
 
     def __iter__(self) -> Iterator[Frame]:
         while frame := self.read():
             yield frame
 
     def close(self) -> None:
-        self._capture.release()
+        self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,50 +168,89 @@ class Video:
 
 
 class VideoFile:
-    """A video file to write.
+    """A video file to write: H.264 where PyAV is installed, else MPEG-4; AVI holds Motion JPEG.
 
     path  its suffix, one of CODECS, decides the format.
     fps   frames a second.
     size  height and width of a frame; others are resized, for a video has one size. Codecs halve the sides of the
           colours, so of an odd side the last row or column is left out.
+    like  the video that the frames are of: PyAV copies its sound and the shape of its pixels.
 
-    Raises ImageError for another suffix, and when the file cannot be written.
+    written  how many frames the file has, once it is closed.
+
+    Raises ImageError for another suffix, and when the file cannot be written; OSError when the disk is full, as far as
+    the library notices.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float, size: tuple[int, int]) -> None:
-        self.path, self.size, self.written = Path(path), size, 0
-        codec = CODECS.get(self.path.suffix.lower())
-        if codec is None:
+    def __init__(
+        self, path: str | os.PathLike[str], fps: float, size: tuple[int, int], like: str | None = None
+    ) -> None:
+        self.path, self.fps, self.size, self.written = Path(path), fps, size, 0
+        if self.path.suffix.lower() not in CODECS:
             known = " ".join(CODECS)
             raise ImageError(f"{path}: unknown suffix {self.path.suffix!r}; expected one of {known}; rename it")
-        _quiet()
-        code = cv2.VideoWriter.fourcc(*codec)
-        self._writer = cv2.VideoWriter(str(path), code, fps, (size[1], size[0]))
-        if not self._writer.isOpened():
-            raise ImageError(f"{path}: cannot be written; expected a folder to write to; check path and permissions")
+        self._writer = _writer(self.path, fps, size, like)
+        self._next: RGB | None = None  # the last frame, which stays until the one after it
+        self._time, self._cut = 0.0, 0.0
 
-    def write(self, image: RGB) -> None:
-        """Append a frame, uint8 RGB (H, W, 3)."""
+    def write(self, image: RGB, time: float | None = None) -> None:
+        """Append a frame, uint8 RGB (H, W, 3).
+
+        time  seconds since the start, rising from frame to frame; None for one frame's duration after the last one.
+
+        Where a file cannot hold times, frames are repeated or left out: none is off by more than half a frame.
+        """
         if image.shape[:2] != self.size:
             image = np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if time is None:
+            time = self._time + 1 / self.fps + self._cut if self._next is not None else 0.0
+        time = self._in_reach(time)
+        if not self._writer.even:
+            self._append(image, time)
+        elif self._next is not None:
+            for _ in range(round(time * self.fps) - self.written):
+                self._append(self._next, time)
+        self._next, self._time = image, time
+
+    def _in_reach(self, time: float) -> float:
+        """A time without the part of each pause that is longer than _LONGEST, which a broken clock may claim."""
+        pause = time - self._cut - self._time
+        self._cut += max(pause - _LONGEST, 0.0)
+        return max(time - self._cut, self._time)
+
+    def _append(self, image: RGB, time: float) -> None:
+        self._writer.write(image, time)
         self.written += 1
 
     def close(self) -> None:
         """Finish the file; only then can it be played."""
-        self._writer.release()
+        last, self._next = self._next, None
+        try:
+            if self._writer.even and last is not None:
+                self._append(last, self._time)
+        finally:
+            self._writer.close()
 
 
-def _quiet() -> None:
-    """OpenCV and FFmpeg print to stderr what our errors tell in a line. Whoever sets the variables sees it all."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+def _reader(name: str, live: bool) -> Reader:
+    if live or not has_pyav():
+        return OpencvReader(name)
+    from .video_pyav import PyavReader
+
+    return PyavReader(name)
+
+
+def _writer(path: Path, fps: float, size: tuple[int, int], like: str | None) -> Writer:
+    if not has_pyav():
+        return OpencvWriter(path, fps, size)
+    from .video_pyav import PyavWriter
+
+    try:
+        return PyavWriter(path, fps, size, like)
+    except OSError as error:
+        why = error.strerror or error
+        raise ImageError(f"{path}: cannot be written ({why}); expected a folder to write to; check the path") from None
 
 
 def _sane_fps(reported: float) -> float:
     return reported if 0 < reported <= _MOST_FPS else FPS  # NaN is neither
-
-
-def _sane_length(reported: float) -> int | None:
-    return int(reported) if 0 < reported < 1e9 else None  # of bare streams OpenCV computes large negative numbers

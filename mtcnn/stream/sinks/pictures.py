@@ -41,7 +41,6 @@ class Pictures:
         self._names = Names(draw, places, _drawn_suffix) if self._file is None else None
         self._video: VideoOutput | None = None
         self._of: Source | None = None  # the source of the video being written
-        self._last: NDArray[np.uint8] | None = None
 
     def path(self, source: Source) -> Path:
         """Where the picture, or the video, of a source goes."""
@@ -70,21 +69,16 @@ class Pictures:
         return draw_faces(item.image, item.faces, labels=labels)
 
     def _append(self, target: Path, item: Item, picture: NDArray[np.uint8]) -> None:
-        fps = item.fps or FPS
         if self._video is None:
-            self._video = VideoOutput(target, fps, picture.shape[:2])
-        if kind_of(item.source) == "camera" and self._last is not None and item.time is not None:
-            # Detection may be slower than the camera: the picture stays until the next, so that the video keeps time.
-            while self._video.written < round(item.time * fps):
-                self._video.write(self._last)
-        self._video.write(picture)
-        self._last = picture
+            like = None if kind_of(item.source) == "camera" else str(item.source)
+            self._video = VideoOutput(target, item.fps or FPS, picture.shape[:2], like)
+        self._video.write(picture, item.time)
 
     def close(self) -> None:
         self._finish_video()
 
     def _finish_video(self) -> None:
-        video, self._video, self._of, self._last = self._video, None, None, None
+        video, self._video, self._of = self._video, None, None
         if video is not None:
             video.close()
 
