@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Iterable
 from fractions import Fraction
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from run_command import problems, run
 
 from mtcnn.errors import ImageError, WriteError
+from mtcnn.pictures.draw import save_image
 from mtcnn.stream.sinks.video_output import VideoOutput
 from mtcnn.stream.video import Video, VideoFile
 
@@ -310,7 +312,7 @@ def heard(path: Path) -> tuple[str, float, NDArray[np.float64]]:
 
 @pytest.mark.parametrize(("sound", "target", "codec"), [
     ("aac", "copy.mp4", "aac"), ("aac", "copy.mkv", "aac"), ("aac", "copy.mov", "aac"), ("mp2", "copy.avi", "mp2"),
-    ("pcm_s16le", "copy.mp4", "aac"),
+    ("pcm_s16le", "copy.mp4", "aac"), ("pcm_s16le", "copy.mov", "pcm_s16le"), ("flac", "copy.mov", "aac"),
 ])  # fmt: skip
 def test_the_sound_is_kept(tmp_path: Path, sound: str, target: str, codec: str) -> None:
     clip = clip_of(tmp_path / "clip.mkv", numbered(20), sound=sound)
@@ -322,6 +324,18 @@ def test_the_sound_is_kept(tmp_path: Path, sound: str, target: str, codec: str) 
     off = [np.abs(part - after[20_000 + lag : 24_000 + lag]).mean() for lag in range(-1200, 1201)]
     assert abs(int(np.argmin(off)) - 1200) < 1000  # samples: AVI cannot say that an encoder began early
     assert min(off) < (1e-3 if found == sound else 0.1) * np.abs(part).mean()
+
+
+def test_sound_that_cannot_be_written_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures are there all the same."""
+    clip = clip_of(tmp_path / "clip.mkv", numbered(6), sound="flac")
+    monkeypatch.setattr("mtcnn.stream.video_sound._IN", {})  # FFmpeg says that MOV takes it
+    with av.open(str(copied(clip, tmp_path / "copy.mov"))) as container:
+        assert not container.streams.audio
+        assert len(list(container.decode(container.streams.video[0]))) == 6
+    assert capsys.readouterr().err.startswith(f"mtcnn: {clip}: its sound is left out (")
 
 
 def test_the_sound_ends_with_a_copy_that_broke_off(tmp_path: Path) -> None:
@@ -358,6 +372,20 @@ def test_a_copy_plays_in_browsers(random_models: Path, tmp_path: Path) -> None:
             pictures = container.streams.video[0].codec_context
             assert (pictures.codec.canonical_name, pictures.pix_fmt) in (("h264", "yuv420p"), ("mpeg4", "yuv420p"))
             assert container.streams.audio[0].codec_context.codec.canonical_name == "aac"
+
+
+def test_photos_do_without_pyav(random_models: Path, tmp_path: Path) -> None:
+    """It takes a tenth of a second to load."""
+    save_image(tmp_path / "a.png", np.zeros((64, 80, 3), np.uint8))
+    script = (
+        "import sys; from pathlib import Path; import mtcnn; from mtcnn.stream.run import Run\n"
+        "settings = dict(models=sys.argv[2])\n"
+        "assert Run([Path(sys.argv[1])], draw=Path(sys.argv[3]), settings=settings)()\n"
+        "sys.exit('av' in sys.modules)"
+    )
+    words = [sys.executable, "-c", script, str(tmp_path / "a.png"), str(random_models), str(tmp_path / "drawn.png")]
+    assert subprocess.run(words, timeout=120).returncode == 0
+    assert (tmp_path / "drawn.png").exists()
 
 
 def test_a_full_disk_is_an_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..images import MAX_PIXELS
+from ..terminal import tell
 from .addresses import Address
 from .video_sound import Sound
 
@@ -45,7 +47,7 @@ class PyavReader:
         if stream is None or stream.codec_context is None:
             self._container.close()
             raise ImageError(name)
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE" if Address.matches(name) else "AUTO"  # whole frames in parallel come late
         self._stream = stream
         self.width, self.height = stream.codec_context.width, stream.codec_context.height
         self.fps = float(stream.guessed_rate or 0)
@@ -124,19 +126,33 @@ class PyavWriter:
         self.even = path.suffix.lower() == ".avi"
         self._fps, self._ticks, self._last = fps, -1, 0.0
         self._start, self._end = 0.0, 0.0  # of the pictures of `like`, in seconds of its sound's clock
-        self._sound: Sound | None = None
         try:
-            self._container = av.open(os.path.abspath(path), "w")
-            self._stream = self._add_pictures(size)
-            if like is not None and not Address.matches(like):
-                self._take_over(like, size)
-            self._container.start_encoding()
+            self._begin(path, size, like, with_sound=True)
         except (av.error.FFmpegError, ValueError) as error:
-            raise _as_os_error(error) from None
+            if self._sound is None:
+                raise _as_os_error(error) from None
+            self._drop()
+            tell(f"{like}: its sound is left out ({_said(error)})")
+            self._begin(path, size, like, with_sound=False)
+
+    def _begin(self, path: Path, size: tuple[int, int], like: str | None, with_sound: bool) -> None:
+        self._sound: Sound | None = None
+        self._container = av.open(os.path.abspath(path), "w")
+        self._stream = self._add_pictures(size)
+        if like is not None and not Address.matches(like):
+            begin = self._take_over(like, size)
+            self._sound = Sound.of(like, self._container, begin) if with_sound else None
+        self._container.start_encoding()
+
+    def _drop(self) -> None:
+        with suppress(av.error.FFmpegError, OSError, ValueError):
+            self._container.close()
+        if self._sound is not None:
+            self._sound.close()
 
     def _add_pictures(self, size: tuple[int, int]) -> VideoStream:
         codec = "mjpeg" if self.even else "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        options = {"crf": "18", "preset": "veryfast", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "4"}
+        options = {"crf": "18", "preset": "superfast", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "4"}
         rate = Fraction(self._fps).limit_denominator(1001) or Fraction(1, 1001)
         stream: Any = self._container.add_stream(codec, rate=rate, options=options)
         context = stream.codec_context
@@ -148,12 +164,14 @@ class PyavWriter:
             context.colorspace, context.color_range = _BT601, 1
         return stream  # type: ignore[no-any-return]
 
-    def _take_over(self, like: str, size: tuple[int, int]) -> None:
+    def _take_over(self, like: str, size: tuple[int, int]) -> Fraction:
+        """The shape of the pixels, and the times. Returns when the file begins by its own clock, in seconds."""
+        begin = Fraction(0)
         try:
             with _opened(like) as container:
                 pictures = _pictures(container)
                 if pictures is None or pictures.codec_context is None:
-                    return
+                    return begin
                 start = (pictures.start_time or 0) * (pictures.time_base or 0)
                 begin = Fraction(container.start_time or 0, 1_000_000)
                 self._start = float(start - begin)
@@ -163,8 +181,8 @@ class PyavWriter:
                 if shape and shape != 1:
                     self._stream.codec_context.sample_aspect_ratio = 1 / shape if turned else shape
         except (av.error.FFmpegError, OSError, ValueError):
-            return
-        self._sound = Sound.of(like, self._container, begin)
+            pass
+        return begin
 
     def write(self, image: RGB, time: float) -> None:
         """Append a frame, uint8 RGB (H, W, 3), shown `time` seconds after the start of the pictures."""

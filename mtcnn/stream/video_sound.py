@@ -19,6 +19,8 @@ from ..terminal import tell
 __all__ = ["Sound"]
 
 _PLAYED = ("aac", "ac3", "alac", "eac3", "flac", "mp3", "opus")  # of what MP4 can hold; players know no more
+_IN_MOV = ("aac", "ac3", "alac", "eac3", "mp2", "mp3", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le")
+_IN = {"mov": _IN_MOV, "mp4": _PLAYED, "ipod": _PLAYED}  # by container; the others take what they say they take
 _LAYOUTS = {1: "mono", 6: "5.1"}
 _UNREADABLE = (av.error.FFmpegError, OSError, ValueError)
 
@@ -54,8 +56,8 @@ class Sound:
         self._waiting: Packet[Any] | None = None
         self._offset = round(begin / (stream.time_base or 1))  # in ticks of the stream
         codec = stream.codec_context.codec.canonical_name
-        any_codec = target.format.name in ("avi", "matroska", "mov")
-        self._copied = codec in target.supported_codecs and (any_codec or codec in _PLAYED)
+        known = _IN.get(target.format.name)
+        self._copied = codec in target.supported_codecs and (known is None or codec in known)
         self._into: Any
         if self._copied:
             self._into = target.add_stream_from_template(stream)
