@@ -39,7 +39,7 @@ from mtcnn.metrics.tables import markdown_table  # noqa: E402
 from mtcnn.nets import module_of, to_input  # noqa: E402
 from mtcnn.nms import nms  # noqa: E402
 from mtcnn.proposer import PNetProposer  # noqa: E402
-from mtcnn.pyramid import Level, levels  # noqa: E402
+from mtcnn.pyramid import LevelImage, levels  # noqa: E402
 from mtcnn.refiner import NetRefiner  # noqa: E402
 from mtcnn.runtimes.cascade import Net  # noqa: E402
 from mtcnn.weights import MEAN_COLOUR, Weights  # noqa: E402
@@ -97,7 +97,7 @@ def geometry(image: Array, boxes: Array, scores: Array) -> Iterator[Kernel]:
     small = np.ascontiguousarray(image[100:148, 200:264])
     some = np.array([[-5.0, 3.0, 30.0, 38.0], [20.0, 10.0, 33.5, 23.5]])
 
-    def pyramid() -> list[Level]:
+    def pyramid() -> list[LevelImage]:
         return list(levels(image, MIN_FACE, FACTOR))
 
     def check_pyramid() -> None:

@@ -28,7 +28,7 @@ from prepare.readers import read_source
 from prepare.records import ImageRecord
 from stages.photos.crops import PictureSettings
 from stages.photos.recipe import DetectorRecipe
-from stages.photos.store import Photos, build_photos
+from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
@@ -53,7 +53,7 @@ def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
     return replace(found, model={} if net == "retinaface" else {"width": width}, pictures=pictures, train=settings)
 
 
-def average_precision(photos: Photos, models: Path, net: str) -> float:
+def average_precision(photos: PhotoStore, models: Path, net: str) -> float:
     """AP of the weights below `models` on the photos, as `mtcnn eval wider` counts it."""
     detector = load_detector(net, models, threshold=0.02)
     boxes = {f"e/{i}": record.boxes.astype(np.float64) for i, record in enumerate(photos.records)}
@@ -63,7 +63,7 @@ def average_precision(photos: Photos, models: Path, net: str) -> float:
     return evaluate(GroundTruth(truth, counted, "text"), found).ap["all"]
 
 
-def overfit(net: str, photos: Photos, width: float, steps: int) -> float:
+def overfit(net: str, photos: PhotoStore, width: float, steps: int) -> float:
     """Train and print a row. Returns the AP."""
     recipe, began = recipe_of(net, width, steps), time.process_time()
     with tempfile.TemporaryDirectory() as name:
@@ -90,7 +90,7 @@ def main() -> int:
     chosen = [record for record in records if record.complete and easy(record)][:COUNT]
     with tempfile.TemporaryDirectory() as name:
         build_photos(chosen, Path(name, "photos.raw"), "k", LONGEST, quiet=True)
-        photos = Photos(Path(name, "photos.raw"), chosen)
+        photos = PhotoStore(Path(name, "photos.raw"), chosen)
         print("| net | width | photos | faces | steps | CPU seconds | AP |")
         print("| --- | --: | --: | --: | --: | --: | --: |", flush=True)
         reached = [overfit(net, photos, given.width, given.steps) for net in given.net or NETS]

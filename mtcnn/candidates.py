@@ -1,7 +1,7 @@
-"""What a stage looks at, and the step at which each candidate is dropped.
+"""The candidates of a stage, and the step at which each one is dropped.
 
-A stage works by filling a `Candidates` and returning its `faces`. In a detection it holds no more than is needed for
-that; a trace asks the same code for all candidates.
+A stage fills a `Candidates` and returns its `faces`. Detection fills in only what it needs; a trace asks the same code
+for all candidates.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Array = NDArray[Any]
 class Step:
     """A step that drops candidates.
 
-    name     what to call it.        left  int (K,): indices of the `count` candidates that are left behind it.
-    limit    the threshold, the NMS IoU, or how many may be left.
-    rivals   for NMS: which boxes of the candidates compete, "boxes" or "moved".
-    group    int (count,) where only candidates of the same group compete.
+    name     for display.            left  int (K,): indices of the candidates, of `count`, that pass this step.
+    limit    the threshold, the NMS IoU, or the maximum number that may pass.
+    rivals   for NMS: which boxes are compared, "boxes" or "moved".
+    group    int (count,): NMS compares only candidates of the same group.
     smaller  whether overlap is intersection over the smaller area.
     """
 
@@ -44,14 +44,14 @@ class Step:
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
-        """bool (count,); what an earlier step dropped is False here too."""
+        """bool (count,); candidates dropped by an earlier step are False as well."""
         kept = np.zeros(self.count, bool)
         kept[self.left] = True
         return kept
 
 
 class PyramidLevel(NamedTuple):
-    """Image pixels that a cell of PNet covers at a level, and the pixels of the level."""
+    """Image pixels covered by a PNet cell at a level, and the size of the level in pixels."""
 
     cell: float
     height: int
@@ -64,16 +64,16 @@ def _none(_: Array) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What a stage looks at, and how it comes to its faces.
+    """The candidates of a stage, and the steps from them to its faces.
 
-    boxes    (N, 4) xyxy, image pixels: cells of PNet's map, squares around the faces that a refiner is given, or the
-             boxes that a single-stage detector predicts.
-    given    (N, 4): the faces that a refiner is given, of which a square may be much larger; elsewhere the boxes again.
-    logits   (N,) of the stage's scores, which may count those of the stage before.
-    offsets  (N, 4): where the net moves the boxes, see `boxes.decode_offsets`; None leaves them.
-    steps    in order. The last one's `left` is in the order of the faces.
-    landmarks  of some candidates: indices (K,) -> (K, 5, 2), image pixels, or None.
-    level    int (N,), index into `pyramid`; both empty where there is none.
+    boxes    (N, 4) xyxy, image pixels: cells of PNet's map, squares around the input faces of a refiner, or the boxes
+             that a single-stage detector predicts.
+    given    (N, 4): the input faces of a refiner, whose squares may be much larger; otherwise the boxes again.
+    logits   (N,) of the stage's scores, which may include the previous stage's logits.
+    offsets  (N, 4): predicted regression of the boxes, see `boxes.decode_offsets`; None leaves them.
+    steps    in order. `left` of the last step is in the order of the faces.
+    landmarks  function: indices (K,) -> (K, 5, 2), image pixels, or None.
+    level    int (N,), index into `pyramid`; both empty without a pyramid.
     """
 
     boxes: Array
@@ -87,17 +87,17 @@ class Candidates:
 
     @cached_property
     def scores(self) -> Array:
-        """float64 (N,); 0 for what the net is not shown."""
+        """float64 (N,); 0 for candidates that the net never sees."""
         with np.errstate(over="ignore"):  # of a logit of minus infinity
             return sigmoid(self.logits)
 
     @cached_property
     def moved(self) -> Array:
-        """(N, 4): where the net's offsets put the boxes."""
+        """(N, 4): the boxes after regression."""
         return self._moved(np.arange(len(self.boxes)))
 
     def faces(self) -> Faces:
-        """What is left after the last step, by falling score."""
+        """The candidates that pass the last step, by descending score."""
         left = self.steps[-1].left
         return Faces(self._moved(left), sigmoid(self.logits[left]), self.landmarks(left))
 

@@ -1,4 +1,4 @@
-"""The stages put together: a proposer finds candidates, refiners follow."""
+"""The detector: a proposer finds candidates, refiners filter and improve them."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ __all__ = ["Detector"]
 
 
 def _taken(images: Iterable[Source]) -> Iterator[list[Source]]:
-    """A few at a time: what makes them may have no end, or make each as it is asked for."""
+    """A few at a time: the iterable may be endless, or produce each image on demand."""
     source = iter(images)
     while some := list(islice(source, threads())):
         yield some
 
 
 class Detector:
-    """Finds faces: a proposer and refiners behind it.
+    """Finds faces with a proposer, followed by refiners.
 
         faces = Detector().detect("photo.jpg")
 
-    models        folder with models-12 to models-48 and models-full; None takes the weights that ship with the project.
-    min_face      smallest face to look for, pixels: 20 for PNet. Single-stage detectors look for faces of every size;
-                  those whose longer side is below it are left out.
-    scale_factor  ratio of pyramid levels, 0.709; for PNet alone, which has a pyramid.
-    thresholds    lowest score of each stage that runs, or one number for all: 0.6, 0.7, 0.7 for the cascade.
+    models        folder with models-12 to models-48 and models-full; None: the packaged weights.
+    min_face      smallest face to find, pixels: 20 for PNet. Single-stage detectors look for faces of every size; faces
+                  whose longer side is smaller are left out.
+    scale_factor  ratio of pyramid levels, 0.709; only for PNet, which has a pyramid.
+    thresholds    minimum score of each stage that runs, or one number for all: 0.6, 0.7, 0.7 for the cascade.
     device        where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`.
-    refine        the nets behind it: "rnet,onet" (behind PNet, unless told otherwise), "rnet", or "none".
-    engine        what runs a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
+    refine        the nets that follow: "rnet,onet" (the default after PNet), "rnet", or "none".
+    engine        runtime of a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
     detector      instead of stage1 and refine: "mtcnn", the cascade, or a single-stage detector alone.
-    score         lowest score of a face: the threshold of the last stage.
+    score         minimum score of a face: the threshold of the last stage.
 
-    `settings` has them all, filled in. Raises SettingsError for settings that make no sense or that the chosen stages
-    do not use, CheckpointError when weights are missing or do not fit.
+    `settings` holds them all, with defaults filled in. Raises SettingsError for settings that are invalid or that the
+    chosen stages do not use, CheckpointError if weights are missing or do not fit.
     """
 
-    _smallest = 0.0  # longer side of a face that counts
+    _smallest = 0.0  # minimum longer side of a face
 
     def __init__(
         self,
@@ -104,11 +104,11 @@ class Detector:
     def detect(self, images: Iterable[Source]) -> list[Faces]: ...
 
     def detect(self, images: Source | Iterable[Source]) -> Faces | list[Faces]:
-        """Faces of an image, whatever `read_image` takes, by falling score, cut to the image.
+        """Faces of an image (anything `read_image` accepts) by descending score, clipped to the image.
 
-        A list or another iterable of images, of any sizes, gives a list of Faces: the same as one by one. A box that
-        its offsets have moved out of the image, or turned inside out, is no face. Raises ImageError for an image that
-        cannot be read, and for whatever is none.
+        A list or other iterable of images, of any sizes, gives a list of Faces, equal to one call per image. Boxes
+        whose offsets moved them out of the image or inverted them are dropped. Raises ImageError for an image that
+        cannot be read, and for anything that is not an image.
         """
         if isinstance(images, list | tuple):
             return spread(self._detect, images)

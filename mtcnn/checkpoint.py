@@ -1,9 +1,9 @@
-"""Weights together with how to feed them.
+"""Checkpoints: weights together with the input they expect.
 
-A checkpoint says which net it is for, the colour order and scaling of its input, the recipe it was trained by, and what
-was measured. It is a safetensors file, whose metadata hold all but the arrays; those of version 0.1, by torch.save, are
-read too. Loading converts the colour order or refuses. Reading needs no torch. `nets.load_net` and `detectors.load`
-make nets of what is read.
+A checkpoint names its net, the colour order and scaling of the input, the training recipe, and the measured figures. It
+is a safetensors file with all but the arrays in its metadata; the torch.save files of version 0.1 are read too. Loading
+converts the colour order or raises. Reading needs no torch. `nets.load_net` and `detectors.load` build nets from
+checkpoints.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "save_whole",
+    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "save_atomic",
     "weights_path", "write",
 ]  # fmt: skip
 
@@ -39,15 +39,15 @@ _EXPECTED = "expected a file written by `mtcnn train`"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a weights file holds.
+    """The content of a weights file.
 
     net      "pnet", "rnet", "onet", or a name of `detectors.DETECTORS`.
     state    parameter name -> tensor or NumPy array; `read` gives arrays.
     model    settings of the recipe's [model], from which a single-stage detector is rebuilt; None in older files.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
-    recipe   the recipe section as plain values; `recipe_hash` names it in short.
-    figures  what was measured on the validation part, for the model card.
-    scoring  how RNet's and ONet's score comes about; files without it have the default.
+    recipe   the recipe section as plain values; `recipe_hash` is its digest.
+    figures  metrics on the validation part, for the model card.
+    scoring  how the scores of RNet and ONet are computed; the default if the file has none.
     """
 
     net: str
@@ -68,17 +68,17 @@ class Checkpoint:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as tensors of its own."""
+        """The state as tensors that share no memory with it."""
         import torch
 
         return {name: torch.as_tensor(value).detach().cpu().contiguous().clone() for name, value in self.state.items()}
 
 
 def weights_path(models: Path, net: str) -> Path:
-    """Where the weights of `net` lie below a folder of models.
+    """Path of the weights of `net` in a folder of models.
 
-    models-12/weights-pnet.safetensors and so on for the cascade; models-full/<net>/weights.safetensors for nets that
-    see whole images.
+    models-12/weights-pnet.safetensors and so on for the cascade; models-full/<net>/weights.safetensors for
+    single-stage detectors.
     """
     if net in SIZES:
         return models / f"models-{SIZES[net]}" / f"weights-{net}{SUFFIX}"
@@ -92,9 +92,9 @@ def packaged_weights() -> Path:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write, so that a reader sees the old file or the new one and never half of it.
+    """Write a checkpoint atomically.
 
-    Raises CheckpointError, and leaves the old file, when `recipe` or `figures` hold more than plain values, or where it
+    Raises CheckpointError, and leaves the old file, if `recipe` or `figures` hold anything but plain values or the file
     cannot be written.
     """
     record = {name: value for name, value in vars(checkpoint).items() if name != "state" and value is not None}
@@ -112,8 +112,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         raise _unwritten(path, error) from error
 
 
-def save_whole(content: dict[str, Any], path: Path) -> None:
-    """torch.save of a running training, so that a reader sees the old file or the new one.
+def save_atomic(content: dict[str, Any], path: Path) -> None:
+    """torch.save of a running training, atomically.
 
     Raises CheckpointError where it cannot be written.
     """
@@ -122,7 +122,7 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
     try:
         with atomic_write(path) as draft:
             torch.save(content, draft)
-    except (OSError, RuntimeError) as error:  # torch's own words for a full disk are of positions in a stream
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as stream positions
         raise _unwritten(path, error) from error
 
 
@@ -206,7 +206,7 @@ def _scaling(value: Any) -> Scaling:
 
 
 def _short(value: Any) -> str:
-    """A value that a file has instead of the one expected, in a few words."""
+    """An unexpected value of a file, shortened for a message."""
     return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
@@ -226,7 +226,7 @@ def _checked(path: Path, net: str, scaling: Scaling) -> Checkpoint:
 
 
 def _former(path: Path) -> Path | None:
-    """Where version 0.1 had the weights of `path`: in a .pt, and those of detectors beside PNet's. None without any."""
+    """The location of `path` in version 0.1: a .pt, for detectors beside PNet's. None if there is no such file."""
     formers = [path.with_suffix(".pt")]
     if path.parent.parent.name == "models-full":
         beside = path.parents[2] / "models-12" / f"weights-{path.parent.name}{path.suffix}"
@@ -235,7 +235,7 @@ def _former(path: Path) -> Path | None:
 
 
 def has_weights(models: Path, net: str) -> bool:
-    """Whether a folder of models has a file of weights of `net`, at its place or where version 0.1 had it."""
+    """Whether a folder of models has weights of `net`, at the current location or that of version 0.1."""
     path = weights_path(models, net)
     return path.is_file() or _former(path) is not None
 

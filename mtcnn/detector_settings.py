@@ -1,4 +1,4 @@
-"""How a detector is set: which stages run, with which thresholds, over which sizes of faces."""
+"""Settings of a detector: which stages run, their thresholds, and the face sizes to look for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Range, check, require
 __all__ = ["CASCADE", "REFINED", "DetectorSettings"]
 
 CASCADE = "mtcnn"
-"""The name of the whole cascade, PNet, RNet and ONet, among detectors."""
+"""The detector name of the full cascade: PNet, RNet and ONet."""
 
 REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code
@@ -27,10 +27,10 @@ _SHARE = Range(min=0, max=1)
 
 @dataclass(frozen=True)
 class DetectorSettings:
-    """The settings of a Detector, see there. What is left out is filled in; what contradicts itself is refused.
+    """The settings of a Detector, documented there. Missing ones get defaults; contradictions raise.
 
-    Raises SettingsError for values out of range, and for settings that the chosen stages do not use: settings that are
-    swallowed look as if they worked.
+    Raises SettingsError for values out of range, and for settings that the chosen stages do not use: a setting that is
+    silently ignored looks as if it worked.
     """
 
     models: str | PathLike[str] | None = None
@@ -75,7 +75,7 @@ class DetectorSettings:
             raise SettingsError(f"stage1 is {stage1!r}; expected {_one_of('pnet', *DETECTORS)}")
         if refine is None:
             refine = "rnet,onet" if stage1 == "pnet" else "none"
-        if refine not in tuple(REFINED):  # a list, say, cannot be looked up
+        if refine not in tuple(REFINED):  # a list, for example, is not hashable
             raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
         object.__setattr__(self, "stage1", stage1)
         object.__setattr__(self, "refine", refine)
@@ -101,7 +101,7 @@ class DetectorSettings:
             found = [THRESHOLDS.get(name, SINGLE_STAGE_THRESHOLD) for name in stages]
         elif isinstance(given, Iterable) and not isinstance(given, str):
             found = list(given)
-            if len(found) == 3:  # those of a whole cascade, as were once asked for whatever ran
+            if len(found) == 3:  # earlier versions required three for any detector
                 found = found[: len(stages)]
         else:
             found = [given] * len(stages)
@@ -114,9 +114,9 @@ class DetectorSettings:
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """What results depend on, as plain values for JSON."""
+        """The settings that affect results, as plain values for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        del values["detector"], values["score"]  # which are in the others
+        del values["detector"], values["score"]  # resolved into the others
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         return {**plain, "thresholds": list(values["thresholds"])}
 

@@ -1,4 +1,4 @@
-"""Where torch can compute on this machine."""
+"""The devices that torch can use on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_device", "device_name", "devices"]
 
 
 def devices() -> list[str]:
-    """The usual kinds of device that torch has here, "cpu" first."""
+    """The common device types available to torch here, "cpu" first."""
     import torch
 
     extra = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -21,7 +21,7 @@ def devices() -> list[str]:
 def device_name(device: Any) -> str:
     """torch's name for a device: a torch.device, its name or TensorFlow's ("GPU:0", "/device:CPU:0"), None for the CPU.
 
-    Raises SettingsError for another type or an empty name. Whether there is such a device, `check_device` says.
+    Raises SettingsError for another type or an empty name. `check_device` checks that the device exists.
     """
     if not (device is None or isinstance(device, str) or type(device).__module__ == "torch") or device == "":
         raise SettingsError(f"device is {device!r}; expected None, a torch.device or a name such as 'cpu' or 'cuda:0'")
@@ -32,12 +32,12 @@ def device_name(device: Any) -> str:
 def check_device(device: str) -> None:
     """Raises MtcnnError unless torch can compute on `device`, a name such as "cpu", "cuda" or "cuda:1"."""
     if device == "cpu":
-        return  # without torch, which takes a second to load and is not needed there
+        return  # torch takes a second to import and is not needed
     import torch
 
     try:
         wanted = torch.device(device)
-        if wanted.type == "cuda":  # asked for and not tried: each process that tries takes memory of the first GPU
+        if wanted.type == "cuda":  # queried, not tried: trying allocates memory on the first GPU
             count = torch.cuda.device_count()
             if (wanted.index or 0) >= count:
                 raise RuntimeError(f"torch finds {count or 'no'} GPU{'' if count == 1 else 's'} here")

@@ -1,7 +1,7 @@
 """The errors this project raises on purpose.
 
-Every message is one line that names the value, what was expected and the fix. The command line prints it and exits
-with 1; anything else that escapes is a bug and keeps its traceback.
+Every message is one line: the value, what was expected, and the fix. The command line prints it and exits with 1; any
+other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-# Every module of ours loads this one, and is found even where the first file of the package is another project's.
+# Every module here imports this one, and can do so even if another project's package has overwritten __init__.py.
 if not is_ours(sys.modules[__package__]):
     raise ImportError(OVERWRITTEN, name="mtcnn")
 
@@ -37,7 +37,7 @@ class ImageError(MtcnnError):
 
 
 class WriteError(ImageError):
-    """A picture or video that cannot be written for want of room or permission, as the next ones could not either."""
+    """A picture or video that cannot be written (disk full, no permission); further ones would fail too."""
 
 
 class DataError(MtcnnError):
@@ -61,4 +61,4 @@ class RecipeError(MtcnnError):
 
 
 class TrainingError(MtcnnError):
-    """Training that cannot go on, such as a loss that is not finite."""
+    """Training that cannot continue, such as a loss that is not finite."""

@@ -1,8 +1,8 @@
-"""Nets as ONNX files that take images of any size, checked against torch before they are handed over.
+"""Export to ONNX files that take images of any size, checked against torch before they are written.
 
-An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so that nobody
-can get it wrong. What comes out is a `types.NetOutput`, or the outputs of a single-stage detector in the order of its
-decoder's names. What decoding needs, such as strides and sizes of anchors, is in the file's metadata.
+An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so
+that users cannot get it wrong. The outputs are those of `types.NetOutput`, or those of a single-stage detector in the
+order of its decoder's names. What decoding needs, such as strides and anchor sizes, is in the metadata.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .weights import SCALING, SIZES, Scaling
 
 __all__ = ["Exported", "export_onnx"]
 
-OPSET = 17  # of 2022: every runtime of today knows it
+OPSET = 17  # from 2022: supported by all current runtimes
 TOLERANCE = 1e-3  # of an output's largest value, between torch and onnxruntime
 
 _NAMES = {
@@ -37,12 +37,12 @@ _NAMES = {
     "rnet": ("face_logits", "offsets"),
     "onet": ("face_logits", "offsets", "landmarks"),
 }
-_ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images of the check
-_CROPS = (1, 2, 5)  # and of crops, whose size is the net's
+_ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images to check with
+_CROPS = (1, 2, 5)  # batch sizes of crops; their side is the net's
 
 
 class Exported(NamedTuple):
-    """A file that was written.
+    """The result of an export.
 
     outputs     names of its outputs.
     checked     the inputs it was checked with: batch, height, width.
@@ -76,13 +76,13 @@ class _Whole(nn.Module):
 
 
 def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
-    """Write the net `name` with the weights in the folder `models` (None: those that ship with the project) to `path`.
+    """Write the net `name` with the weights in the folder `models` (None: the packaged ones) to `path`.
 
     name  "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
-          and ONet crops of theirs; all take any number at a time.
+          and ONet crops of a fixed size; the batch size is free.
 
-    Raises SettingsError for another name, CheckpointError when the weights are missing or do not fit; MtcnnError when a
-    package of the extra `export` is missing, or the file cannot be written, or computes anything else than torch.
+    Raises SettingsError for another name, CheckpointError if the weights are missing or do not fit; MtcnnError if a
+    package of the extra `export` is missing, the file cannot be written, or its outputs differ from torch's.
     """
     if name not in SIZES and name not in DETECTORS:
         raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
@@ -114,7 +114,7 @@ def _needed(package: str) -> Any:
 
 
 def _resolved(net: nn.Module) -> nn.Module:
-    """The net with each PooledPReLU as the two layers that it would choose: a file cannot look at slopes."""
+    """The net with each PooledPReLU replaced by two layers in the order its slopes require; a graph cannot branch."""
     for parent in list(net.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, PooledPReLU):
@@ -139,7 +139,7 @@ def _write(whole: _Whole, path: Path, name: str, shape: tuple[int, int, int]) ->
     sizes = {0: "batch"} if name in ("rnet", "onet") else {0: "batch", 2: "height", 3: "width"}
     axes = {"images": sizes, **_output_axes(whole, name, shape)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of this exporter's age, see docs/decisions.md
+        warnings.simplefilter("ignore")  # deprecation of this exporter, see docs/decisions.md
         torch.onnx.export(
             whole,
             (_images(shape),),
@@ -166,7 +166,7 @@ def _output_axes(whole: _Whole, name: str, shape: tuple[int, int, int]) -> dict[
 
 
 def _describe(whole: _Whole, path: Path, name: str) -> None:
-    """Put into the metadata what decoding needs."""
+    """Store what decoding needs in the metadata."""
     onnx = _needed("onnx")
     model = onnx.load(str(path))
     facts = {"net": name, "images": "float32 RGB, 0 to 255"}
@@ -190,4 +190,4 @@ def _difference(whole: nn.Module, path: Path, shapes: Sequence[tuple[int, int, i
             if ours.shape != tuple(theirs.shape):
                 return float("inf")
             found.append(float((torch.from_numpy(ours) - theirs).abs().max() / theirs.abs().max()))
-    return float(np.max(found))  # unlike max(), NaN where there is one
+    return float(np.max(found))  # unlike max(), propagates NaN

@@ -36,18 +36,18 @@ __all__ = [
 ]
 
 if hasattr(os, "register_at_fork"):
-    # The threads of OpenMP are not there in a forked process, which would wait for them without end.
+    # A forked process lacks the OpenMP threads and would wait for them forever.
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
     """RGB (N, H, W, 3) from 0 to 255, uint8 or float32, to float32 (N, 3, H, W) on the device: see `scaled`."""
-    own = images if images.flags.writeable else images.copy()  # torch warns of what it could write to and must not
+    own = images if images.flags.writeable else images.copy()  # torch warns about read-only arrays
     return scaled(torch.from_numpy(own).to(device), scaling)
 
 
 def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:
-    """RGB (N, H, W, 3) from 0 to 255 to (N, 3, H, W), (x - mean) / divisor: the only place where pixels are scaled.
+    """RGB (N, H, W, 3) from 0 to 255 to (N, 3, H, W), (x - mean) / divisor.
 
     The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
     """
@@ -60,8 +60,8 @@ def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:
 class PooledPReLU(nn.Module):
     """PReLU, then max pooling that rounds its output size up.
 
-    Pooling first gives the same values, and is faster, as long as no slope is negative: then PReLU rises everywhere and
-    commutes with max. Published weights do have negative slopes, so the order is chosen by the slopes.
+    Pooling first is faster and gives the same values if no slope is negative: PReLU is then monotonic and commutes with
+    max. Published weights do have negative slopes, so the slopes decide the order.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -71,7 +71,7 @@ class PooledPReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         slopes = self.prelu.weight
-        if slopes.is_meta or bool((slopes >= 0).all()):  # a meta tensor has shapes alone
+        if slopes.is_meta or bool((slopes >= 0).all()):  # a meta tensor has no values
             return self.prelu(self.pool(x))  # type: ignore[no-any-return]
         return self.pool(self.prelu(x))  # type: ignore[no-any-return]
 
@@ -85,7 +85,7 @@ def _initialise(net: nn.Module) -> None:
 
 
 class PNet(nn.Module):
-    """Proposes: (N, 3, H, W) to a map of faces; cell (r, c) sees the 12 x 12 pixels from (2r, 2c). 6,632 parameters."""
+    """Proposal net: (N, 3, H, W) to a map; cell (r, c) sees the 12 x 12 pixels from (2r, 2c). 6,632 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class PNet(nn.Module):
 
 
 class RNet(nn.Module):
-    """Refines: (N, 3, 24, 24) to face_logits (N,) and offsets (N, 4). 100,178 parameters."""
+    """Refinement net: (N, 3, 24, 24) to face_logits (N,) and offsets (N, 4). 100,178 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class RNet(nn.Module):
 
 
 class ONet(nn.Module):
-    """Decides: (N, 3, 48, 48) to face_logits (N,), offsets (N, 4) and landmarks (N, 5, 2). 389,040 parameters."""
+    """Output net: (N, 3, 48, 48) to face_logits (N,), offsets (N, 4) and landmarks (N, 5, 2). 389,040 parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,8 +171,8 @@ NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     """ "pnet", "rnet" or "onet" with the weights at `path`, for RGB input scaled by SCALING, in evaluation mode.
 
-    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
-    that torch does not have.
+    Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
+    device that torch does not have.
     """
     check_device(device)
     return module_of(load_weights(path, net)).to(device)
@@ -182,7 +182,7 @@ def module_of(weights: Weights) -> nn.Module:
     """The net as a module in evaluation mode, on the CPU."""
     module = NETS[weights.net]()
     module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.state.items()})
-    module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares tensors and modules alone
+    module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares only tensors and modules
     return module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
@@ -192,7 +192,7 @@ def name_of(module: nn.Module) -> str | None:
 
 
 def weights_of(module: nn.Module) -> Weights:
-    """The numbers of a net of NETS. Raises ValueError for any other."""
+    """The weights of a net of NETS. Raises ValueError for any other module."""
     name = name_of(module)
     if name is None:
         raise ValueError(f"net is a {type(module).__name__}; expected one of {', '.join(NETS)}")
@@ -201,5 +201,5 @@ def weights_of(module: nn.Module) -> Weights:
 
 
 def parameter_count(net: nn.Module) -> int:
-    """How many numbers are learned."""
+    """Number of learned parameters."""
     return sum(weight.numel() for weight in net.parameters())

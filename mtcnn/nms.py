@@ -1,6 +1,6 @@
 """Non-maximum suppression: one sort, then a compiled greedy pass (`engine/compiled_boxes.py`).
 
-Kept equal to the plain double loop in tests/reference.py, ties and exact thresholds included.
+Equal to the plain double loop in tests/reference.py, including ties and exact thresholds.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def nms(
     overlap: Literal["iou", "ios"] = "iou",
     limit: int | None = None,
 ) -> NDArray[np.int64]:
-    """Indices of the boxes that stay, by falling score; of equal scores the earlier comes first.
+    """Indices of the remaining boxes by descending score; of equal scores the earlier comes first.
 
-    boxes (N, 4) xyxy pixels, scores (N,). A box goes when its overlap with a better one that stayed is above
-    `threshold`. `overlap` is intersection over union ("iou"), or over the smaller area ("ios", the papers' "Min").
-    At most `limit` stay.
+    boxes (N, 4) xyxy pixels, scores (N,). A box is suppressed if its overlap with a remaining box of a higher score is
+    above `threshold`. `overlap` is intersection over union ("iou") or over the smaller area ("ios", the paper's "Min").
+    At most `limit` boxes remain.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable").astype(np.int64, copy=False)
     ceiling = len(order) if limit is None else min(len(order), limit)

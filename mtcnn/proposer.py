@@ -1,7 +1,7 @@
 """The cascade's first stage: PNet over a pyramid of the image.
 
-Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes here
-stay real numbers throughout; nothing is truncated to whole pixels.
+Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes
+are real numbers throughout; nothing is truncated to whole pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .candidates import Candidates, PyramidLevel, Step
 from .engine.threads import spread, threads
 from .nms import nms
-from .pyramid import CELL, STRIDE, Level, level_of, level_sizes, levels, map_size
+from .pyramid import CELL, STRIDE, LevelImage, level_of, level_sizes, levels, map_size
 from .runtimes.cascade import Cells, Net, map_runner
 from .scoring import logit
 from .types import Faces, ImageSize
@@ -27,16 +27,16 @@ __all__ = ["PNetProposer"]
 
 Array = NDArray[Any]
 
-BAND_CELLS = 1 << 13  # of a map that a thread takes at a time
+BAND_CELLS = 1 << 13  # of a map per thread task
 
 
 @dataclass
 class PNetProposer:
     """Stage 1: PNet over every level of the pyramid.
 
-    NMS within a level at `level_iou`, across levels at `nms_iou`; then the boxes are moved by their offsets.
-    `per_level` caps what one level may propose, best first, so that a loose threshold cannot make NMS quadratic in the
-    pixels.
+    NMS within a level at `level_iou`, across levels at `nms_iou`; then boxes are decoded from their offsets.
+    `per_level` caps the proposals of a level, best first, so that a low threshold cannot make NMS quadratic in the
+    number of pixels.
     """
 
     net: Net
@@ -49,16 +49,16 @@ class PNetProposer:
     nms_iou: float = 0.7
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
-        """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by falling score."""
+        """Faces (not squared, no landmarks) in image (H, W, 3) uint8, by descending score."""
         return self._candidates(image, logit(self.threshold)).faces()
 
     def candidates(self, image: NDArray[np.uint8]) -> Candidates:
-        """All cells of all levels, with the steps that lead to what a call returns."""
+        """All cells of all levels, with the steps from them to the faces that a call returns."""
         return self._candidates(image, -math.inf)
 
-    def _candidates(self, image: NDArray[np.uint8], lowest: float) -> Candidates:
-        """The cells whose logit reaches `lowest`."""
-        found = [self._level(level, cells) for level, cells in self._looked(image, lowest)]
+    def _candidates(self, image: NDArray[np.uint8], min_logit: float) -> Candidates:
+        """The cells whose logit is at least `min_logit`."""
+        found = [self._level(level, cells) for level, cells in self._cells_by_level(image, min_logit)]
         if not found:
             none = np.zeros((0, 4))
             return Candidates(none, none, np.zeros(0), none, (Step("threshold", np.zeros(0, np.int64), 0),))
@@ -79,31 +79,31 @@ class PNetProposer:
         )
         return Candidates(cells, cells, values, moves, steps, level=level, pyramid=pyramid)
 
-    def cells(self, level: NDArray[Any], least: float, rows: slice = slice(None)) -> Cells:
-        """The cells of level (H, W, 3) whose logit reaches `least`, in these rows of the map, row by row."""
+    def cells(self, level: NDArray[Any], min_logit: float, rows: slice = slice(None)) -> Cells:
+        """The cells of level (H, W, 3) whose logit is at least `min_logit`, in these rows of the map, row by row."""
         first, last, _ = rows.indices(map_size(ImageSize(*level.shape[:2])).height)
-        return map_runner(self.net, self.device).cells(level, least, first, last)
+        return map_runner(self.net, self.device).cells(level, min_logit, first, last)
 
-    def _looked(self, image: NDArray[np.uint8], lowest: float) -> Iterator[tuple[Level, Cells]]:
-        """The levels of the pyramid, and their cells whose logit reaches `lowest`."""
+    def _cells_by_level(self, image: NDArray[np.uint8], min_logit: float) -> Iterator[tuple[LevelImage, Cells]]:
+        """The levels of the pyramid, each with its cells whose logit is at least `min_logit`."""
         sizes = level_sizes(ImageSize(*image.shape[:2]), self.min_face, self.scale_factor)
         if self.device != "cpu" and sizes:
             pyramid, run = spread(partial(level_of, image), sizes), cast(Any, map_runner(self.net, self.device))
-            yield from zip(pyramid, run.pyramid([level.image for level in pyramid], lowest), strict=True)
-        elif threads() == 1:  # one level at a time is less to hold
+            yield from zip(pyramid, run.pyramid([level.image for level in pyramid], min_logit), strict=True)
+        elif threads() == 1:  # one level at a time takes less memory
             for level in levels(image, self.min_face, self.scale_factor):
-                yield level, self.cells(level.image, lowest)
+                yield level, self.cells(level.image, min_logit)
         else:
             pyramid = spread(partial(level_of, image), sizes)
             parts = [(index, rows) for index, size in enumerate(sizes) for rows in _bands(size)]
-            found = spread(lambda part: self.cells(pyramid[part[0]].image, lowest, part[1]), parts)
+            found = spread(lambda part: self.cells(pyramid[part[0]].image, min_logit, part[1]), parts)
             for index, level in enumerate(pyramid):
                 mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
                 yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
 
-    def _level(self, level: Level, cells: Cells) -> tuple[PyramidLevel, Array, Array, Array, Array, Array]:
-        """Of a level: itself; boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of its cells; which of these
-        reach the threshold; and which of those are left by NMS."""
+    def _level(self, level: LevelImage, cells: Cells) -> tuple[PyramidLevel, Array, Array, Array, Array, Array]:
+        """Of a level: its size; boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of its cells; indices of
+        the cells above the threshold, and of those that remain after NMS."""
         corner = STRIDE * np.stack([cells.columns, cells.rows], axis=1)
         boxes = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
         above = np.flatnonzero(cells.logits.astype(np.float64) >= logit(self.threshold))

@@ -1,7 +1,7 @@
-"""The cascade's later stages: RNet and ONet over crops of what the stage before found.
+"""The cascade's later stages: RNet and ONet on crops of the previous stage's faces.
 
-Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes here
-stay real numbers throughout; nothing is truncated to whole pixels.
+Source: Zhang et al. 2016, section II, and `detect_face.m` of the authors' code for the order of the steps. Boxes
+are real numbers throughout; nothing is truncated to whole pixels.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ["NetRefiner", "touches"]
 
 Array = NDArray[Any]
 
-BATCH = 64  # crops at a time, which then stay in the cache
-DEVICE_BATCH = 1024  # crops that go to a device at a time
+BATCH = 64  # crops per batch, small enough for the CPU cache
+DEVICE_BATCH = 1024  # crops per batch on a device
 
 
 @dataclass
 class NetRefiner:
-    """Stage 2 or 3: RNet or ONet over square crops of the candidates.
+    """Stage 2 or 3: RNet or ONet on square crops of the candidates.
 
-    RNet: NMS at `nms_iou`, then the boxes move by their offsets; landmarks that the faces came with stay.
-    ONet: landmarks on the square, the boxes move, then NMS at `nms_iou` over the smaller area, which removes a box
-    inside another.
+    RNet: NMS at `nms_iou`, then box decoding; landmarks of the input faces are passed on.
+    ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
+    box inside another.
 
-    Scores are those of the net's `scoring`, which may count the scores given; `behind_detector` says that a
-    single-stage detector began the cascade, and not PNet.
+    Scores follow the net's `scoring`, which may add the input scores; `behind_detector`: the first stage is a
+    single-stage detector instead of PNet.
     """
 
     net: Net
@@ -50,11 +50,11 @@ class NetRefiner:
     nms_iou: float = 0.7
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
-        """The faces that stay, by falling score; with landmarks if the net has them, or the faces given had."""
+        """The remaining faces by descending score; with landmarks if the net or the input faces have them."""
         return self.candidates(image, faces).faces()
 
     def candidates(self, image: NDArray[np.uint8], faces: Faces) -> Candidates:
-        """The squares around `faces`, with the steps that lead to what a call returns."""
+        """The squares around `faces`, with the steps from them to the faces that a call returns."""
         squares = box.square(faces.boxes.astype(np.float64))
         inside = np.flatnonzero(touches(squares, *image.shape[:2]))
         own, offsets, points = self.raw(image, squares[inside])
@@ -81,7 +81,7 @@ class NetRefiner:
         return Candidates(squares, faces.boxes, values, moves, steps, landmarks)
 
     def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
-        """Logits (N,) of the scores, of the net's own logits (N,) and the scores (N,) of the stage before."""
+        """Logits (N,) of the scores, from the net's own logits (N,) and the scores (N,) of the previous stage."""
         return scoring_of(self.net).fused(own, given, self.behind_detector)
 
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""Scores and logits, and what a stage's score takes from the stage before it."""
+"""Scores and logits, and how a stage's score includes the previous stage's."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ _EDGE = 2.0**-24  # 1 - _EDGE is the float32 before 1
 
 
 def logit(probability: float) -> float:
-    """The logit at which a sigmoid reaches `probability`, so that logits can be compared with a threshold of scores.
-
-    Infinite at 0 and 1.
-    """
+    """The logit of `probability`, so that logits can be compared with a score threshold. Infinite at 0 and 1."""
     if probability <= 0:
         return -math.inf
     return math.inf if probability >= 1 else math.log(probability / (1 - probability))
@@ -34,20 +31,20 @@ def sigmoid(values: Array) -> Array:
 
 
 def logits_of(scores: Array) -> Array:
-    """Logits, float64, of scores of any shape. Those of 0 and 1 are -16.6 and 16.6: such scores were rounded."""
+    """Logits, float64, of scores of any shape. Scores of 0 and 1, which are rounded, give -16.6 and 16.6."""
     inside = np.clip(np.asarray(scores, np.float64), _EDGE, 1 - _EDGE)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How the score of RNet or ONet comes about: sigmoid((own + weight * logit of the score given) / temperature).
+    """The score of RNet or ONet: sigmoid((own logit + weight * logit of the input score) / temperature).
 
-    before       weight of the stage before, in a cascade that PNet begins.
-    detector     the same in one that a single-stage detector begins, whose scores are of another kind.
-    temperature  above 1, scores near 0 and 1 are drawn from there, where float32 hardly tells them apart.
+    before       weight of the previous stage's logit, if the first stage is PNet.
+    detector     the same if the first stage is a single-stage detector, whose scores are distributed differently.
+    temperature  above 1, pulls scores away from 0 and 1, where float32 can hardly resolve them.
 
-    The default is the net's own score, to the last bit. Raises SettingsError for numbers that make no score.
+    The default is the net's own score, to the last bit. Raises SettingsError for values out of range.
     """
 
     before: float = 0.0
@@ -62,7 +59,7 @@ class Scoring:
             raise SettingsError(f"temperature is {self.temperature}; expected a finite number above 0")
 
     def fused(self, own: Array, given: Array, behind_detector: bool = False) -> Array:
-        """Logits (N,) of the score, from the net's own (N,) and the scores (N,) of the stage before."""
+        """Logits (N,) of the score, from the net's own logits (N,) and the scores (N,) of the previous stage."""
         weight = self.detector if behind_detector else self.before
         joined = own + weight * logits_of(given) if weight else own
         return joined / self.temperature if self.temperature != 1 else joined

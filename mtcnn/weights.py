@@ -1,6 +1,6 @@
-"""The nets of the cascade as numbers: what each is shown, and the names and shapes of its parameters.
+"""The cascade's nets without torch: input scaling, and the names and shapes of their parameters.
 
-Nothing here needs torch, which takes longer to import than a photo to look at. `nets` has the same nets as modules.
+Importing torch takes longer than detecting faces in a photo. `nets` defines the same nets as modules.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Array = NDArray[Any]
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
 
 Scaling = tuple[float | tuple[float, float, float], float]
-"""(mean, divisor): a net sees (x - mean) / divisor. The mean is one number, or one each of red, green and blue."""
+"""(mean, divisor): the input of a net is (x - mean) / divisor. The mean is one number, or one per channel, RGB."""
 
 SCALING: Scaling = (127.5, 128.0)  # of the cascade
 MEAN_COLOUR: Scaling = ((123.0, 117.0, 104.0), 1.0)
-"""Of all single-stage detectors: less the mean colour of ImageNet, as red, green and blue; not divided."""
+"""Mean colour of ImageNet, RGB, subtracted; no division."""
 UNSCALED: Scaling = (0.0, 1.0)
-"""Of nets that see pixels as they are, from 0 to 255."""
+"""For nets that take raw pixels, 0 to 255."""
 
 # Names as in the modules of `nets`, and shapes of weights: convolutions (out, in, y, x), dense layers (out, in), slopes
 # (channels,). All but slopes have a bias (out,) as well.
@@ -68,9 +68,9 @@ LAYERS: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 class Layer(NamedTuple):
-    """A convolution or a fully connected layer, with the PReLU behind it.
+    """A convolution or fully connected layer, with the PReLU that follows it.
 
-    weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None: the layer is a head, with no PReLU.
+    weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None for a head, which has no PReLU.
     """
 
     weight: Array
@@ -79,7 +79,7 @@ class Layer(NamedTuple):
 
 
 def shapes(net: str) -> dict[str, tuple[int, ...]]:
-    """Parameter name -> shape, in the order of the module's own."""
+    """Parameter name -> shape, in the order of the module's state_dict."""
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in LAYERS[net].items():
         found[f"{name}.weight"] = shape
@@ -89,13 +89,13 @@ def shapes(net: str) -> dict[str, tuple[int, ...]]:
 
 
 LARGEST = 1e12
-"""No trained weight, mean or variance comes near; what is beyond makes infinity of a few products, and no face."""
+"""Larger than any trained weight, mean or variance; beyond it, a few products overflow and no face is found."""
 
 
 def check_numbers(state: Mapping[str, Any]) -> None:
-    """Raises ValueError, which names the parameter, unless all of `state` are arrays of numbers that a net can have.
+    """Raises ValueError, naming the parameter, unless every value of `state` is an array of usable numbers.
 
-    NaN and infinity are none, nor what is beyond LARGEST, nor a variance below 0: a net of these finds nothing.
+    NaN, infinity, numbers beyond LARGEST and negative variances are rejected: a net with these finds nothing.
     """
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
@@ -111,10 +111,10 @@ class Weights:
     """A net of the cascade in evaluation mode, for RGB input as `nets.to_input` scales it.
 
     net      "pnet", "rnet" or "onet".
-    state    parameter name -> float32 values. Any type of number will do; what is kept is a copy.
+    state    parameter name -> numbers of any type; copied to float32.
     scoring  see `scoring.Scoring`.
 
-    Raises ValueError, which tells what differs, unless names and shapes are those of the net.
+    Raises ValueError, listing the differences, if names or shapes are not those of the net.
     """
 
     net: str
@@ -133,7 +133,7 @@ class Weights:
         object.__setattr__(self, "state", {name: np.array(self.state[name], np.float32) for name in wanted})
 
     def trunk(self) -> list[Layer]:
-        """Convolutions and the dense layer, first to last, each with its slopes."""
+        """Convolutions and the dense layer, in order, each with its PReLU slopes."""
         names = [name for name in LAYERS[self.net] if name.startswith("trunk.")]
         pairs = zip(names[::2], names[1::2], strict=True)
         return [self.layer(name)._replace(slope=self.state[f"{slope}.weight"]) for name, slope in pairs]
@@ -143,6 +143,6 @@ class Weights:
         return Layer(self.state[f"{name}.weight"], self.state[f"{name}.bias"])
 
     def turned(self) -> Weights:
-        """The same net for images of the other colour order, RGB or BGR."""
+        """The same net for the other colour order, RGB or BGR."""
         first = next(iter(self.state))  # (out, colour, y, x)
         return replace(self, state={**self.state, first: self.state[first][:, ::-1]})

@@ -1,4 +1,4 @@
-"""Images in, crop store out: the loop behind `mtcnn prepare`."""
+"""Images in, crop store out: the loop of `mtcnn prepare`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["CropMaker", "Made", "build", "image_of"]
 
 
 class Made(NamedTuple):
-    """The crops of one image, and what of it was passed over."""
+    """The crops of one image, and what was skipped."""
 
     batch: CropBatch
     problem: Problem | None
@@ -37,7 +37,7 @@ class Made(NamedTuple):
 def image_of(record: ImageRecord) -> NDArray[np.uint8]:
     """The pixels of a record, uint8 RGB (H, W, 3): read, or drawn where the record is a drawn scene.
 
-    Raises ImageError as `read_photo` does, and for a photo that ends early: nobody knows which faces are missing.
+    Raises ImageError as `read_photo` does, and for a truncated photo: it may lack some of the labelled faces.
     """
     if synthetic.is_synthetic(record.path):
         return synthetic.image_of(record.path)
@@ -51,9 +51,9 @@ def image_of(record: ImageRecord) -> NDArray[np.uint8]:
 class CropMaker:
     """Makes the crops of one image; a picklable function for worker processes.
 
-    size      side of the crops.      seed    with the item's number, the only source of chance.
-    crops     what to draw, where `sampled` is set: a store of mined crops alone has no others.
-    mining    how to mine; None does not.    nets, models   the cascade to mine with, and its folder.
+    size      side of the crops.      seed    with the item's number, the only source of randomness.
+    crops     what to sample, if `sampled` is set: stores of mined crops have no others.
+    mining    how to mine, or None.    nets, models   the cascade to mine with, and its folder.
     """
 
     size: int
@@ -72,7 +72,7 @@ class CropMaker:
     def __call__(self, task: tuple[int, ImageRecord]) -> Made:
         index, record = task
         if not record.complete and not (self.sampled and self.crops.landmarks):
-            return Made(CropBatch.empty(self.size), None)  # nothing would be cut from it
+            return Made(CropBatch.empty(self.size), None)  # no crops to cut
         try:
             image = image_of(record)
         except ImageError as error:
@@ -102,14 +102,14 @@ class CropMaker:
         if self._cascade is None:
             import torch
 
-            torch.set_num_threads(1)  # one worker, one core: threads of several workers would fight for them
+            torch.set_num_threads(1)  # one core per worker: threads of several workers would compete
             assert self.mining is not None
             self._cascade = load_cascade(self.models, self.nets, self.mining)
         return self._cascade
 
 
 def _note(path: Path, problem: Problem) -> None:
-    """Add a line to the list of what was passed over, unless a run that was killed right after has done so."""
+    """Append a line to the list of skipped images, unless an interrupted run already has."""
     line = f"{problem}\n"
     if not path.is_file() or not path.read_text("utf-8").endswith(line):
         with path.open("a", encoding="utf-8") as file:
@@ -119,10 +119,10 @@ def _note(path: Path, problem: Problem) -> None:
 def build(
     records: Sequence[ImageRecord], make: CropMaker, path: Path, key: str, workers: Workers, quiet: bool = False
 ) -> list[Problem]:
-    """Write the crops of `records` to the store at `path`; go on where an earlier run with the same `key` stopped.
+    """Write the crops of `records` to the store at `path`; resume from an interrupted run with the same `key`.
 
-    Returns what this run passed over; skipped-<name of the store>.txt beside the store lists that of all runs. The same
-    records, seed and key give the same rows for any workers and any number of interruptions.
+    Returns what this run skipped; skipped-<name of the store>.txt beside the store lists all runs. The same records,
+    seed and key give the same rows for any number of workers and interruptions.
     """
     problems: list[Problem] = []
     skipped = path.with_name(f"skipped-{path.stem}.txt")

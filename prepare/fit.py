@@ -1,7 +1,7 @@
-"""Labels compared with their photos: what cannot be right is neither a face nor background, and is told.
+"""Checks labels against their photos: boxes that cannot be right are ignored in training, and reported.
 
-No label format says in which units it is. Shares of the photo, the pixels of a photo of another size, corners in the
-place of a width: each is a row of numbers like any other, and each leaves the faces in the training as background.
+Label formats do not state their units. Relative coordinates, pixels of a resized photo, corners instead of a width: all
+are plausible rows of numbers, and all would train real faces as background.
 """
 
 from __future__ import annotations
@@ -27,22 +27,20 @@ __all__ = ["Fit", "fit"]
 
 Array = NDArray[Any]
 
-INSIDE = (
-    0.5  # share of a box that has to lie in its photo: a face that the border cuts is labelled as far as it is seen
-)
-SMALLEST = 1.0  # pixels of the longer side; below it a box is a share of the photo, or nothing
-HARDLY_ANY = 0.2  # share of the boxes of a source; with fewer that fit, the rest is chance
+INSIDE = 0.5  # minimum share of a box inside its photo; of a face cut by the border the visible part is labelled
+SMALLEST = 1.0  # pixels of the longer side; smaller boxes are relative coordinates, or nothing
+HARDLY_ANY = 0.2  # minimum share of boxes of a source that fit; below it, those fit by chance
 UNITS = {"wider": "x y w h", "retinaface": "x y w h", "labelv2": "x1 y1 x2 y2", "voc": "xmin ymin xmax ymax",
          "points": "x1 y1 x2 y2", "fddb": "radii, angle, x and y"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The records of a source as they may be learned from, and what the source holds.
+    """The usable records of a source, and a summary of its content.
 
-    records  those given, where a box does not fit marked to be ignored; without background where its place is unknown.
-    faces    boxes, ignored ones included; of points without a box, what surrounds the points.
-    dropped  why a box does not fit -> how many.
+    records  the input records; boxes that do not fit are ignored, or, if their place is unknown, the whole background.
+    faces    boxes, including ignored ones; for points without a box, the rectangle around the points.
+    dropped  reason why boxes do not fit -> count.
     """
 
     records: list[ImageRecord]
@@ -53,7 +51,7 @@ class Fit:
 
     @property
     def line(self) -> str:
-        """The source in a line."""
+        """One line about the source."""
         text = f"{len(self.records)} photos{self.photos}, {self.faces} faces{self.sizes}"
         if not self.dropped:
             return text
@@ -64,9 +62,8 @@ class Fit:
 def fit(records: Sequence[ImageRecord], spec: str) -> Fit:
     """Compare the labels of a source, `spec` in messages, with the sizes of its photos.
 
-    A box that lies outside of its photo for the most part, has no size, or has its corners swapped is marked to be
-    ignored: what it covers is neither a face nor background. Where it covers nothing of the photo, the photo gives no
-    background at all. Photos that cannot be read stay as they are.
+    A box that lies mostly outside its photo, is empty, or has swapped corners becomes an ignore region. If it covers
+    nothing of the photo, the photo gives no background at all. Unreadable photos are left unchanged.
 
     Raises DataError when hardly any box fits.
     """
@@ -101,12 +98,12 @@ def _size(path: Path) -> ImageSize | None:
         return None
     try:
         return image_size(path)
-    except ImageError:  # told when its crops are made
+    except ImageError:  # reported when its crops are made
         return None
 
 
 def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array]:
-    """The record, how many of its boxes do not fit by reason, and the longer sides of those that do."""
+    """The record, the number of boxes that do not fit by reason, and the longer sides of those that do."""
     places = _places(record)
     x1, y1, x2, y2 = places.T
     swapped = (x2 < x1) | (y2 < y1)
@@ -120,7 +117,7 @@ def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, 
     else:
         seen = box.clip(places, *size)
         outside = known & ~swapped & ~tiny & (box.areas(seen) < INSIDE * box.areas(places))
-        other = record.size is not None and set(record.size) != set(size)  # some tools exchange the sides
+        other = record.size is not None and set(record.size) != set(size)  # some tools swap the sides
     bad = known & (swapped | tiny | outside | other)
     why = {_SWAPPED: swapped, _TINY: tiny, _OUTSIDE: outside}
     counts = (
@@ -136,7 +133,7 @@ def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, 
 
 
 def _places(record: ImageRecord) -> Array:
-    """Boxes float64 (G, 4); where one is unknown what surrounds the known points, NaN without any."""
+    """Boxes float64 (G, 4); an unknown box becomes the rectangle around the known points, or NaN."""
     places = record.boxes.astype(np.float64)
     for i in np.flatnonzero(~np.isfinite(places).all(axis=1)):
         points = record.landmarks[i][np.isfinite(record.landmarks[i]).all(axis=1)]

@@ -1,4 +1,4 @@
-"""Which crop is what: the IoU bands of the cascade, and the targets that follow from them.
+"""Labels of crops by the IoU bands of the cascade, and their targets.
 
 Source: Zhang et al. 2016, section III-A, with bands 0.30, 0.40 and 0.65.
 """
@@ -20,7 +20,7 @@ from .records import ImageRecord
 __all__ = ["IGNORE", "IouBands", "Kind", "Labels", "label"]
 
 Array = NDArray[Any]
-IGNORE = -1  # not a kind: the crop, or anchor, teaches nothing
+IGNORE = -1  # not a kind: the crop or anchor is excluded from the loss
 
 
 class Kind(IntEnum):
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class IouBands:
-    """NEG below `neg`, PART from `part` to `pos`, POS from `pos` on; between `neg` and `part` a crop is not used."""
+    """NEG below `neg`, PART from `part` to `pos`, POS from `pos`; crops between `neg` and `part` are not used."""
 
     neg: float = 0.30
     part: float = 0.40
@@ -48,7 +48,7 @@ class IouBands:
 
 
 class Labels(NamedTuple):
-    """kinds int8 (N,), IGNORE where a crop is nothing; faces int (N,), the face that a POS or PART crop shows."""
+    """kinds int8 (N,), IGNORE for unused crops; faces int (N,), the face of a POS or PART crop."""
 
     kinds: NDArray[np.int8]
     faces: NDArray[np.int64]
@@ -57,10 +57,10 @@ class Labels(NamedTuple):
 def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -> Labels:
     """Label square crops (N, 4) of one image by their overlap with its faces.
 
-    A crop is square and a face is not, so POS and PART go by the IoU with the face's square: a crop centred on a narrow
-    face is a good crop. NEG has to stay below the band against the squares and the boxes themselves. Ignored faces, and
-    faces whose longer side is below `min_face`, are never POS or PART, and as little NEG as any face. With ignored ones
-    IoS has to stay below the band too: nothing in an ignored crowd, or around an ignored face, is NEG.
+    Crops are square and faces are not, so POS and PART use the IoU with the face's square: a crop centred on a narrow
+    face is a good crop. NEG must be below the band for both the squares and the boxes. Ignored faces, and faces whose
+    longer side is below `min_face`, are never POS or PART, and exclude NEG like any face. For ignored ones, IoS must
+    be below the band too: nothing inside an ignored crowd, or around an ignored face, is NEG.
     """
     known = np.flatnonzero(np.isfinite(record.boxes).all(axis=1) & (box.areas(record.boxes) > 0))
     if not len(known):

@@ -1,4 +1,4 @@
-"""Hard examples: what the cascade trained so far takes for a face, labelled by what is there.
+"""Hard example mining: detections of the nets trained so far, labelled against the ground truth.
 
 Source: Zhang et al. 2016, section III-A; caps and thresholds are recipe settings.
 """
@@ -29,13 +29,13 @@ __all__ = ["MineSettings", "MiningCascade", "load_cascade", "mine"]
 
 @dataclass(frozen=True)
 class MineSettings(Settings):
-    """How hard examples are found (section [mine] of a recipe).
+    """Settings of hard example mining (section [mine] of a recipe).
 
-    thresholds      scores that PNet and, for ONet's crops, RNet must reach. Low ones give more hard examples.
-    min_face_low    the smallest face to look for is drawn for each image between this
-    min_face_high   and this, pixels, so that the levels of the pyramid fall differently.
+    thresholds      minimum scores of PNet and, for ONet's crops, RNet. Lower ones give more hard examples.
+    min_face_low    the smallest face to find is drawn for each image between this
+    min_face_high   and this, pixels, so that pyramid scales vary.
     scale_factor    ratio of pyramid levels.
-    max_*           crops of one image, by kind: negatives with the best scores, the others at random.
+    max_*           maximum crops per image, by kind: negatives by highest score, the others at random.
     """
 
     thresholds: tuple[float, ...] = (0.45, 0.1)
@@ -71,10 +71,10 @@ class MiningCascade:
 
 
 def load_cascade(models: Path, names: tuple[str, ...], settings: MineSettings) -> MiningCascade:
-    """PNet and the nets behind it from a models folder, for mining."""
+    """PNet and the nets that follow it, from a models folder, for mining."""
     if len(settings.thresholds) < len(names):
         raise SettingsError(f"{len(settings.thresholds)} thresholds for {len(names)} nets ({', '.join(names)})")
-    from mtcnn.nets import load_net  # torch, in the processes that mine
+    from mtcnn.nets import load_net  # imports torch, only in the processes that mine
 
     nets = [load_net(weights_path(models, name), name) for name in names]
     proposer = PNetProposer(
@@ -97,7 +97,7 @@ def mine(
     bands: IouBands,
     rng: np.random.Generator,
 ) -> CropBatch:
-    """Crops of what `cascade` finds in one image: NEG with the best scores, PART and POS drawn at random."""
+    """Crops of the detections of `cascade` in one image: NEG by highest score, PART and POS at random."""
     faces = cascade(image, float(rng.uniform(settings.min_face_low, settings.min_face_high)))
     windows = box.square(faces.boxes.astype(np.float64))  # (N, 4), by falling score
     labels = label(windows, record, bands, crops.min_face)

@@ -1,6 +1,6 @@
-"""The painting of drawn scenes: heads with faces, things that are no faces, and what a camera adds.
+"""Rendering of synthetic scenes: heads with faces, distractors, and camera effects.
 
-`prepare.synthetic` decides where the heads are; here they become pixels. All sizes of a head are in its half axes.
+`prepare.synthetic` places the heads; this module renders them. All sizes of a head are in its half axes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHIFT = 4  # fractional bits of the coordinates given to OpenCV
 
 # x, y of eyes, nose tip, mouth corners in half widths and half heights from the centre, the viewer's left first.
 FEATURES = np.array([[-0.42, -0.12], [0.42, -0.12], [0.0, 0.27], [-0.32, 0.55], [0.32, 0.55]])
-# How far each moves, in half widths, when the head turns: the nose most, as it stands out most.
+# Shift of each, in half widths, when the head turns: largest for the nose, which protrudes most.
 TURN = np.array([0.16, 0.16, 0.34, 0.2, 0.2])
 
 # About the eye, in half axes: the arch of its brow, and the rim of a pair of glasses.
@@ -63,7 +63,7 @@ class Head(NamedTuple):
 
 
 def paint(heads: Sequence[Head], rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """A scene with these heads, uint8 RGB (height, width, 3); all that is not given by them comes from `rng`."""
+    """A scene with these heads, uint8 RGB (height, width, 3); everything else comes from `rng`."""
     canvas = _background(rng, height * OVERSAMPLING, width * OVERSAMPLING)
     for _ in range(int(rng.integers(3, 12))):
         _draw_thing(canvas, rng)
@@ -87,7 +87,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Array:
 
 
 def _draw_thing(canvas: Array, rng: np.random.Generator) -> None:
-    """Something that is no face: a box, a disc, a blob (of skin colour at times), a polygon, lines or letters."""
+    """A distractor: a box, a disc, a blob (sometimes skin-coloured), a polygon, lines or letters."""
     height, width = canvas.shape[:2]
     x, y = int(rng.integers(width)), int(rng.integers(height))
     a, b = (int(v) for v in np.exp(rng.uniform(np.log(5), np.log(height / 4), 2)))
@@ -186,7 +186,7 @@ def _between(colours: Array, rng: np.random.Generator) -> Array:
 
 
 def _through_a_camera(image: Array, rng: np.random.Generator) -> Array:
-    """Exposure and contrast, at times no colour, blur, and grain."""
+    """Exposure, contrast, sometimes greyscale, blur, and grain."""
     if rng.random() < 0.1:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if rng.random() < 0.5:

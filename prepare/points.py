@@ -28,14 +28,14 @@ FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the c
 # how the two numbers were measured.
 SIDE = 2.7
 DOWN = 0.32
-WIDEST = 4.0  # side of that square over the longer side of the image: beyond, the points cannot be those of a face
+WIDEST = 4.0  # maximum side of that square over the longer side of the image, for plausible points
 
 
 def square_of_points(landmarks: Array) -> Array:
     """Squares (N, 4) around faces of which only the landmarks (N, 5, 2) are known.
 
-    The unit is the larger of the eye distance and the distance from the eyes to the mouth, so that faces turned aside
-    or up keep their size. The centre lies below the eyes, in the direction of the mouth.
+    The unit is the larger of the eye distance and the eye-mouth distance, so that yaw and pitch do not shrink a face.
+    The centre lies below the eyes, towards the mouth.
     """
     eyes = landmarks[:, :2].mean(axis=1)
     mouth = landmarks[:, 3:].mean(axis=1)
@@ -52,9 +52,9 @@ def _known(record: ImageRecord) -> NDArray[np.int64]:
 
 
 def wild_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64]:
-    """Indices of faces whose five points cannot be right: all in one place, far apart, or around a place off the image.
+    """Indices of faces with implausible points: coincident, too far apart, or centred outside the image.
 
-    A turned canvas around such points would take all memory.
+    A rotated canvas around such points could exhaust memory.
     """
     known = _known(record)
     squares = square_of_points(record.landmarks[known].astype(np.float64))
@@ -64,21 +64,21 @@ def wild_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64
 
 
 def pointed_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64]:
-    """Indices of the faces whose five points are all known, and can be right."""
+    """Indices of the faces whose five points are all known and plausible."""
     return np.setdiff1d(_known(record), wild_faces(record, height, width))
 
 
 def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool) -> tuple[NDArray[np.uint8], Array]:
-    """Image and points (5, 2), turned about the face and mirrored, on a canvas of two and a half times the face.
+    """Image and points (5, 2), rotated about the face and mirrored, on a canvas of two and a half times the face.
 
-    Beyond the photo its mirror image goes on: a black corner would tell the net that a landmark crop is coming.
+    The border is reflected: black corners would reveal landmark crops to the net.
     """
     square = square_of_points(points[None])[0]
     side = max(float(square[2] - square[0]), 1.0)
     extent = max(int(np.ceil(2.5 * side)), 4)
     matrix = cv2.getRotationMatrix2D(tuple(((square[:2] + square[2:]) / 2).tolist()), degrees, 1.0)
     matrix[:, 2] += extent / 2 - (square[:2] + square[2:]) / 2
-    # OpenCV puts pixel centres on whole numbers, this project on halves.
+    # OpenCV has pixel centres at integers, this project at halves.
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     canvas = (extent, extent)
@@ -96,7 +96,7 @@ def landmark_crops(
 ) -> CropBatch:
     """Landmark crops of the `pointed_faces` of `record`; empty where there are none.
 
-    Crops in which a point would lie outside are left out.
+    Crops that would not contain all points are skipped.
     """
     parts = [CropBatch.empty(size)]
     for points in record.landmarks[pointed_faces(record, *image.shape[:2])].astype(np.float64):
@@ -108,7 +108,7 @@ def landmark_crops(
 
 
 def _jittered(image: NDArray[np.uint8], points: Array, size: int, rng: np.random.Generator) -> CropBatch:
-    """One crop, or none, around points (5, 2): side times 0.8 to 1.25, moved by up to 0.12 of the side."""
+    """One crop, or none, around points (5, 2): side times 0.8 to 1.25, shifted by up to 0.12 of the side."""
     square = square_of_points(points[None])
     side = square[:, 2:3] - square[:, :1]
     centre = (square[:, :2] + square[:, 2:]) / 2 + rng.uniform(-0.12, 0.12, (1, 2)) * side

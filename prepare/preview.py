@@ -1,4 +1,4 @@
-"""A look into a crop store: counts by kind, and a contact sheet with the targets drawn in."""
+"""Preview of a crop store: counts by kind, and a contact sheet with the targets drawn in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def summary(path: Path) -> str:
 
 
 def _tile(crop: NDArray[np.uint8], kind: int, offsets: NDArray[Any], points: NDArray[Any]) -> NDArray[np.uint8]:
-    """One crop enlarged, with the true box or the landmarks. Thin lines: the crop is what one wants to see."""
+    """One crop enlarged, with the true box or the landmarks. Lines are thin, to hide little of the crop."""
     tile = cv2.resize(crop, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     if kind in (Kind.PART, Kind.POS):
         x1, y1, x2, y2 = (int(v) for v in np.round((np.array([0, 0, 1, 1]) + offsets) * TILE))
@@ -53,7 +53,7 @@ def _band(kind: Kind, batch: CropBatch, count: int) -> NDArray[np.uint8]:
     for i in range(len(batch)):
         y, x = divmod(i, COLUMNS)
         tile = _tile(batch.crops[i], int(batch.kinds[i]), batch.offsets[i], batch.landmarks[i])
-        # The white line between crops stands on their last pixels: two dark crops would look like one.
+        # The white line between crops covers their last pixels; dark crops would otherwise merge.
         sheet[y * TILE : (y + 1) * TILE - 1, x * TILE : (x + 1) * TILE - 1] = tile[:-1, :-1]
     return np.concatenate([title, sheet])
 

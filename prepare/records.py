@@ -1,4 +1,4 @@
-"""What readers return, and what is cut from it."""
+"""Records, which readers return, and the crops cut from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 class Note(Problem):
-    """What a reader tells about a source of which nothing is passed over."""
+    """A reader's note about a source, of which nothing was skipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +28,11 @@ class ImageRecord:
     """One labelled image.
 
     path       the image file; its size is known only once it is read.
-    boxes      float32 (G, 4) xyxy pixels, as labelled (docs/conventions.md). NaN in a row whose box is unknown.
+    boxes      float32 (G, 4) xyxy pixels, as labelled (docs/conventions.md). NaN for an unknown box.
     landmarks  float32 (G, 5, 2), NaN where unknown.
-    ignore     bool (G,): faces that are neither to be learned nor to be used as background (invalid, unlabelled crowd).
-    complete   False where faces may be visible that are not labelled: such an image gives no background crops.
-    size       of the photo that the labels were made for, where they tell it.
+    ignore     bool (G,): ignore regions, neither face nor background in training (invalid faces, unlabelled crowds).
+    complete   False if unlabelled faces may be visible: such an image gives no background crops.
+    size       of the photo that the labels were made for, if given.
     """
 
     path: Path
@@ -51,8 +51,8 @@ class ImageRecord:
         object.__setattr__(self, "ignore", np.asarray(ignore, bool).reshape(count))
 
     def is_val(self, percent: float) -> bool:
-        """Whether the image is one of the `percent` of the validation part: by its name, so that no added image moves
-        another across."""
+        """Whether the image belongs to the validation part of `percent`: by a hash of its name, so that adding images
+        does not move others."""
         return zlib.crc32(self.path.name.encode()) % 10_000 < percent * 100
 
 
@@ -62,8 +62,8 @@ class CropBatch:
 
     crops      uint8 (N, S, S, 3) RGB.
     kinds      uint8 (N,), see labels.Kind.
-    offsets    float32 (N, 4) to the true box in units of the crop; 0 where the kind has none.
-    landmarks  float32 (N, 5, 2) in units of the crop; NaN where the kind has none.
+    offsets    float32 (N, 4) to the ground truth box in units of the crop; 0 for kinds without.
+    landmarks  float32 (N, 5, 2) in units of the crop; NaN for kinds without.
     """
 
     crops: NDArray[np.uint8]

@@ -1,7 +1,7 @@
 """Crops drawn at random: background, windows near faces, and jittered faces, labelled by the IoU bands.
 
-Source: Zhang et al. 2016, section III-A, for the kinds. Windows are drawn in one go and labelled together, so the
-number of tries is fixed beforehand: an image covered by faces yields few negatives instead of an endless search.
+Source: Zhang et al. 2016, section III-A, for the kinds. All windows are drawn at once, so the number of tries is
+fixed: an image full of faces yields few negatives instead of an endless search.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class CropSettings(Settings):
-    """How crops are drawn (section [crops] of a recipe).
+    """Settings of crop sampling (section [crops] of a recipe).
 
     negatives       windows tried anywhere in an image.
     near            windows tried around each face, mostly background.
-    tries           jittered windows tried for each face 16 px wide; more for larger, rarer faces: times
-                    (side / 16) ^ balance, at most 12 times as many.
-    max_*           crops of one image, by kind, drawn at random from all that were found.
-    min_face        faces with a shorter long side are neither learned nor background, pixels.
+    tries           jittered windows tried for each face 16 px wide; for larger, rarer faces times
+                    (side / 16) ^ balance, at most 12.
+    max_*           maximum crops per image, by kind, drawn at random.
+    min_face        faces whose longer side is shorter are ignored, pixels.
     min_size        shortest side of a window, pixels.
-    landmarks       crops made of each face with known landmarks.
+    landmarks       crops per face with known landmarks.
     rotation        largest rotation of a landmark crop, degrees.
     val             percent of the images in the validation part, which chooses the best epoch.
     """
@@ -109,7 +109,7 @@ def pick(kinds: Array, limits: dict[Kind, int], rng: np.random.Generator) -> NDA
 
 
 def crops_of(image: NDArray[np.uint8], windows: Array, labels: Labels, record: ImageRecord, size: int) -> CropBatch:
-    """Cut windows (N, 4) that carry labels, with their targets. Offsets go to the labelled box, not to its square."""
+    """Crops of labelled windows (N, 4), with targets. Offsets are to the labelled box, not to its square."""
     offsets = np.zeros((len(windows), 4), np.float32)
     faces = (labels.kinds == Kind.POS) | (labels.kinds == Kind.PART)
     if faces.any():
@@ -135,7 +135,7 @@ def sample(
     height, width = image.shape[:2]
     windows = draw_windows(record, height, width, settings, rng)
     side = windows[:, 2] - windows[:, 0]
-    # PNet slides inside the image; RNet and ONet are shown squares that may reach over its border.
+    # PNet slides inside the image; crops of RNet and ONet may extend beyond its border.
     margin = 0.0 if size == 12 else 0.5
     inside = (windows[:, :2] >= -margin * side[:, None]).all(axis=1)
     inside &= (windows[:, 2] <= width + margin * side) & (windows[:, 3] <= height + margin * side)

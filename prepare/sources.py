@@ -1,4 +1,4 @@
-"""Where a work folder's images come from, remembered so that later commands need not name it again."""
+"""The image sources of a work folder, stored so that later commands need not repeat them."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def _absolute(spec: str) -> str:
 
 
 def remember_sources(work: Path, specs: Sequence[str]) -> None:
-    """Note the sources of a work folder."""
+    """Store the sources of a work folder."""
     with atomic_write(work / NAME) as draft:
         draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
 
 
 def are_noted(work: Path) -> bool:
-    """Whether a work folder has its sources noted."""
+    """Whether a work folder has stored sources."""
     return (work / NAME).is_file()
 
 
 def remembered_sources(work: Path) -> list[str]:
-    """The sources noted in `work`; MTCNN_DATA where none are. Raises DataError when there is neither."""
+    """The sources stored in `work`, else MTCNN_DATA. Raises DataError if there is neither."""
     if are_noted(work):
         return _noted(work / NAME)
     if os.environ.get("MTCNN_DATA"):
@@ -67,10 +67,10 @@ def _noted(path: Path) -> list[str]:
 
 
 def read_sources(specs: Sequence[str], seed: int = 0, quiet: bool = False) -> list[ImageRecord]:
-    """All records of `specs`, in order, with labels that do not fit their photos marked, see `fit`.
+    """All records of `specs`, in order; labels that do not fit their photos are ignored, see `fit`.
 
-    What is wrong with the labels goes to stderr, and is passed over; so does a line for each source, unless it is right
-    and the run is `quiet`. Raises DataError for a source of which hardly any box fits.
+    Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
+    is `quiet`. Raises DataError for a source of which hardly any box fits.
     """
     records: list[ImageRecord] = []
     for spec in specs:

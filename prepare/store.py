@@ -1,7 +1,7 @@
-"""The crop store: one LMDB a net, rows of fixed size, read at random without unpacking.
+"""The crop store: one LMDB per net, rows of fixed size for random access without decoding.
 
-Items (images) are written in order, each with all its crops in one transaction, so a build killed at any moment goes on
-with the item after the last one written, and ends with the same rows as an unbroken build.
+Items (images) are written in order, each with all its crops in one transaction, so an interrupted build resumes after
+the last item written, and ends with the same rows as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def _item_key(index: int) -> bytes:
 
 
 class CropWriter:
-    """Writes a store item by item. `done` says how many items an earlier run has written for the same `key`.
+    """Writes a store item by item. `done` is the number of items that an earlier run wrote for the same `key`.
 
-    A store made for another key is thrown away: its recipe or its inputs have changed.
+    A store with another key is deleted: its recipe or its inputs have changed.
     """
 
     def __init__(self, path: Path, size: int, key: str) -> None:
@@ -62,8 +62,8 @@ class CropWriter:
         self.head = begun or {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
 
     def _open(self) -> lmdb.Environment:
-        # Not synchronised at each commit: a commit is in the kernel's hands, which SIGKILL does not touch. Only a power
-        # cut can lose it, and then LMDB opens at an older commit or the build starts again.
+        # No fsync per commit: SIGKILL does not affect data handed to the kernel. Only a power cut can lose commits;
+        # LMDB then opens at an older one or the build starts again.
         try:
             return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
         except DAMAGED:
@@ -72,7 +72,7 @@ class CropWriter:
             raise self._refused(error) from error
 
     def _begun(self) -> dict[str, Any] | None:
-        """The head of the store that lies here, or None where there is none, or one that is damaged."""
+        """The header of the store, or None if it is missing or damaged."""
         try:
             with self._open() as env, env.begin() as txn:
                 raw = txn.get(b"head")
@@ -103,7 +103,7 @@ class CropWriter:
         self.head = head
 
     def finish(self) -> None:
-        """Mark the store as complete, and make sure that it is on the disk."""
+        """Mark the store as complete and sync it to disk."""
         self.head = {**self.head, "complete": True}
         with self._writing() as txn:
             txn.put(b"head", json.dumps(self.head).encode())
@@ -111,7 +111,7 @@ class CropWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[lmdb.Transaction]:
-        """A transaction. Raises DataError where the disk is full; the items before it stay."""
+        """A transaction. Raises DataError if the disk is full; earlier items stay."""
         try:
             with self.env.begin(write=True) as txn:
                 yield txn
@@ -159,7 +159,7 @@ class CropStore:
         self.val = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
 
     def _notes(self) -> tuple[dict[str, Any], list[bytes]]:
-        """The head, and the note of each item: whether it is in the validation part, and the kinds of its crops."""
+        """The header, and for each item whether it is in the validation part, and the kinds of its crops."""
         with self.env.begin() as txn:
             head = json.loads(txn.get(b"head", b"{}"))
             if not head.get("complete"):

@@ -1,7 +1,7 @@
-"""Drawn scenes with faces: training data that needs no download, for tests and first runs.
+"""Synthetic scenes with faces: training data without a download, for tests and first runs.
 
-A scene is decided by (seed, index) alone. Where its faces are comes from one stream of random numbers and how all is
-painted from another, so the labels of thousands of scenes are known without painting one. A face is an ellipse of skin
+A scene is determined by (seed, index). Face positions come from one random stream and the painting from another, so
+labels of thousands of scenes are known without rendering any. A face is an ellipse of skin
 from hairline to chin with hair, eyes, brows, nose and mouth; its box is the bounding rectangle of that ellipse.
 """
 
@@ -73,7 +73,7 @@ def image_of(path: Path) -> NDArray[np.uint8]:
 
 
 def write_folder(folder: Path, count: int, seed: int) -> None:
-    """Writes `count` scenes as JPEG files with labels, so that all that reads files can be tried without photos.
+    """Writes `count` scenes as JPEG files with labels, to try everything that reads files without photos.
 
     `folder` gets the layout that `readers.read_source` knows: `wider/wider_face_train_bbx_gt.txt` with the scenes in
     `wider/train/images`, and `landmarks/faces_train.csv` with one row for each face, its points in the same scenes.
@@ -109,14 +109,14 @@ def _labels(heads: list[Head]) -> tuple[Array, Array]:
 
 
 def _place_heads(seed: int, index: int, height: int, width: int) -> list[Head]:
-    """Up to MAX_FACES heads that lie inside the image and hardly overlap, the small ones as often as the large."""
+    """Up to MAX_FACES heads that lie inside the image and hardly overlap; small ones are as frequent as large ones."""
     if min(height, width) < 64:
         raise SettingsError(f"a scene of {height} x {width} pixels; expected 64 or more a side")
     rng = np.random.default_rng([seed, index, 0])
     largest = min(FACE_HEIGHTS[1], 0.45 * min(height, width))
     heads: list[Head] = []
     for _ in range(int(rng.integers(0, MAX_FACES + 1))):
-        for _ in range(10):  # a scene that is full stays with fewer
+        for _ in range(10):  # a full scene has fewer
             head = _random_head(rng, largest, height, width)
             if not heads or ios(_grown(head), np.array([other.box() for other in heads])).max() < 0.1:
                 heads.append(head)
@@ -125,7 +125,7 @@ def _place_heads(seed: int, index: int, height: int, width: int) -> list[Head]:
 
 
 def _grown(head: Head) -> Array:
-    """The box (1, 4) with room for hair and neck, which would else cover a neighbour."""
+    """The box (1, 4) with room for hair and neck, which could otherwise cover a neighbour."""
     x1, y1, x2, y2 = head.box()
     aside, up, down = 0.13 * (x2 - x1), 0.12 * (y2 - y1), 0.27 * (y2 - y1)
     return np.array([[x1 - aside, y1 - up, x2 + aside, y2 + down]])

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mtcnn.checkpoint import Checkpoint, save_whole, write
+from mtcnn.checkpoint import Checkpoint, save_atomic, write
 from mtcnn.errors import TrainingError
 from mtcnn.files.torch_file import check_saved
 from mtcnn.progress import progress
@@ -169,7 +169,7 @@ class Training:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        save_whole(state, path)
+        save_atomic(state, path)
 
     def restore(self, path: Path, key: str) -> None:
         """Resume from the checkpoint at `path`, if it is there, whole, and of the same recipe."""

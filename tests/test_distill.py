@@ -28,8 +28,8 @@ from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, Tea
 from stages.objectives.matching import BACKGROUND, match
 from stages.objectives.targets import stack
 from stages.photos.crops import PictureSettings, Scene
-from stages.photos.recipe import DetectorRecipe, DetectorSettings
-from stages.photos.store import Photos, build_photos
+from stages.photos.recipe import DetectorRecipe, PhotoSchedule
+from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import DetectorTask, new_net, train_detector
 from stages.recipes import recipe_path
 
@@ -135,7 +135,7 @@ def test_what_the_objective_needs() -> None:
 RECIPE = DetectorRecipe(
     "ssh", {"width": 0.0625}, PictureSettings(sizes=(96.0,), crop=(0.3, 1.0), unlabelled=0.5),
     DistillSettings(labels=0.0),
-    DetectorSettings(epochs=2, steps=30, batch=4, lr=6e-3, warmup=4, ema=0.9, val=20.0),
+    PhotoSchedule(epochs=2, steps=30, batch=4, lr=6e-3, warmup=4, ema=0.9, val=20.0),
 )  # fmt: skip
 
 
@@ -156,9 +156,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def photos(folder: Path, unlabelled: bool = True) -> Photos:
+def photos(folder: Path, unlabelled: bool = True) -> PhotoStore:
     records = [*synthetic.records(16, 0), *read_source(f"unlabelled:{folder / 'plain'}")[0]]
-    found = Photos(folder / "photos.raw", records)
+    found = PhotoStore(folder / "photos.raw", records)
     if not unlabelled:
         found.records = [replace(each, complete=True) for each in found.records]
     return found

@@ -24,7 +24,7 @@ from mtcnn import MTCNN, Detector, hush
 from mtcnn.engine.packing import Pointers
 from mtcnn.images import pillow, read_image
 from prepare import synthetic
-from stages.photos.store import Photos, build_photos
+from stages.photos.store import PhotoStore, build_photos
 
 ROOT = Path(__file__).parents[1]
 DETECTORS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def test_the_drop_in(photos: dict[str, NDArray[np.uint8]]) -> None:
 def test_photos_are_mapped_anew(how: Any, tmp_path: Path) -> None:
     records = synthetic.records(2, 0)
     build_photos(records, tmp_path / "photos.raw", "k", quiet=True)
-    photos = Photos(tmp_path / "photos.raw", records)
+    photos = PhotoStore(tmp_path / "photos.raw", records)
     assert len(pickle.dumps(photos)) < photos.pixels.size / 10
     np.testing.assert_array_equal(how(photos)[1], photos[1])
 

@@ -13,7 +13,7 @@ import torch
 from factories import write_recipes
 from run_command import run
 
-from mtcnn.checkpoint import save_whole
+from mtcnn.checkpoint import save_atomic
 from mtcnn.devices import check_device, devices
 from mtcnn.errors import CheckpointError, DataError, ImageError, MtcnnError
 from mtcnn.pictures.draw import check_target
@@ -93,7 +93,7 @@ def test_labels_without_their_images(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "train.pt"
-    save_whole({"epoch": 1}, path)
+    save_atomic({"epoch": 1}, path)
 
     def full(content: object, draft: Path) -> None:
         draft.write_bytes(b"half")
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(CheckpointError, match=r"cannot be written \(the disk may be full\)"):
-        save_whole({"epoch": 2}, path)
+        save_atomic({"epoch": 2}, path)
     assert torch.load(path) == {"epoch": 1}
     assert os.listdir(tmp_path) == ["train.pt"]
 

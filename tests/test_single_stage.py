@@ -29,13 +29,13 @@ from stages.objectives.multibox import MultiBoxSettings
 from stages.objectives.sampling import SampleSettings
 from stages.photos.crops import PictureSettings
 from stages.photos.nodes import detector_nodes, train_on_photos
-from stages.photos.recipe import DetectorRecipe, DetectorSettings
+from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.scenes import ScenePool
-from stages.photos.store import Photos, build_photos
+from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import DetectorTask, new_net
 
 PICTURES = PictureSettings(sizes=(96.0,), crop=(0.3, 1.0))
-SETTINGS = DetectorSettings(epochs=2, steps=12, batch=8, lr=3e-3, warmup=4, ema=0.9, val=20.0)
+SETTINGS = PhotoSchedule(epochs=2, steps=12, batch=8, lr=3e-3, warmup=4, ema=0.9, val=20.0)
 RETINAFACE = DetectorRecipe("retinaface", {"width": 0.5}, replace(PICTURES, points=0.2), train=SETTINGS)
 SSH = DetectorRecipe(
     "ssh", {"width": 0.0625}, PICTURES,
@@ -60,7 +60,7 @@ def job(photos: Path, folder: Path, recipe: DetectorRecipe = RETINAFACE, **chang
     return partial(train_on_photos, recipe, photos=photos, **{**given, **changes})
 
 
-def scene_pool(photos: Photos, recipe: DetectorRecipe) -> ScenePool:
+def scene_pool(photos: PhotoStore, recipe: DetectorRecipe) -> ScenePool:
     """What a training of `recipe` draws its pictures from."""
     return DetectorTask(recipe, new_net(recipe), photos).pool
 
@@ -142,8 +142,8 @@ def test_weights_that_do_not_fit(trained: Path, photos: Path, tmp_path: Path) ->
 
 def test_pictures_depend_on_seed_and_epoch_alone(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3))
-    pool = scene_pool(Photos(photos, RECORDS), recipe)
-    again = scene_pool(Photos(photos, RECORDS), recipe)
+    pool = scene_pool(PhotoStore(photos, RECORDS), recipe)
+    again = scene_pool(PhotoStore(photos, RECORDS), recipe)
     first, second = ([x for x, _ in each.batches(1)] for each in (pool, again))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not torch.equal(first[0], next(pool.batches(2))[0])
@@ -152,7 +152,7 @@ def test_pictures_depend_on_seed_and_epoch_alone(photos: Path) -> None:
 
 def test_processes_share_the_pictures_of_an_epoch(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=2))
-    pool = scene_pool(Photos(photos, RECORDS), recipe)
+    pool = scene_pool(PhotoStore(photos, RECORDS), recipe)
     whole = [x for x, _ in pool.batches(0)]
     parts = [[x for x, _ in pool.batches(0, rank, 2)] for rank in (0, 1)]
     for step in (0, 1):
@@ -161,7 +161,7 @@ def test_processes_share_the_pictures_of_an_epoch(photos: Path) -> None:
 
 def test_sizes_vary_and_pixels_do_not(photos: Path) -> None:
     recipe = replace(RETINAFACE, pictures=replace(PICTURES, sizes=(64.0, 128.0)), train=replace(SETTINGS, steps=12))
-    pool = scene_pool(Photos(photos, RECORDS), recipe)
+    pool = scene_pool(PhotoStore(photos, RECORDS), recipe)
     shapes = [[tuple(x.shape) for x, _ in pool.batches(0, rank, 2)] for rank in (0, 1)]
     assert {shape for part in shapes for shape in part} == {(4, 3, 64, 64), (1, 3, 128, 128)}
     assert shapes[0] != shapes[1], "each process has sizes of its own"
@@ -169,7 +169,7 @@ def test_sizes_vary_and_pixels_do_not(photos: Path) -> None:
 
 def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3, batch=8, val=20.0))
-    pool = scene_pool(Photos(photos, RECORDS), recipe)
+    pool = scene_pool(PhotoStore(photos, RECORDS), recipe)
     drawn: list[int] = []
 
     def note(image: int, size: int, rng: Any) -> Any:
@@ -192,7 +192,7 @@ def test_points_that_cannot_be_right_are_on_no_page(photos: Path) -> None:
     ignored = [*RECORDS[:1], replace(RECORDS[1], ignore=np.ones(len(points), bool)), *RECORDS[2:]]
     net = new_net(RETINAFACE)
     whole, fewer, none = (
-        DetectorTask(RETINAFACE, net, Photos(photos, each)).pool for each in (RECORDS, changed, ignored)
+        DetectorTask(RETINAFACE, net, PhotoStore(photos, each)).pool for each in (RECORDS, changed, ignored)
     )
     assert len(fewer.faces) == len(whole.faces) - 1
     assert [1, 0] not in fewer.faces.tolist()
@@ -267,7 +267,7 @@ def test_loss_that_is_no_number(photos: Path, tmp_path: Path, processes: int) ->
 
 
 def test_photos_are_decoded_once_for_all(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Photos(photos, RECORDS)
+    kept = PhotoStore(photos, RECORDS)
     assert len(kept) == len(RECORDS)
     assert (kept[7] == synthetic.image_of(RECORDS[7].path)).all()
     recipes = [replace(each, train=replace(SETTINGS, epochs=1, steps=1)) for each in (SSH, S3FD)]
@@ -280,7 +280,7 @@ def test_photos_are_decoded_once_for_all(photos: Path, tmp_path: Path, monkeypat
 def test_large_photos_are_shrunk_with_their_labels(tmp_path: Path) -> None:
     records = synthetic.records(3, 5)
     build_photos(records, tmp_path / "p.raw", "k", longest=160, quiet=True)
-    kept = Photos(tmp_path / "p.raw", records)
+    kept = PhotoStore(tmp_path / "p.raw", records)
     assert kept[1].shape == (120, 160, 3)
     assert np.allclose(kept.records[1].boxes, records[1].boxes / 2)
     assert np.allclose(kept.records[1].landmarks, records[1].landmarks / 2, equal_nan=True)
@@ -293,16 +293,16 @@ def test_photos_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     assert len(problems) == 1
     assert "bad.jpg" in str(problems[0])
     assert (tmp_path / "skipped-p.txt").read_text() == f"{problems[0]}\n"
-    kept = Photos(tmp_path / "p.raw", records)
+    kept = PhotoStore(tmp_path / "p.raw", records)
     assert [record.path for record in kept.records] == [RECORDS[0].path, RECORDS[2].path]
     assert (kept[1] == synthetic.image_of(RECORDS[2].path)).all()
 
 
 def test_photos_of_other_records(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no photos of these 3 records"):
-        Photos(photos, RECORDS[:3])
+        PhotoStore(photos, RECORDS[:3])
     with pytest.raises(DataError, match="holds no photos"):
-        Photos(tmp_path / "none.raw", RECORDS)
+        PhotoStore(tmp_path / "none.raw", RECORDS)
     build_photos(RECORDS[:2], tmp_path / "p.raw", "k", quiet=True)
     build_photos(RECORDS[:3], tmp_path / "p.raw", "other", quiet=True)
-    assert len(Photos(tmp_path / "p.raw", RECORDS[:3])) == 3
+    assert len(PhotoStore(tmp_path / "p.raw", RECORDS[:3])) == 3

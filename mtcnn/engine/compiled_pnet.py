@@ -64,9 +64,9 @@ def _first_layer(
 
 @inner(fastmath={"reassoc", "contract", "nsz"})
 def _pass(
-    features: Array, columns: int, start: int, heads: Array, least: float, count: int, cells: Array, values: Array
+    features: Array, columns: int, start: int, heads: Array, min_logit: float, count: int, cells: Array, values: Array
 ) -> int:
-    """Add the cells of features (rows, stride, 32) that reach `least` to the `count` found ones; heads (5, 33)."""
+    """Append the cells of features (rows, stride, 32) whose logit is at least `min_logit`; heads (5, 33)."""
     for row in range(features.shape[0]):
         for column in range(columns):
             cell = features[row, column]
@@ -74,7 +74,7 @@ def _pass(
             for c in range(32):
                 logit += heads[0, c] * cell[c]
             logit += heads[0, 32]
-            if logit >= least:
+            if logit >= min_logit:
                 cells[count, 0], cells[count, 1] = start + row, column
                 values[count, 0] = logit
                 for i in range(1, 5):
@@ -96,7 +96,7 @@ def _copy(rows: Array, source: int, target: int) -> None:
 
 
 def pnet(  # type: ignore[no-untyped-def]
-    level_at, real, height, width, first, last, least, weights_at, heads_at, work_at, cells_at,
+    level_at, real, height, width, first, last, min_logit, weights_at, heads_at, work_at, cells_at,
     values_at,
 ):  # fmt: skip
     """Rows `first` to `last` of the map of a level (height, width * 3): how many cells pass; what they are is written.
@@ -133,5 +133,5 @@ def pnet(  # type: ignore[no-untyped-def]
                (count + 2 - known2) * wide - 2)  # fmt: skip
         _conv3(second_at, wide * 16, weights[6], weights[7], weights[8],
                features_at, wide * 32, count, wide - 4, work_at + 4 * at4)  # fmt: skip
-        passed = _pass(features[:count], wide - 4, start, heads, least, passed, cells, values)
+        passed = _pass(features[:count], wide - 4, start, heads, min_logit, passed, cells, values)
     return passed

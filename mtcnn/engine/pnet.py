@@ -65,8 +65,8 @@ class FastPNet:
         layers = (pack_conv(first, COLUMNS, pixels=True), pack_conv(second, COLUMNS), pack_winograd(third, TILES))
         self.weights, self.heads = Pointers(*(array for layer in layers for array in layer)), Pointers(_heads(net))
 
-    def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
-        """The cells of level (H, W, 3), uint8 or float32 from 0 to 255, whose logit reaches `least`, row by row.
+    def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
+        """The cells of level (H, W, 3), uint8 or float32 0 to 255, with a logit of at least `min_logit`, by rows.
 
         first, last  rows of the map to look at.
         """
@@ -77,7 +77,7 @@ class FastPNet:
         values = np.empty((len(cells), 5), np.float32)
         work = buffer(room(width)[-1])
         count = kernel("pnet")(
-            level.ctypes.data, level.dtype == np.float32, height, width, first, last, least,
+            level.ctypes.data, level.dtype == np.float32, height, width, first, last, min_logit,
             self.weights.at, self.heads.each[0], work.ctypes.data, cells.ctypes.data,
             values.ctypes.data,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
-from .layers import Found, Layer, Orientation
+from .layers import Found, LayerArrays, Orientation
 from .protobuf import Message
 from .single_stage import Ready
 from .trunks import read_caffe_vgg
@@ -32,13 +32,13 @@ def read_caffe(data: bytes) -> list[Found] | list[Ready]:
     return [Found(layers, ORIENTATION)] if vgg is None else [vgg]
 
 
-def _layers(net: Message) -> list[Layer]:
-    layers: list[Layer] = []
+def _layers(net: Message) -> list[LayerArrays]:
+    layers: list[LayerArrays] = []
     found = [message.messages(BLOBS) for message in net.messages(LAYER)]
     for messages in found or [message.messages(OLD_BLOBS) for message in net.messages(OLD_LAYER)]:
         blobs = [_array(blob) for blob in messages]
         if len(blobs) == 2:
-            layers.append(Layer(blobs[0], blobs[1]))
+            layers.append(LayerArrays(blobs[0], blobs[1]))
         elif len(blobs) == 1 and layers:  # PReLU, of the layer before
             layers[-1] = layers[-1]._replace(slope=blobs[0])
         elif blobs:

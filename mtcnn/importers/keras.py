@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from . import lz4
-from .layers import Found, Layer, Orientation
+from .layers import Found, LayerArrays, Orientation
 from .pickled import read_pickled
 
 __all__ = ["read_joblib", "read_npy"]
@@ -58,10 +58,10 @@ def _objects_start(data: bytes) -> int:
     return start
 
 
-def _layers(arrays: Any) -> Sequence[Layer]:
+def _layers(arrays: Any) -> Sequence[LayerArrays]:
     if not isinstance(arrays, list) or not all(hasattr(array, "ndim") for array in arrays):
         raise CheckpointError("holds no list of arrays; expected the weights of a Keras net")
-    layers: list[Layer] = []
+    layers: list[LayerArrays] = []
     kernel: NDArray[Any] | None = None
     for array in arrays:
         if array.ndim in (2, 4):
@@ -69,7 +69,7 @@ def _layers(arrays: Any) -> Sequence[Layer]:
                 array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
             )  # inputs before outputs -> outputs first
         elif kernel is not None:
-            layers.append(Layer(kernel, array))
+            layers.append(LayerArrays(kernel, array))
             kernel = None
         elif layers:  # after the bias: slopes, (1, 1, C) behind a convolution
             layers[-1] = layers[-1]._replace(slope=array.reshape(-1))

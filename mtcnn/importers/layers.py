@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 from ..nets import NETS
 
-__all__ = ["Found", "Layer", "Orientation", "to_state"]
+__all__ = ["Found", "LayerArrays", "Orientation", "to_state"]
 
 Array = NDArray[Any]
 
@@ -26,7 +26,7 @@ _PARAMETERS = (nn.Conv2d, nn.Linear, nn.PReLU)
 LANDMARK_ROWS = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]
 
 
-class Layer(NamedTuple):
+class LayerArrays(NamedTuple):
     """A convolution or a fully connected layer, with the PReLU behind it.
 
     weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None: the layer is a head, with no PReLU.
@@ -56,7 +56,7 @@ class Found:
     form  what the file is called, where that is more than the name of its Form.
     """
 
-    layers: Sequence[Layer]
+    layers: Sequence[LayerArrays]
     orientation: Orientation
     form: str = ""
 
@@ -71,7 +71,7 @@ def _shapes(net: str) -> list[tuple[int, ...]]:
     return [tuple(layer.weight.shape) for layer, _ in _trunk(NETS[net]())]
 
 
-def _identify(trunk: Sequence[Layer]) -> str:
+def _identify(trunk: Sequence[LayerArrays]) -> str:
     """Which net has this trunk: "pnet", "rnet" or "onet". Raises CheckpointError for none of them."""
     shapes = [layer.weight.shape for layer in trunk]
     for net in NETS:
@@ -97,8 +97,8 @@ def _upright(weight: Array, orientation: Orientation, channels: int) -> Array:
     return weight.reshape(len(weight), -1)  # (out, c, y, x) -> (out, in)
 
 
-def _heads(net: str, layers: Sequence[Layer], features: int) -> dict[str, Layer]:
-    heads: dict[str, Layer] = {}
+def _heads(net: str, layers: Sequence[LayerArrays], features: int) -> dict[str, LayerArrays]:
+    heads: dict[str, LayerArrays] = {}
     for layer in layers:
         name = HEADS.get(layer.weight.shape[0], "")
         if not name or name in heads or layer.weight.shape[1:2] != (features,):

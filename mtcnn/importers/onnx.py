@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
-from .layers import Found, Layer, Orientation
+from .layers import Found, LayerArrays, Orientation
 from .protobuf import Message
 from .single_stage import Ready, read_single_stage
 
@@ -50,20 +50,20 @@ def read_onnx(data: bytes) -> list[Found] | list[Ready]:
     return [ready]
 
 
-def _layers(graph: Message, tensors: Mapping[str, Message]) -> list[Layer]:
+def _layers(graph: Message, tensors: Mapping[str, Message]) -> list[LayerArrays]:
     """The layers of a cascade's net, in the order of the graph."""
-    layers: list[Layer] = []
+    layers: list[LayerArrays] = []
     unbiased: list[NDArray[Any]] = []  # two or three heads multiply first and add later, in the same order
     for node in graph.messages(NODE):
         operator = (node.texts(OPERATOR) or [""])[0]
         inputs = node.texts(INPUT) if operator in OPERATORS else []
         values = [_array(tensors[name]) for name in inputs if name in tensors]
         if operator == "Conv" and len(values) == 2:
-            layers.append(Layer(*values))
+            layers.append(LayerArrays(*values))
         elif operator == "MatMul" and len(values) == 1:
             unbiased.append(values[0].T)  # (in, out) -> (out, in)
         elif operator == "Add" and len(values) == 1 and unbiased:
-            layers.append(Layer(unbiased.pop(0), values[0]))
+            layers.append(LayerArrays(unbiased.pop(0), values[0]))
         elif operator == "PRelu" and len(values) == 1 and layers:
             layers[-1] = layers[-1]._replace(slope=values[0].reshape(-1))  # (1, C, 1, 1) -> (C,)
     return layers

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..files.torch_file import StateDict, read_saved
-from .layers import Found, Layer, Orientation
+from .layers import Found, LayerArrays, Orientation
 from .old_torch import read_old_saved
 from .single_stage import Ready, read_single_stage
 
@@ -69,13 +69,13 @@ def _layers_of_nets(state: dict[str, Tensor]) -> list[Found]:
     return [Found(_layers(parts), ORIENTATION, "facenet-pytorch's .pt") for parts in nets.values()]
 
 
-def _layers(parts: dict[str, dict[str, NDArray[Any]]]) -> list[Layer]:
-    layers: list[Layer] = []
+def _layers(parts: dict[str, dict[str, NDArray[Any]]]) -> list[LayerArrays]:
+    layers: list[LayerArrays] = []
     for name, values in parts.items():
         if name.startswith("prelu") and layers and "weight" in values:
             layers[-1] = layers[-1]._replace(slope=values["weight"])
         elif values.keys() == {"weight", "bias"}:
-            layers.append(Layer(values["weight"], values["bias"]))
+            layers.append(LayerArrays(values["weight"], values["bias"]))
         else:
             raise CheckpointError(f"holds {name} with {', '.join(values)}; expected weight and bias")
     return layers

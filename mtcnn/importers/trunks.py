@@ -15,7 +15,7 @@ from ..detectors.trunks import TRUNKS
 from ..detectors.trunks.vgg import Vgg
 from ..errors import CheckpointError
 from ..weights import MEAN_COLOUR
-from .layers import Layer
+from .layers import LayerArrays
 from .pytorch_retinaface import trunk_name
 from .single_stage import Ready, fitted, from_bgr
 
@@ -44,7 +44,7 @@ def read_vgg(state: Mapping[str, Tensor]) -> Ready:
     return Ready("trunk-vgg16", _rescaled("trunk-vgg16", renamed), "torchvision's vgg16")
 
 
-def read_caffe_vgg(layers: Sequence[Layer]) -> Ready | None:
+def read_caffe_vgg(layers: Sequence[LayerArrays]) -> Ready | None:
     """VGG-16 as its authors published it for Caffe: BGR less a mean colour, which is MEAN_COLOUR within a level.
 
     None when the first layer is another net's. What comes after the 13 convolutions is left out.

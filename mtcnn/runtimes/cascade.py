@@ -29,8 +29,8 @@ Net: TypeAlias = "Weights | nn.Module"
 class MapRunner(Protocol):
     """Stage 1 on a level of the pyramid."""
 
-    def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
-        """The cells of level (H, W, 3), uint8 or float32 from 0 to 255, whose logit reaches `least`, row by row.
+    def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
+        """The cells of level (H, W, 3), uint8 or float32 0 to 255, with a logit of at least `min_logit`, by rows.
 
         first, last  rows of the map to look at.
         """

@@ -63,7 +63,7 @@ class TorchPNet:
         self.net, self.device = net, device
 
     @torch.inference_mode()
-    def cells(self, level: Array, least: float, first: int, last: int) -> Cells:
+    def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
         """In horizontal strips: the values are those of one pass, and memory does not grow with the image.
 
         A strip keeps the activations in the processor's cache.
@@ -78,19 +78,19 @@ class TorchPNet:
             end = height if below >= total else STRIDE * below + CELL - STRIDE
             output = self.net(to_input(level[None, STRIDE * row : end], self.device))
             logits, offsets = output.face_logits[0].cpu().numpy(), output.offsets[0].cpu().numpy()
-            rows, columns = np.nonzero(logits >= least)
+            rows, columns = np.nonzero(logits >= min_logit)
             found.append(Cells(rows + row, columns, logits[rows, columns], offsets[:, rows, columns].T))
         return Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     @torch.inference_mode()
-    def pyramid(self, levels: Sequence[Array], least: float) -> list[Cells]:
+    def pyramid(self, levels: Sequence[Array], min_logit: float) -> list[Cells]:
         """The cells of each of `levels`, which go to the device together; what passes comes back together."""
         pixels = torch.from_numpy(np.concatenate([level.ravel() for level in levels])).to(self.device)
         flat = torch.split(pixels, [level.size for level in levels])
         maps = [self.net(scaled(part.view(1, *level.shape))) for part, level in zip(flat, levels, strict=True)]
         logits = torch.cat([output.face_logits.flatten() for output in maps])
         offsets = torch.cat([output.offsets[0].flatten(1) for output in maps], dim=1)  # (4, cells of all levels)
-        index = (logits >= least).nonzero()[:, 0]
+        index = (logits >= min_logit).nonzero()[:, 0]
         found = torch.cat([index[None], logits[None, index], offsets[:, index]]).double().cpu().numpy()
         ends = np.cumsum([output.face_logits.numel() for output in maps])
         cuts = np.searchsorted(found[0], ends)

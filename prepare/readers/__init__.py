@@ -1,7 +1,7 @@
-"""Label formats read into records: one file per format, and `read_source` for the command line.
+"""Readers of label formats: one file per format, and `read_source` for the command line.
 
-Every reader returns `(records, problems)`: what is wrong with a row is reported and passed over; only a label file or
-folder that is missing as a whole raises DataError. No reader opens an image.
+Every reader returns `(records, problems)`: bad rows are reported and skipped; only a missing label file or folder
+raises DataError. No reader opens an image.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FOLDER_LAYOUT = (
 def split_source(spec: str, drives: bool = os.name == "nt") -> tuple[str, str, str]:
     """FORMAT, PATH and IMAGES of `FORMAT:PATH[:IMAGES]`, IMAGES empty where not given; or "", the folder and "".
 
-    drives  whether a path may begin with the letter of a drive, as in C:\\data: then that colon parts nothing.
+    drives  whether a path may begin with a drive letter, as in C:\\data, whose colon is then no separator.
     """
     if Path(spec).expanduser().is_dir():
         return "", spec, ""
@@ -65,14 +65,14 @@ def split_names(name: str, images: str) -> tuple[str, str]:
 
 
 def read_source(spec: str, seed: int = 0) -> Reading:
-    """Reads what a user names in one word: a source such as `wider:labels.txt:photos`, or a folder.
+    """Reads a source given as one string, such as `wider:labels.txt:photos`, or a folder.
 
-    It is `FORMAT:PATH[:IMAGES[:NAMES]]`, `synthetic:N`, or a folder that is read as FOLDER_LAYOUT says, what there is
-    of it. FORMAT is a key of READERS. IMAGES is the folder that names in the labels are relative to; each reader knows
-    the usual places. NAMES, of formats in CLASSES, are those of the objects that are faces, with commas between.
-    `synthetic:N` gives N drawn scenes, of which only `seed` decides.
+    A source is `FORMAT:PATH[:IMAGES[:NAMES]]`, `synthetic:N`, or a folder with any part of FOLDER_LAYOUT. FORMAT is a
+    key of READERS. IMAGES is the folder that names in the labels are relative to; each reader has defaults. NAMES, for
+    formats in CLASSES, are the object classes that are faces, separated by commas. `synthetic:N` gives N drawn scenes,
+    determined by `seed`.
 
-    Raises DataError for an unknown format, a missing file or folder, and a source without a single usable image.
+    Raises DataError for an unknown format, a missing file or folder, and a source without any usable image.
     """
     name, path, images = split_source(spec)
     if not name:

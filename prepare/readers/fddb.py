@@ -23,12 +23,12 @@ __all__ = ["ellipse_box", "read"]
 
 
 def read(folds: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
-    """Images of all folds, their boxes the bounding rectangles of the ellipses; or of one fold, given its file.
+    """Images of all folds, or of one fold given its file; boxes are the bounding rectangles of the ellipses.
 
     images  the folder that names are relative to (it holds `2002` and `2003`). Default: `originalPics` or `images`
             beside the folds or their folder, or the folder itself.
 
-    FDDB is for measuring: who trains on it can no longer report it. Raises DataError when folds or images are missing.
+    FDDB is a test set: do not train on it and report it. Raises DataError if folds or images are missing.
     """
     files = [folds] if folds.is_file() else sorted(folds.glob("FDDB-fold-*-ellipseList.txt"))
     if not files:

@@ -1,6 +1,6 @@
-"""What the label formats share: lines, the blocks of an image, and faces gathered into records.
+"""Shared parts of the label formats: lines, the block of an image, and faces collected into records.
 
-A reader never stops at a bad row: it adds a `Problem` that names file and line, and goes on.
+A reader never stops at a bad row: it adds a `Problem` with file and line, and continues.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Row = tuple[int, str]
 
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
 UNKNOWN = np.full((5, 2), np.nan, np.float32)
-NOTHING = 3.0  # pixels; a shorter line is no face that a net could see
-LARGEST = 1e6  # no image has more pixels a side; beyond it float32 would lose the pixel, then overflow
+NOTHING = 3.0  # pixels; a shorter box is too small to be a face
+LARGEST = 1e6  # larger than any image; beyond it float32 loses pixel precision, then overflows
 
 
 class Face(NamedTuple):
@@ -59,7 +59,7 @@ class Block(NamedTuple):
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers of a row split at white space. Raises ValueError naming the first that is none, or no pixel."""
+    """The numbers of a row split at white space. Raises ValueError for the first that is invalid or out of range."""
     values = []
     for word in text.split():
         try:
@@ -79,7 +79,7 @@ def read_blocks(path: Path, name_of: Callable[[str], str | None]) -> tuple[list[
     """
     if not path.is_file():
         raise DataError(f"{path}: no such label file; give the path of an existing one")
-    # Undecodable bytes become a row or a name that is then reported, with its line, like any other bad one.
+    # Undecodable bytes end up in a row or name, which is then reported with its line like any other bad one.
     text = read_text(path, "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     blocks: list[Block] = []
     problems: list[Problem] = []
@@ -98,7 +98,7 @@ def read_blocks(path: Path, name_of: Callable[[str], str | None]) -> tuple[list[
 
 
 def counted_rows(block: Block) -> list[Row]:
-    """The rows of a block whose first row tells how many follow. Raises ValueError when it does not tell the truth."""
+    """The rows of a block whose first row is their count. Raises ValueError if the count is wrong."""
     if not block.rows:
         raise ValueError("no face count after the image name")
     word, rows = block.rows[0][1], block.rows[1:]
@@ -126,7 +126,7 @@ def find_image(folder: Path, name: str) -> Path | None:
 
 
 def known_size(height: int, width: int) -> ImageSize | None:
-    """The size that a label file tells; some tools write 0 for one that they do not know."""
+    """The image size given in a label file, or None; some tools write 0 for an unknown size."""
     return ImageSize(height, width) if height > 0 and width > 0 else None
 
 
@@ -143,7 +143,7 @@ def image_folder(labels: Path, images: Path | None, candidates: Sequence[Path]) 
 
 @dataclass
 class Gathering:
-    """Records and problems as they are found in the label file `source`."""
+    """Collects records and problems from the label file `source`."""
 
     source: Path
     images: Path
@@ -171,14 +171,14 @@ class Gathering:
                 faces.append(parse(text))
             except ValueError as error:
                 self.report(number, f"{error}; face left out")
-                complete = False  # a face is there whose place is unknown
+                complete = False  # its place is unknown
         self.add(path, faces, complete, size)
 
     def add(self, path: Path, faces: Sequence[Face], complete: bool = True, size: ImageSize | None = None) -> None:
         """Adds an image, without those of its boxes that have no width or no height.
 
-        Where such a box is longer than NOTHING the other way, a face is there of which nobody knows how far it goes.
-        Boxes turned inside out stay: `fit` knows what they cover.
+        If the other side of such a box is longer than NOTHING, a face of unknown extent is there, and the image is
+        incomplete. Inverted boxes stay: `fit` handles them.
         """
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         points = np.array([UNKNOWN if face.landmarks is None else face.landmarks for face in faces], np.float32)
@@ -191,6 +191,6 @@ class Gathering:
         self.records.append(ImageRecord(path, boxes[keep], points, ignore[keep], complete, size))
 
     def result(self) -> tuple[list[ImageRecord], list[Problem]]:
-        """What a reader returns; boxes without width or height are reported in one line."""
+        """The return value of a reader; boxes without width or height are reported in one line."""
         summary = Problem(str(self.source), f"{self.empty_boxes} boxes without width or height dropped")
         return self.records, self.problems + ([summary] if self.empty_boxes else [])

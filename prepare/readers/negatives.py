@@ -1,4 +1,4 @@
-"""Folders of photos without labels: without any face, as background, or with faces of which nothing is known."""
+"""Folders of photos without labels: background without faces, or photos that may show faces."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["read", "read_unlabelled"]
 
 
 def read_unlabelled(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
-    """The same for photos that may show faces: no crop is cut from them, and only a teacher can say what they hold."""
+    """The same for photos that may show faces: no crops are cut from them; only a teacher can label them."""
     records, problems = read(folder)
     return [ImageRecord(record.path, complete=False) for record in records], problems
 
 
 def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
-    """A record without boxes for each image in `folder` and the folders below, in the order of their names.
+    """A record without boxes for each image in `folder` and its subfolders, in the order of their names.
 
-    Nothing here proves that no face is in them: look at what mining finds there before trusting a new folder.
-    Hidden files, litter of file managers and pictures that this project wrote are left out, as in `stream.folders`.
-    Raises DataError when `folder` is missing. Files of other kinds are counted in one problem.
+    The absence of faces is not verified: check what mining finds before trusting a new folder. Hidden files, files
+    left by file managers and pictures written by this project are skipped, as in `stream.folders`.
+    Raises DataError if `folder` is missing. Files of other types are counted in one problem.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of images; give an existing one")

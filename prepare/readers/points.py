@@ -1,7 +1,7 @@
-"""Five points a face in a CSV file, with or without a box.
+"""Five points per face in a CSV file, with or without a box.
 
 Columns: `path` (relative to the folder of the file), `x1 y1 x2 y2` (empty where unknown), then x and y of the left
-eye, right eye, nose, left and right mouth corner, the viewer's left first. Other columns are passed over.
+eye, right eye, nose, left and right mouth corner, the viewer's left first. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
 
 
 def _rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str]]:
-    """All rows but those that are no CSV. A quote that never closes takes the rest of the file with it."""
+    """All valid CSV rows. An unterminated quote swallows the rest of the file."""
     while True:
         try:
             yield next(rows)
@@ -83,7 +83,7 @@ def _face(row: dict[str, str]) -> Face:
 
 
 def _values(row: dict[str, str], columns: Sequence[str]) -> list[float]:
-    """The numbers of all these columns, or NaN for all where all are empty."""
+    """The numbers of these columns, or NaN if all are empty."""
     values = numbers(" ".join(row[column] for column in columns))
     if not values:
         return [float("nan")] * len(columns)

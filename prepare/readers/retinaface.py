@@ -10,7 +10,7 @@ SCRFD, `labelv2.txt`; a row is `x1 y1 x2 y2`, then nothing, 1 for a face to igno
     # 0--Parade/0_Parade_marchingband_1_849.jpg 1024 1385
     449 330 571 479 488.9 373.6 0.0 542.1 376.4 0.0 515.0 412.8 0.0 485.2 425.9 0.0 538.4 431.5 0.0
 
-A point of -1 -1 -1 is unknown. Other flags tell whether it is hidden; its place is known all the same.
+A point of -1 -1 -1 is unknown. Other flags mark occluded points, whose position is known all the same.
 Source: the annotations published with Deng et al. 2020 (RetinaFace) and Guo et al. 2021 (SCRFD).
 """
 
@@ -44,7 +44,7 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
 
 
 def read_labelv2(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
-    """The same of an SCRFD `labelv2.txt`, which also knows faces to ignore."""
+    """The same for an SCRFD `labelv2.txt`, which also marks faces to ignore."""
     return _read(labels, images, _name_and_size, _face_v2)
 
 

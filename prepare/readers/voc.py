@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file per image, as many labelling tools write it.
+"""Pascal VOC: one XML file per image, written by many labelling tools.
 
 The image lies in `JPEGImages` where the XML files lie in `Annotations`, or beside its XML file. VOC counts pixels from
 1 and includes the last one, so its box `xmin ymin xmax ymax` is (xmin - 1, ymin - 1, xmax, ymax) here.
@@ -21,7 +21,7 @@ from .label_file import Face, Gathering, find_image, known_size, numbers
 
 __all__ = ["read"]
 
-SHOWN = 8  # names of objects told
+SHOWN = 8  # class names listed in a message
 FACE = "face"
 LARGEST = 1 << 24  # bytes of a file: 50,000 objects
 
@@ -32,12 +32,12 @@ def read(
     """An image for each XML file of `folder/Annotations`, or else of `folder` and the folders below.
 
     images  the folder with the images; default: `JPEGImages` for `Annotations`, otherwise that of each XML file.
-    names   what objects to take for faces, such as {"face"}. None takes those named "face" where there are any, in
-            whatever letters, and otherwise all.
+    names   object classes that are faces, such as {"face"}. None: those named "face", in any case, if there are any;
+            otherwise all.
 
-    Objects marked difficult are ignored ones. A bad object is left out and its image marked incomplete; a file that is
-    no XML or declares a document type is left out whole. Where there are several names, a note tells which were taken.
-    Raises DataError without folder or XML files, and for a name that no object has.
+    Objects marked difficult become ignore regions. A bad object is skipped and its image marked incomplete; a file that
+    is not XML or declares a document type is skipped. If there are several classes, a note lists those used.
+    Raises DataError without folder or XML files, and for a class that no object has.
     """
     annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     files = sorted(path for path in annotations.rglob("*.xml") if path.is_file())
@@ -59,7 +59,7 @@ def read(
 
 
 class _Page(NamedTuple):
-    """An XML file: its image, the size that it tells, and its objects: name, number, and the face or what is wrong."""
+    """An XML file: its image, its size if given, and its objects: class, number, and the face or the error."""
 
     file: Path
     image: Path
@@ -68,7 +68,7 @@ class _Page(NamedTuple):
 
 
 def _page(found: Gathering, file: Path, images: Path) -> _Page | None:
-    """What a file holds. None, with a problem, for one that is no XML."""
+    """The content of a file; None, with a problem reported, if it is not XML."""
     try:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"has more than {LARGEST} bytes")
@@ -82,7 +82,7 @@ def _page(found: Gathering, file: Path, images: Path) -> _Page | None:
         LookupError,
         OSError,
         MemoryError,
-    ) as error:  # LookupError: an encoding nobody knows
+    ) as error:  # LookupError: unknown encoding
         found.problems.append(Problem(str(file), f"{error}; file left out"))
         return None
     things = [(_text(thing, "name"), i, _face_or_error(thing)) for i, thing in enumerate(root.iterfind("object"), 1)]
@@ -114,7 +114,7 @@ def _taken(folder: Path, counts: Mapping[str, int], names: Collection[str] | Non
 
 
 def _told(counts: Mapping[str, int], taken: Collection[str]) -> str:
-    """Which names were taken and which were left, the most frequent first."""
+    """The classes used and those left out, most frequent first."""
     order = sorted(counts, key=lambda name: (-counts[name], name))
     took, left = ([name for name in order if (name in taken) == wanted] for wanted in (True, False))
     text = f"took {_listed(took, counts)} for faces"
@@ -140,7 +140,7 @@ def _add_page(found: Gathering, page: _Page, taken: Collection[str]) -> None:
 
 
 class _NoDocumentType(ET.TreeBuilder):
-    """Builds the tree of a document without DOCTYPE, and so without entities: those can read files or fill the memory.
+    """Builds the tree of a document without DOCTYPE, hence without entities, which can read files or exhaust memory.
 
     The parser calls `doctype` before it reads any declaration, whatever the encoding of the file.
     """
@@ -150,7 +150,7 @@ class _NoDocumentType(ET.TreeBuilder):
 
 
 def _image(root: ET.Element, file: Path, images: Path) -> Path:
-    """The image that the file names, else one named as the file: tools leave the name of another machine's path."""
+    """The image named in the file, else one with the file's own name: many tools store a path of another machine."""
     named = _text(root, "filename").replace("\\", "/").rsplit("/", 1)[-1]
     path = (find_image(images, named) if named else None) or find_image(images, file.stem)
     if path is None:

@@ -20,17 +20,17 @@ from .label_file import Face, Gathering, counted_rows, image_folder, numbers, re
 
 __all__ = ["read"]
 
-INVALID = 7  # column: 1 for a face the annotators did not want to be used
+INVALID = 7  # column: 1 for a face that the annotators excluded
 
 
 def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
-    """Images of a WIDER FACE label file and their boxes; faces marked invalid are ignored ones.
+    """Images of a WIDER FACE label file and their boxes; faces marked invalid are ignore regions.
 
     images  the folder that names are relative to. Default: `<split>/images`, `images` or `WIDER_<split>/images` beside
             the label file or, as the archives unpack, beside its folder.
 
-    A bad row is left out and its image marked incomplete; an image whose count is wrong is left out whole, as nobody
-    knows which rows are missing. Raises DataError when the label file or the image folder is missing.
+    A bad row is skipped and its image marked incomplete; an image with a wrong count is skipped, as the missing rows
+    are unknown. Raises DataError if the label file or the image folder is missing.
     """
     blocks, problems = read_blocks(labels, _image_name)
     found = Gathering(labels, image_folder(labels, images, _candidates(labels)), problems)
@@ -49,7 +49,7 @@ def _image_name(line: str) -> str | None:
 
 
 def _candidates(labels: Path) -> list[Path]:
-    """Where the images lie, the folders that name the split first: one folder may hold several splits."""
+    """Candidate image folders, those named after the split first: one folder may hold several splits."""
     here, above = labels.parent, labels.parent.parent
     match = re.search(r"wider_face_([a-z]+)", labels.name)
     if match is None:

@@ -18,7 +18,7 @@ from mtcnn.settings import Settings, setting
 
 from .targets import FACE, NO_FACE
 
-__all__ = ["SampleSettings", "Weights", "hard_negatives", "sample", "two_sided"]
+__all__ = ["SampleSettings", "SampleWeights", "hard_negatives", "sample", "two_sided"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SampleSettings(Settings):
     renamed: ClassVar[dict[str, str]] = {"least": "min_negatives"}
 
 
-class Weights(NamedTuple):
+class SampleWeights(NamedTuple):
     """float32 (N, A): what the loss of each anchor is multiplied by, of the face score and of the box."""
 
     face: Tensor
@@ -72,7 +72,7 @@ def two_sided(losses: Tensor, labels: Tensor, anchors: int, faces: float) -> Ten
     return positive | _hardest(losses, labels == NO_FACE, anchors - positive.sum(dim=1))
 
 
-def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: SampleSettings) -> Weights:
+def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: SampleSettings) -> SampleWeights:
     """Weights of all anchors of a batch.
 
     losses  (N, A) of the face score.    labels  (N, A), see anchor_targets.    levels  anchors of each level.
@@ -83,14 +83,14 @@ def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: Samp
     if not settings.anchors:
         faces = (labels == FACE).float()
         used = faces + hard_negatives(losses, labels, settings.negatives, settings.min_negatives).float()
-        return Weights(used / whole(faces.sum()), faces / whole(faces.sum()))
+        return SampleWeights(used / whole(faces.sum()), faces / whole(faces.sum()))
     parts = []
     split = functools.partial(torch.split, split_size_or_sections=list(levels), dim=1)
     for part, kinds in zip(split(losses), split(labels), strict=True):
         taken = two_sided(part, kinds, settings.anchors, settings.faces).float()
         parts.append(taken / whole(taken.sum()))
     face = torch.cat(parts, dim=1)
-    return Weights(face, face * (labels == FACE))
+    return SampleWeights(face, face * (labels == FACE))
 
 
 def whole(count: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
 from ..recipes import digest
 from .recipe import DetectorRecipe
-from .store import Photos, build_photos, photos_key
+from .store import PhotoStore, build_photos, photos_key
 from .task import new_net, train_detector
 
 __all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_inputs", "train_on_photos"]
@@ -93,7 +93,7 @@ def train_on_photos(
 ) -> None:
     """`task.train_detector` with photos and start given by their paths, so that it can travel to another process."""
     net = new_net(recipe, start)
-    train_detector(recipe, net, Photos(photos, records), target, key, device, quiet, teacher)
+    train_detector(recipe, net, PhotoStore(photos, records), target, key, device, quiet, teacher)
 
 
 def _input_paths(work: Path, net: str, kind: str) -> list[Path]:

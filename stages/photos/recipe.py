@@ -17,11 +17,11 @@ from ..objectives.multibox import MultiBoxSettings
 from ..recipes import Schedule, check
 from .crops import PictureSettings
 
-__all__ = ["DetectorRecipe", "DetectorSettings"]
+__all__ = ["DetectorRecipe", "PhotoSchedule"]
 
 
 @dataclass(frozen=True)
-class DetectorSettings(Schedule):
+class PhotoSchedule(Schedule):
     """Section [train] of a detector's recipe: the schedule, and
 
     clip  largest norm of the gradient.
@@ -61,7 +61,7 @@ class DetectorRecipe(Settings):
     model: dict[str, Any] = field(default_factory=dict)
     pictures: PictureSettings = field(default_factory=PictureSettings)
     objective: Any = field(default_factory=MultiBoxSettings)
-    train: DetectorSettings = field(default_factory=DetectorSettings)
+    train: PhotoSchedule = field(default_factory=PhotoSchedule)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,7 +21,7 @@ from .colour import distort
 from .crops import Scene, anchored_crop, crop, fill, mirrored, square_crop
 from .pages import page, tile
 from .recipe import DetectorRecipe
-from .store import Photos
+from .store import PhotoStore
 
 __all__ = ["ScenePool"]
 
@@ -38,7 +38,7 @@ class ScenePool:
     Raises DataError when no image is fully labelled, or the recipe wants unlabelled ones and there are none.
     """
 
-    def __init__(self, photos: Photos, recipe: DetectorRecipe, objective: Objective) -> None:
+    def __init__(self, photos: PhotoStore, recipe: DetectorRecipe, objective: Objective) -> None:
         self.photos, self.recipe, self.objective = photos, recipe, objective
         self.spec = DETECTORS[recipe.net]
         decoder = self.spec.decoder

@@ -23,7 +23,7 @@ from mtcnn.resample import resample
 from prepare.build import image_of
 from prepare.records import ImageRecord, Problem
 
-__all__ = ["Photos", "build_photos", "photos_key"]
+__all__ = ["PhotoStore", "build_photos", "photos_key"]
 
 FORMAT = 1
 
@@ -91,7 +91,7 @@ def _index(path: Path) -> dict[str, object]:
     return body if isinstance(body, dict) and body.get("format") == FORMAT else {}
 
 
-class Photos:
+class PhotoStore:
     """What `build_photos` wrote, with the labels of the images: `records`, boxes and landmarks at the kept size.
 
     Raises DataError when the file is missing, or was made of other records.
@@ -108,9 +108,9 @@ class Photos:
         self.pixels = np.memmap(path, np.uint8, mode="r") if kept else np.zeros(0, np.uint8)
         self._made_of = (path, records)
 
-    def __reduce__(self) -> tuple[type[Photos], tuple[Path, Sequence[ImageRecord]]]:
+    def __reduce__(self) -> tuple[type[PhotoStore], tuple[Path, Sequence[ImageRecord]]]:
         """Another process, or a copy, maps the file for itself: its pixels may be gigabytes."""
-        return Photos, self._made_of
+        return PhotoStore, self._made_of
 
     def __len__(self) -> int:
         return len(self.places)

@@ -21,7 +21,7 @@ from ..fit import Training, fit, on_device
 from ..objectives import objective_class
 from .recipe import DetectorRecipe
 from .scenes import ScenePool
-from .store import Photos
+from .store import PhotoStore
 
 __all__ = ["DetectorTask", "new_net", "train_detector"]
 
@@ -51,7 +51,7 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
 def train_detector(
     recipe: DetectorRecipe,
     net: nn.Module,
-    photos: Photos,
+    photos: PhotoStore,
     target: Path,
     key: str,
     device: str = "cpu",
@@ -68,7 +68,7 @@ def train_detector(
 class DetectorTask:
     """See `fit.Task`. The last epoch gives the weights."""
 
-    def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: Photos, teacher: Path | None = None) -> None:
+    def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: PhotoStore, teacher: Path | None = None) -> None:
         self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
         self.groups = _groups(net, recipe.train.weight_decay)
         runtime = None if teacher is None else load_runtime(teacher, recipe.net)

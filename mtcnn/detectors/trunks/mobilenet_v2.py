@@ -36,8 +36,8 @@ class MobileNetV2(nn.Module):
         for rows in _STAGES:
             for expansion, channels, count, stride in rows:
                 outputs = round(channels * width)
-                layers.append(_Bottleneck(inputs, outputs, stride, expansion))
-                layers += [_Bottleneck(outputs, outputs, 1, expansion) for _ in range(count - 1)]
+                layers.append(_InvertedResidual(inputs, outputs, stride, expansion))
+                layers += [_InvertedResidual(outputs, outputs, 1, expansion) for _ in range(count - 1)]
                 inputs = outputs
             stages.append(nn.Sequential(*layers))
             self.channels.append(inputs)
@@ -52,7 +52,7 @@ class MobileNetV2(nn.Module):
         return maps
 
 
-class _Bottleneck(nn.Module):
+class _InvertedResidual(nn.Module):
     """1 x 1 to many channels, 3 x 3 of each by itself, 1 x 1 to few; added to the input where the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
