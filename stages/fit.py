@@ -1,7 +1,7 @@
-"""The training loop of every net, from top to bottom.
+"""The training loop of every net.
 
-An epoch is a fixed number of steps and ends with a checkpoint. All chance comes from (seed, epoch), so a run killed at
-any moment and started again repeats the epoch it was in and ends with the very weights of an unbroken run.
+An epoch is a fixed number of steps and ends with a checkpoint. All randomness derives from (seed, epoch), so an
+interrupted run repeats the current epoch when resumed, and ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Task(Protocol):
-    """What `fit` trains: a net, the batches it sees, and its losses.
+    """What `fit` trains: a net, its batches, and its losses.
 
     name    of the run; names its files.            module  the net, with the weights to start from.
     groups  parameter groups for AdamW.             clip    largest norm of the gradient.
@@ -45,14 +45,14 @@ class Task(Protocol):
     clip: float
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:
-        """The share of one process in the batches of an epoch: input of the net, and targets, a tuple of tensors."""
+        """One process's share of the batches of an epoch: net input, and targets, a tuple of tensors."""
 
     def loss(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
-        """Losses of a batch by name, scalars; `total` is what is minimised. Names become columns of the log."""
+        """Losses of a batch by name, scalars; `total` is minimised. Names become columns of the log."""
 
     def validate(self, training: Training) -> dict[str, float]:
-        """Figures of the averaged weights on the validation part, as val_<name>; the epoch with the largest
-        `val_score`, where there is one, gives the weights. Called by every process."""
+        """Metrics of the averaged weights on the validation part, as val_<name>; if there is a `val_score`, the epoch
+        with the largest one gives the weights. Called by every process."""
 
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
         """The result, with the figures of the last epoch."""
@@ -61,11 +61,11 @@ class Task(Protocol):
 def fit(task: Task, schedule: Schedule, target: Path, key: str, device: str = "cpu", quiet: bool = False) -> None:
     """Train and write the weights to `target`.
 
-    target  beside it lie the checkpoint of the running training (train-<name>.pt), the log and the curves.
-    key     names recipe and inputs; training resumes from a checkpoint with the same key.
+    target  file for the weights; the checkpoint of the training (train-<name>.pt), log and curves lie beside it.
+    key     identifies recipe and inputs; training resumes from a checkpoint with the same key.
 
-    With several processes (torch.distributed), each sees its share of every batch and the first one writes.
-    Raises TrainingError when the loss stops being finite; the last checkpoint stays.
+    With several processes (torch.distributed), each one trains on its share of every batch and rank 0 writes.
+    Raises TrainingError if the loss is not finite; the last checkpoint stays.
     """
     rank, count = world()
     training = Training(task, schedule, device)
@@ -97,7 +97,7 @@ def fit(task: Task, schedule: Schedule, target: Path, key: str, device: str = "c
 def _epoch(training: Training, model: nn.Module, epoch: int, quiet: bool) -> dict[str, float]:
     """One epoch of steps. Returns the mean losses as train_<name>."""
     task, schedule, (rank, count) = training.task, training.schedule, world()
-    torch.manual_seed(schedule.seed * 1_000_003 + epoch * 1_009 + rank)  # of dropout
+    torch.manual_seed(schedule.seed * 1_000_003 + epoch * 1_009 + rank)  # seeds dropout
     model.train()
     sums: dict[str, Tensor] = {}
     label = f"{task.name} {epoch + 1}/{schedule.epochs}"
@@ -117,14 +117,14 @@ def _line(training: Training, figures: dict[str, float]) -> str:
     return f"{training.task.name} {training.epoch}/{training.schedule.epochs}  {words}"
 
 
-# ---- the state of a training
+# ---- training state
 
 
 class Training:
     """A net in training: the module on its device, the optimiser, and the moving average of the weights.
 
-    average     the moving average, which is validated and saved.
-    best_state  the average of the best epoch so far, of validation score `best`.
+    average     the moving average (EMA), which is validated and saved.
+    best_state  the average at the best epoch so far, whose validation score is `best`.
     """
 
     def __init__(self, task: Task, schedule: Schedule, device: str) -> None:
@@ -143,8 +143,8 @@ class Training:
     def forward(self, module: nn.Module, x: Tensor) -> Any:
         """Outputs of `module` in float32 for input on any device.
 
-        Convolutions run in bfloat16 where the schedule says `mixed` and the device multiplies in it. On processors that
-        do not, torch would imitate it, slower than float32.
+        With `mixed`, convolutions run in bfloat16 if the device supports it natively. Elsewhere torch emulates it,
+        slower than float32.
         """
         kind = torch.device(self.device).type
         helps = kind != "cpu" or _processor_has_bfloat16()
@@ -159,7 +159,7 @@ class Training:
         return module
 
     def save(self, path: Path, key: str) -> None:
-        """Write the checkpoint, so that a kill leaves the old one or the new one."""
+        """Write the checkpoint atomically."""
         state = {
             "key": key,
             "epoch": self.epoch,
@@ -172,7 +172,7 @@ class Training:
         save_atomic(state, path)
 
     def restore(self, path: Path, key: str) -> None:
-        """Resume from the checkpoint at `path`, if it is there, whole, and of the same recipe."""
+        """Resume from the checkpoint at `path`, if it exists, is intact, and has the same key."""
         try:
             check_saved(path)
             state = torch.load(path, map_location=self.device, weights_only=True)
@@ -203,16 +203,16 @@ class Training:
         self._follow(step)
 
     def _follow(self, step: int) -> None:
-        """Move the average towards the weights; at first faster, so that the start is forgotten."""
+        """Update the moving average; faster at first, to forget the initial weights."""
         decay = min(self.schedule.ema, (1 + step) / (10 + step))
         for name, value in self.module.state_dict().items():
             if value.is_floating_point():
                 self.average[name].lerp_(value, 1 - decay)
             else:
-                self.average[name].copy_(value)  # batch norm's count of batches
+                self.average[name].copy_(value)  # batch norm's num_batches_tracked
 
     def keep_best(self, score: float) -> None:
-        """Keep a copy of the average where `score` beats all epochs before; without scores, inf, the last one stays."""
+        """Keep a copy of the average if `score` beats all earlier epochs; without scores (inf) the last one is kept."""
         if score == math.inf:
             self.best_state = self.average
         elif score > self.best:
@@ -229,12 +229,12 @@ def learning_rate(step: int, schedule: Schedule) -> float:
 
 
 def world() -> tuple[int, int]:
-    """Rank of this process, and how many train together."""
+    """Rank of this process, and world size."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def on_device(tensors: T, device: str) -> T:
-    """A named tuple of tensors with all of them on `device`."""
+    """A named tuple of tensors, moved to `device`."""
     return type(tensors)(*(value.to(device) for value in tensors))  # type: ignore[attr-defined]
 
 
@@ -246,5 +246,5 @@ def _float32(outputs: Any) -> Any:
 
 
 def _processor_has_bfloat16() -> bool:
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # which of them exist depends on torch's version
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # available ones depend on the torch version
     return any(getattr(torch.cpu, name, bool)() for name in names)

@@ -1,7 +1,7 @@
 """Recipes: every setting of a net's data and training, as frozen dataclasses read from TOML.
 
-A recipe is checked when it is read, an unknown key is an error, and it is stored with the weights it made. This module
-reads and hashes them, and holds what all trainings share; the two kinds are in `crops.recipe` and `photos.recipe`.
+A recipe is validated when read, an unknown key is an error, and it is stored with the weights it produced. This module
+reads and hashes recipes, and defines what all trainings share; the two kinds are in `crops.recipe` and `photos.recipe`.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ LARGEST_NUMBER = 1 << 63
 
 @dataclass(frozen=True)
 class Schedule(Settings):
-    """What every training needs, whatever it trains: the shared part of section [train].
+    """Settings of every training: the shared part of section [train].
 
-    epochs, steps  a checkpoint, and a look at the validation part, every `steps` batches.
-    batch          samples a step, over all processes.
+    epochs, steps  a checkpoint and a validation every `steps` batches.
+    batch          samples per step, over all processes.
     lr             peak learning rate of AdamW; linear warm-up over `warmup` steps, then a cosine to 1 % of it.
-    ema            decay of the moving average of the weights, which is what is validated and saved.
-    mixed          convolutions in bfloat16 on a GPU, or a processor that has it: several times faster.
+    ema            decay of the moving average of the weights, which is validated and saved.
+    mixed          convolutions in bfloat16 on a GPU or a CPU that supports it: several times faster.
     seed           of weights, order and augmentation.
     """
 
@@ -72,18 +72,18 @@ def check(good: bool, name: str, value: Any, expected: str) -> None:
 
 
 def digest(*parts: Any) -> str:
-    """A short name for plain values and dataclasses, in lists too: equal content, equal name."""
+    """A short digest of plain values and dataclasses, nested ones too: equal content, equal digest."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
 
 
 def _plain(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass under their first names, so that renaming one makes nothing stale."""
+    """The fields of a dataclass under their original names, so that a rename makes nothing stale."""
     first = {new: old for old, new in getattr(settings, "renamed", {}).items()}
     return {first.get(each.name, each.name): getattr(settings, each.name) for each in dataclasses.fields(settings)}
 
 
 def build(kind: type[T], values: dict[str, Any], where: str, renames: list[str]) -> T:
-    """A dataclass from a TOML table, tables within becoming dataclasses too. Old names of keys go into `renames`."""
+    """A dataclass from a TOML table, recursively. Old names of keys are added to `renames`."""
     types = get_type_hints(kind)
     hints = {each.name: types[each.name] for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values = _with_new_names(kind, values, where, renames)
@@ -111,7 +111,7 @@ def _with_new_names(kind: type[Any], values: dict[str, Any], where: str, renames
 
 
 def _table_type(choose: Any, table: Any, where: str) -> Any:
-    """The dataclass of a table whose content says which it is."""
+    """The dataclass of a table whose content selects the class."""
     try:
         return choose(table if isinstance(table, dict) else {})
     except SettingsError as error:
@@ -119,13 +119,13 @@ def _table_type(choose: Any, table: Any, where: str) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
-    """`value` as a recipe's dataclass wants it: a table, numbers in a row, or one value of the type `hint`."""
+    """`value` converted for a recipe's dataclass: a table, a list of numbers, or one value of the type `hint`."""
     tables: list[Any] = [option for option in getattr(hint, "__args__", (hint,)) if dataclasses.is_dataclass(option)]
     if tables:
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {_short(value)}; expected a table")
         return build(tables[0], value, f"{where}.", renames)
-    if get_origin(hint) is dict:  # free keys, which whoever uses the table checks
+    if get_origin(hint) is dict:  # free keys, checked by the user of the table
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {value!r}; expected a table")
         return value
@@ -143,7 +143,7 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
 
 
 def _short(value: Any) -> str:
-    """A value that a recipe has instead of the one expected, cut: it may nest, or have any number of digits."""
+    """An unexpected value of a recipe, shortened: it may be nested, or have any number of digits."""
     try:
         return repr(value)[:80]
     except (ValueError, RecursionError):
@@ -163,7 +163,7 @@ def read_recipe(kind: type[T], path: Path) -> T:
         values = tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe at {path}") from error
-    except (ValueError, RecursionError) as error:  # the first of numbers of thousands of digits, too
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise RecipeError(f"{path} is not TOML: {str(error)[:200]}") from error
     renames: list[str] = []
     upgraded = getattr(kind, "upgraded", None)
@@ -180,12 +180,12 @@ def read_recipe(kind: type[T], path: Path) -> T:
 
 
 def recipe_path(folder: Path, net: str) -> Path:
-    """Where the recipe of `net` lies below a folder of models: beside its weights."""
+    """Path of the recipe of `net` in a folder of models: beside its weights."""
     return weights_path(folder, net).with_name(f"recipe-{net}.toml" if net in SIZES else "recipe.toml")
 
 
 def load_recipe(kind: type[R], folder: Path, net: str) -> R:
-    """The recipe of `net`, which is of this kind, below such a folder."""
+    """The recipe of `net`, of this kind, in a folder of models."""
     path = recipe_path(folder, net)
     recipe = read_recipe(kind, path)
     check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as its path says")

@@ -1,4 +1,4 @@
-"""What a training run leaves behind to look at: metrics.jsonl, a picture of the curves, TensorBoard where installed."""
+"""Logs of a training run: metrics.jsonl, a plot of the curves, and TensorBoard if installed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["RunLog"]
 
 
 class RunLog:
-    """One JSON object an epoch in metrics-<name>.jsonl, and curves-<name>.png drawn from it.
+    """One JSON object per epoch in metrics-<name>.jsonl, and curves-<name>.png drawn from it.
 
-    Opened at `epoch`, it drops what an interrupted run wrote beyond it, so that no epoch stands there twice.
+    Opened at `epoch`, it drops later rows of an interrupted run, so that no epoch appears twice.
     """
 
     def __init__(self, folder: Path, name: str, epoch: int) -> None:
         self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
         self.rows = [row for row in self._read() if row["epoch"] < epoch]
-        with atomic_write(self.path) as draft:  # a kill in between must not cost the rows
+        with atomic_write(self.path) as draft:  # being killed in between must not lose rows
             draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         self.board = _board(folder / "tensorboard" / name, epoch)
 
@@ -30,7 +30,7 @@ class RunLog:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                break  # the line that a killed run was writing
+                break  # a partial line of a killed run
             if isinstance(row, dict) and isinstance(row.get("epoch"), int):
                 rows.append(row)
         return rows
@@ -43,10 +43,10 @@ class RunLog:
         if self.board is not None:
             for name, value in row.items():
                 self.board.add_scalar(name, value, row["epoch"])
-            self.board.flush()  # it holds back two minutes else, and loses them at the end of the process
+            self.board.flush()  # it otherwise buffers two minutes, and loses them at exit
 
     def _columns(self) -> list[str]:
-        """Losses by name, in the order of the log, without their sum; then recall."""
+        """Losses by name, in the order of the log, without the total; then recall."""
         names = [key.removeprefix("val_") for key in self.rows[-1] if key.startswith("val_")] if self.rows else []
         return [name for name in names if name not in ("total", "score")]
 
@@ -80,4 +80,4 @@ def _board(folder: Path, epoch: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=epoch)  # what an interrupted run wrote from `epoch` on is hidden
+    return SummaryWriter(str(folder), purge_step=epoch)  # hides rows of an interrupted run from `epoch` on

@@ -1,4 +1,4 @@
-"""Batches of crops: the mix by kind, and augmentation that keeps boxes and landmarks right."""
+"""Batches of crops: the mix of kinds, and augmentation that transforms boxes and landmarks too."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def flip(batch: CropBatch, mirrored: NDArray[np.bool_]) -> CropBatch:
 
 
 def _colours(x: Tensor, strength: float, chance: NDArray[Any]) -> Tensor:
-    """Saturation, contrast and brightness of x (N, 3, S, S) changed crop by crop; chance (N, 3) in [-1, 1]."""
+    """Random saturation, contrast and brightness per crop of x (N, 3, S, S); chance (N, 3) in [-1, 1]."""
     drawn = torch.from_numpy(chance).float()[:, :, None, None, None] * strength
     gray = x.mean(dim=1, keepdim=True)
     x = gray + (x - gray) * (1 + drawn[:, 0])
@@ -75,7 +75,7 @@ def _colours(x: Tensor, strength: float, chance: NDArray[Any]) -> Tensor:
 
 
 def augment(batch: CropBatch, settings: TrainSettings, rng: np.random.Generator) -> tuple[Tensor, Targets]:
-    """A training batch as tensors: mirrored half of the time, with random colours, and some of it blurred."""
+    """A training batch as tensors: random horizontal flips, colours, and blur."""
     mirrored, blurred = rng.random(len(batch)) < 0.5, rng.random(len(batch)) < settings.blur
     chance = rng.uniform(-1, 1, (len(batch), 3))
     x, targets = tensors(flip(batch, mirrored))
@@ -98,10 +98,10 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Targets]]:
     """The batches of one epoch: `steps` draws of the mix, at random with replacement.
 
-    Chance depends on the seed and the epoch alone. Every process makes the draws of all and reads only its share, so
-    that the crops of an epoch are the same for any number of processes.
+    Randomness depends only on seed and epoch. Every process draws for all and reads only its share, so the crops of an
+    epoch are the same for any number of processes.
 
-    Raises DataError when a kind of the mix is missing.
+    Raises DataError if a kind of the mix is missing.
     """
     rows = {kind: pool.of(kind) for kind, count in settings.mix.counts(settings.batch).items() if count}
     missing = [kind.name for kind, found in rows.items() if not len(found)]

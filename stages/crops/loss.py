@@ -1,7 +1,7 @@
-"""The three losses, and which kind of crop feeds which.
+"""The three losses, and the kinds of crops that each one uses.
 
 Source: Zhang et al. 2016, section III-B (equations 1 to 4) and III-C (online hard examples). The regressions use smooth
-L1 (Girshick 2015, equation 3) where the paper has squares: a mislabelled box pulls less.
+L1 (Girshick 2015, equation 3) instead of the paper's squared error: mislabelled boxes weigh less.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEEDS: dict[str, tuple[Kind, ...]] = {
     "box": (Kind.POS, Kind.PART),
     "landmark": (Kind.LANDMARK,),
 }
-BETA = 0.1  # where smooth L1 turns from square to linear, in units of the crop
+BETA = 0.1  # beta of smooth L1, in units of the crop
 
 
 class Targets(NamedTuple):
@@ -37,7 +37,7 @@ class Targets(NamedTuple):
 
 
 def gate(kinds: Tensor, task: str) -> Tensor:
-    """float32 (N,): 1 where a crop feeds `task`, else 0."""
+    """float32 (N,): 1 for crops used by `task`, else 0."""
     mask = torch.zeros_like(kinds, dtype=torch.bool)
     for kind in FEEDS[task]:
         mask |= kinds == int(kind)
@@ -45,12 +45,12 @@ def gate(kinds: Tensor, task: str) -> Tensor:
 
 
 def _mean(losses: Tensor, mask: Tensor) -> Tensor:
-    # A product and not an index: where no crop feeds a task its loss is 0, and still part of the graph.
+    # A product, not an index: without any crop for a task the loss is 0 but still part of the graph.
     return (losses * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _hardest(losses: Tensor, mask: Tensor, share: float) -> Tensor:
-    """`mask` cut down to the `share` of its crops with the largest losses."""
+    """`mask` restricted to the `share` of its crops with the largest losses."""
     count = int(torch.ceil(mask.sum() * share))
     if share >= 1 or count == 0:
         return mask
@@ -65,7 +65,7 @@ def multitask_loss(
 ) -> dict[str, Tensor]:
     """Gated losses of one batch of crops by name, each before its weight, and their weighted `total`.
 
-    PNet's 1 x 1 maps (N, 1, 1) are taken as (N,).
+    PNet's 1 x 1 maps (N, 1, 1) are treated as (N,).
 
     `hard` overrides the share of face losses that count (1 on a validation part).
     """

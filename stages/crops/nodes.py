@@ -31,11 +31,11 @@ from .task import train
 
 __all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "train_on_stores"]
 
-BEFORE = {"rnet": "pnet", "onet": "rnet"}  # whose mistakes a net learns from, by default
+BEFORE = {"rnet": "pnet", "onet": "rnet"}  # the net whose hard examples are mined, by default
 
 
 def chain(net: str, hard_from: str | None = None) -> tuple[str, ...]:
-    """The nets that are trained before `net`, and `net`, in order; `hard_from` is the one before ONet."""
+    """The nets to train up to `net`, in order; `hard_from` is the one before ONet."""
     before = hard_from if net == "onet" and hard_from else BEFORE.get(net)
     return (*chain(before, hard_from), net) if before else (net,)
 
@@ -49,11 +49,11 @@ def cascade_nodes(
 ) -> list[Node]:
     """The nodes of a work folder, in building order.
 
-    recipes    of the nets to have nodes for, by name; with a net the whole `chain` to it.
+    recipes    by net; for each net also those of its `chain`.
     records, data  the labelled images, and their key.
-    hard_from  the net that ONet's hard examples are mined up to, to override RNet.
+    hard_from  the last net of the cascade that mines ONet's hard examples, instead of RNet.
 
-    Raises RecipeError for a recipe that has too few thresholds for the nets that mine.
+    Raises RecipeError for a recipe with too few thresholds for the nets that mine.
     """
     found = _Nodes(work, records, data, hard_from)
     for net in SIZES:
@@ -63,7 +63,7 @@ def cascade_nodes(
 
 
 def check_mining(recipe: Recipe, nets: Sequence[str]) -> None:
-    """Raise RecipeError where a recipe has too few thresholds to mine with these nets."""
+    """Raise RecipeError if a recipe has too few thresholds to mine with these nets."""
     if recipe.mine is not None and len(recipe.mine.thresholds) < len(nets):
         raise RecipeError(
             f"recipe-{recipe.net}.toml: mine.thresholds is {list(recipe.mine.thresholds)}; "
@@ -134,7 +134,7 @@ class CutCrops:
 
 @dataclass(frozen=True, eq=False)
 class TrainOnStores:
-    """Trains a net on the crops of stores, given by their paths, from random weights or those at `start`."""
+    """Trains a net on crop stores, given by path, from random weights or those at `start`."""
 
     name: str
     net: str
@@ -161,7 +161,7 @@ def train_on_stores(
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
-    """`task.train` with stores and start given by their paths, so that it can travel to another process."""
+    """`task.train` with stores and start given by path, so that it pickles."""
     state = None if start is None else read(start).tensors()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])

@@ -18,7 +18,7 @@ __all__ = ["Mix", "Recipe", "TrainSettings"]
 
 @dataclass(frozen=True)
 class Mix(Settings):
-    """Shares of a batch by kind of crop; they need not add up to 1. The paper's for three tasks is 3 : 1 : 1 : 2."""
+    """Shares of a batch by kind of crop, not necessarily normalised. The paper has 3 : 1 : 1 : 2 for three tasks."""
 
     neg: float = setting(3.0, above=0)
     part: float = setting(1.0, min=0)
@@ -26,7 +26,7 @@ class Mix(Settings):
     landmark: float = setting(0.0, min=0)
 
     def counts(self, batch: int) -> dict[Kind, int]:
-        """Crops of each kind in a batch of `batch`; what rounding leaves over is background."""
+        """Crops of each kind in a batch of `batch`; the rounding remainder is background."""
         total = self.neg + self.part + self.pos + self.landmark
         counts = {Kind[name.upper()]: round(batch * share / total) for name, share in vars(self).items()}
         counts[Kind.NEG] += batch - sum(counts.values())
@@ -38,14 +38,14 @@ class TrainSettings(Schedule):
     """Section [train] of a recipe: the schedule, and
 
     mix               kinds of crops in a batch.
-    hard              share of the face losses that count: the hardest (online hard example mining).
+    hard              share of the face losses used, hardest first (online hard example mining).
     face box landmark weights of the three losses.
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
-    recall            after training the face bias is moved so that this share of validation faces scores 0.5 or more; 0
-                      for no change. Training on hard examples makes all scores low; this puts them back in place. The
-                      score is the net's own here: a net that counts the stage before it takes less of it.
-    score             how RNet's and ONet's scores count the score of the stage before; travels with the weights.
+    recall            after training, the face bias is shifted so that this share of validation faces scores 0.5 or
+                      more; 0 for no change. Training on hard examples lowers all scores; this corrects them. Here the
+                      score is the net's own, without the previous stage's logit.
+    score             how the scores of RNet and ONet include the previous stage's; stored with the weights.
     """
 
     mix: Mix = field(default_factory=Mix)
@@ -67,10 +67,10 @@ class TrainSettings(Schedule):
 
 @dataclass(frozen=True)
 class Recipe(Settings):
-    """All that makes one net: how its crops are drawn and mined, and how it is trained.
+    """All settings of one net: how its crops are sampled and mined, and how it is trained.
 
-    draft  a shorter training whose net mines the hard examples of the real one: PNet, which has no net before it, finds
-           its own false alarms this way. None for no draft.
+    draft  a shorter training whose net mines hard examples for the final one: PNet, the first stage, finds its own
+           false positives this way. None for no draft.
     """
 
     net: str

@@ -1,4 +1,4 @@
-"""A net of the cascade as a task for `fit`: batches of crops, and the best epoch by what it finds."""
+"""A net of the cascade as a task for `fit`: batches of crops, and the choice of the best epoch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .recipe import TrainSettings
 
 __all__ = ["CropTask", "train"]
 
-# Crops of the validation part at most.
+# Maximum number of validation crops.
 VAL_CROPS = {Kind.NEG: 12_000, Kind.PART: 4_000, Kind.POS: 6_000, Kind.LANDMARK: 3_000}
 
 
@@ -70,10 +70,10 @@ class CropTask:
         return multitask_loss(outputs, targets, self.settings)
 
     def validate(self, training: Training) -> dict[str, float]:
-        """Losses on the validation part, the recall when 1 % of the background passes, and the score of the epoch.
+        """Validation losses, the recall at 1 % false positives, and the score of the epoch.
 
-        The score is that recall less the weighted losses of boxes and landmarks. The face loss has no part in it: it
-        punishes confidence, which grows long after ranking, all that a threshold can use, has stopped getting worse.
+        The score is that recall minus the weighted losses of boxes and landmarks. The face loss is excluded: it
+        penalises confidence, which keeps growing after the ranking, all that matters for a threshold, has converged.
         """
         output, targets = self._outputs(training)
         losses = multitask_loss(output, targets, self.settings, hard=1.0)
@@ -87,7 +87,7 @@ class CropTask:
         return {**figures, "val_recall": round(recall, 5), "val_score": round(score, 6)}
 
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
-        """The best weights, their face bias moved as `recall` says."""
+        """The best weights, with the face bias shifted for `recall`."""
         state = {name: value.clone() for name, value in training.best_state.items()}
         if self.settings.recall > 0:
             output, targets = self._outputs(training, state)
@@ -99,7 +99,7 @@ class CropTask:
 
     @torch.no_grad()
     def _outputs(self, training: Training, state: dict[str, Tensor] | None = None) -> tuple[NetOutput, Targets]:
-        """Outputs and targets of the validation part, joined, of the averaged weights or those of `state`."""
+        """Outputs and targets on the validation part, concatenated, of the averaged weights or of `state`."""
         module = training.averaged(state)
         outputs, targets = [], []
         for batch in self.val:
@@ -112,9 +112,9 @@ class CropTask:
 
 
 def _validation_part(pool: CropPool) -> list[CropBatch]:
-    """The same crops of validation images every time, in batches; training crops of a kind that has none.
+    """A fixed set of validation crops, in batches; training crops for kinds that have none.
 
-    They stay bytes until they are used: as net input those of ONet would take 700 MB in every process.
+    They stay uint8 until used: as net input, those of ONet would take 700 MB in every process.
     """
     rng = np.random.default_rng(0)
     rows = []

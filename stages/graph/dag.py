@@ -1,7 +1,7 @@
-"""What a work folder holds as a graph: which file is made from what, and which of them are out of date.
+"""The dependency graph of a work folder: what each file is made from, and which files are out of date.
 
 A node's key hashes the recipe sections that it reads, the keys of its inputs and the format version. A node whose file
-carries another key is stale, and so is everything behind it.
+has another key is stale, and so is everything downstream.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from . import launch
 
 __all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
 
-FORMAT = 1  # of everything the nodes make; raise it when the same recipe gives other crops or another training
+FORMAT = 1  # of all outputs; increase it when the same recipe gives other crops or another training
 
 
 @dataclass(frozen=True)
 class Options:
-    """What does not change a result: who cuts and mines crops, training processes, device, silence."""
+    """Settings that do not change results: workers for crops, training processes, device, quiet."""
 
     workers: Workers = field(default_factory=Here)
     processes: int = 1
@@ -39,13 +39,13 @@ class Options:
 
 
 class Action(Protocol):
-    """What makes a file. It pickles, so that another process or machine can do it."""
+    """An action that makes a file; it pickles, so it can run in another process or on another machine."""
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
-        """Make the file at `makes`, with this key in it; go on where an earlier run with the same key stopped."""
+        """Make the file at `makes`, storing this key in it; resume from an interrupted run with the same key."""
 
     def read_key(self, makes: Path) -> str | None:
-        """The key of what lies there; None where nothing whole does."""
+        """The key of the existing file; None if it is missing or incomplete."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Node:
 
     needs       names of the nodes whose files it reads.    makes  the file or folder.
     parts       what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
-    collective  all processes of torchrun make it together, as a training; anything else is made by the first.
+    collective  made by all torchrun processes together, like a training; anything else is made by rank 0.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Node:
         return digest(FORMAT, self.parts)
 
     def found(self) -> str | None:
-        """The key of what is there, None for nothing whole."""
+        """The key of the existing file, None if missing or incomplete."""
         return self.action.read_key(self.makes)
 
 
 class State(NamedTuple):
-    """Of one node: fresh, stale or missing, and why; of a net whose recipe cannot be used: broken."""
+    """State of one node: fresh, stale or missing, and why; broken for a net with an unusable recipe."""
 
     name: str
     state: Literal["fresh", "stale", "missing", "broken"]
@@ -82,7 +82,7 @@ class State(NamedTuple):
 
 
 def data_key(records: Sequence[ImageRecord]) -> str:
-    """A hash of the labels: image names, boxes, landmarks and flags, in order. Pixels are trusted not to change."""
+    """A hash of the labels: image names, boxes, landmarks and flags, in order. Pixels are assumed not to change."""
     return digest(
         [
             [r.path.name, r.boxes.tobytes().hex(), r.landmarks.tobytes().hex(), r.ignore.tobytes().hex(), r.complete]
@@ -92,7 +92,7 @@ def data_key(records: Sequence[ImageRecord]) -> str:
 
 
 def weights_key(path: Path) -> str | None:
-    """The key that a weights file carries."""
+    """The key stored in a weights file."""
     try:
         return read(path).recipe_hash
     except CheckpointError:
@@ -100,9 +100,9 @@ def weights_key(path: Path) -> str | None:
 
 
 class Dag:
-    """The nodes of one work folder, given in building order: what a node needs comes before it.
+    """The nodes of one work folder, in topological order: inputs come first.
 
-    broken  nets that have no nodes -> what is wrong with their recipes.
+    broken  nets without nodes -> the error in their recipe.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class Dag:
         self.work, self.options, self.broken = work, options, dict(broken or {})
         self.nodes = {node.name: node for node in nodes}
 
-    # ---- what is there
+    # ---- status
 
     def status(self) -> list[State]:
-        """Every node in building order: fresh, stale or missing, with the reason; then the broken nets."""
+        """Every node in topological order: fresh, stale or missing, with the reason; then the broken nets."""
         states: dict[str, State] = {}
         for node in self.nodes.values():
             states[node.name] = self._state(node, states)
@@ -149,12 +149,12 @@ class Dag:
     def _note(self, node: Node) -> Path:
         return self.work / "nodes" / f"{node.name}.json"
 
-    # ---- what is to do
+    # ---- building
 
     def ensure(self, *targets: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
-        """Make `targets` and all they need, where missing or stale. Returns the names of what was made.
+        """Make `targets` and their inputs where missing or stale. Returns the names of the nodes made.
 
-        Under torchrun the first process makes the data, and all take part in the trainings.
+        Under torchrun, rank 0 makes the data, and all processes train.
         """
         with launch.joined(self.options.device):
             names = launch.agreed(self._to_make(targets))
@@ -169,9 +169,9 @@ class Dag:
         return names
 
     def _to_make(self, targets: Iterable[str]) -> list[str]:
-        """What is out of date of `targets` and of what the making of these needs, in building order.
+        """The outdated nodes among `targets` and the inputs needed to make them, in topological order.
 
-        So an input that is gone is made again only when something that needs it has to be.
+        A missing input is made again only if a node that needs it must be made.
         """
         wanted, names = set(targets), []
         for unknown in wanted - self.nodes.keys():

@@ -1,4 +1,4 @@
-"""A training in this process, in several of this machine, or under torchrun."""
+"""Launches a training in this process, in several local processes, or under torchrun."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ __all__ = ["agreed", "is_main", "joined", "launch", "wait_for_main"]
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(days=7)  # the others wait while the first process prepares crops; torch's default is half an hour
+PATIENCE = timedelta(days=7)  # other ranks wait while rank 0 prepares crops; torch's default is 30 minutes
 
 
 def under_torchrun() -> bool:
-    """Whether torchrun started this process, as one of several."""
+    """Whether this process was started by torchrun."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def is_main() -> bool:
-    """Whether this process builds, logs and writes; of several the first."""
+    """Whether this process builds, logs and writes: rank 0."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def _join(device: str, local_rank: int, **meeting: Any) -> None:
     if device == "cuda":
-        torch.cuda.set_device(local_rank)  # one GPU a process
+        torch.cuda.set_device(local_rank)  # one GPU per process
     backend = "nccl" if device.startswith("cuda") else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE, **meeting)
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Within it, the processes that torchrun started are one group; without torchrun, nothing."""
+    """Context with a process group of the torchrun processes; without torchrun, a no-op."""
     if not under_torchrun():
         yield
         return
@@ -54,11 +54,11 @@ def joined(device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        dist.destroy_process_group()  # gloo's threads, left running, abort a process that ends
+        dist.destroy_process_group()  # gloo's threads abort the process at exit if left running
 
 
 def agreed(decision: T) -> T:
-    """What the first process decided. All have to ask, for one alone may find a file that the first is making."""
+    """Broadcast rank 0's decision. All ranks must call this: alone, one could find a file still being written."""
     decisions = [decision]
     if dist.is_initialized():
         dist.broadcast_object_list(decisions)
@@ -72,9 +72,9 @@ def wait_for_main() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed instead of handing it back to the system; nothing on other C libraries.
+    """Make glibc keep freed memory instead of returning it to the system; a no-op on other C libraries.
 
-    Each step frees and takes the same tens of megabytes. Taking them anew means a page fault every 4 KiB, a tenth of a
+    Each step frees and allocates the same tens of megabytes. Fresh memory costs a page fault per 4 KiB, a tenth of a
     training step.
     """
     trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX of malloc.h
@@ -85,7 +85,7 @@ def _keep_freed_memory() -> None:
 
 
 def _train(job: Callable[[], None], device: str) -> None:
-    # One thread a process: on the small layers of these nets a second thread costs more than it gives, and several
+    # One thread per process: on these small layers a second thread costs more than it gains, and several
     # processes, each with its own, use the cores better.
     if device == "cpu":
         torch.set_num_threads(1)
@@ -94,18 +94,18 @@ def _train(job: Callable[[], None], device: str) -> None:
 
 
 def _note(error: MtcnnError, path: Path) -> None:
-    """Leave an error for the parent, to which torch passes on the traceback alone.
+    """Store an error for the parent; torch passes on only its traceback.
 
-    Whole or not at all, for torch ends the other processes when the first has failed, and they fail at the same time.
+    Written atomically: torch kills the other processes once one has failed, and they fail at the same time.
     """
     with atomic_write(path) as draft:
         draft.write_bytes(pickle.dumps(error))
 
 
 def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, folder: str) -> None:
-    # torch sends SIGINT when the parent is gone, which a process that was started in the background ignores.
+    # torch sends SIGINT when the parent is gone, which background processes ignore.
     end_with_parent()
-    # A store instead of a URL, in which a folder's # or ? would mean something else.
+    # A store instead of a URL, in which # or ? of a path would be special.
     store = dist.FileStore(os.path.join(folder, "meeting"), processes)  # type: ignore[attr-defined]
     _join(device, rank, store=store, rank=rank, world_size=processes)
     try:
@@ -118,11 +118,11 @@ def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, fol
 
 
 def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> None:
-    """Run a training in `processes` processes of this machine; within `joined`, as one of torchrun's.
+    """Run a training in `processes` local processes; within `joined`, in this one of torchrun's.
 
-    job  can be pickled, such as a functools.partial of a function and plain arguments.
+    job  picklable, such as a functools.partial of a function and plain arguments.
 
-    Raises what the training raises; a failed process ends the others.
+    Raises what the training raises; a failed process terminates the others.
     """
     if dist.is_initialized() or processes <= 1:
         _train(job, device)
@@ -130,7 +130,7 @@ def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> 
         with tempfile.TemporaryDirectory() as folder:
             try:
                 spawn(_ranked, (job, device, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
-            except ProcessException:  # raised, or ended by a signal, as gloo's threads do when the other side is gone
+            except ProcessException:  # raised, or killed by a signal, as by gloo's threads when a peer is gone
                 notes = sorted(Path(folder).glob("error-*"))
                 if not notes:
                     raise

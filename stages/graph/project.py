@@ -1,4 +1,4 @@
-"""A work folder: its sources, its recipes, and the graph of what is made from them."""
+"""A work folder: its sources, recipes, and dependency graph."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ R = TypeVar("R", Recipe, DetectorRecipe)
 
 
 def begun_detectors(work: Path) -> list[str]:
-    """The single-stage detectors of which a work folder holds a recipe, or weights that a packaged recipe is for."""
+    """The single-stage detectors with a recipe in a work folder, or with weights there and a packaged recipe."""
     _move_in(work)
     return [
         net
@@ -56,35 +56,34 @@ def open_project(
     remember: bool = True,
     strict: bool = True,
 ) -> Dag:
-    """The graph of a work folder, which is created where missing: these nets, and those that have to be trained before.
+    """The graph of a work folder, created if missing, for these nets and those that must be trained first.
 
-    nets       of the cascade, and single-stage detectors. The recipes of others are not looked at.
-    sources    where the images are; empty takes those that the folder remembers.
+    nets       of the cascade, and single-stage detectors. Recipes of others are not read.
+    sources    image sources; empty: those stored in the folder.
     hard_from  "pnet" or "rnet": mine ONet's hard examples with the cascade up to this net.
-    start      weights that detectors start from, of the net or its trunk. They are copied into the folder; None takes
-               those that are there, and without any the start is random.
-    workers    what cuts and mines crops; None does it in this process.
-    teacher    weights of the same net that these learn from, where their objective is to; copied in the same way.
-    remember   note `sources` in the folder; False notes them only where none are.
-    strict     raise RecipeError for a recipe that cannot be used; False leaves its net, and those behind it, to
-               `Dag.broken`.
+    start      initial weights of detectors, of the net or its trunk. They are copied into the folder; None: those
+               already there, or random weights.
+    workers    workers for cutting and mining crops; None: this process.
+    teacher    weights of the same net as the teacher, for objectives that use one; copied in the same way.
+    remember   store `sources` in the folder; False: only if it has none.
+    strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
-    check_device(device)  # now, and not after the crops have been cut
+    check_device(device)  # before any crops are cut
     _move_in(work)
     specs = list(sources) or remembered_sources(work)
     broken = None if strict else dict[str, str]()
     wanted = {each for net in nets if net in SIZES for each in chain(net, hard_from)}
     cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
-    told = not sources or quiet or not is_main()  # of sources that are remembered the first command has told
+    told = not sources or quiet or not is_main()  # stored sources were reported by the first command
     records = read_sources(specs, _scene_seed(work), told)
     for recipe in others:
-        if remember or start or teacher:  # `status` only looks
+        if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)
     if sources and is_main() and (remember or not are_noted(work)):
-        remember_sources(work, sources)  # now that they could be read
+        remember_sources(work, sources)  # only once they could be read
     data, options = data_key(records), Options(workers or Here(), processes, device, quiet)
     nodes = cascade_nodes(work, cascade, records, data, hard_from)
     return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken)
@@ -93,7 +92,7 @@ def open_project(
 def _cascade_recipes(
     work: Path, nets: Sequence[str], hard_from: str | None, broken: dict[str, str] | None
 ) -> dict[str, Recipe]:
-    """Recipes by net, in order. What is wrong goes into `broken`, or is raised where that is None."""
+    """Recipes by net, in order. Errors go into `broken`, or are raised if that is None."""
     found: dict[str, Recipe] = {}
     for net in nets:
         before = chain(net, hard_from)[:-1]
@@ -126,7 +125,7 @@ def _noted(net: str, broken: dict[str, str] | None) -> Iterator[None]:
 
 
 def _scene_seed(work: Path) -> int:
-    """The seed of drawn scenes: that of PNet's recipe, of which nothing else has to be right."""
+    """The seed of synthetic scenes: that of PNet's recipe, which need not be valid otherwise."""
     try:
         with recipe_path(work, "pnet").open("rb") as file:
             seed = tomllib.loads(file.read(LARGEST).decode("utf-8")).get("seed", 0)
@@ -136,24 +135,24 @@ def _scene_seed(work: Path) -> int:
 
 
 def _move_in(work: Path) -> None:
-    """Give detectors folders of their own where their files lie beside PNet's, as they once did."""
+    """Move detector files from beside PNet's, their old location, to folders of their own."""
     for net in DETECTORS:
         for old in sorted((work / "models-12").glob(f"*-{net}.*")):
             part = old.name.partition("-")[0]
             name = f"{part}{old.suffix}" if part in ("recipe", "weights") else old.name
             new = weights_path(work, net).with_name(name)
             new.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # another process of torchrun was faster
+            with suppress(FileNotFoundError):  # another torchrun process was faster
                 if not new.exists():
                     old.rename(new)
 
 
 def _recipe(kind: type[R], work: Path, net: str) -> R:
-    """The recipe of a net in a work folder, where the packaged one is copied to if there is none."""
+    """The recipe of a net in a work folder; the packaged one is copied there if there is none."""
     target, packaged = recipe_path(work, net), recipe_path(packaged_weights(), net)
     if not target.is_file():
         if not packaged.is_file():
             raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
-        with atomic_write(target) as draft:  # the processes of torchrun all do this at once
+        with atomic_write(target) as draft:  # all torchrun processes do this at once
             shutil.copyfile(packaged, draft)
     return load_recipe(kind, work, net)

@@ -1,4 +1,4 @@
-"""What a detector learns: an objective turns a scene into targets, and outputs and targets into losses.
+"""Objectives: they turn a scene into targets, and outputs and targets into losses.
 
 A new loss or assignment is a new file here and a line in OBJECTIVES; recipes choose it by `[objective] name`. Anchors
 are matched (`matching`), sampled (`sampling`) and encoded (`targets`). Losses of crops are in `stages.crops.losses`.
@@ -22,7 +22,7 @@ OBJECTIVES = {"distill": "distill:Distill", "multibox": "multibox:MultiBox"}
 class Objective(Protocol):
     """The losses of a detector. Its class has `Settings`, a frozen dataclass: the recipe's [objective].
 
-    `teacher` is a runtime of a net of the same layout, for objectives that learn from one, else None.
+    `teacher` is a runtime of a net of the same layout, for objectives that use one, else None.
     """
 
     def __init__(self, settings: Any, decoder: Any, teacher: Any = None) -> None: ...

@@ -1,7 +1,7 @@
-"""Dense distillation: a detector of the same layout tells what every anchor should say, on any picture.
+"""Dense distillation: a teacher of the same layout gives the targets of every anchor, on any picture.
 
-A teacher needs no labels: photos without any, background and crops of every size are all of use. Where a picture has
-labels, they are mixed into the teacher's answer, so that the student is not limited by the teacher's mistakes.
+A teacher needs no labels: unlabelled photos, background and crops of any size are all useful. Where a picture has
+labels, they are mixed into the teacher's outputs, so that the teacher's mistakes do not limit the student.
 
 Source: Hinton et al. 2015 (soft targets). The weight of an anchor, |p - q| + p, follows the quality focal loss (Li et
 al. 2020, equation 6) with power 1, and keeps the positives.
@@ -31,7 +31,7 @@ from .targets import FACE, NO_FACE, encode
 
 __all__ = ["Distill", "DistillSettings", "TeacherTargets"]
 
-CLIP = 8.0  # logits beyond are as sure as can be: 0.0003 and 0.9997
+CLIP = 8.0  # logits are clamped to this: scores of 0.0003 and 0.9997
 SMALL = 0.1  # weight of the landmarks of faces below min_landmark_face
 
 
@@ -39,11 +39,11 @@ SMALL = 0.1  # weight of the landmarks of faces below min_landmark_face
 class DistillSettings(Settings):
     """Section [objective] of a detector's recipe with `name = "distill"`.
 
-    match              which anchors a labelled face belongs to.
-    labels             share of the labels in the target where a picture has some; the rest is the teacher's.
-    face box landmark  weights of the losses; `logit` that of the distance between the logits themselves.
+    match              assignment of labelled faces to anchors.
+    labels             weight of the labels in the targets of a labelled picture; the rest is the teacher's.
+    face box landmark  weights of the losses; `logit`: of the distance between the logits.
     background         weight of an anchor without a face in the losses of boxes and landmarks.
-    min_landmark_face  the landmarks of smaller faces hardly count, pixels: they are noise in units of a small anchor.
+    min_landmark_face  landmarks of smaller faces get a low weight, pixels: they are noise in units of a small anchor.
     """
 
     name: str = setting("distill", choices=("distill",))
@@ -58,9 +58,9 @@ class DistillSettings(Settings):
 
 
 class TeacherTargets(NamedTuple):
-    """What a student is to say of one scene; tensors (N, ...) for a batch.
+    """Targets of a student for one scene; tensors (N, ...) for a batch.
 
-    scores float32 (A,): probability of a face, of the teacher and the labels.    logits (A,): of the teacher alone.
+    scores float32 (A,): target probability, from teacher and labels.    logits (A,): the teacher's.
     boxes (A, 4), landmarks (A, 10): codes.    points float32 (A,): weight of the landmarks; 0 where unknown.
     """
 
@@ -106,7 +106,7 @@ class Distill:
         return TeacherTargets(scores, logits, boxes, landmarks, self._point_weights(scene, boxes, outputs))
 
     def _mix(self, scene: Scene, scores: Any, boxes: Any, landmarks: Any) -> None:
-        """Move the targets towards the labels, in place. An anchor that the labels ignore stays the teacher's."""
+        """Blend the labels into the targets, in place. Ignored anchors keep the teacher's target."""
         labels, box_codes, landmark_codes, _ = encode(scene, self.decoder, self.settings.match)
         share = self.settings.labels
         scores[labels == NO_FACE] *= 1 - share
@@ -123,7 +123,7 @@ class Distill:
         return np.where(sides >= self.settings.min_landmark_face, 1, SMALL).astype(np.float32)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: TeacherTargets) -> dict[str, Tensor]:
-        """Losses of a batch; with several processes, of the batches of all of them."""
+        """Losses of a batch, normalised over all processes."""
         logits, scores, settings = outputs["logits"], targets.scores, self.settings
         each = F.binary_cross_entropy_with_logits(logits, scores, reduction="none")
         face = (((scores - logits.detach().sigmoid()).abs() + scores) * each).sum() / whole(scores.sum())

@@ -1,4 +1,4 @@
-"""Which anchors the faces of one image are matched with: counts before and after the last stage, and a picture."""
+"""Matching of the anchors of one image with its faces: counts before and after the second stage, and a picture."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class MatchReport:
         ]
 
     def table(self) -> str:
-        """The same as a table, with averages."""
+        """The report as a table, with averages."""
         rows = self.rows()
         lines = [
             [str(i + 1), " ".join(f"{v:.0f}" for v in row["box"]), f"{row['best_iou']:.2f}",
@@ -85,8 +85,8 @@ class MatchReport:
 def match_report(model: str, image: Path, labels: str | None = None, work: Path | None = None) -> MatchReport:
     """Match the faces of one image with the anchors of a detector.
 
-    model   a name of `detectors.DETECTORS`, whose recipe says how.    work    folder of the recipe; None: the packaged.
-    labels  where the faces are: a WIDER FACE text file, or FORMAT:PATH[:IMAGES]. None: those that the cascade finds.
+    model   a name of `detectors.DETECTORS`, whose recipe is used.    work  folder of the recipe; None: packaged.
+    labels  a WIDER FACE text file, or FORMAT:PATH[:IMAGES]. None: the faces that the cascade detects.
 
     Raises DataError when the labels do not name the image.
     """
@@ -97,7 +97,7 @@ def match_report(model: str, image: Path, labels: str | None = None, work: Path 
 
 
 def matched(image: RGB, record: ImageRecord, decoder: SsdCodes, settings: MatchSettings) -> MatchReport:
-    """The report of one image and its faces; those to be ignored are left out of it."""
+    """The report of one image and its faces, without ignored ones."""
     places = decoder.anchors(ImageSize(*image.shape[:2]))
     first, last = (
         match(places, record.boxes, record.ignore, chosen) for chosen in (replace(settings, compensate=0.0), settings)
@@ -113,7 +113,7 @@ def _found(pixels: RGB, image: Path) -> ImageRecord:
 
 
 def _labelled(image: Path, labels: str) -> ImageRecord:
-    """The record of `image`: by its path, or else by its name, if that is unique."""
+    """The record of `image`: by path, else by name if that is unique."""
     records, _ = read_source(f"wider:{labels}" if Path(labels).is_file() else labels)
     same = [record for record in records if record.path.resolve() == image.resolve()]
     same = same or [record for record in records if record.path.name == image.name]

@@ -1,7 +1,7 @@
-"""Which face each anchor of a single-stage detector is trained on: the first of match, sample, encode.
+"""Assigns faces to the anchors of a single-stage detector: the first of match, sample, encode.
 
 Anchors and faces are boxes in pixels of the net's input. A matching is int64 (A,): the row of a face, or BACKGROUND, or
-IGNORE for an anchor that teaches nothing.
+IGNORE for an anchor without a loss.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Array = NDArray[Any]
 Matching = NDArray[np.int64]
 
 BACKGROUND = -2
-NEAR = 0.1  # IoU with a face that is not to be learned, above which an anchor is no background either
-COVERED = 0.5  # share of an anchor that such a face covers
+NEAR = 0.1  # IoU with an ignored face above which an anchor is not background
+COVERED = 0.5  # the same for the covered share of an anchor
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MatchSettings(Settings):
     """Table [objective.match] of a recipe.
 
     positive    an anchor with at least this IoU with a face belongs to the face it overlaps most.
-    negative    below this IoU with every face it is background; between the two it is not used.
+    negative    below this IoU with every face it is background; between the two it is ignored.
     forced      a face without an anchor gets its best one if their IoU is at least this; 1 for never.
     compensate  a second stage gives every face anchors with an IoU above this (S3FD has 0.1); 0 for no second stage.
     """
@@ -56,8 +56,8 @@ def counts(matching: Matching, faces: int) -> NDArray[np.int64]:
 def match_by_iou(overlaps: Array, positive: float, negative: float, forced: float = 1.0) -> Matching:
     """Matching of anchors by their IoU with faces, float (A, G).
 
-    Of equal overlaps the first face wins. A face left without an anchor takes its best one where their IoU is at least
-    `forced`, unless it is the only one of another face; the face with the larger overlap comes first. Source: Liu et
+    Of equal overlaps the first face wins. A face without an anchor takes its best one if their IoU is at least
+    `forced`, unless it is the only anchor of another face; faces with larger overlaps come first. Source: Liu et
     al. 2016, section 2.2; the floor under the last step is that of the PyTorch RetinaFace.
     """
     matching = np.full(len(overlaps), BACKGROUND, np.int64)
@@ -73,7 +73,7 @@ def match_by_iou(overlaps: Array, positive: float, negative: float, forced: floa
     for face in poor[np.argsort(-reached[poor], kind="stable")]:
         owner = matching[anchors[face]]
         if owner < 0 or owned[owner] > 1:
-            if owner >= 0:  # BACKGROUND and IGNORE are no rows of `owned`
+            if owner >= 0:  # BACKGROUND and IGNORE are not rows of `owned`
                 owned[owner] -= 1
             owned[face] += 1
             matching[anchors[face]] = face
@@ -85,7 +85,7 @@ def compensate(matching: Matching, overlaps: Array, above: float) -> Matching:
 
     N is the mean number of anchors of a face, rounded down. Pairs of a face and an anchor that no face owns are taken
     by falling IoU, as long as it is above `above` and the face has fewer than N: so a face stays below N only where no
-    free anchor overlaps it enough, and what stage one gave stays. Of equal pairs the earlier face wins, then the
+    free anchor overlaps it enough, and matches of the first stage stay. Of equal pairs the earlier face wins, then the
     earlier anchor. Source: Zhang et al. 2017, section 3.2.
     """
     matching, faces = matching.copy(), overlaps.shape[1]
@@ -102,9 +102,9 @@ def compensate(matching: Matching, overlaps: Array, above: float) -> Matching:
 
 
 def match(anchors: Array, boxes: Array, ignore: NDArray[np.bool_], settings: MatchSettings) -> Matching:
-    """Matching of anchors (A, 4) with faces (G, 4), as `settings` say; rows that it names are those of `boxes`.
+    """Matching of anchors (A, 4) with faces (G, 4), by `settings`; its values are rows of `boxes`.
 
-    Faces where `ignore` (G,) is set get no anchor, and what overlaps them is no background either.
+    Ignored faces, `ignore` (G,), get no anchors, and anchors that overlap them are ignored too.
     """
     rows = np.flatnonzero(~ignore & (areas(boxes) > 0))
     overlaps = iou(anchors, boxes[rows])

@@ -27,7 +27,7 @@ __all__ = ["MultiBox", "MultiBoxSettings"]
 class MultiBoxSettings(Settings):
     """Section [objective] of a detector's recipe with `name = "multibox"`.
 
-    match, sample      which face each anchor belongs to, and which anchors count.
+    match, sample      assignment of anchors to faces, and sampling of anchors.
     face box landmark  weights of the three losses.
     """
 
@@ -55,14 +55,14 @@ class MultiBox:
         self.settings, self.decoder = settings, decoder
 
     def targets(self, scene: Scene) -> AnchorTargets:
-        """What each anchor has to say about the scene."""
+        """Targets of each anchor."""
         return encode(scene, self.decoder, self.settings.match)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: AnchorTargets) -> dict[str, Tensor]:
-        """Losses of a batch; with several processes, of the batches of all of them.
+        """Losses of a batch, normalised over all processes.
 
-        The face score learns from the anchors that `sampling.sample` takes, the box from those of them that belong to
-        faces, landmarks wherever their points are known.
+        The face loss uses the anchors that `sampling.sample` selects, the box loss the face anchors among them, the
+        landmark loss all anchors with known points.
         """
         logits = outputs["logits"]
         truth = (targets.labels == FACE).to(logits.dtype)
@@ -79,8 +79,8 @@ class MultiBox:
 
 
 def _regression(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Smooth L1 losses (N, A), 0 where nothing is known, and where something is known, bool (N, A)."""
+    """Smooth L1 losses (N, A), 0 without a target, and which anchors have a target, bool (N, A)."""
     known = wanted.isfinite()
-    # A product and not an index: where nothing is known the loss is 0, and still part of the graph.
+    # A product, not an index: without any target the loss is 0 but still part of the graph.
     each = F.smooth_l1_loss(codes, wanted.nan_to_num(0.0), reduction="none") * known
     return each.sum(dim=-1), known.any(dim=-1)

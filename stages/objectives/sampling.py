@@ -1,4 +1,4 @@
-"""Which anchors of a batch teach face score and box, and with which weight: the second of match, sample, encode.
+"""Selects and weights the anchors of a batch for the face and box losses: the second of match, sample, encode.
 
 Background outnumbers faces by thousands to one, and nearly all of it is easy.
 """
@@ -26,8 +26,8 @@ class SampleSettings(Settings):
     """Table [objective.sample] of a recipe.
 
     negatives  hardest background anchors for each face anchor of an image; `min_negatives` in an image without faces.
-    anchors    instead, this many hardest anchors of each level of each image; 0 for the rule above. At most `faces` of
-               them are face anchors, the hardest of those too.
+    anchors    instead, the hardest anchors of each level of each image, this many; 0 for the rule above. At most the
+               share `faces` of them are face anchors, again the hardest.
     """
 
     negatives: float = setting(7.0, min=0)
@@ -39,7 +39,7 @@ class SampleSettings(Settings):
 
 
 class SampleWeights(NamedTuple):
-    """float32 (N, A): what the loss of each anchor is multiplied by, of the face score and of the box."""
+    """float32 (N, A): loss weights of each anchor for the face score and the box."""
 
     face: Tensor
     box: Tensor
@@ -52,20 +52,20 @@ def _hardest(losses: Tensor, among: Tensor, wanted: Tensor) -> Tensor:
     return torch.zeros_like(among).scatter_(1, ranked, places < wanted[:, None]) & among
 
 
-def hard_negatives(losses: Tensor, labels: Tensor, ratio: float, least: int) -> Tensor:
-    """bool (N, A): the hardest background anchors, `ratio` for each face anchor of the image, or `least` without faces.
+def hard_negatives(losses: Tensor, labels: Tensor, ratio: float, minimum: int) -> Tensor:
+    """bool (N, A): the hardest background anchors, `ratio` per face anchor, or `minimum` in an image without faces.
 
     losses, labels (N, A). Source: Liu et al. 2016, section 2.2 (3 : 1); Pytorch_Retinaface has 7 : 1.
     """
     faces = (labels == FACE).sum(dim=1)
-    wanted = torch.where(faces > 0, (faces.float() * ratio).long(), torch.full_like(faces, least))
+    wanted = torch.where(faces > 0, (faces.float() * ratio).long(), torch.full_like(faces, minimum))
     return _hardest(losses, labels == NO_FACE, wanted)
 
 
 def two_sided(losses: Tensor, labels: Tensor, anchors: int, faces: float) -> Tensor:
     """bool (N, A): the hardest `anchors` anchors of each image, at most the share `faces` of them face anchors.
 
-    Source: Shrivastava et al. 2016 (online hard examples), as SSH has it in each of its modules (Najibi et al. 2017,
+    Source: Shrivastava et al. 2016 (online hard examples), as in each detection module of SSH (Najibi et al. 2017,
     section 3.4).
     """
     positive = _hardest(losses, labels == FACE, torch.full_like(labels[:, 0], int(anchors * faces), dtype=torch.long))
@@ -77,8 +77,8 @@ def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: Samp
 
     losses  (N, A) of the face score.    labels  (N, A), see anchor_targets.    levels  anchors of each level.
 
-    By the rule of hard negatives both tasks are divided by the number of face anchors in the batch. By levels, each
-    level is divided by the anchors that it gives, so that all levels weigh the same. Batches count over all processes.
+    With hard negatives, both losses are divided by the number of face anchors in the batch. By levels, each level is
+    divided by its number of selected anchors, so that all levels weigh the same. Counts are over all processes.
     """
     if not settings.anchors:
         faces = (labels == FACE).float()
@@ -94,9 +94,9 @@ def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: Samp
 
 
 def whole(count: Tensor) -> Tensor:
-    """The mean of `count` over the processes, or 1 where all have 0.
+    """The mean of `count` over the processes, or 1 if all are 0.
 
-    Gradients are averaged over the processes; divided by this they are what one process with all images would have.
+    Gradients are averaged over the processes; divided by this they equal those of one process with all images.
     """
     count = count.detach().float()
     if dist.is_initialized():

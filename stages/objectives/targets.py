@@ -1,4 +1,4 @@
-"""What each anchor has to say about a scene: the last of match, sample, encode."""
+"""Training targets of each anchor for a scene: the last of match, sample, encode."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AnchorTargets(NamedTuple):
     """Targets of one scene; those of a batch have tensors (N, ...).
 
     labels     int8 (A,): FACE, NO_FACE or IGNORE.
-    box_codes  float32 (A, 4), NaN where a box is not to be learned; landmark_codes  float32 (A, 10), the same.
+    box_codes  float32 (A, 4), NaN without a box target; landmark_codes  float32 (A, 10), the same.
     levels     int64 (L,): anchors of each level.
     """
 
@@ -47,7 +47,7 @@ def anchor_decoder(net: str) -> SsdCodes:
 
 
 def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTargets:
-    """Targets of one scene. A scene that is not complete teaches landmarks alone."""
+    """Targets of one scene. An incomplete scene gives only landmark targets."""
     size = ImageSize(*scene.image.shape[:2])
     places = decoder.anchors(size)
     matching = match(places, scene.boxes, scene.ignore, settings)
@@ -64,6 +64,6 @@ def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTa
 
 
 def stack(targets: list[T]) -> T:
-    """Targets of scenes, named tuples of arrays, as those of a batch: a named tuple of tensors."""
+    """Stack the targets of scenes, named tuples of arrays, to those of a batch, a named tuple of tensors."""
     columns = (np.stack(column) for column in zip(*targets, strict=True))
     return type(targets[0])(*(torch.from_numpy(column) for column in columns))

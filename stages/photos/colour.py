@@ -1,4 +1,4 @@
-"""Colours of training pictures, changed at random.
+"""Colour augmentation of training pictures.
 
 Source: Liu et al. 2016, section 2.2, after Howard 2013, with the ranges of the SSD code.
 """
@@ -19,7 +19,7 @@ RGB = NDArray[np.uint8]
 
 
 def distort(image: RGB, settings: PictureSettings, rng: Any) -> RGB:
-    """Brightness, contrast, saturation and hue changed, each half of the time; contrast before or after the others."""
+    """Random brightness, contrast, saturation and hue, each with probability 0.5; contrast first or last."""
     chance, late = rng.random(4) < 0.5, rng.random() < 0.5
     shift = 255 * rng.uniform(-settings.brightness, settings.brightness) * chance[0]
     contrast, saturation = (

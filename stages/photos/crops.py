@@ -25,20 +25,20 @@ __all__ = ["PictureSettings", "Scene", "anchored_crop", "crop", "fill", "mirrore
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
 
-TRIES = 50  # crops drawn in the search for one with a face in it
+TRIES = 50  # maximum draws to find a crop with a face
 
 
 @dataclass(frozen=True)
 class PictureSettings(Settings):
     """Section [pictures] of a detector's recipe.
 
-    sizes      sides of the pictures; each batch takes one of them at random, and larger ones make smaller batches.
-    crop       least and largest side of a crop, in units of the photo's shorter side; above 1 it reaches outside.
-    anchored   share of pictures in which one face, chosen at random, gets the size of some anchor.
-    min_face   faces below this size (root of the area, in pixels of the picture) are neither learned nor background.
+    sizes      sides of the pictures; each batch uses a random one, larger sides with smaller batches.
+    crop       min and max side of a crop, in units of the photo's shorter side; above 1 it extends outside.
+    anchored   share of pictures in which a random face is scaled to the size of an anchor.
+    min_face   faces below this size (root of the area, in pixels of the picture) are ignored.
     brightness contrast saturation hue   largest changes: share of the range, factors, factors, degrees of 360.
-    points     share of pictures that are pages of faces with known points, which teach the landmarks alone.
-    unlabelled share of pictures that are taken from photos without labels, of which an objective with a teacher learns.
+    points     share of pictures that are pages of faces with known points, used only for landmarks.
+    unlabelled share of pictures from photos without labels, for objectives with a teacher.
     """
 
     sizes: tuple[float, ...] = (640,)
@@ -66,7 +66,7 @@ class Scene(NamedTuple):
     """A picture and its faces, in its pixels.
 
     image uint8 RGB (S, S, 3); boxes float32 (G, 4); landmarks float32 (G, 5, 2), NaN where unknown; ignore bool (G,).
-    complete is False where faces may be visible that are not labelled: it then teaches landmarks alone.
+    complete is False if unlabelled faces may be visible: then only landmarks are trained.
     """
 
     image: RGB
@@ -79,8 +79,8 @@ class Scene(NamedTuple):
 def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: float = 0.0) -> Scene:
     """The square `window` (4,) of a photo as a picture of `size` pixels, black outside the photo.
 
-    A face belongs to the picture when its centre does, and its box is cut to the picture. Faces whose centre lies
-    outside, and those below `min_face`, are to be ignored.
+    A face belongs to the picture if its centre does; its box is clipped. Faces whose centre lies outside, and those
+    below `min_face`, are ignored.
     """
     scale = size / (window[2] - window[0])
     image = resample_many(photo, window[None], size)[0]
@@ -91,7 +91,7 @@ def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: fl
     outside = ~((centres > 0) & (centres < size)).all(axis=1)
     tiny = np.sqrt(np.maximum(sides, 0).prod(axis=1)) < min_face
     boxes = np.clip(boxes, 0, size)
-    seen = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)  # of unknown boxes NaN, and so not seen
+    seen = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)  # NaN for unknown boxes, which compare False
     ignore = record.ignore | outside | tiny
     return Scene(image, boxes[seen].astype(np.float32), landmarks[seen].astype(np.float32), ignore[seen])
 
@@ -99,7 +99,7 @@ def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: fl
 def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float, ...], rng: Any) -> Array:
     """A random window (4,) of a photo, its side between `sides` of the shorter side of the photo, all ratios alike.
 
-    It holds the centre of a face where TRIES draws find one, and lies inside the photo as far as it fits.
+    It contains the centre of a face if TRIES draws find one, and lies inside the photo as far as it fits.
     """
     faces = record.boxes[~record.ignore]
     faces = (faces[:, :2] + faces[:, 2:]) / 2
@@ -113,11 +113,11 @@ def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float
 
 
 def anchored_crop(record: ImageRecord, height: int, width: int, size: int, anchors: Sequence[float], rng: Any) -> Array:
-    """A random window (4,) that holds one face, and as a picture of `size` pixels gives it the size of an anchor.
+    """A random window (4,) around one face, which is scaled to the size of an anchor in a picture of `size` pixels.
 
-    The anchor, a side in pixels, is the one nearest the face's own size, the next larger one, or any smaller one, all
-    alike; the face then gets half to twice its size. So large faces become small ones, of which a net needs more, and
-    hardly any is blown up. Faces to be ignored are not chosen.
+    The anchor, a side in pixels, is the one nearest the face's size, the next larger one, or any smaller one, with
+    equal probability; the face then gets half to twice that size. Large faces thus become small ones, of which a net
+    needs more, and few are enlarged. Ignored faces are not chosen.
     """
     faces = np.flatnonzero(~record.ignore & (areas(record.boxes) > 0))
     if not len(faces):
@@ -132,9 +132,9 @@ def anchored_crop(record: ImageRecord, height: int, width: int, size: int, ancho
 
 
 def _around(low: float, high: float, side: float, length: float, rng: Any) -> float:
-    """A place for a window of `side` on an axis of `length`: it holds [low, high], or lies within if it is shorter.
+    """Position of a window of `side` on an axis of `length`: it contains [low, high], or lies within it if shorter.
 
-    As far as that leaves a choice, it also lies within the photo, or holds all of it.
+    If possible, it also lies within the photo, or contains all of it.
     """
     first, last = sorted((high - side, low))
     inner_first, inner_last = sorted((0.0, length - side))
@@ -144,12 +144,12 @@ def _around(low: float, high: float, side: float, length: float, rng: Any) -> fl
 
 
 def _offset(room: float, rng: Any) -> float:
-    """A place for a window with `room` to move; of a window larger than the photo, the photo lies anywhere in it."""
+    """Position of a window with `room` to move; a photo smaller than the window lies anywhere in it."""
     return float(rng.uniform(min(room, 0.0), max(room, 0.0)))
 
 
 def fill(image: RGB, window: Array, height: int, width: int, colour: float | tuple[float, float, float]) -> RGB:
-    """The picture of `window` (4,) with `colour` where the photo of `height` x `width` ends, as at detection."""
+    """The picture of `window` (4,), padded with `colour` outside the photo of `height` x `width`, as in detection."""
     scale = image.shape[0] / (window[2] - window[0])
     first = np.clip(np.ceil(-window[:2] * scale), 0, image.shape[0]).astype(int)
     last = np.clip(np.floor((np.array([width, height]) - window[:2]) * scale), 0, image.shape[0]).astype(int)
@@ -161,7 +161,7 @@ def fill(image: RGB, window: Array, height: int, width: int, colour: float | tup
 
 
 def mirrored(scene: Scene) -> Scene:
-    """The scene as a mirror shows it; left and right points change places."""
+    """The scene flipped horizontally; left and right points are swapped."""
     side = scene.image.shape[1]
     boxes, points = scene.boxes.copy(), scene.landmarks[:, list(FLIP_ORDER)]
     boxes[:, 0], boxes[:, 2] = side - scene.boxes[:, 2], side - scene.boxes[:, 0]

@@ -24,7 +24,7 @@ from .task import new_net, train_detector
 
 __all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_inputs", "train_on_photos"]
 
-INPUTS = ("start", "teacher")  # weights that a training may be given, copied into the work folder
+INPUTS = ("start", "teacher")  # weights given to a training, copied into the work folder
 
 
 def detector_nodes(
@@ -91,7 +91,7 @@ def train_on_photos(
     device: str = "cpu",
     quiet: bool = False,
 ) -> None:
-    """`task.train_detector` with photos and start given by their paths, so that it can travel to another process."""
+    """`task.train_detector` with photos and start given by path, so that it pickles."""
     net = new_net(recipe, start)
     train_detector(recipe, net, PhotoStore(photos, records), target, key, device, quiet, teacher)
 
@@ -106,13 +106,13 @@ def _input(work: Path, net: str, kind: str) -> Path | None:
 
 
 def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, teacher: Path | None = None) -> None:
-    """Copy the weights that a detector starts from, and those it learns from, into the work folder.
+    """Copy a detector's initial weights, and its teacher's, into the work folder for later commands.
 
-    There later commands find them. Raises CheckpointError when they do not fit the recipe's net; RecipeError for an
-    objective that needs a teacher where none is given and none is there.
+    Raises CheckpointError if they do not fit the recipe's net; RecipeError for an objective that needs a teacher if
+    none is given or already there.
     """
     if start is not None:
-        new_net(recipe, start)  # complains now, and not after minutes of decoding
+        new_net(recipe, start)  # raises now, not after minutes of decoding
     if teacher is not None:
         load_runtime(teacher, recipe.net)
     elif recipe.objective.name == "distill" and _input(work, recipe.net, "teacher") is None:

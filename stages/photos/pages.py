@@ -1,7 +1,7 @@
-"""Pages: pictures tiled with photos of single faces whose five points are known, from which landmarks are learned.
+"""Pages: pictures tiled with crops of single faces with five known points, to train landmarks.
 
-Landmark sets label one face of a photo and leave others in it unlabelled, so their background teaches nothing, and most
-of such a photo would be wasted.
+Landmark data sets label one face per photo and leave others unlabelled, so their background cannot be used, and most
+of each photo would be wasted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RGB = NDArray[np.uint8]
 def page(photos: list[tuple[RGB, Array]], size: int) -> Scene:
     """A picture of `size` pixels tiled with square photos of one face each, given with the points (5, 2) of the face.
 
-    Boxes are the squares around the points. It is not complete: other faces may be visible in the photos.
+    Boxes are the squares around the points. The scene is incomplete: other faces may be visible in the photos.
     """
     count = math.isqrt(len(photos))
     side = size // count

@@ -38,7 +38,7 @@ class PhotoSchedule(Schedule):
     renamed: ClassVar[dict[str, str]] = {**Schedule.renamed, "held": "val"}
 
 
-# Where the keys of recipes of version 0.1 are now.
+# Key of a version 0.1 recipe -> its current place.
 _MOVED = {
     ("width",): ("model", "width"),
     ("match",): ("objective", "match"),
@@ -51,10 +51,10 @@ _MOVED = {
 
 @dataclass(frozen=True)
 class DetectorRecipe(Settings):
-    """All that makes one detector: its pictures, what it learns from them, and how.
+    """All settings of one detector: its pictures, its objective, and its training.
 
-    model      settings of the net's class, such as trunk and width; what is left out is as published.
-    objective  settings of the objective that its `name` says, one of `objectives.OBJECTIVES`.
+    model      settings of the net's class, such as trunk and width; the defaults are as published.
+    objective  settings of the objective `name`, one of `objectives.OBJECTIVES`.
     """
 
     net: str
@@ -66,12 +66,12 @@ class DetectorRecipe(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.net in DETECTORS, "net", self.net, f"one of {', '.join(DETECTORS)}")
-        with torch.device("meta"):  # whether there is such a net, without its weights
+        with torch.device("meta"):  # checks the settings without allocating weights
             build(self.net, self.model)
 
     @staticmethod
     def upgraded(values: dict[str, Any], renames: list[str]) -> dict[str, Any]:
-        """The content of a recipe file with keys of version 0.1 where they belong now; `renames` gets a line each."""
+        """The content of a recipe file with keys of version 0.1 moved; a line per key is added to `renames`."""
         values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
         for old, new in _MOVED.items():
             parent = values if len(old) == 1 else values.get(old[0])

@@ -1,4 +1,4 @@
-"""The pictures of a training step, drawn from photos by chance that depends on seed, epoch and place alone."""
+"""The pictures of a training step, drawn from photos; randomness depends only on seed, epoch and position."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from .store import PhotoStore
 
 __all__ = ["ScenePool"]
 
-ROW = (2, 8)  # faces in a row of a page, min and max
+ROW = (2, 8)  # faces per row of a page, min and max
 
 
 class ScenePool:
-    """Photos to draw training pictures from, by one recipe.
+    """Draws training pictures from photos, by one recipe.
 
     scenes  int64, images whose faces are all labelled.    val  those of the validation part.
     faces   int64 (F, 2), image and row of the faces whose five points are known.
-    unlabelled  int64, images of which nothing is known.
+    unlabelled  int64, images without labels.
 
-    Raises DataError when no image is fully labelled, or the recipe wants unlabelled ones and there are none.
+    Raises DataError if no image is fully labelled, or the recipe needs unlabelled ones and there are none.
     """
 
     def __init__(self, photos: PhotoStore, recipe: DetectorRecipe, objective: Objective) -> None:
@@ -69,7 +69,7 @@ class ScenePool:
             )
 
     def scene(self, image: int, size: int, rng: Any) -> Scene:
-        """A training picture of photo `image`, or now and then a page of faces instead."""
+        """A training picture of photo `image`, or sometimes a page of faces instead."""
         settings = self.recipe.pictures
         made = self._page(size, rng) if len(self.faces) and rng.random() < settings.points else None
         made = made or self._crop(image, size, rng)
@@ -97,8 +97,8 @@ class ScenePool:
     def batches(self, epoch: int, rank: int = 0, count: int = 1) -> Iterator[tuple[Tensor, Any]]:
         """The batches of an epoch, see `tensors`. Of `count` processes each gets its part.
 
-        Every process makes the draws of all, so that the pictures of an epoch are the same for any number of them.
-        Sizes are drawn for each by itself; what it gets has about the same number of pixels, whatever the size.
+        Every process draws for all, so the pictures of an epoch are the same for any number of processes. Sizes are
+        drawn per process; every batch has about the same number of pixels.
         """
         settings, sizes = self.recipe.train, self.recipe.pictures.sizes
         rng = np.random.default_rng([settings.seed, epoch])
@@ -115,7 +115,7 @@ class ScenePool:
         return next(unlabelled if share and rng.random() < share else labelled)
 
     def val_batches(self, limit: int = 160) -> Iterator[tuple[Tensor, Any]]:
-        """The same pictures of at most `limit` validation images every time."""
+        """A fixed set of pictures, of at most `limit` validation images."""
         rng, size = np.random.default_rng(0), int(self.recipe.pictures.sizes[0])
         for first in range(0, min(len(self.val), limit), 8):
             yield self.tensors([self.scene(image, size, rng) for image in self.val[first : first + 8]])
@@ -127,6 +127,6 @@ class ScenePool:
 
 
 def _endless(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:
-    """All items in random order, again and again."""
+    """All items in random order, repeated forever."""
     while True:
         yield from rng.permutation(items).tolist()

@@ -1,7 +1,7 @@
-"""Training photos, decoded once and kept as raw pixels in one file, so that a crop costs no decoding.
+"""Training photos, decoded once and stored as raw pixels in one file, so that crops need no decoding.
 
-An epoch takes one crop of each photo; decoding a photo for it costs several times what the crop does. The file is as
-large as the pixels: 2 MB for a photo of 1024 x 768.
+An epoch takes one crop per photo; decoding the photo costs several times as much as the crop. The file is as large as
+the pixels: 2 MB for a photo of 1024 x 768.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def build_photos(
 ) -> list[Problem]:
     """Write the pixels of `records` to `path`, and where each image lies to `path` with the suffix .json.
 
-    key      names the images; `photos_key` gives it back.
-    longest  images with a longer side are shrunk to it, as nets are not trained on more pixels anyway.
+    key      identifies the images; `photos_key` reads it.
+    longest  images with a longer side are shrunk to it, since training never uses more pixels.
 
-    Returns the images that could not be read, which the file passes over; skipped-<name>.txt beside it lists them.
+    Returns the images that could not be read and are skipped; skipped-<name>.txt beside the file lists them.
     """
     with atomic_write(path) as draft, draft.open("wb") as file:
         places, problems = _write(records, file, path.name, longest, quiet)
@@ -51,7 +51,7 @@ def build_photos(
 def _write(
     records: Sequence[ImageRecord], file: BinaryIO, name: str, longest: int, quiet: bool
 ) -> tuple[list[Place | None], list[Problem]]:
-    """Where each image lies in `file` now, None for one that cannot be read, and why it cannot."""
+    """Where each image lies in `file`, None for an unreadable one, and the errors."""
     places: list[Place | None] = []
     problems: list[Problem] = []
     bar, start = progress(records, name=name, quiet=quiet), 0
@@ -70,7 +70,7 @@ def _write(
 
 
 def photos_key(path: Path) -> str | None:
-    """The key of the photos at `path`, None where none are, or not all."""
+    """The key of the photos at `path`, None if missing or incomplete."""
     key = _index(path.with_suffix(".json")).get("key") if path.is_file() else None
     return None if key is None else str(key)
 
@@ -92,9 +92,9 @@ def _index(path: Path) -> dict[str, object]:
 
 
 class PhotoStore:
-    """What `build_photos` wrote, with the labels of the images: `records`, boxes and landmarks at the kept size.
+    """What `build_photos` wrote, with the labels of the images: `records`, boxes and landmarks at the stored size.
 
-    Raises DataError when the file is missing, or was made of other records.
+    Raises DataError if the file is missing, or was made from other records.
     """
 
     def __init__(self, path: Path, records: Sequence[ImageRecord]) -> None:
@@ -116,7 +116,7 @@ class PhotoStore:
         return len(self.places)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """Pixels of image `index`, uint8 RGB (H, W, 3), read-only; they are read from the disk as they are used."""
+        """Pixels of image `index`, uint8 RGB (H, W, 3), read-only, memory-mapped."""
         start, height, width = self.places[index]
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
 

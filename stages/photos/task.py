@@ -27,7 +27,7 @@ __all__ = ["DetectorTask", "new_net", "train_detector"]
 
 
 def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
-    """The net of a recipe with random weights, the same for the same seed; or those at `start`, of it or its trunk.
+    """The net of a recipe with weights from its seed, or those at `start`, of the net or its trunk.
 
     Raises CheckpointError when these do not fit.
     """
@@ -60,7 +60,7 @@ def train_detector(
 ) -> None:
     """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`.
 
-    teacher  weights of a net of the same layout, for objectives that learn from one.
+    teacher  weights of a net of the same layout, for objectives that use one.
     """
     fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet)
 
@@ -91,7 +91,7 @@ class DetectorTask:
 
     @torch.no_grad()
     def validate(self, training: Training) -> dict[str, float]:
-        """Mean losses on pictures of the validation part; nothing where it is empty."""
+        """Mean losses on pictures of the validation part; empty if there are none."""
         if not len(self.pool.val):
             return {}
         module, rows = training.averaged(), []
@@ -107,7 +107,7 @@ class DetectorTask:
 
 
 def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for kernels; biases, and the scales of norms, are left alone by it."""
+    """Parameter groups: weight decay for kernels, none for biases and norms."""
     kernels = [parameter for parameter in net.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
     return [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
