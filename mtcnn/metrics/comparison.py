@@ -1,7 +1,7 @@
-"""Detectors side by side in one evaluation: those whose detection files are given, and one that is run over photos.
+"""Compares detectors in one evaluation: given detection files, and a detector run over photos.
 
-The commands `mtcnn eval wider|fddb|landmarks`, without their printing. A detector that is run comes as a function from
-named photos to their faces, `detections.detect_all` with all else filled in, so it may be any detector.
+The commands `mtcnn eval wider|fddb|landmarks`, without their printing. The detector is a function from named photos to
+their faces (`detections.detect_all` with its other arguments bound), so it may be any detector.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["OWN", "fddb_results", "landmark_results", "named_files", "wider_resu
 
 DetectPhotos = Callable[[Mapping[str, Path]], Mapping[str, Faces]]
 
-OWN = "mtcnn"  # what the detector that is run is called in tables
+OWN = "mtcnn"  # name in tables of the detector that is run
 
 
 def named_files(values: Iterable[str]) -> dict[str, Path]:
-    """NAME=PATH arguments as name -> path; without NAME the file's name stands for it.
+    """NAME=PATH arguments as name -> path; NAME defaults to the file's name.
 
-    Raises SettingsError for a name that is given twice, or kept for the detector that is run.
+    Raises SettingsError for a name given twice, or reserved for the detector that is run.
     """
     files: dict[str, Path] = {}
     for value in values:
@@ -59,9 +59,9 @@ def wider_results(
     """WIDER FACE results by the detector's name.
 
     files   name -> detections (`wider.load_detections`).   ground_truth  see `wider.GroundTruth.load`.
-    images  a list of images to keep to (`wider.load_image_list`); otherwise, where there are photos, those photos.
-    photos  folder of <event>/<image>.jpg, over which `detect` is run.   write  folder for what it finds.
-    Raises SettingsError when there are neither files nor photos; so does `fddb_results`.
+    images  the images to evaluate (`wider.load_image_list`); default: those in `photos`, if given.
+    photos  folder of <event>/<image>.jpg to run `detect` on.   write  folder for its detections.
+    Raises SettingsError without files and photos; so does `fddb_results`.
     """
     _check_any(files, photos)
     problems = Problems.default(problems)
@@ -90,11 +90,11 @@ def fddb_results(
 ) -> dict[str, fddb.FddbResult]:
     """FDDB results by the detector's name.
 
-    files  name -> result file or folder (`fddb.load_results`); without any, `detect` is run over `photos`.
-    folds  the folder FDDB-folds.   sizes  a table of image sizes, which goes before the sizes of `photos`.
+    files  name -> result file or folder (`fddb.load_results`); without any, `detect` runs on `photos`.
+    folds  the folder FDDB-folds.   sizes  a table of image sizes, which takes precedence over `photos`.
     photos folder of <name>.jpg, of every image in the folds.
-    write  prefix of the files to write: both ROC curves, and what `detect` found. With several `files` their names
-           become a part of it.
+    write  prefix of the output files: both ROC curves, and the detections of `detect`. With several `files`, their
+           names become part of it.
     """
     _check_any(files, photos)
     problems = Problems.default(problems)

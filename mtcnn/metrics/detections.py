@@ -1,4 +1,4 @@
-"""A detector run over many images, for an evaluation: in worker processes, with a progress bar."""
+"""Runs a detector on many images for an evaluation: in worker processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mtcnn.workers.processes import in_worker
 __all__ = ["Cascade", "MakeDetector", "detect_all", "event_photos"]
 
 MakeDetector = Callable[[], Callable[[NDArray[np.uint8]], Faces]]
-"""Makes a detector, a function from an image, uint8 RGB (H, W, 3), to Faces. Picklable: each worker makes its own."""
+"""Makes a detector, a function from an image, uint8 RGB (H, W, 3), to Faces. Picklable: each worker creates its own."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Cascade:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        DetectorSettings(**self.settings)  # raises for wrong ones now, and not after the labels have been read
+        DetectorSettings(**self.settings)  # raises now, not after the labels have been read
 
     def __call__(self) -> ScaledDetector:
-        from mtcnn.cascade import Detector  # torch takes seconds to load
+        from mtcnn.cascade import Detector  # torch takes seconds to import
 
         return ScaledDetector(Detector(**self.settings).detect, self.scale, self.flip)
 
     def to_dict(self) -> dict[str, Any]:
-        """What a figure depends on, as plain values for JSON."""
+        """The settings that results depend on, as plain values for JSON."""
         return {**DetectorSettings(**self.settings).to_dict(), "scale": self.scale, "flip": self.flip}
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Cascade:
 
 @dataclass
 class _Detect:
-    """Faces of one image and what is to be said of it, or the error that reading it gave.
+    """Faces of one image and messages about it, or the error from reading it.
 
     A picklable function for worker processes.
     """
@@ -71,7 +71,7 @@ class _Detect:
         if self._detector is None:
             self._detector = self.make()
             if in_worker() and "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)  # the processes share the cores already
+                sys.modules["torch"].set_num_threads(1)  # the processes already share the cores
         try:
             pixels, said = read_photo(path)
             return self._detector(pixels), said
@@ -86,7 +86,7 @@ def detect_all(
     problems: Problems | None = None,
     progress: bool = False,
 ) -> dict[str, Faces]:
-    """Faces of every image that can be read, by its name; what cannot be read becomes a problem and is left out."""
+    """Faces of every readable image, by name; unreadable ones are reported as problems and skipped."""
     problems, found = Problems.default(problems), {}
     results = workers.map(_Detect(make), images.values())
     pairs = zip(images.items(), results, strict=True)
@@ -103,8 +103,8 @@ def detect_all(
 def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, Path]:
     """Photos of a folder laid out as <event>/<image>: "<event>/<image stem>" -> path; all, or those of `names`.
 
-    A name without a photo gets the path where a JPEG was expected, so that reading it reports it.
-    Raises DataError when there is no photo at all.
+    A name without a photo gets the path of the expected JPEG, so that reading reports it. Raises DataError without any
+    photo.
     """
     every = {}
     for event in sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")):

@@ -1,11 +1,10 @@
-"""ROC curves on FDDB, as the data set's own C++ evaluation makes them.
+"""ROC curves on FDDB, equal to those of the data set's C++ evaluation.
 
 Source: Jain and Learned-Miller, "FDDB: A Benchmark for Face Detection in Unconstrained Settings" (2010), and the
 evaluation program published with it. A face is an ellipse, a detection a rectangle or an ellipse. Both are drawn as
-masks of the image's size, so what lies outside does not count; this is why image sizes are needed. At every score
-threshold faces and detections are matched for the highest total overlap. A pair adds 1 to the discrete score when it
-overlaps by more than a half, and its overlap to the continuous score; a detection without a discrete hit is false in
-both curves.
+masks of the image's size, so parts outside do not count; this is why image sizes are needed. At every score threshold,
+faces and detections are matched for the highest total overlap. A pair adds 1 to the discrete score if its IoU is above
+0.5, and its IoU to the continuous score; a detection without a discrete hit is a false positive in both curves.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ __all__ = [
 Array = NDArray[Any]
 
 FALSE_POSITIVES = (100, 500, 1000, 2000)
-LIMIT = 2**20  # pixels, and radians: far outside any image, where drawing code would overflow
+LIMIT = 2**20  # pixels, and radians: far outside any image, but small enough not to overflow drawing code
 LARGEST = 1 << 30  # bytes of the masks of one image: FDDB's photos have 0.2 million pixels, and few faces
 _NO_DETECTION = float(np.finfo(np.float64).max)  # the threshold the original gives to an image without detections
 
@@ -84,7 +83,7 @@ class FddbResult:
 
     @property
     def label(self) -> str:
-        """What was evaluated, in words."""
+        """What was evaluated, for a heading."""
         return f"{self.images} images, true positive rate, discrete / continuous, at numbers of false positives"
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +96,7 @@ class FddbResult:
 
 
 def rate_at(rates: Array, false: Array, count: int) -> float:
-    """The highest rate (K,) with at most `count` false positives (K,); the end of a curve that is shorter."""
+    """The highest rate with at most `count` false positives, of curves (K,); the last value of a shorter curve."""
     inside = rates[false <= count]
     return float(inside.max()) if len(inside) else 0.0
 
@@ -113,8 +112,8 @@ def evaluate(
 
     faces       image name -> (G, 6) ellipses (`load_folds`).
     detections  image name -> (N, 5) rectangles or (N, 6) ellipses, score last, in any order. An image without an
-                entry has no detection (reported).
-    sizes       image name -> size. Raises DataError where one is missing.
+                entry has no detections (reported).
+    sizes       image name -> size. Raises DataError if one is missing.
     """
     problems = Problems.default(problems)
     problems.add_all([name for name in faces if name not in detections], "no detections; counted as none found")
@@ -137,7 +136,7 @@ def evaluate(
 
 
 def _check_budget(name: str, faces: int, detections: int, size: ImageSize) -> None:
-    """Raises DataError where masks and overlaps of an image would take far more memory than those of a photo."""
+    """Raises DataError if the masks and overlaps of an image would take far more memory than FDDB's photos need."""
     needed = (faces + 2) * size.height * size.width + 8 * faces * detections
     if needed > LARGEST:
         raise DataError(
@@ -171,7 +170,7 @@ def draw(row: Array, size: ImageSize) -> NDArray[np.uint8]:
 
     major, minor, angle, cx, cy = row[:5]
     axes = [int(min(axis, LIMIT)) for axis in (major, minor)]
-    angle = angle if abs(angle) < LIMIT else 0.0  # beyond, a double does not tell the direction
+    angle = angle if abs(angle) < LIMIT else 0.0  # beyond it, a double cannot resolve the direction
     cv2.ellipse(mask, _pixels(cx, cy), axes, float(np.degrees(angle)), 0, 360, 1, -1)
     return mask
 
@@ -200,7 +199,7 @@ def overlaps(faces: Array, detections: Array, size: ImageSize) -> NDArray[np.flo
 
 
 def _image_curve(faces: Array, detections: Array, size: ImageSize) -> tuple[Array, Array]:
-    """Scores (K,) rising, and (K, 3) discrete hits, continuous hits, false positives at each as threshold."""
+    """Ascending scores (K,), and (K, 3) discrete hits, continuous hits, false positives at each as threshold."""
     if not len(detections):
         return np.array([_NO_DETECTION]), np.zeros((1, 3))
     scores = np.unique(detections[:, -1])
@@ -217,10 +216,10 @@ def _image_curve(faces: Array, detections: Array, size: ImageSize) -> tuple[Arra
 
 
 def _merge(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """All thresholds (K,) rising, and the sums (K, 3) over images.
+    """All thresholds (K,), ascending, and the sums (K, 3) over images.
 
-    At a threshold that is not its own an image counts as at its next higher score, or not at all above its highest.
-    So each image adds, at each of its scores, the difference to its next higher one.
+    At a threshold between its scores, an image counts as at its next higher score, and not at all above its highest. So
+    each image adds, at each of its scores, the difference from its next higher one.
     """
     scores = np.unique(np.concatenate([own for own, _ in parts]))
     steps = np.zeros((len(scores), 3))
@@ -230,7 +229,7 @@ def _merge(parts: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
 
 
 def table(results: Mapping[str, FddbResult], false_positives: Sequence[int] = FALSE_POSITIVES) -> str:
-    """Detectors side by side: a markdown table, discrete / continuous true positive rate at false positives."""
+    """Markdown table comparing detectors: discrete / continuous true positive rate at numbers of false positives."""
     rows = []
     for label, result in results.items():
         rates = result.rates(false_positives).values()

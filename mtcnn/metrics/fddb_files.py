@@ -83,9 +83,9 @@ def load_sizes(path: str | Path, problems: Problems | None = None) -> dict[str, 
 
 
 def sizes_of_images(folder: str | Path, names: Iterable[str]) -> dict[str, ImageSize]:
-    """Sizes of the photos `<folder>/<name>.jpg` that are there, from their headers alone.
+    """Sizes of the existing photos `<folder>/<name>.jpg`, from their headers.
 
-    Raises DataError for one that is no image.
+    Raises DataError for a file that is not an image.
     """
     from mtcnn.images import image_size
 
@@ -104,7 +104,7 @@ def load_results(path: str | Path, problems: Problems | None = None) -> dict[str
     """Detections: image name -> float64 (N, 5) rectangles or (N, 6) ellipses, score last, in the order of the file.
 
     path  one file for all images, or a folder whose .txt files are read in order (fold-01-out.txt and so on).
-    Raises DataError when nothing can be read.
+    Raises DataError if nothing can be read.
     """
     problems = Problems.default(problems)
     path = Path(path)
@@ -122,9 +122,9 @@ def load_results(path: str | Path, problems: Problems | None = None) -> dict[str
 
 
 def write_results(path: str | Path, detections: Mapping[str, Array]) -> None:
-    """Writes rows (N, 5) or (N, 6), score last, in the format `load_results` and the original tool read.
+    """Writes rows (N, 5) or (N, 6), score last, in the format that `load_results` and the original tool read.
 
-    Raises MtcnnError where that cannot be done; so does `write_roc`.
+    Raises MtcnnError if the file cannot be written; so does `write_roc`.
     """
     lines = []
     for name, rows in detections.items():
@@ -176,7 +176,7 @@ def _checked_rows(
 def write_roc(prefix: str | Path, discrete: Array, continuous: Array, false: Array, scores: Array) -> list[Path]:
     """Writes <prefix>DiscROC.txt (`rate false score`) and <prefix>ContROC.txt (`rate false`); returns their paths.
 
-    All arrays (K,), by rising score. Six digits, as C++ streams print by default.
+    All arrays (K,), by ascending score. Six digits, the default of C++ streams.
     """
     disc = [f"{rate:g} {count:d} {score:g}\n" for rate, count, score in zip(discrete, false, scores, strict=True)]
     cont = [f"{rate:g} {count:d}\n" for rate, count in zip(continuous, false, strict=True)]

@@ -1,9 +1,9 @@
-"""How well five landmarks are placed: mean error over the eye distance, failure rate, cumulative curve.
+"""Accuracy of five landmarks: mean error normalised by eye distance, failure rate, cumulative curve.
 
 A face's error is the mean distance of its points to the labelled ones, divided by the distance between its labelled
-eyes (Zhang et al. 2016, section IV-D, after Zhang et al. 2014). A face fails with an error above 10 %. Whether a face
-was found at all is not settled by a protocol; here the truth and the found faces are paired by their boxes, and a face
-without a partner, or whose detector gives no landmarks, is missed: it counts as failed, and has no part in the mean.
+eyes (Zhang et al. 2016, section IV-D, after Zhang et al. 2014). A face fails with an error above 10 %. No
+protocol defines when a face was found; here ground truth and detections are matched by their boxes, and a face without
+a match, or without landmarks, is missed: it counts as a failure, and is excluded from the mean.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ Array = NDArray[Any]
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 COLUMNS = ("path", "x1", "y1", "x2", "y2", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
 FAILURE = 0.10
-LARGEST = 1e6  # pixels, as for training labels: no photo has more a side
+LARGEST = 1e6  # pixels, as for training labels: larger than any photo
 
-# A found and a labelled box are the same face from this overlap on. It is low because labels differ in kind: a hull
-# of 68 points ends at the eyebrows, a detector's box at the hair; the best partner is taken in any case.
+# Minimum IoU of a detection with a labelled face. It is low because label conventions differ: a hull
+# of 68 points ends at the eyebrows, a detector's box at the hair; the best match is taken in any case.
 _SAME_FACE = 0.25
 # Side of a face box over the larger side of the hull of its five points: about 2.2 for upright faces, since the
 # eyes are some 0.45 of a face's height above the mouth.
@@ -63,7 +63,7 @@ class LandmarkTruth:
 
 @dataclass(frozen=True, eq=False)
 class LandmarkResult:
-    """errors  float64 (F,): each labelled face's error as a share of its eye distance; NaN where it was missed.
+    """errors  float64 (F,): error of each labelled face as a share of its eye distance; NaN if missed.
     by_point   float64 (5,): mean error of each point over the faces found."""
 
     errors: Array
@@ -94,7 +94,7 @@ class LandmarkResult:
 
     @property
     def label(self) -> str:
-        """What was evaluated, in words."""
+        """What was evaluated, for a heading."""
         return f"{self.faces} faces in {self.images} images, mean distance of five landmarks over that of the eyes"
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def load_landmarks(path: str | Path, problems: Problems | None = None) -> dict[s
 
 
 def _numbers(values: Mapping[str, str]) -> list[float] | None:
-    """The 14 numbers of a row, NaN for empty box cells; None where another is no number of pixels."""
+    """The 14 numbers of a row, NaN for empty box cells; None if another cell is invalid."""
     try:
         box = [float(values[name]) if values[name].strip() else np.nan for name in COLUMNS[1:5]]
         points = [float(values[name]) for name in COLUMNS[5:]]
@@ -159,7 +159,7 @@ def box_around(landmarks: Array) -> NDArray[np.float64]:
 
 
 def match_faces(truth: LandmarkTruth, faces: Faces) -> NDArray[np.int64]:
-    """Index pairs (K, 2) of labelled and found faces, by the highest total overlap of their boxes."""
+    """Index pairs (K, 2) of labelled and detected faces that maximise the total overlap of their boxes."""
     boxes = np.where(np.isnan(truth.boxes).any(axis=1, keepdims=True), box_around(truth.landmarks), truth.boxes)
     overlap = iou(boxes, faces.boxes)
     return best_pairs(np.where(overlap >= _SAME_FACE, overlap, 0))
@@ -181,7 +181,7 @@ def evaluate(
     """Errors of all labelled faces.
 
     truths  image -> labels (`load_landmarks`).    found  image -> Faces with landmarks, in pixels of the same image.
-    An image that `found` lacks is reported, its faces are missed; a label whose eyes lie on one point is left out.
+    An image missing in `found` is reported and its faces are missed; a label with coincident eyes is skipped.
     """
     problems = Problems.default(problems)
     problems.add_all([name for name in found if name not in truths], "found faces, but no labels; left out")
@@ -200,7 +200,7 @@ def evaluate(
 
 
 def _image_errors(truth: LandmarkTruth, faces: Faces) -> NDArray[np.float64]:
-    """Errors (G, 5), NaN for faces that were missed."""
+    """Errors (G, 5), NaN for missed faces."""
     errors = np.full((len(truth.landmarks), 5), np.nan)
     if len(faces) and faces.landmarks is not None and len(errors):
         labelled, seen = match_faces(truth, faces).T
@@ -209,7 +209,7 @@ def _image_errors(truth: LandmarkTruth, faces: Faces) -> NDArray[np.float64]:
 
 
 def table(results: Mapping[str, LandmarkResult]) -> str:
-    """Detectors side by side: a markdown table, errors in percent of the eye distance."""
+    """Markdown table comparing detectors: errors in percent of the eye distance."""
     rows = [
         [
             label,

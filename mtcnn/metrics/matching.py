@@ -1,4 +1,4 @@
-"""Which found face is which labelled face: one-to-one pairs of the highest total weight."""
+"""One-to-one matching of detections and labelled faces with the highest total weight."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Array = NDArray[Any]
 def best_pairs(weights: Array) -> NDArray[np.int64]:
     """Index pairs (K, 2) into rows and columns of weights (G, N) >= 0, in the order of rows.
 
-    No row or column is used twice, the sum of weights is the highest possible, and no pair has weight 0. Rows and
-    columns of zeros are taken out before, as FDDB's tool does: they only slow the assignment down.
-    Raises MtcnnError when scipy, whose assignment this is, is not installed.
+    No row or column is used twice, the sum of weights is maximal, and no pair has weight 0. Rows and columns of zeros
+    are removed first, as in FDDB's tool: they only slow the assignment down. Raises MtcnnError if scipy, whose
+    assignment is used, is not installed.
     """
     rows, columns = np.flatnonzero(weights.any(axis=1)), np.flatnonzero(weights.any(axis=0))
     if len(rows) == 0:
         return np.zeros((0, 2), np.int64)
     if len(rows) == 1:
-        # With one face the best pair needs no assignment; most photos have one. argmax takes the first of equals.
+        # Most photos have one face, whose best pair needs no assignment. argmax takes the first of equals.
         return np.array([[rows[0], weights[rows[0]].argmax()]], np.int64)
     try:
         from scipy.optimize import linear_sum_assignment

@@ -1,4 +1,4 @@
-"""Curves as pictures: precision-recall on WIDER FACE, ROC on FDDB, cumulative landmark error."""
+"""Plots of curves: precision-recall on WIDER FACE, ROC on FDDB, cumulative landmark error."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _finish(figure: Any, axes: list[Any], path: str | Path, corner: str) -> Path
 
 
 def check_plot(path: Path) -> None:
-    """Raises MtcnnError where no plot could be written to `path`: to be called before the work and not after it."""
+    """Raises MtcnnError if a plot could not be written to `path`; call it before the work, not after."""
     if find_spec("matplotlib") is None:
         raise MtcnnError(_NO_MATPLOTLIB)
     if not path.parent.is_dir() or path.is_dir():
@@ -61,7 +61,7 @@ def check_plot(path: Path) -> None:
 def plot_pr(results: Mapping[str, WiderResult], path: str | Path) -> Path:
     """One panel for each setting, one curve for each named result, AP in the legend. Returns the path written.
 
-    Raises MtcnnError when matplotlib is missing or the file cannot be written; so do the others here.
+    Raises MtcnnError if matplotlib is missing or the file cannot be written; so do the other functions here.
     """
     settings = list(dict.fromkeys(name for result in results.values() for name in result.curves))
     figure, axes = _panels(len(settings))

@@ -1,13 +1,13 @@
-"""What is wrong with evaluation files: collected by default, raised at once when strict.
+"""Problems in evaluation files: collected by default, raised at once if strict.
 
-Every reader and evaluator here takes `problems`. One collector can go through a whole command:
+Every reader and evaluator here takes `problems`. One collector can serve a whole command:
 
     problems = Problems(strict=False)
     truth = GroundTruth.load_text("bbx_gt.txt", problems)
     result = evaluate(truth, load_detections("found.zip", problems), problems=problems)
     print(problems.summary())
 
-Without a collector each problem becomes a Python warning, so that nothing goes unseen.
+Without a collector each problem becomes a Python warning, so that none is lost.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Problems:
         return cls(warn=True) if given is None else given
 
     def add(self, where: object, why: str, line: int | None = None) -> None:
-        """Takes note of a problem in the file `where`, lines counted from 1. Raises DataError when strict."""
+        """Adds a problem in the file `where`, lines counted from 1. Raises DataError if strict."""
         problem = Problem(str(where) if line is None else f"{where}:{line}", why)
         if self.strict:
             raise DataError(str(problem))

@@ -1,6 +1,6 @@
-"""Any detector run at other image sizes, mirrored, or several times with box voting: how AP is quoted.
+"""Test scales: any detector at other image sizes, with flips, or at several scales with box voting.
 
-The same detector differs by tens of points on small faces between these, so a figure needs its scale beside it:
+AP on small faces differs by tens of points between these, so a figure must be quoted with its scale:
 
     original  the image as it is.
     N         scaled, up or down, so that its longest side has N pixels; "vga" is 640, as in the tables of SCRFD.
@@ -9,8 +9,8 @@ The same detector differs by tens of points on small faces between these, so a f
               short side under 100 pixels count. Enlarged images have at most 3.7 megapixels, that code's limit of
               memory; where twice is too much, the factor is what the limit leaves. Sides are those in the original.
 
-A detector is anything that takes an image, uint8 RGB (H, W, 3), and returns Faces. What it is told in pixels, such as
-the smallest face to find, means pixels of the scaled image.
+A detector is anything that takes an image, uint8 RGB (H, W, 3), and returns Faces. Its settings in pixels, such as
+the smallest face to find, refer to the scaled image.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = ["Pass", "ScaledDetector", "check_scale", "mirror", "passes", "stretch
 Detect = Callable[[NDArray[np.uint8]], Faces]
 
 VGA = 640
-SIDES = (12, 10_000)  # a longest side below sees no face, one above needs gigabytes
+SIDES = (12, 10_000)  # longest side: below, no face is visible; above, memory runs to gigabytes
 _MIRRORED_POINTS = [1, 0, 2, 4, 3]  # the viewer's left eye and mouth corner become the right ones
 
 # wider_test.py of S3FD: keep rules in pixels of the original image, and 2147483647 / 577 pixels of memory.
 _SHRUNK_ABOVE, _ENLARGED_BELOW = 30.0, 100.0
 _ENLARGED_PIXELS = 2147483647 / 577
-_ENLARGED = (2.0, 4.0)  # beyond, a face of 20 scaled pixels would have fewer than 5 in the photo
+_ENLARGED = (2.0, 4.0)  # beyond it, a face of 20 scaled pixels has fewer than 5 in the photo
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Pass:
 
 
 def check_scale(scale: str) -> str:
-    """`scale` itself. Raises SettingsError when it is not original, vga, multi or a number of pixels."""
+    """Returns `scale`. Raises SettingsError unless it is original, vga, multi or a number of pixels."""
     if scale in ("original", "vga", "multi") or (scale.isdecimal() and SIDES[0] <= int(scale) <= SIDES[1]):
         return scale
     raise SettingsError(
@@ -81,7 +81,7 @@ def _many(size: ImageSize) -> Iterator[Pass]:
 
 
 def mirror(faces: Faces, width: float) -> Faces:
-    """Faces of an image `width` pixels wide as they lie in its mirror image; the inverse of itself."""
+    """Faces of an image `width` pixels wide, flipped horizontally; its own inverse."""
     x1, y1, x2, y2 = faces.boxes.T
     points = None
     if faces.landmarks is not None:
@@ -90,7 +90,7 @@ def mirror(faces: Faces, width: float) -> Faces:
 
 
 def stretch(faces: Faces, x: float, y: float) -> Faces:
-    """Faces of an image as they lie in the image scaled by `x` and `y`."""
+    """Faces with coordinates scaled by `x` and `y`."""
     factors = np.array([x, y], np.float32)
     points = None if faces.landmarks is None else faces.landmarks * factors
     return Faces(faces.boxes * np.tile(factors, 2), faces.scores, points)
@@ -99,7 +99,7 @@ def stretch(faces: Faces, x: float, y: float) -> Faces:
 class ScaledDetector:
     """A detector at one scale or several, itself a detector.
 
-    detect  what finds faces in one image.
+    detect  finds faces in one image.
     scale   "original", "vga", "multi" or a longest side in pixels (`passes`). Raises SettingsError for another.
     flip    also run each pass on the mirror image.
 
@@ -116,7 +116,7 @@ class ScaledDetector:
         found = [self._run(image, size, step, flip) for step, flip in runs]
         if len(found) == 1:
             return found[0]
-        # An empty part may lack landmarks, and all would lose theirs with it.
+        # An empty part may lack landmarks; concat would then drop those of all.
         return vote(Faces.concat([faces for faces in found if len(faces)] or found[:1]))
 
     def _run(self, image: NDArray[np.uint8], size: ImageSize, step: Pass, flip: bool) -> Faces:

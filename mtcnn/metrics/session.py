@@ -1,4 +1,4 @@
-"""One run of `mtcnn eval`: how this project's detector is set, the problems met, and how the results are told."""
+"""One run of `mtcnn eval`: the detector's settings, the problems found, and the output of results."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Session"]
 
 
 class Session:
-    """The options that all evaluations share.
+    """Options shared by all evaluations.
 
-    as_json  print one JSON object instead of a table.       strict    end at the first problem.
-    plot     draw the curves to this file.                   workers   what detects.
+    as_json  print one JSON object instead of a table.       strict    stop at the first problem.
+    plot     draw the curves to this file.                   workers   run the detector.
     scale, flip, settings  of this project's cascade (`detections.Cascade`).
 
     Progress is shown where stderr is a terminal. Raises ValueError for an unknown scale.

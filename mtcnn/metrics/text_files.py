@@ -16,12 +16,12 @@ __all__ = ["csv_rows", "numbers", "read_lines", "write_text"]
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file without their ends. Raises DataError when it cannot be read, or is no text."""
+    """The lines of a text file without line ends. Raises DataError if it cannot be read, or is not text."""
     return read_text(path).splitlines()
 
 
 def csv_rows(path: str | Path, reader: Any, problems: Problems) -> Iterator[list[str]]:
-    """The rows of a `csv.reader` that are not empty. A quote that never closes takes the rest with it, and is told."""
+    """The non-empty rows of a `csv.reader`. An unterminated quote swallows the rest, and is reported."""
     while True:
         try:
             row = next(reader)
@@ -35,7 +35,7 @@ def csv_rows(path: str | Path, reader: Any, problems: Problems) -> Iterator[list
 
 
 def numbers(line: str) -> list[float] | None:
-    """The numbers of a line, or None when a word of it is not a number (as in the name of an image)."""
+    """The numbers of a line, or None if a word is not a number (as in the name of an image)."""
     try:
         return [float(word) for word in line.split()]
     except ValueError:
@@ -43,14 +43,14 @@ def numbers(line: str) -> list[float] | None:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file, and the folders above it where missing; a killed run leaves all of it, or nothing.
+    """Writes a text file atomically; parent folders are created.
 
-    Raises MtcnnError when that cannot be done.
+    Raises MtcnnError if it cannot be written.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode("utf-8", "surrogateescape"))  # a name that is no text, as it is stored
+        write_whole(path, text.encode("utf-8", "surrogateescape"))  # a name that is not valid UTF-8, as stored
     except OSError as error:
         raise MtcnnError(f"{path}: cannot be written ({error.strerror}); expected a path to a new file") from None
     return path

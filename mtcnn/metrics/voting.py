@@ -1,8 +1,8 @@
-"""Box voting: what several runs over one image found, merged into one answer.
+"""Box voting: merges the detections of several runs on one image.
 
-Source: `bbox_vote` of the S3FD and RetinaFace test code: the best box left gathers all that overlap it by at least 0.3;
-the merged box is their mean, weighted by score, and has the best score. That code drops a box without company, and
-with it every face found at one scale alone; here such a box stays as it is.
+Source: `bbox_vote` of the S3FD and RetinaFace test code: the best remaining box is merged with all that overlap it
+by at least 0.3; the merged box is their mean, weighted by score, and has the best score. That code drops single boxes,
+and with them every face found at only one scale; here they stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ __all__ = ["vote"]
 
 Array = NDArray[Any]
 
-OVERLAP, LIMIT = 0.3, 750  # as in the code named above
-# Added to the weights, so that boxes of score 0 have a mean too; far below what float32 coordinates hold.
+OVERLAP, LIMIT = 0.3, 750  # as in the code cited above
+# Added to the weights, so that boxes of score 0 have a mean too; below the precision of float32 coordinates.
 _LEAST_WEIGHT = 1e-12
 
 
 def vote(faces: Faces, overlap: float = OVERLAP, limit: int = LIMIT) -> Faces:
-    """The merged faces, at most `limit` of them, by falling score.
+    """The merged faces, at most `limit`, by descending score.
 
-    A box goes with the best one that overlaps it by at least `overlap` (intersection over union) and is not taken
-    itself; of equal scores the earlier leads. Landmarks are averaged as the boxes are, over those that are known.
+    A box joins the best unmerged box that overlaps it by at least `overlap` (intersection over union); of equal scores
+    the earlier comes first. Landmarks are averaged like boxes, over known points.
     """
     boxes, scores = faces.boxes.astype(np.float64), faces.scores.astype(np.float64)
     order = np.argsort(-scores, kind="stable")

@@ -1,9 +1,9 @@
 """Average precision on WIDER FACE by the official protocol.
 
 Source: the Matlab code published with the data set (Yang et al. 2016): read_pred.m, norm_score.m, evaluation.m,
-boxoverlap.m, VOCap.m. What differs from most Python ports, and moves AP: 1 is added to widths and heights in overlaps,
-the best truth is sought among all faces and not only those that count, a second hit on a found face is wrong, scores
-are normalised over all images together, and AP is the whole area under the curve of 1000 thresholds.
+boxoverlap.m, VOCap.m. Differences from most Python ports that affect AP: 1 is added to widths and heights in overlaps,
+the best match is searched among all faces, including ignored ones, a second hit on a face is a false positive, scores
+are normalised over all images together, and AP is the full area under the curve of 1000 thresholds.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _LEAST, _MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision and recall, float64 (1000,) each, at falling thresholds; precision is NaN before the first detection.
+    """Precision and recall, float64 (1000,) each, at descending thresholds; precision is NaN without detections.
 
-    faces  how many count; ap is NaN when there are none.
+    faces  number of faces evaluated; ap is NaN without any.
     """
 
     precision: Array
@@ -60,8 +60,8 @@ class Curve:
 class WiderResult:
     """Curves by setting: easy, medium, hard, or face heights for ground truth from a text file.
 
-    images      how many were evaluated.          detections  how many boxes were found in them.
-    restricted  only the images of a list count, so AP cannot be compared with published figures.
+    images      number of images evaluated.       detections  number of detections in them.
+    restricted  only the images of a list were evaluated, so AP is not comparable with published figures.
     """
 
     curves: dict[str, Curve]
@@ -75,12 +75,12 @@ class WiderResult:
 
     @property
     def label(self) -> str:
-        """What was evaluated, in words."""
+        """What was evaluated, for a heading."""
         kind = "by difficulty" if "hard" in self.curves else "by face height in pixels"
         return f"{self.images} images{' of a list' if self.restricted else ''}, AP {kind}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain Python values for JSON, without the curves' points. AP is None where no face counts."""
+        """Plain Python values for JSON, without the curves' points. AP is None without any face."""
         ap = {name: None if np.isnan(curve.ap) else round(curve.ap, 6) for name, curve in self.curves.items()}
         faces = {name: curve.faces for name, curve in self.curves.items()}
         return {
@@ -102,11 +102,11 @@ def evaluate(
 ) -> WiderResult:
     """AP and curves of detections, over all images of the ground truth or over some of them.
 
-    detections  "<event>/<image>" -> (N, 5) x y w h score; an image without an entry has no detection (reported).
+    detections  "<event>/<image>" -> (N, 5) x y w h score; an image without an entry has no detections (reported).
     images      names "<event>/<image>" (a suffix is cut). Everything, the score normalisation included, is then done
                 over these images alone.
-    problems    collects what is odd: unknown images, missing detections. None: each becomes a warning.
-    Raises DataError for arrays of another shape, or when no image is left.
+    problems    collects unknown images, missing detections and the like. None: each becomes a warning.
+    Raises DataError for arrays of another shape, or if no image is left.
     """
     problems = Problems.default(problems)
     names = _select(ground_truth, images, problems)
@@ -154,7 +154,7 @@ def _report_strangers(truth: GroundTruth, detections: Mapping[str, Array], probl
 
 
 def _rows_of(name: str, detections: Mapping[str, Array], problems: Problems) -> NDArray[np.float64]:
-    """Sorted float64 (N, 5) of one image, empty where there is nothing."""
+    """Detections of one image, float64 (N, 5), sorted; empty without any."""
     rows = np.asarray(detections.get(name, ()), np.float64)
     if rows.size == 0:
         return np.zeros((0, 5))
@@ -178,7 +178,7 @@ def _score_range(found: Mapping[str, Array], problems: Problems) -> tuple[float,
 
 
 def _best_truths(rows: Array, truth: Array) -> NDArray[np.int64]:
-    """int64 (N,): the first truth of highest overlap for each detection, -1 where that is below OVERLAP."""
+    """int64 (N,): the first ground truth of highest overlap for each detection, -1 if below OVERLAP."""
     rows, truth = np.ascontiguousarray(rows, np.float64), np.ascontiguousarray(truth, np.float64)
     best = np.empty(len(rows), np.int64)
     kernel("best_truths")(rows.ctypes.data, len(rows), truth.ctypes.data, len(truth), OVERLAP, best.ctypes.data)
@@ -186,9 +186,9 @@ def _best_truths(rows: Array, truth: Array) -> NDArray[np.int64]:
 
 
 def _tally(scores: Array, best: Array, counted: Array, points: NDArray[np.int64]) -> None:
-    """Add one image to points (1000, 2): detections that count, faces found, at thresholds 1 - t / 1000.
+    """Add one image to points (1000, 2): evaluated detections, faces found, at thresholds 1 - t / 1000.
 
-    scores (N,) falling; best (N,) from `_best_truths`; counted bool (G,).
+    scores (N,) descending; best (N,) from `_best_truths`; counted bool (G,).
     """
     scores, counted = np.ascontiguousarray(scores, np.float64), np.ascontiguousarray(counted, np.bool_)
     hit = np.zeros(len(counted), np.bool_)
@@ -206,15 +206,15 @@ def _curve(points: Array, faces: int) -> Curve:
 
 
 def average_precision(precision: Array, recall: Array) -> float:
-    """The area under the curve (N,), after precision is made to fall (VOCap.m). NaN precision is passed over,
-    as Matlab's max does."""
+    """The area under the curve (N,), after precision is made monotonic (VOCap.m). NaN precision is ignored,
+    as by Matlab's max."""
     recall = np.concatenate([[0.0], recall, [1.0]])
     envelope = np.fmax.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]
     return float(np.sum(np.diff(recall) * envelope[1:]))
 
 
 def table(results: Mapping[str, WiderResult]) -> str:
-    """Detectors side by side: a markdown table with one row for each name, AP to four digits."""
+    """Markdown table comparing detectors: one row per name, AP to four digits."""
     settings = list(dict.fromkeys(name for result in results.values() for name in result.curves))
     rows = []
     for label, result in results.items():

@@ -1,9 +1,9 @@
-"""Detections in WIDER FACE's form: one text file an image, `<event>/<image>.txt`, in a folder or an archive.
+"""Detections in WIDER FACE's format: one text file per image, `<event>/<image>.txt`, in a folder or an archive.
 
-A file has the image's name (not used), the number of faces, then rows `x y w h score`. What the official reader does
-with odd files is kept, and reported: rows in any order are sorted, rows beyond the count are not read, a file with
-fewer rows than its count is read as empty, sizes below zero stay (such a box hits nothing). Only rows with NaN or
-infinity are left out, which the official code would carry into its sorting.
+A file has the image's name (not used), the number of faces, then rows `x y w h score`. Malformed files are handled like
+in the official reader, and reported: unsorted rows are sorted, rows beyond the count are not read, a file with fewer
+rows than its count is read as empty, negative sizes stay (such a box matches nothing). Only rows with NaN or infinity
+are dropped; the official code would sort them in.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = ["faces_to_rows", "load_detections", "parse_detections", "sort_rows", 
 
 Array = NDArray[Any]
 
-DIGITS = 9  # of a count of faces; a number of any length takes any time
+DIGITS = 9  # of a face count; parsing a longer number could take any time
 
 
 def load_detections(
     path: str | Path, problems: Problems | None = None, progress: bool = False
 ) -> dict[str, NDArray[np.float64]]:
-    """Detections of every image: "<event>/<image>" -> float64 (N, 5) x y w h score, by falling score.
+    """Detections of every image: "<event>/<image>" -> float64 (N, 5) x y w h score, by descending score.
 
     path  a folder, .tar, .tar.xz, .tar.gz, .tgz or .zip; only the last two parts of each file's path matter.
-    Raises DataError when `path` cannot be read or holds no detection file.
+    Raises DataError if `path` cannot be read or holds no detection file.
     """
     problems = Problems.default(problems)
     found: dict[str, NDArray[np.float64]] = {}
@@ -54,7 +54,7 @@ def load_detections(
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(path inside, content) of the .txt files of a folder or an archive, hidden ones left out."""
+    """(relative path, content) of the .txt files of a folder or an archive, without hidden ones."""
     for name, content in text_files(path):
         name = name.removeprefix("./")
         # macOS archives hold a "._name" beside each file; published ones hold the checkpoints of notebooks.
@@ -63,7 +63,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def parse_detections(text: str, where: str, problems: Problems) -> NDArray[np.float64]:
-    """The detections (N, 5) of one file's text, by falling score; `where` names the file in messages."""
+    """The detections (N, 5) of one file's text, by descending score; `where` names the file in messages."""
     lines = text.rstrip().splitlines()
     count = lines[1].strip() if len(lines) > 1 else ""
     if not count.isdecimal() or len(count) > DIGITS:
@@ -80,7 +80,7 @@ def parse_detections(text: str, where: str, problems: Problems) -> NDArray[np.fl
 
 
 def _parse_rows(body: list[str], where: str, problems: Problems) -> NDArray[np.float64]:
-    """Float64 (N, 5); rows that are not five numbers become NaN, for `_check_rows` to leave out."""
+    """Float64 (N, 5); rows that are not five numbers become NaN, which `_check_rows` drops."""
     rows = np.full((len(body), 5), np.nan)
     for i, line in enumerate(body):
         try:
@@ -88,7 +88,7 @@ def _parse_rows(body: list[str], where: str, problems: Problems) -> NDArray[np.f
             rows[i] = x, y, w, h, score
         except ValueError:
             problems.add(where, f"expected 'x y w h score', got {line.strip()[:80]!r}; row left out", i + 3)
-            rows[i, 4] = -np.inf  # reported here already
+            rows[i, 4] = -np.inf  # already reported
     return rows
 
 
@@ -103,7 +103,7 @@ def _check_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> ND
 
 
 def sort_rows(rows: NDArray[np.float64], where: str, problems: Problems) -> NDArray[np.float64]:
-    """Rows (N, 5) by falling score, ties in their order; reports when they were not."""
+    """Rows (N, 5) by descending score, ties in input order; reports unsorted ones."""
     rising = np.flatnonzero(rows[1:, 4] > rows[:-1, 4])
     if not len(rising):
         return rows
@@ -120,8 +120,8 @@ def faces_to_rows(faces: Faces) -> NDArray[np.float64]:
 def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> None:
     """Writes `<folder>/<event>/<image>.txt` for "<event>/<image>" -> (N, 5) x y w h score.
 
-    Two decimals for pixels: whole numbers cost up to two points of AP on small faces. Scores keep seven digits.
-    Raises MtcnnError for a folder that cannot be written to.
+    Two decimals for pixels: integers cost up to two points of AP on small faces. Seven digits for scores.
+    Raises MtcnnError if the folder cannot be written to.
     """
     for name, rows in detections.items():
         path = Path(folder) / f"{name}.txt"

@@ -1,4 +1,4 @@
-"""The faces to be found: WIDER FACE's official .mat files, or labels in its text format."""
+"""Ground truth: WIDER FACE's official .mat files, or labels in its text format."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Array = NDArray[Any]
 
 DIFFICULTIES = ("easy", "medium", "hard")
 
-# Face heights in pixels, from below to above (half-open). The limits are those of the WIDER FACE paper (Yang et al.
-# 2016, section 4.1: small 10-50, medium 50-300, large over 300); under 10 pixels the official lists count nothing.
+# Face heights in pixels, half-open intervals. The limits are those of the WIDER FACE paper (Yang et al.
+# 2016, section 4.1: small 10-50, medium 50-300, large over 300); the official lists have no face under 10 pixels.
 HEIGHT_BANDS = {"10+": (10.0, np.inf), "10-50": (10.0, 50.0), "50-300": (50.0, 300.0), "300+": (300.0, np.inf)}
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -33,7 +33,7 @@ _INVALID = 7  # column of a text row: x y w h blur expression illumination inval
 def image_key(path: str) -> str:
     """ "<event>/<image>" from any path to an image: its last two parts without the image suffix.
 
-    Only a known suffix is cut, once: WIDER has names with dots, and stripping characters eats their last letters.
+    Only a known suffix is removed, once: WIDER has names with dots, and str.strip would remove letters.
     """
     parts = path.strip().replace("\\", "/").split("/")[-2:]
     for suffix in _SUFFIXES:
@@ -47,9 +47,9 @@ def image_key(path: str) -> str:
 class GroundTruth:
     """Labelled faces of a set of images, named "<event>/<image>" without suffix.
 
-    boxes    image -> float64 (G, 4) x y w h in pixels, as labelled, boxes that do not count included.
-    counted  setting -> image -> bool (G,): the faces that count. A detection that hits another one is neither right
-             nor wrong. Settings are easy, medium, hard (official lists) or the face heights of HEIGHT_BANDS.
+    boxes    image -> float64 (G, 4) x y w h in pixels, as labelled, including ignored boxes.
+    counted  setting -> image -> bool (G,): faces evaluated. A detection that matches another face is neither a true
+             nor a false positive. Settings are easy, medium, hard (official lists) or the face heights of HEIGHT_BANDS.
     source   "mat" or "text".
     """
 
@@ -69,9 +69,9 @@ class GroundTruth:
     def load_text(cls, path: str | Path, problems: Problems | None = None) -> GroundTruth:
         """Reads the text format: image path, count, then rows `x y w h` and six attributes.
 
-        There is no official list of easy, medium and hard faces for it, so faces count by their height. Faces marked
-        invalid, and those without width or height, never count. An image without faces has one box of zeros, as in
-        the official files, so that what is found there is wrong. Raises DataError when the file cannot be read.
+        Without official lists of easy, medium and hard faces, settings are face heights. Faces marked invalid and those
+        without width or height, are always ignored. An image without faces has one box of zeros, as in the official
+        files, so that detections there are false positives. Raises DataError if the file cannot be read.
         """
         boxes: dict[str, Array] = {}
         counted: dict[str, dict[str, Array]] = {band: {} for band in HEIGHT_BANDS}
@@ -116,10 +116,10 @@ def _mat_boxes(path: Path, value: Array) -> NDArray[np.float64]:
 
 
 def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
-    """image -> bool (G,) from the 1-based lists of faces that count (stored as uint8 or uint16)."""
+    """image -> bool (G,) from the 1-based lists of evaluated faces (stored as uint8 or uint16)."""
     masks = {name: np.zeros(len(rows), bool) for name, rows in boxes.items()}
     for name, keep in _mat_cells(path, "gt_list"):
-        with np.errstate(invalid="ignore"):  # NaN becomes a number that no list has
+        with np.errstate(invalid="ignore"):  # NaN becomes a number in no list
             index = np.asarray(keep).astype(np.int64).ravel() - 1
         if name not in masks or (index.size and not 0 <= index.min() <= index.max() < len(masks[name])):
             raise DataError(
@@ -144,7 +144,7 @@ def _text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array, A
 
 
 def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], problems: Problems) -> Array:
-    """Float64 (G, 5) x y w h invalid of one image, whose path stands in line `start`."""
+    """Float64 (G, 5) x y w h invalid of one image, whose path is in line `start`."""
     if not body or len(body[0][1]) != 1:
         problems.add(path, "no face count after the image path; the rows that follow are taken", start + 1)
     else:

@@ -1,4 +1,4 @@
-"""Why a face was found or missed: what each stage of the cascade was given, what it saw in it, and what it kept.
+"""Why a face was found or missed: the inputs, candidates and outputs of each stage of the cascade.
 
 from mtcnn import Detector, read_image
 from mtcnn.trace import judge, record

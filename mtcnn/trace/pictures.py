@@ -1,4 +1,4 @@
-"""A trace as pictures, one a stage: boxes over the image, with a caption of counts above it."""
+"""A trace as pictures, one per stage: boxes over the image, with a caption of counts above it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Array = NDArray[Any]
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-LEAST_SIDE = 640  # pixels: smaller images are enlarged, for boxes and captions need room
-CROWD = 50  # boxes, from which lines are thin
-WORTH_A_NUMBER = 0.1  # score of a dropped box, above which it is written
+LEAST_SIDE = 640  # pixels: smaller images are enlarged to make room for boxes and captions
+CROWD = 50  # boxes; with more, lines are thin
+WORTH_A_NUMBER = 0.1  # scores of dropped boxes are written above this
 DROPPED: Colour = (255, 120, 20)  # beside draw_faces' yellow and sky blue
 TRUTH: Colour = (0, 220, 130)
 BLACK: Colour = (0, 0, 0)
@@ -40,9 +40,9 @@ Words = Sequence[tuple[str, Colour]]
 def pictures(image: RGB, trace: Trace, verdicts: Sequence[Verdict] = ()) -> dict[str, RGB]:
     """Pictures of a trace of image (H, W, 3), by name: "1-proposals", "2-pnet", "3-rnet", "4-onet".
 
-    Proposals are the cells of PNet at or above its threshold, coloured by the size they cover. Then, for each stage,
-    what it kept, with scores, and thinner and in orange what a refiner dropped. Faces that should be found (`verdicts`)
-    are drawn in green. Small images are enlarged. Each picture is uint8 RGB, with a caption above the image.
+    Proposals are the cells of PNet at or above its threshold, coloured by size. Then, for each stage, the boxes that
+    passed, with scores, and, thinner and in orange, those that a refiner dropped. Ground truth faces (`verdicts`) are
+    drawn in green. Small images are enlarged. Each picture is uint8 RGB, with a caption above the image.
     """
     zoom = max(1, math.ceil(LEAST_SIDE / max(trace.size)))
     large = resample(image, trace.size.height * zoom, trace.size.width * zoom) if zoom > 1 else image
@@ -75,7 +75,7 @@ def _stage(image: RGB, zoom: int, stage: StageTrace, verdicts: Sequence[Verdict]
     words = [(f"{stage.name}: {len(stage.found)} kept", WHITE)]
     if stage.candidates is not None and not stage.candidates.pyramid:
         seen = stage.candidates
-        # Of what a single-stage detector predicts only what is at or above its threshold.
+        # Of a single-stage detector, only predictions at or above its threshold.
         drawn = True if len(stage.given) else seen.steps[0].kept
         lost = np.flatnonzero(~seen.steps[-1].kept & drawn)
         for i in lost:
@@ -91,7 +91,7 @@ def _stage(image: RGB, zoom: int, stage: StageTrace, verdicts: Sequence[Verdict]
 
 
 def _sieved(seen: Candidates) -> list[tuple[str, int]]:
-    """How many candidates each step took away."""
+    """The number of candidates dropped by each step."""
     left = [len(seen.scores), *(int(step.kept.sum()) for step in seen.steps)]
     names = [f"{step.name} {step.limit:g}" if step.limit else step.name for step in seen.steps]
     lost = -np.diff(left)
@@ -99,7 +99,7 @@ def _sieved(seen: Candidates) -> list[tuple[str, int]]:
 
 
 def _finished(picture: RGB, zoom: int, words: Words, verdicts: Sequence[Verdict]) -> RGB:
-    """The faces that should be found, and the caption on top."""
+    """Draw the ground truth faces, and the caption on top."""
     thick = max(1, round(math.hypot(*picture.shape[:2]) / 800))
     for verdict in verdicts:
         _rectangle(picture, np.array(verdict.box) * zoom, TRUTH, thick)
@@ -109,7 +109,7 @@ def _finished(picture: RGB, zoom: int, words: Words, verdicts: Sequence[Verdict]
 
 
 def _caption(words: Words, width: int) -> RGB:
-    """Words (text, colour) on black, in as many lines as it takes."""
+    """Words (text, colour) on black, wrapped."""
     places, x, line = [], 6, 0
     for text, colour in words:
         wide = cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0]
@@ -124,7 +124,7 @@ def _caption(words: Words, width: int) -> RGB:
 
 
 def _ramp(count: int) -> list[Colour]:
-    """Colours from blue over green to red, one a level of the pyramid."""
+    """Colours from blue over green to red, one per pyramid level."""
     steps = np.linspace(30, 225, max(count, 1)).astype(np.uint8)[:, None]
     bgr = cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[:, 0]
     return [(int(red), int(green), int(blue)) for blue, green, red in bgr[:count]]
@@ -138,7 +138,7 @@ def _rectangle(picture: RGB, box: Array, colour: Colour, thick: int) -> None:
 
 
 def _number(picture: RGB, box: Array, score: float) -> None:
-    """The score in the lower left corner of a box that is wide enough for it."""
+    """The score in the lower left corner of a box, if it is wide enough."""
     text = f"{score:.2f}"
     (wide, _), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
     if box[2] - box[0] > wide:

@@ -1,4 +1,4 @@
-"""A detection written down stage by stage: what went in, what came out, and how long it took."""
+"""Records a detection stage by stage: inputs, outputs and time."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ __all__ = ["StageTrace", "Trace", "look", "record"]
 
 @dataclass(frozen=True, eq=False)
 class StageTrace:
-    """One stage at work.
+    """The record of one stage.
 
-    name   pnet, rnet, onet, or the class of another stage.    given  faces that went in; none into the first.
-    found  what the stage itself returned.    ms  milliseconds it took.
-    candidates  how it came to that, or None for a stage that cannot be laid open.
+    name   pnet, rnet, onet, or the class of another stage.    given  input faces; none for the first.
+    found  faces that the stage returned.    ms  milliseconds it took.
+    candidates  its candidates, or None for a stage that cannot list them.
     """
 
     name: str
@@ -36,7 +36,7 @@ class StageTrace:
     candidates: Candidates | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Counts, milliseconds, what was kept, and for PNet the counts of each level of the pyramid: plain values."""
+        """Counts, milliseconds, output faces, and for PNet the counts per pyramid level: plain values."""
         seen = self.candidates
         counts: dict[str, Any] = {"stage": self.name, "given": len(self.given)}
         if seen is not None:
@@ -61,7 +61,7 @@ def _by_level(seen: Candidates) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A detection, first stage to last, and the faces it ended with."""
+    """A detection, first stage to last, and its final faces."""
 
     size: ImageSize
     stages: tuple[StageTrace, ...]
@@ -69,11 +69,11 @@ class Trace:
 
 
 def record(detector: Detector, image: NDArray[np.uint8], faces: Faces | None = None) -> Trace:
-    """Runs the stages of `detector` over image (H, W, 3) uint8 RGB, one by one, and looks into each.
+    """Runs the stages of `detector` on image (H, W, 3) uint8 RGB, one by one, and records each.
 
-    faces  what the detector found in this image, where that is known; otherwise it is asked.
+    faces  the detector's faces in this image, if known; otherwise it is run.
 
-    The stages are called as detection calls them and are not changed.
+    The stages are called exactly as in detection.
     """
     found = detector.detect(image) if faces is None else faces
     stages, given = [], Faces.empty()
@@ -87,9 +87,9 @@ def record(detector: Detector, image: NDArray[np.uint8], faces: Faces | None = N
 
 
 def look(stage: object, image: NDArray[np.uint8], faces: Faces) -> Candidates | None:
-    """What a stage looks at in image (H, W, 3) when given `faces` (a proposer: none); None for stages of other kinds.
+    """The candidates of a stage in image (H, W, 3) for input `faces` (none for a proposer); None for other classes.
 
-    A subclass of a stage may work in another way than what it inherits would list.
+    A subclass may compute differently from the candidates that it would inherit.
     """
     if isinstance(stage, PNetProposer | SingleStage) and type(stage) in (PNetProposer, SingleStage):
         return stage.candidates(image)
@@ -101,7 +101,7 @@ def look(stage: object, image: NDArray[np.uint8], faces: Faces) -> Candidates | 
 def _timed(stage: Callable[..., Faces], *arguments: Any) -> tuple[Faces, float]:
     start = time.perf_counter()
     faces = stage(*arguments)
-    return faces, round(1000 * (time.perf_counter() - start), 2)  # the same figure wherever it is told
+    return faces, round(1000 * (time.perf_counter() - start), 2)  # the same figure everywhere
 
 
 def _name(stage: object) -> str:

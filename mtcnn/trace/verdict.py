@@ -1,4 +1,4 @@
-"""Which stage lost a face that should be found, and by what."""
+"""Which stage lost a ground truth face, and why."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["COVERED", "FOUND", "Verdict", "judge"]
 
 Array = NDArray[Any]
 
-FOUND = 0.5  # IoU from which a detection counts as that face, as in WIDER FACE's and FDDB's protocols
-COVERED = 0.4  # IoU from which a crop is part of a face in training (docs/conventions.md): a later stage may find it
+FOUND = 0.5  # minimum IoU of a detection with the face, as in the protocols of WIDER FACE and FDDB
+COVERED = 0.4  # minimum IoU of a PART crop in training (docs/conventions.md): a later stage may still find the face
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one face.
+    """The outcome for one ground truth face.
 
-    box      x1 y1 x2 y2, pixels: the face that should be found.
+    box      x1 y1 x2 y2, pixels: the ground truth face.
     found    whether a detection has an IoU of FOUND or more with it.
     lost_by  the stage that lost it, such as "rnet"; None when it was found.
     why      one line.
     iou, score  the best overlap, and the best score of a box that covers it, in the stage that lost it, or of the
-             detection that found it; the score is None where no box covers it.
-    stages   for each stage: its name, and the best overlap of what it kept.
+             detection that found it; the score is None if no box covers it.
+    stages   for each stage: its name, and the best overlap of its output.
     """
 
     box: tuple[float, float, float, float]
@@ -58,10 +58,10 @@ class Verdict:
 
 
 def judge(trace: Trace, truth: Sequence[float] | Array) -> Verdict:
-    """What became of the face in `truth`, x1 y1 x2 y2 pixels. Raises SettingsError when that is no box.
+    """The outcome for the face `truth`, x1 y1 x2 y2 pixels. Raises SettingsError if that is not a box.
 
-    A stage has lost a face when nothing that it or a later stage kept covers the face with an IoU of COVERED or more.
-    Each face is judged by itself: of two faces that overlap, one detection may count for both.
+    A stage lost the face if no output of it or of a later stage covers the face with an IoU of COVERED or more. Faces
+    are evaluated independently: one detection may match two overlapping faces.
     """
     face = np.asarray(truth, np.float64)
     if face.shape != (4,) or not np.isfinite(face).all() or (face[2:] <= face[:2]).any():
@@ -95,7 +95,7 @@ def _off_the_mark(found: Faces, face: Array) -> tuple[str, float, float | None]:
 
 
 def _explain(stage: StageTrace, face: Array) -> tuple[str, float, float | None]:
-    """Why a stage kept nothing that covers a face: in words, with the best IoU and the best score that it saw there."""
+    """Why no output of a stage covers a face: the reason, the best IoU, and the best score at the face."""
     seen = stage.candidates
     if seen is None:
         return "nothing that it kept covers the face", float(_overlaps(stage.found.boxes, face).max(initial=0)), None
