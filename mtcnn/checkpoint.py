@@ -48,6 +48,7 @@ class Checkpoint:
     recipe   the recipe section as plain values; `recipe_hash` is its digest.
     figures  metrics on the validation part, for the model card.
     scoring  how the scores of RNet and ONet are computed; the default if the file has none.
+    has_landmarks  False if no label has trained the net's landmarks; True if the file does not say.
     """
 
     net: str
@@ -59,6 +60,7 @@ class Checkpoint:
     figures: dict[str, Any] = field(default_factory=dict)
     scoring: Scoring = field(default_factory=Scoring)
     model: dict[str, Any] | None = None
+    has_landmarks: bool = True
 
     def arrays(self) -> dict[str, Any]:
         """The state as NumPy arrays."""
@@ -99,6 +101,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     """
     record = {name: value for name, value in vars(checkpoint).items() if name != "state" and value is not None}
     record |= {"format": FORMAT, "scoring": asdict(checkpoint.scoring)}
+    if checkpoint.has_landmarks:
+        del record["has_landmarks"]
     arrays = checkpoint.arrays()
     try:
         with atomic_write(path) as draft:
@@ -192,7 +196,7 @@ def _as_tuples(value: Any) -> Any:
 
 _KINDS: dict[str, type] = {
     "net": str, "state": dict, "colour": str, "recipe": dict, "recipe_hash": str, "figures": dict, "scoring": dict,
-    "model": dict,
+    "model": dict, "has_landmarks": bool,
 }  # fmt: skip
 
 
@@ -262,7 +266,7 @@ def load_weights(path: Path, net: str) -> Weights:
     """
     found = _checked(path, net, SCALING)
     try:
-        weights = Weights(net, found.state, found.scoring)
+        weights = Weights(net, found.state, found.scoring, found.has_landmarks)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit {net}: {_fault(error)}") from error
     return weights.turned() if found.colour == "bgr" else weights

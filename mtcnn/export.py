@@ -65,7 +65,9 @@ class _Whole(nn.Module):
         scaling: Scaling = DETECTORS[name].scaling if name in DETECTORS else SCALING
         mean, divisor = scaling
         self.net = net
-        self.names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
+        names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
+        trained = getattr(net, "has_landmarks", True)
+        self.names = tuple(each for each in names if each != "landmarks" or trained)
         self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
         self.factor = 1 / divisor
 

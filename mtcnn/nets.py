@@ -183,6 +183,7 @@ def module_of(weights: Weights) -> nn.Module:
     module = NETS[weights.net]()
     module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.state.items()})
     module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares only tensors and modules
+    module.has_landmarks = weights.has_landmarks  # type: ignore[assignment]
     return module.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
@@ -197,7 +198,7 @@ def weights_of(module: nn.Module) -> Weights:
     if name is None:
         raise ValueError(f"net is a {type(module).__name__}; expected one of {', '.join(NETS)}")
     state = {name: value.float().cpu().numpy() for name, value in module.state_dict().items()}
-    return Weights(name, state, scoring_of(module))
+    return Weights(name, state, scoring_of(module), getattr(module, "has_landmarks", True))
 
 
 def parameter_count(net: nn.Module) -> int:

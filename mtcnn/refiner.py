@@ -36,7 +36,7 @@ class NetRefiner:
 
     RNet: NMS at `nms_iou`, then box decoding; landmarks of the input faces are passed on.
     ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
-    box inside another.
+    box inside another. If it was trained without landmarks, those of the input faces are passed on.
 
     Scores follow the net's `scoring`, which may add the input scores; `behind_detector`: the first stage is a
     single-stage detector instead of PNet.
@@ -72,7 +72,7 @@ class NetRefiner:
         )
 
         def landmarks(index: Array) -> Array | None:
-            if points is None:
+            if points is None or not getattr(self.net, "has_landmarks", True):
                 return None if faces.landmarks is None else faces.landmarks[index]
             return box.decode_landmarks(squares[index], points[np.searchsorted(inside, index)])
 

@@ -113,6 +113,7 @@ class Weights:
     net      "pnet", "rnet" or "onet".
     state    parameter name -> numbers of any type; copied to float32.
     scoring  see `scoring.Scoring`.
+    has_landmarks  False where no label has trained the landmarks, so that what the net says of them means nothing.
 
     Raises ValueError, listing the differences, if names or shapes are not those of the net.
     """
@@ -120,6 +121,7 @@ class Weights:
     net: str
     state: Mapping[str, Array]
     scoring: Scoring = field(default_factory=Scoring)
+    has_landmarks: bool = True
 
     def __post_init__(self) -> None:
         wanted = shapes(self.net)

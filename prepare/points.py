@@ -18,7 +18,7 @@ from .labels import Kind
 from .records import CropBatch, ImageRecord
 from .sample import CropSettings
 
-__all__ = ["FLIP_ORDER", "landmark_crops", "pointed_faces", "square_of_points", "wild_faces"]
+__all__ = ["FLIP_ORDER", "landmark_crops", "pointed_faces", "spread_points", "square_of_points", "wild_faces"]
 
 Array = NDArray[Any]
 
@@ -61,6 +61,13 @@ def wild_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64
     side, centre = squares[:, 2] - squares[:, 0], (squares[:, :2] + squares[:, 2:]) / 2
     inside = ((centre >= 0) & (centre <= (width, height))).all(axis=1)
     return known[~(inside & (side > 0) & (side <= WIDEST * max(height, width)))]
+
+
+def spread_points(record: ImageRecord) -> NDArray[np.int64]:
+    """Indices of the faces whose five points are all known, and not all in one place."""
+    known = _known(record)
+    apart: NDArray[np.bool_] = np.ptp(record.landmarks[known], axis=1).max(axis=1, initial=0) > 0
+    return known[apart]
 
 
 def pointed_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.int64]:

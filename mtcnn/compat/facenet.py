@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..errors import SettingsError
+from ..errors import MtcnnError, SettingsError
 from ..types import Faces, ImageSize
 from .finder import FilePath, Finder
 from .inputs import as_batch, loaded, pixels_of, stacked
@@ -45,6 +45,8 @@ class FacenetCalls(Finder):
         """
         images, batch = as_batch(img)
         found = [self._ordered(self.find(pixels_of(image))) for image in images]
+        if landmarks and any(faces.landmarks is None and len(faces) for faces in found):
+            raise MtcnnError("landmarks=True, and these models were trained without landmarks; expected False")
         columns = (
             [faces.boxes if len(faces) else None for faces in found],
             [faces.scores if len(faces) else np.array([None]) for faces in found],

@@ -41,9 +41,11 @@ class CascadeNet(nn.Module):
     arithmetic  how the cascade counts pixels around this net: "" for this project's way, otherwise a key of
                 `importers.arithmetic.ARITHMETICS`.
     scoring     see `scoring.Scoring`.
+    has_landmarks  see `weights.Weights`.
 
-    A `state_dict()` carries both, where torch keeps versions. One without them, such as pnet.pt of facenet-pytorch, is
-    for facenet-pytorch's arithmetic, unless it is a plain dict of numbers much like those that the net has.
+    A `state_dict()` carries all three, where torch keeps versions. One without them, such as pnet.pt of
+    facenet-pytorch, is for facenet-pytorch's arithmetic, unless it is a plain dict of numbers much like
+    those that the net has.
     """
 
     net: ClassVar[str]
@@ -53,7 +55,7 @@ class CascadeNet(nn.Module):
     def __init__(self, pretrained: bool = True) -> None:
         """pretrained  start from the weights that ship with this project; otherwise from random ones."""
         super().__init__()
-        self.arithmetic, self.scoring = "", Scoring()
+        self.arithmetic, self.scoring, self.has_landmarks = "", Scoring(), True
         with torch.random.fork_rng(devices=[], enabled=pretrained):  # numbers that are replaced at once
             self._build()
         self.eval()
@@ -83,13 +85,13 @@ class CascadeNet(nn.Module):
         if not all(np.isfinite(values).all() for values in ours.values()):
             raise CheckpointError(f"{self.net} holds NaN or infinity; expected finite weights; load them again")
         try:
-            return Weights(self.net, ours, self.scoring)
+            return Weights(self.net, ours, self.scoring, self.has_landmarks)
         except ValueError as error:  # layers that a program has put in place of ours
             raise CheckpointError(f"{self.net} does not fit: {error}") from error
 
     def fill(self, weights: Weights, arithmetic: str = "") -> None:
         """Take over numbers, scoring and arithmetic of a net of the same name."""
-        self.arithmetic, self.scoring = arithmetic, weights.scoring
+        self.arithmetic, self.scoring, self.has_landmarks = arithmetic, weights.scoring, weights.has_landmarks
         parameters = dict(self.named_parameters())
         with torch.no_grad():
             for ours, values in weights.state.items():
@@ -111,7 +113,9 @@ class CascadeNet(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         metadata = getattr(destination, "_metadata", {}).get(prefix[:-1])
         if metadata is not None:
-            metadata.update(arithmetic=self.arithmetic, scoring=dict(vars(self.scoring)))
+            metadata.update(
+                arithmetic=self.arithmetic, scoring=dict(vars(self.scoring)), has_landmarks=self.has_landmarks
+            )
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *more: Any
@@ -122,8 +126,9 @@ class CascadeNet(nn.Module):
         if "arithmetic" in local_metadata:
             self.arithmetic = str(local_metadata["arithmetic"])
             self.scoring = Scoring(**local_metadata["scoring"])
+            self.has_landmarks = bool(local_metadata.get("has_landmarks", True))
         elif given and foreign:
-            self.arithmetic, self.scoring = FACENET_ARITHMETIC, Scoring()
+            self.arithmetic, self.scoring, self.has_landmarks = FACENET_ARITHMETIC, Scoring(), True
 
     def resembles(self, given: Mapping[str, Tensor]) -> bool:
         """Whether a table holds nearly the numbers that this net has."""

@@ -108,7 +108,7 @@ def _some(tensor: Tensor) -> np.ndarray[Any, Any]:
 def _marks(module: nn.Module) -> list[Any]:
     """What changes when layers or tensors are replaced, moved, or written to."""
     assert isinstance(module, CascadeNet)
-    found: list[Any] = [module.arithmetic, module.scoring]
+    found: list[Any] = [module.arithmetic, module.scoring, module.has_landmarks]
     for layer in module._modules.values():
         for tensor in layer._parameters.values() if layer is not None else ():
             if tensor is not None:

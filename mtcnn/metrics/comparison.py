@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, MtcnnError
 from mtcnn.metrics import fddb, landmarks, wider
 from mtcnn.metrics.detections import event_photos
 from mtcnn.metrics.problems import Problems
@@ -129,4 +129,6 @@ def landmark_results(
     truths = landmarks.load_landmarks(labels, problems)
     folder = photos or labels.parent
     found = detect({name: folder / name for name in truths})
+    if any(len(faces) and faces.landmarks is None for faces in found.values()):
+        raise MtcnnError("these models find no landmarks to measure; name others with `models` or `detector`")
     return {OWN: landmarks.evaluate(truths, found, problems, progress)}

@@ -24,6 +24,7 @@ from prepare.store import CropStore
 
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
+from ..labels import WITHOUT_LANDMARKS, have_landmarks, label_fault
 from ..recipes import digest
 from .batches import CropPool
 from .recipe import Recipe, TrainSettings
@@ -104,14 +105,17 @@ class _Nodes:
         self.nodes[name] = Node(name, inputs, self.work / f"{name}.lmdb", parts, CutCrops(self.records, make))
 
     def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
-        net, draft = recipe.net, f"{recipe.net}-draft"
+        net, draft, note = recipe.net, f"{recipe.net}-draft", ""
         section = "draft" if name == draft else "train"
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
+        if settings.trains_landmarks and not have_landmarks(self.records, recipe.crops.val):  # of which the key knows
+            settings, note = settings.without_landmarks(), WITHOUT_LANDMARKS
         paths = tuple(self.nodes[store].makes for store in stores)
         action = TrainOnStores(name, net, paths, settings, start)
-        self.nodes[name] = Node(name, stores, makes, parts, action, collective=True)
+        fault = label_fault(net, self.records, recipe.crops.val)
+        self.nodes[name] = Node(name, stores, makes, parts, action, collective=True, note=note, fault=fault)
 
 
 @dataclass(frozen=True, eq=False)

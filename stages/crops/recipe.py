@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mtcnn.scoring import Scoring
 from mtcnn.settings import Settings, require, setting
@@ -57,6 +57,15 @@ class TrainSettings(Schedule):
     blur: float = setting(0.0, min=0, max=1)
     recall: float = setting(0.0, min=0, max=1)
     score: Scoring = field(default_factory=Scoring)
+
+    @property
+    def trains_landmarks(self) -> bool:
+        """Whether crops of the mix train the landmarks."""
+        return self.landmark > 0 and self.mix.counts(self.batch)[Kind.LANDMARK] > 0
+
+    def without_landmarks(self) -> TrainSettings:
+        """The same settings for photos whose labels have no landmarks."""
+        return replace(self, mix=replace(self.mix, landmark=0.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -95,7 +95,10 @@ class CropTask:
             state["face.bias"][1] -= float(faces.quantile(1 - self.settings.recall))
         figures = {"val_score": round(training.best, 6), "epochs": self.settings.epochs}
         recipe, scoring = asdict(self.settings), self.settings.score
-        return Checkpoint(self.net, state, recipe=recipe, recipe_hash=key, figures=figures, scoring=scoring)
+        return Checkpoint(
+            self.net, state, recipe=recipe, recipe_hash=key, figures=figures, scoring=scoring,
+            has_landmarks=self.net != "onet" or self.settings.trains_landmarks,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _outputs(self, training: Training, state: dict[str, Tensor] | None = None) -> tuple[NetOutput, Targets]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from mtcnn.checkpoint import read
-from mtcnn.errors import CheckpointError, MtcnnError
+from mtcnn.errors import CheckpointError, DataError, MtcnnError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
@@ -55,6 +55,8 @@ class Node:
     needs       names of the nodes whose files it reads.    makes  the file or folder.
     parts       what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
     collective  made by all torchrun processes together, like a training; anything else is made by rank 0.
+    note        what a user should know before it is made, in one line.
+    fault       why it cannot be made; raised before any of its inputs is made.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Node:
     parts: dict[str, str]
     action: Action = field(repr=False)
     collective: bool = False
+    note: str = ""
+    fault: str = ""
 
     @property
     def key(self) -> str:
@@ -154,10 +158,12 @@ class Dag:
     def ensure(self, *targets: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
         """Make `targets` and their inputs where missing or stale. Returns the names of the nodes made.
 
-        Under torchrun, rank 0 makes the data, and all processes train.
+        Under torchrun, rank 0 makes the data, and all processes train. Raises DataError for labels that one of the nodes
+        cannot be made from, before anything is made.
         """
         with launch.joined(self.options.device):
             names = launch.agreed(self._to_make(targets))
+            self._announce(names, say)
             for name in names:
                 node = self.nodes[name]
                 if launch.is_main():
@@ -167,6 +173,14 @@ class Dag:
                 if launch.is_main():
                     say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
         return names
+
+    def _announce(self, names: Sequence[str], say: Callable[[str], None]) -> None:
+        """Say what a user should know of these nodes, or raise what would stop one of them hours later."""
+        for node in (self.nodes[name] for name in names):
+            if node.fault:
+                raise DataError(node.fault)
+            if node.note and launch.is_main():
+                say(f"{node.name}: {node.note}")
 
     def _to_make(self, targets: Iterable[str]) -> list[str]:
         """The outdated nodes among `targets` and the inputs needed to make them, in topological order.

@@ -17,6 +17,7 @@ from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
+from ..labels import label_fault
 from ..recipes import digest
 from .recipe import DetectorRecipe
 from .store import PhotoStore, build_photos, photos_key
@@ -46,7 +47,8 @@ def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[I
     parts[photos.name] = photos.key
     parts |= {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in inputs.items()}
     action = TrainOnPhotos(recipe, records, photos.makes, **inputs)
-    return Node(recipe.net, (photos.name,), weights_path(work, recipe.net), parts, action, collective=True)
+    fault = label_fault(recipe.net, records, recipe.train.val)
+    return Node(recipe.net, (photos.name,), weights_path(work, recipe.net), parts, action, collective=True, fault=fault)
 
 
 @dataclass(frozen=True, eq=False)

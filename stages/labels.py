@@ -1,0 +1,35 @@
+"""What the labels of a training allow, looked at before hours of cutting and mining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from prepare.points import pointed_faces, spread_points
+from prepare.records import ImageRecord
+
+__all__ = ["WITHOUT_LANDMARKS", "have_landmarks", "label_fault"]
+
+WITHOUT_LANDMARKS = (
+    "trains without landmarks, as no face to train on has five labelled points; detection with it gives boxes alone"
+)
+
+
+def label_fault(net: str, records: Sequence[ImageRecord], val: float) -> str:
+    """Why no net can be trained on these labels, in one line; "" where one can. val  percent of the validation part."""
+    scenes = [record for record in records if record.complete and not record.is_val(val)]
+    if not scenes:
+        return f"no photo to train {net} on has all its faces labelled; expected some, such as those of WIDER FACE"
+    if not any((np.isfinite(record.boxes).all(axis=1) & ~record.ignore).any() for record in scenes):
+        return f"no photo to train {net} on has a labelled face; expected boxes of faces, at best thousands"
+    return ""
+
+
+def have_landmarks(records: Sequence[ImageRecord], val: float) -> bool:
+    """Whether a face of the training part has five known points that can be those of a face."""
+    for record in records:
+        known = spread_points(record) if record.size is None else pointed_faces(record, *record.size)
+        if len(known) and not record.is_val(val):
+            return True
+    return False
