@@ -158,8 +158,8 @@ class Dag:
     def ensure(self, *targets: str, say: Callable[[str], None] = lambda line: None) -> list[str]:
         """Make `targets` and their inputs where missing or stale. Returns the names of the nodes made.
 
-        Under torchrun, rank 0 makes the data, and all processes train. Raises DataError for labels that one of the nodes
-        cannot be made from, before anything is made.
+        Under torchrun, rank 0 makes the data, and all processes train. Raises DataError for labels that a node cannot
+        be made from, before anything is made.
         """
         with launch.joined(self.options.device):
             names = launch.agreed(self._to_make(targets))
