@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mtcnn.errors import ImageError
-from mtcnn.pictures.anonymise import CELLS, MARGIN, STYLES, Style, anonymise
+from mtcnn.pictures.anonymise import CELLS, ELLIPSE_MARGIN, MARGIN, STYLES, Style, anonymise
 
 RGB = NDArray[np.uint8]
 BOX = np.array([[60.0, 50.0, 120.0, 140.0]])  # 60 x 90 pixels: cells of 22.5
@@ -34,6 +34,28 @@ def test_the_head_is_covered_and_nothing_else(style: Style) -> None:
     inside[y1:y2, x1:x2] = True
     assert np.array_equal(picture[~inside], NOISE[~inside])
     assert (picture[inside] != NOISE[inside]).any(axis=1).mean() > 0.99
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_an_ellipse_covers_the_face_and_spares_the_corners(style: Style) -> None:
+    x1, y1, x2, y2 = COVERED
+    boxed, picture = anonymise(NOISE, BOX, style), anonymise(NOISE, BOX, style, shape="ellipse")
+    hidden = (picture == boxed).all(axis=2) & (picture != NOISE).any(axis=2)
+    assert np.array_equal(picture[~hidden], NOISE[~hidden])
+    assert hidden[50:140, 60:120].mean() > 0.99  # the whole box of the face; noise may equal a mean
+    assert hidden.sum() / ((x2 - x1) * (y2 - y1)) == pytest.approx(np.pi / 4, abs=0.01)
+    assert changed(picture, NOISE) == COVERED
+    for row, column in ((y1, x1), (y1, x2 - 1), (y2 - 1, x1), (y2 - 1, x2 - 1)):
+        assert np.array_equal(picture[row, column], NOISE[row, column])
+
+
+def test_an_ellipse_at_the_border_and_the_least_margin() -> None:
+    box = np.array([[-30.0, -20.0, 50.0, 60.0]])
+    picture = anonymise(np.maximum(NOISE, 1), box, "solid", ELLIPSE_MARGIN, "ellipse")
+    assert (picture[:60, :50] == 0).all()
+    assert (picture[100:] != 0).all()
+    with pytest.raises(ValueError, match=r"margin is 0.2; expected 0.207 or more, so that the ellipse covers the face"):
+        anonymise(NOISE, box, margin=0.2, shape="ellipse")
 
 
 def test_pixelate_shows_squares() -> None:
@@ -107,6 +129,7 @@ def test_no_face_changes_nothing() -> None:
     ("arguments", "message"),
     [
         ({"style": "mosaic"}, "style is 'mosaic'; expected one of pixelate, blur, solid"),
+        ({"shape": "circle"}, "shape is 'circle'; expected one of box, ellipse"),
         ({"margin": -0.1}, "margin is -0.1; expected 0 or more"),
         ({"margin": float("nan")}, "margin is nan; expected a share"),
     ],

@@ -152,16 +152,20 @@ def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("place", "number"),
-    [("mtcnn.stream.video:VideoFile.write", signal.SIGINT), ("mtcnn.cascade:Detector.detect", signal.SIGTERM)],
+    ("place", "number", "option"),
+    [
+        ("mtcnn.stream.video:VideoFile.write", signal.SIGINT, "--draw"),
+        ("mtcnn.cascade:Detector.detect", signal.SIGTERM, "--draw"),
+        ("mtcnn.cascade:Detector.detect", signal.SIGTERM, "--blur"),  # whose last frames still wait for the next ones
+    ],
 )
 def test_an_interruption_leaves_whole_files(
-    random_models: Path, tmp_path: Path, place: str, number: signal.Signals
+    random_models: Path, tmp_path: Path, place: str, number: signal.Signals, option: str
 ) -> None:
     """The real command, in the middle of a frame's results, and between them; then the same again, to go on."""
     clip = write_clip(tmp_path / "clip.avi", numbered(60, 64, 80), 100)
     out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn.avi"
-    line = ("detect", clip, "--json", "--out", out, "--draw", drawn, "--batch", 1, "--models", random_models, *OPTIONS)
+    line = ("detect", clip, "--json", "--out", out, option, drawn, "--batch", 1, "--models", random_models, *OPTIONS)
     done = signalled(place, 20, number, MTCNN, *line)
     assert done.returncode == 128 + number
     told = [told for told in done.stderr.splitlines() if LINE not in told]

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from clips import face_clip
+from clips import face_clip, write_clip
 from numpy.typing import NDArray
 from PIL import Image
 from run_command import problems, run, visible
@@ -170,6 +170,29 @@ def test_blur_style(inside: Path, style: Any) -> None:
     assert np.array_equal(read_image("one.png"), anonymise(read_image("photos/a.png"), boxes, style))
 
 
+def test_blur_shape(inside: Path) -> None:
+    assert run("detect", "photos/a.png", *OPTIONS, "--blur", "one.png", "--blur-shape", "ellipse").exit_code == 0
+    photo, boxes = read_image("photos/a.png"), found(Path("photos/a.png")).boxes
+    assert np.array_equal(read_image("one.png"), anonymise(photo, boxes, shape="ellipse"))
+
+
+def test_blur_gap(inside: Path, photos: dict[str, RGB]) -> None:
+    """A face in the first second of two stays hidden so many frames longer."""
+    face = np.ascontiguousarray(photos["astronaut"][:230, 110:340])
+    write_clip(Path("clip.mp4"), (face if number < 10 else np.full_like(face, 255) for number in range(20)), 10)
+    line = ("detect", "clip.mp4", *OPTIONS, "--json", "--blur-style", "solid", "--blur")
+    plain = run(*line, "half.mp4")
+    for more, target, count in (
+        ((), "half.mp4", 15),
+        (("--blur-gap", 2), "two.mp4", 12),
+        (("--blur-gap", 0), "no.mp4", 10),
+    ):
+        done = run(*line, target, *more)
+        assert (done.exit_code, done.stdout) == (0, plain.stdout)
+        with Video(target) as copy:
+            assert [bool(frame.image.min() < 40) for frame in copy] == [True] * count + [False] * (20 - count)
+
+
 def test_originals_are_never_written_over(inside: Path) -> None:
     """Neither into their own folder, nor through a link that stands in the folder of the copies."""
     before = Path("photos/a.png").read_bytes()
@@ -255,6 +278,8 @@ def test_resume_makes_no_copy_twice(inside: Path) -> None:
         (["--crop-align"], "--crop-align is given without --crop; expected --crop DIR as well"),
         (["--crop-margin", "0.1"], "--crop-margin is given without --crop"),
         (["--blur-style", "solid"], "--blur-style is given without --blur"),
+        (["--blur-shape", "ellipse"], "--blur-shape is given without --blur"),
+        (["--blur-gap", "3"], "--blur-gap is given without --blur"),
         (["--trace-box", "1", "2", "3", "4"], "--trace-box is given without --trace"),
         (["--trace-labels", "x.txt"], "--trace-labels is given without --trace"),
         (["--crop", "f", "--crop-align", "--crop-margin", "0"], "expected it or --crop-margin, not both"),

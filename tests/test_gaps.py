@@ -79,10 +79,10 @@ def solid_at(picture: NDArray[np.uint8], x: int, y: int) -> bool:
     return bool(picture[y, x].max() < 16)
 
 
-def copied(tmp_path: Path, seen: set[int], **settings: int) -> list[bool]:
+def copied(tmp_path: Path, seen: set[int], gap: int | None = None) -> list[bool]:
     """Whether the place of a face is hidden, by frame, in the copy of a video whose frames `seen` show one."""
     clip = write_clip(tmp_path / "clip.avi", (frame // 2 + 100 for frame in numbered(20)), 10)
-    copies = AnonymousCopies(tmp_path / "copy.avi", [clip], "solid", **settings)
+    copies = AnonymousCopies(tmp_path / "copy.avi", [clip], "solid", gap=gap)
     face = Faces(np.array([[20, 10, 40, 30]], np.float32), np.ones(1, np.float32))
     with Video(clip) as video:
         for frame in video:

@@ -17,13 +17,16 @@ from ..errors import SettingsError
 from ..images import as_rgb
 from .align import check_margin, grow
 
-__all__ = ["STYLES", "Style", "anonymise"]
+__all__ = ["SHAPES", "STYLES", "Shape", "Style", "anonymise"]
 
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
 Style = Literal["pixelate", "blur", "solid"]
 
+Shape = Literal["box", "ellipse"]
+
 STYLES: tuple[Style, ...] = get_args(Style)
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 MARGIN = 0.4
 """Share of the box's side added on each side. Boxes end at the hairline, the chin and before the ears; this covers hair
@@ -34,22 +37,28 @@ CELLS = 4
 from 18 (Bachmann 1991, "How many pixels does it take to carry identity?"), but those they know well from fewer: 4, with
 hair 7, stay well below."""
 
+ELLIPSE_MARGIN = (math.sqrt(2) - 1) / 2  # from this on, the ellipse covers the whole box of the face
+
 LEAST_CELL = 4.0  # pixels: a small face is hidden by few squares, which its own pixels would not be
 
 
-def anonymise(image: NDArray[Any], boxes: Array, style: Style = "pixelate", margin: float = MARGIN) -> RGB:
+def anonymise(
+    image: NDArray[Any], boxes: Array, style: Style = "pixelate", margin: float = MARGIN, shape: Shape = "box"
+) -> RGB:
     """A new picture, uint8 RGB (H, W, 3), in which nobody in the boxes (N, 4) xyxy pixels is recognised by eye.
 
     image   any array that `images.as_rgb` takes; it is not changed.
     style   "pixelate" shows CELLS mean colours along the face's longer side as squares, "blur" the same colours run
             into each other, "solid" is black.
     margin  what is covered around the box on each side, as a share of that side.
+    shape   "box" covers the box with its margin, "ellipse" the ellipse in it, which has to hold the box of the face.
 
     A program that has been shown hidden faces of the same few people can still tell some of them apart by such colours
     (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); against that, only "solid"
-    helps. Raises ImageError as `as_rgb` does, ValueError for another style or a margin below 0.
+    helps. Raises ImageError as `as_rgb` does, ValueError for another style or shape, or a margin
+    that leaves a part of the face.
     """
-    check_style(style, margin)
+    check_style(style, margin, shape)
     picture = as_rgb(image).copy()
     height, width = picture.shape[:2]
     sides = np.asarray(boxes, np.float64).reshape(-1, 4)
@@ -58,17 +67,34 @@ def anonymise(image: NDArray[Any], boxes: Array, style: Style = "pixelate", marg
         x2, y2 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
         if x1 < x2 and y1 < y2:
             cell = max(float((face[2:] - face[:2]).max()) / CELLS, LEAST_CELL)
-            picture[y1:y2, x1:x2] = _hidden(picture[y1:y2, x1:x2], cell, style)
+            hidden = _hidden(picture[y1:y2, x1:x2], cell, style)
+            if shape == "ellipse":
+                inside = _in_ellipse(box, np.arange(x1, x2), np.arange(y1, y2))
+                hidden = np.where(inside[..., None], hidden, picture[y1:y2, x1:x2])
+            picture[y1:y2, x1:x2] = hidden
     return picture
 
 
-def check_style(style: str, margin: float) -> None:
+def check_style(style: str, margin: float, shape: str = "box") -> None:
     """Raises SettingsError for what `anonymise` cannot do."""
+    if shape not in SHAPES:
+        raise SettingsError(f"shape is {shape!r}; expected one of {', '.join(SHAPES)}")
     if style not in STYLES:
         raise SettingsError(f"style is {style!r}; expected one of {', '.join(STYLES)}")
     check_margin(margin)
     if margin < 0:
         raise SettingsError(f"margin is {margin}; expected 0 or more, for the face itself must be covered")
+    if shape == "ellipse" and margin < ELLIPSE_MARGIN:
+        raise SettingsError(
+            f"margin is {margin}; expected {ELLIPSE_MARGIN:.3f} or more, so that the ellipse covers the face"
+        )
+
+
+def _in_ellipse(box: Array, columns: Array, rows: Array) -> NDArray[np.bool_]:
+    """Which pixels (rows, columns) have their middle in the ellipse that fills a box (4,) xyxy."""
+    x, y = (columns + 0.5 - (box[0] + box[2]) / 2), (rows + 0.5 - (box[1] + box[3]) / 2)
+    across, down = (box[2:] - box[:2]) / 2
+    return np.asarray((x[None] / across) ** 2 + (y[:, None] / down) ** 2 <= 1)
 
 
 def _hidden(patch: RGB, cell: float, style: Style) -> RGB:

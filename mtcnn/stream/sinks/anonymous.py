@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SettingsError
-from ...pictures.anonymise import MARGIN, Style, anonymise, check_style
+from ...pictures.anonymise import MARGIN, Shape, Style, anonymise, check_style
 from ...types import Faces
 from ..gaps import GapFiller, default_gap
 from ..items import Item
@@ -44,12 +44,13 @@ class AnonymousCopies(Pictures):
         style: Style = "pixelate",
         margin: float = MARGIN,
         gap: int | None = None,
+        shape: Shape = "box",
     ) -> None:
-        check_style(style, margin)
+        check_style(style, margin, shape)
         if gap is not None and gap < 0:
             raise SettingsError(f"gap is {gap}; expected 0 or more frames")
         super().__init__(copies, places)
-        self._style, self._margin, self._gap = style, margin, gap
+        self._style, self._margin, self._gap, self._shape = style, margin, gap, shape
         self._filler: GapFiller | None = None
         self._waiting: deque[Item] = deque()  # frames that the filler has
 
@@ -78,7 +79,7 @@ class AnonymousCopies(Pictures):
 
     def picture(self, item: Item) -> NDArray[np.uint8]:
         """The image of an item with its faces hidden, uint8 RGB (H, W, 3)."""
-        return anonymise(item.image, item.faces.boxes, self._style, self._margin)
+        return anonymise(item.image, item.faces.boxes, self._style, self._margin, self._shape)
 
     def close(self) -> None:
         try:

@@ -9,7 +9,7 @@ from ...errors import SettingsError
 from ...metrics.problems import Problems
 from ...metrics.wider_truth import GroundTruth
 from ...pictures.align import check_margin
-from ...pictures.anonymise import Style
+from ...pictures.anonymise import Shape, Style
 from ..run import MakeSink
 from .anonymous import AnonymousCopies
 from .face_files import FaceFiles
@@ -24,6 +24,7 @@ def extra_sinks(
     crop_align: bool = False,
     blur: Path | None = None,
     blur_style: Style | None = None,
+    blur_shape: Shape | None = None,
     blur_gap: int | None = None,
     trace: Path | None = None,
     trace_box: Sequence[Sequence[float]] = (),
@@ -35,7 +36,8 @@ def extra_sinks(
     that cannot be read or do not follow their format.
     """
     _check_needed("crop", crop, {"crop_margin": crop_margin is not None, "crop_align": crop_align})
-    _check_needed("blur", blur, {"blur_style": blur_style is not None, "blur_gap": blur_gap is not None})
+    more = {"blur_style": blur_style, "blur_shape": blur_shape, "blur_gap": blur_gap}
+    _check_needed("blur", blur, {name: value is not None for name, value in more.items()})
     _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_labels": trace_labels is not None})
     if crop_align and crop_margin is not None:
         raise SettingsError("`crop_align` has no margin, its template decides; expected it or `crop_margin`, not both")
@@ -45,7 +47,8 @@ def extra_sinks(
         check_margin(margin)
         makers.append(lambda places, _: FaceFiles(crop, places, margin, crop_align))
     if blur is not None:
-        makers.append(lambda places, _: AnonymousCopies(blur, places, blur_style or "pixelate", gap=blur_gap))
+        style, shape = blur_style or "pixelate", blur_shape or "box"
+        makers.append(lambda places, _: AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape))
     if trace is not None:
         truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
         makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))
