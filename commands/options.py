@@ -126,13 +126,18 @@ _detector_options = options(
                  help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),
                  help="What runs a single-stage detector.  [default: compiled code where there is some, else torch]"),
+    click.option("--max-side", type=float, metavar="PIXELS",
+                 help="Shrink larger images to this longer side, for single-stage detectors."),
+    click.option("--coarse/--no-coarse", default=None,
+                 help="Look at images in coarser sizes too, where a face may be larger than a single-stage detector's "
+                      "anchors.  [default: yes in detect, no in eval]"),
     click.option("--device", metavar="NAME", default="cpu", show_default=True,
                  help="Where torch computes, such as cpu or cuda."),
 )  # fmt: skip
 
 DETECTOR_SETTINGS = (
     "models", "detector", "min_face", "scale_factor", "score", "threshold", "thresholds", "stage1", "refine", "engine",
-    "device",
+    "max_side", "coarse", "device",
 )  # fmt: skip
 
 

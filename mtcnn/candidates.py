@@ -7,7 +7,7 @@ for all candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -62,6 +62,10 @@ def _none(_: Array) -> None:
     return None
 
 
+def _of(points: Array | None, index: Array) -> Array | None:
+    return None if points is None else points[index]
+
+
 @dataclass(frozen=True, eq=False)
 class Candidates:
     """The candidates of a stage, and the steps from them to its faces.
@@ -100,6 +104,13 @@ class Candidates:
         """The candidates that pass the last step, by descending score."""
         left = self.steps[-1].left
         return Faces(self._moved(left), sigmoid(self.logits[left]), self.landmarks(left))
+
+    def settled(self) -> Candidates:
+        """What is left after the last step alone, landmarks computed: it needs no outputs of a net any more."""
+        left, count = self.steps[-1].left, len(self.steps[-1].left)
+        points, boxes, index = self.landmarks(left), self._moved(left), np.arange(count)
+        steps = tuple(replace(step, left=index, count=count, group=None) for step in self.steps)
+        return Candidates(boxes, boxes, self.logits[left], None, steps, lambda some: _of(points, some))
 
     def _moved(self, index: Array) -> Array:
         return self.boxes[index] if self.offsets is None else box.decode_offsets(self.boxes[index], self.offsets[index])

@@ -49,6 +49,9 @@ class Detector:
     engine        runtime of a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
     detector      instead of stage1 and refine: "mtcnn", the cascade, or a single-stage detector alone.
     score         minimum score of a face: the threshold of the last stage.
+    max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
+    coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest
+                  anchor; True by default.
 
     `settings` holds them all, with defaults filled in. Raises SettingsError for settings that are invalid or that the
     chosen stages do not use, CheckpointError if weights are missing or do not fit.
@@ -69,11 +72,24 @@ class Detector:
         *,
         detector: str | None = None,
         score: float | None = None,
+        max_side: float | None = None,
+        coarse: bool | None = None,
     ) -> None:
         device = device_name(device)
         check_device(device)
         self.settings = chosen = DetectorSettings(
-            models, min_face, scale_factor, thresholds, device, stage1, refine, engine, detector, score
+            models,
+            min_face,
+            scale_factor,
+            thresholds,
+            device,
+            stage1,
+            refine,
+            engine,
+            detector,
+            score,
+            max_side,
+            coarse,
         )
         folder = packaged_weights() if models is None else Path(models)
 
@@ -90,7 +106,7 @@ class Detector:
         if chosen.min_face is not None and chosen.scale_factor is not None:
             self.proposer = PNetProposer(net("pnet"), chosen.min_face, chosen.scale_factor, first[1], device)
         else:
-            self.proposer = load_detector(first[0], folder, first[1], device, engine)
+            self.proposer = load_detector(first[0], folder, first[1], device, engine, max_side, bool(chosen.coarse))
             self._smallest = chosen.min_face or 0.0
         self.refiners: list[Refiner] = [
             NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .detectors import DETECTORS
+from .detectors.looks import MAX_SIDE
 from .errors import SettingsError
 from .pyramid import MIN_FACE, SCALE_FACTOR
 from .settings import Range, check, require
@@ -43,6 +44,8 @@ class DetectorSettings:
     engine: str | None = None
     detector: str | None = None
     score: float | None = None
+    max_side: float | None = None
+    coarse: bool | None = None
 
     def __post_init__(self) -> None:
         known = self.models is None or isinstance(self.models, str | PathLike)
@@ -57,6 +60,13 @@ class DetectorSettings:
             raise SettingsError(
                 f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid"
             )
+        for name, value in (("max_side", self.max_side), ("coarse", self.coarse)):
+            if pnet and value is not None:
+                raise SettingsError(f"{name} is {value}; expected none for pnet, which has a pyramid; raise `min_face`")
+        require(self.coarse in (None, True, False), "coarse", self.coarse, "True or False")
+        self._fill("max_side", None, MAX_SIDE)
+        if not pnet and self.coarse is None:
+            object.__setattr__(self, "coarse", True)
         self._fill("min_face", 20.0 if pnet else None, MIN_FACE)
         self._fill("scale_factor", 0.709 if pnet else None, SCALE_FACTOR)
         object.__setattr__(self, "thresholds", self._thresholds())

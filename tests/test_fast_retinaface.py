@@ -119,10 +119,24 @@ def test_bands_and_threads_change_nothing(nets: tuple[Runtime, TorchRuntime], mo
 def test_large_maps_are_let_go_of(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
     fast = nets[0]
     fast(noise(64, 64))
-    assert engine._local.workspace is not None
+    assert engine._local.workspaces
     monkeypatch.setattr(engine, "KEPT", 1000)
     fast(noise(96, 96))
-    assert engine._local.workspace is None
+    assert not engine._local.workspaces
+
+
+def test_maps_of_two_sizes_are_kept(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same values whatever came before; a third size takes the room of the one that was used longest ago."""
+    fast, images = nets[0], [noise(*size) for size in ((64, 96), (32, 32), (96, 64))]
+    monkeypatch.setattr(engine._local, "workspaces", [], raising=False)
+    alone = [fast(image) for image in images]
+    for number in (0, 1, 0, 1, 2, 0, 2, 1, 1):
+        found = fast(images[number])
+        for name in found:
+            np.testing.assert_array_equal(found[name], alone[number][name])
+        latest = engine._local.workspaces[0]
+        assert (latest.height, latest.width) == images[number].shape[:2]
+        assert len(engine._local.workspaces) == 2
 
 
 @pytest.mark.parametrize("shape", [(480, 640 + 8, 3), (33, 32, 3), (0, 32, 3)])

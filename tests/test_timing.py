@@ -161,6 +161,7 @@ def test_command_on_a_folder(random_models: Path, tmp_path: Path, threads: list[
     assert values["settings"] == {
         "models": str(random_models), "min_face": 20.0, "scale_factor": 0.709, "thresholds": list(THRESHOLDS),
         "device": "cpu", "stage1": "pnet", "refine": "rnet,onet", "engine": None,
+        "max_side": None, "coarse": None,
     }  # fmt: skip
     assert list(values["threads"]) == ["1", "2"]
     assert threads[:4] == [1, 2, 2, 1]

@@ -6,6 +6,7 @@ makes. Adding a kind of output means adding a decoder; those of nets without anc
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ class Decoder(ABC):
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
         """Boxes float32 (R, 4), xyxy in pixels of the input, of the predictions `rows` int64 (R,)."""
 
+    @property
+    def max_face(self) -> float:
+        """Side of the largest faces that the net is made for, pixels of the input: of the largest anchor, where it has
+        anchors. Images with room for larger faces are looked at in coarser sizes too, see `looks.views`."""
+        return math.inf
+
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
         """Landmarks float32 (R, 5, 2) in pixels of the input, the viewer's left first; None where a net has none."""
         return None
@@ -98,6 +105,10 @@ class SsdCodes(Decoder):
     @property
     def names(self) -> tuple[str, ...]:
         return ("logits", "boxes", "landmarks") if self.has_landmarks else ("logits", "boxes")
+
+    @property
+    def max_face(self) -> float:
+        return max(size for level in self.layout for size in level.sizes)
 
     def logits(self, outputs: Outputs) -> Array:
         return outputs["logits"]

@@ -151,7 +151,13 @@ def load_trunk(net: nn.Module, path: Path) -> None:
 
 
 def load_detector(
-    name: str, models: Path | None = None, threshold: float = 0.5, device: str = "cpu", engine: str | None = None
+    name: str,
+    models: Path | None = None,
+    threshold: float = 0.5,
+    device: str = "cpu",
+    engine: str | None = None,
+    max_side: float | None = None,
+    coarse: bool = True,
 ) -> SingleStage:
     """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
 
@@ -159,6 +165,7 @@ def load_detector(
     threshold  lowest score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
     engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None takes compiled code
                where there is some for this net, on the CPU, the fastest of all; and torch otherwise.
+    max_side, coarse  in which sizes an image is looked at, see `SingleStage`.
 
     Raises SettingsError for another name, threshold or engine, CheckpointError when the weights are missing or do not
     fit, MtcnnError without the packages that an engine needs.
@@ -167,9 +174,12 @@ def load_detector(
     if engine not in (None, *ENGINES) or (engine == "onnx" and device != "cpu"):
         raise SettingsError(f"engine is {engine!r} on {device}; expected torch, or onnx on cpu")
     folder = packaged_weights() if models is None else Path(models)
+    runtime: Runtime
     if engine == "onnx":
-        return SingleStage(_exported(name, folder), spec, threshold)
-    return SingleStage(load_runtime(weights_path(folder, name), name, device, engine), spec, threshold)
+        runtime = _exported(name, folder)
+    else:
+        runtime = load_runtime(weights_path(folder, name), name, device, engine)
+    return SingleStage(runtime, spec, threshold, max_side=max_side, coarse=coarse)
 
 
 def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:

@@ -41,7 +41,8 @@ def _points(size: ImageSize, strides: tuple[int, ...]) -> tuple[NDArray[np.float
 class YuNetPoints(Decoder):
     """YuNet: centres and points are measured from the upper left corner of a cell, in strides of its map.
 
-    strides  of the maps, finest first.
+    strides   of the maps, finest first.
+    max_face  side of the largest faces that the net is made for, pixels.
 
     Outputs: "class_logits" and "object_logits" (A, 1), whose scores are multiplied; "boxes" (A, 4), the centre and the
     logarithms of the sides; "landmarks" (A, 10), x and y in turn. Source: Wu et al. 2023, section 3.3, and mmdet's code
@@ -49,6 +50,7 @@ class YuNetPoints(Decoder):
     """
 
     strides: tuple[int, ...] = (8, 16, 32)
+    max_face: float = 512.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -96,7 +98,8 @@ def product_logits(a: Array, b: Array) -> Array:
 class HeatMap(Decoder):
     """CenterFace: one map; a face stands at the cell of its centre.
 
-    stride  of the map.
+    stride    of the map.
+    max_face  side of the largest faces that the net is made for, pixels.
 
     Outputs: "logits" (A,); "sizes" (A, 2), the logarithms of height and width in cells; "offsets" (A, 2), y and x from
     the middle of the cell to the centre, in cells; "landmarks" (A, 10), y and x in turn, from the upper left corner of
@@ -105,6 +108,7 @@ class HeatMap(Decoder):
     """
 
     stride: int = 4
+    max_face: float = 512.0
 
     @property
     def names(self) -> tuple[str, ...]:

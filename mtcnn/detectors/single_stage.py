@@ -1,4 +1,5 @@
-"""A single-stage detector at work: one pass over the whole image, then non-maximum suppression.
+"""A single-stage detector at work: the net over the image in the sizes that its anchors cover, then non-maximum
+suppression.
 
 Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
 suppression.
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 from ..candidates import Candidates, Step
 from ..errors import SettingsError
 from ..nms import nms
+from ..resample import resample
 from ..runtimes import Runtime
 from ..scoring import logit
+from ..settings import check
 from ..types import Faces, ImageSize
 from . import Spec
 from .decoders import Decoder, Outputs
+from .looks import MAX_SIDE, merge, views
 
 __all__ = ["SingleStage", "pad", "select"]
 
@@ -27,13 +31,16 @@ CONFIDENT = 0.0  # logit of a score of 0.5
 
 @dataclass
 class SingleStage:
-    """Stage 1, or a detector alone: a net over the image as it is, neither scaled nor squeezed.
+    """Stage 1, or a detector alone: a net over the image as it is, and over smaller copies where these show more.
 
     runtime    computes the net.             spec  of the detector.
     threshold  lowest score of a face, 0 to 1.
     pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. Both limit doubtful faces, which a low
                threshold lets through: of what scores CONFIDENT or more nothing is cut, or a crowd would lose faces
                without a word.
+    max_side   longer side, pixels, in which an image is looked at: larger ones are shrunk. None looks at all of them.
+    coarse     whether an image with room for faces larger than the largest anchor is looked at in coarser sizes too,
+               see `looks.views`.
     """
 
     runtime: Runtime
@@ -41,10 +48,14 @@ class SingleStage:
     threshold: float = 0.5
     pre_nms: int = 5000
     max_faces: int = 750
+    max_side: float | None = None
+    coarse: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold}; expected a number from 0 to 1")
+        if self.max_side is not None:
+            check("max_side", self.max_side, MAX_SIDE)
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
@@ -59,9 +70,22 @@ class SingleStage:
         decoder = self.spec.decoder
         if not image.size:
             return _nothing("landmarks" in decoder.names)
+        size = ImageSize(*image.shape[:2])
+        seen = views(size, decoder.max_face, self.max_side, self.coarse)
+        found, look = [], image
+        for view in seen:
+            if look.shape[:2] != view.size:
+                look = image if view.size == size else resample(image, *view.size)
+            candidates = view.in_photo(self._look(view.of(look), every), size)
+            found.append(candidates if every or len(seen) == 1 else candidates.settled())
+        return found[0] if len(found) == 1 else merge(found, seen, size, self.spec.nms_iou)
+
+    def _look(self, image: NDArray[np.uint8], every: bool) -> Candidates:
         padded = pad(image, self.spec.multiple, self.spec.padding)
         outputs, size = self.runtime(padded), ImageSize(*padded.shape[:2])
-        return select(decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces, every)
+        return select(
+            self.spec.decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces, every
+        )
 
 
 def select(

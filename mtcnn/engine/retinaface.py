@@ -66,13 +66,21 @@ class _Workspace:
         self.levels, self.merged, self.context = planes[7:10], planes[10:12], planes[12:]
 
 
-_local = threading.local()  # a thread's workspace, for its next image
+_local = threading.local()  # a thread's workspaces, for its next images
 
 
 def _workspace(height: int, width: int) -> _Workspace:
-    found: _Workspace = getattr(_local, "workspace", None) or _Workspace()
+    """One of two of this thread, the latest first: a detector looks at an image and at a smaller copy of it in turn."""
+    held: list[_Workspace] = getattr(_local, "workspaces", [])
+    same = [each for each in held if (each.height, each.width) == (height, width)]
+    found = same[0] if same else held[1] if len(held) > 1 else _Workspace()
+    _local.workspaces = []  # whatever happens below, no map is used that was half cut
     found.fit(height, width)
-    _local.workspace = found if found.buffer.nbytes <= KEPT else None
+    others = [each for each in held if each is not found]
+    kept = [found, *others][:2]
+    while sum(each.buffer.nbytes for each in kept) > KEPT:
+        kept.pop()
+    _local.workspaces = kept
     return found
 
 

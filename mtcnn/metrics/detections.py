@@ -32,7 +32,9 @@ MakeDetector = Callable[[], Callable[[NDArray[np.uint8]], Faces]]
 class Cascade:
     """Makes this project's cascade.
 
-    settings  keyword arguments of Detector.   scale, flip  see `scales.ScaledDetector`.
+    settings  keyword arguments of Detector. `coarse` is False unless given: figures are quoted at a stated scale, of
+              one look at each image.
+    scale, flip  see `scales.ScaledDetector`.
     Raises ValueError for an unknown scale.
     """
 
@@ -42,7 +44,9 @@ class Cascade:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        DetectorSettings(**self.settings)  # raises now, not after the labels have been read
+        chosen = DetectorSettings(**self.settings)  # raises now, not after the labels have been read
+        if chosen.stage1 != "pnet" and self.settings.get("coarse") is None:
+            object.__setattr__(self, "settings", {**self.settings, "coarse": False})
 
     def __call__(self) -> ScaledDetector:
         from mtcnn.cascade import Detector  # torch takes seconds to import

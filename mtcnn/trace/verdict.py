@@ -131,12 +131,21 @@ def _not_seen(seen: Candidates, face: Array, iou: float) -> str:
     return f"{shape} is too long, lies at the border, or falls between the cells"
 
 
+_REASONS = {
+    "tile": "left to the neighbouring tile, which does not have it",
+    "size for its look": "a look answered that others are for: its size in pixels is not one of that look",
+    "parts of faces": "taken for a part of a larger face of a coarser look",
+}
+
+
 def _dropped(seen: Candidates, step: Step, best: int) -> str:
     if step.rivals is None:
         if step.name == "threshold":
             return f"below the threshold {step.limit:g}: best score {seen.scores[best]:.2f}"
         if step.name == "image border":
             return "outside of the image"
+        if step.name in _REASONS:
+            return f"{_REASONS[step.name]}: score {seen.scores[best]:.2f}"
         return f"not among the {step.limit:.0f} best boxes: score {seen.scores[best]:.2f}"
     boxes = seen.moved if step.rivals == "moved" else seen.boxes
     rivals = step.kept & (seen.scores >= seen.scores[best])

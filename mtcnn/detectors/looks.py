@@ -1,0 +1,210 @@
+"""The sizes in which a single-stage detector looks at a photo, and how what it finds in them becomes one list.
+
+A net finds faces up to about its largest anchor, in a larger one it finds eyes and noses that look like faces. So a
+photo that has room for larger faces is shown to it again, smaller, as often as it takes (`views`). What is found is
+put together by `merge`. Photos of many megapixels are cut into overlapping tiles, so that memory has a bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import boxes as box
+from ..candidates import Candidates, Step
+from ..nms import nms
+from ..settings import Range
+from ..types import ImageSize
+
+__all__ = ["MAX_SIDE", "View", "covered", "merge", "views"]
+
+Array = NDArray[Any]
+
+COARSER = 4  # sides of a look over those of the next: this has a sixteenth of the pixels, and of the time
+# A look answers for boxes of up to FINER sides of the largest anchor, and the next, coarser one from BEGINS on. What is
+# larger a net sees too near: smooth parts of faces and of backgrounds look like faces. In the next look it knows them.
+FINER, BEGINS = 0.75, 0.5
+REACH = math.sqrt(2)  # a net finds squares of this many sides of its largest anchor: they have an IoU of 0.5
+LONGEST = 1.5  # height of a face over its width, rarely more
+
+INSIDE = 0.5  # share of a box that lies in a face from which on it is a part of that face
+PART = 0.5  # of the area of a face: a larger box may be the face itself, on which NMS decides
+CONFIDENT = 0.0  # logit of a face that may have parts
+
+MAX_SIDE = Range(min=32)  # pixels; a smaller image shows no face
+
+TILED = 25_000_000  # pixels of a look above which it is cut into tiles
+TILE = 4096  # pixels of a side
+GRID = 128  # pixels: the largest stride. Tiles begin on it, so that a net sees them as it sees the whole
+
+
+class Span(NamedTuple):
+    """A tile along one axis: its pixels, and where the centres of the faces lie that are its own."""
+
+    start: int
+    end: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class View:
+    """What the net is shown of a photo at a time: a look, or a tile of it.
+
+    look            its number, 0 for the finest.     size  of the whole photo in this look, pixels.
+    rows, columns   the tile, pixels of the look.
+    smallest, largest  longer side of a box that counts, pixels of the photo.
+    """
+
+    look: int
+    size: ImageSize
+    rows: Span
+    columns: Span
+    smallest: float = 0.0
+    largest: float = math.inf
+
+    def of(self, look: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The view's part of its look (H, W, 3)."""
+        part = look[self.rows.start : self.rows.end, self.columns.start : self.columns.end]
+        return part if part.shape == look.shape else np.ascontiguousarray(part)
+
+    def in_photo(self, seen: Candidates, photo: ImageSize) -> Candidates:
+        """Candidates in pixels of the view, in those of the photo."""
+        if self.size == photo and not self.rows.start and not self.columns.start:
+            return seen
+        corner = np.array([self.columns.start, self.rows.start], np.float32)
+        step = np.array([photo.width / self.size.width, photo.height / self.size.height], np.float32)
+        moved = (seen.boxes + np.tile(corner, 2)) * np.tile(step, 2)
+
+        def landmarks(index: Array) -> Array | None:
+            points = seen.landmarks(index)
+            return None if points is None else (points + corner) * step
+
+        return Candidates(moved, moved, seen.logits, None, seen.steps, landmarks)
+
+    def owns(self, boxes: Array, photo: ImageSize) -> NDArray[np.bool_]:
+        """Whether the centres of boxes (N, 4), pixels of the photo, are nearer to this tile's middle than to others."""
+        x = (boxes[:, 0] + boxes[:, 2]) / 2 * (self.size.width / photo.width)
+        y = (boxes[:, 1] + boxes[:, 3]) / 2 * (self.size.height / photo.height)
+        rows, columns = self.rows, self.columns
+        return np.asarray((columns.first <= x) & (x < columns.last) & (rows.first <= y) & (y < rows.last))
+
+
+def views(photo: ImageSize, max_face: float, max_side: float | None = None, coarse: bool = True) -> list[View]:
+    """How a photo of this size is looked at by a net whose largest anchor has sides of `max_face` pixels.
+
+    First at its own size, or smaller where its longer side is above `max_side`. Then, if `coarse`, at a quarter of the
+    sides of the look before, until the largest face that the photo has room for is within the net's REACH. A look
+    answers for boxes of some sizes, which overlap with those of the next.
+    """
+    factor = 1.0 if max_side is None else min(1.0, max_side / max(photo))
+    room = min(max(photo), LONGEST * min(photo))
+    found: list[View] = []
+    look, smallest = 0, 0.0
+    while True:
+        last = not coarse or room * factor <= REACH * max_face
+        sizes = smallest, math.inf if last else FINER * max_face / factor
+        found += _tiles(look, _scaled(photo, factor), max_face, *sizes)
+        if last:
+            return found
+        look, smallest, factor = look + 1, BEGINS * max_face / factor, factor / COARSER
+
+
+def _scaled(size: ImageSize, factor: float) -> ImageSize:
+    return ImageSize(*(max(1, round(side * factor)) for side in size))
+
+
+def _tiles(look: int, size: ImageSize, max_face: float, smallest: float, largest: float) -> Iterator[View]:
+    tiled = size.height * size.width > TILED
+    # Whole in one tile or another is each face that this look answers for.
+    rows, columns = (_spans(side, math.ceil(REACH * max_face) if tiled else None) for side in size)
+    yield from (View(look, size, row, column, smallest, largest) for row in rows for column in columns)
+
+
+def _spans(side: int, overlap: int | None) -> list[Span]:
+    """Tiles along an axis of `side` pixels, each of which shares `overlap` with the next; None for one tile."""
+    if overlap is None or side <= TILE:
+        return [Span(0, side, -math.inf, math.inf)]
+    step = max((TILE - overlap) // GRID * GRID, GRID)
+    starts = list(range(0, side - overlap, step))
+    ends = [min(start + TILE, side) for start in starts]
+    cuts = [-math.inf, *((end + start) / 2 for end, start in zip(ends, starts[1:], strict=False)), math.inf]
+    return [
+        Span(start, end, first, last) for start, end, (first, last) in zip(starts, ends, pairwise(cuts), strict=True)
+    ]
+
+
+# ---- what was found
+
+_OF_LOOKS = ("smallest", "largest", "look")
+
+
+def merge(parts: Sequence[Candidates], seen: Sequence[View], photo: ImageSize, nms_iou: float) -> Candidates:
+    """Candidates of all views (of `seen`, in pixels of the photo), with the steps that make one list of them.
+
+    After the steps of each view: what belongs to a tile's neighbour, what has no size for its look, and parts of faces
+    (`covered`) are dropped; then NMS. Of several boxes of a face it leaves the best.
+    """
+    counts = [len(part.logits) for part in parts]
+    starts = np.cumsum([0, *counts])
+    view = np.repeat(np.arange(len(parts)), counts)
+    boxes, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "logits"))
+    steps = [_joined(each, starts, view) for each in zip(*(part.steps for part in parts), strict=True)]
+
+    def keep(name: str, among: Array, mask: Array, limit: float = 0.0) -> Array:
+        left = among[mask]
+        steps.append(Step(name, left, len(logits), limit))
+        return left
+
+    left = steps[-1].left
+    if any(math.isfinite(edge) for each in seen for edge in (*each.rows[2:], *each.columns[2:])):
+        own = [each.owns(part.boxes, photo) for each, part in zip(seen, parts, strict=True)]
+        left = keep("tile", left, np.concatenate(own)[left])
+    sides = (boxes[left, 2:] - boxes[left, :2]).max(axis=1, initial=0)
+    smallest, largest, look = (np.array([getattr(each, name) for each in seen]) for name in _OF_LOOKS)
+    left = keep("size for its look", left, (smallest[view[left]] <= sides) & (sides <= largest[view[left]]))
+    left = keep("parts of faces", left, ~covered(boxes[left], logits[left], look[view[left]]), INSIDE)
+    left = left[nms(boxes[left], logits[left], nms_iou)]
+    steps.append(Step("NMS across looks", left, len(logits), nms_iou, "boxes"))
+    points = partial(_landmarks, parts, starts, view)
+    return Candidates(boxes, boxes, logits, None, tuple(steps), points)
+
+
+def covered(boxes: Array, logits: Array, look: Array) -> NDArray[np.bool_]:
+    """Which of boxes (N, 4) are parts of a face that a coarser look found: the INSIDE share of it or more lies in a
+    CONFIDENT face of a coarser look, and its area is at most PART of that face's. look  int (N,)."""
+    found = np.zeros(len(boxes), bool)
+    areas = box.areas(boxes)
+    for level in range(1, int(look.max(initial=0)) + 1):
+        faces, finer = np.flatnonzero((look == level) & (logits >= CONFIDENT)), np.flatnonzero(look < level)
+        overlap = box.ios(boxes[finer], boxes[faces])
+        small = areas[finer, None] <= PART * areas[None, faces]
+        found[finer] |= (small & (overlap >= INSIDE)).any(axis=1)
+    return found
+
+
+def _joined(steps: Sequence[Step], starts: Array, view: Array) -> Step:
+    """The same step of all views as one; boxes compete within theirs."""
+    left = np.concatenate([start + step.left for start, step in zip(starts, steps, strict=False)])
+    one = steps[0]
+    return Step(one.name, left, len(view), one.limit, one.rivals, view if one.rivals else None, one.smaller)
+
+
+def _landmarks(parts: Sequence[Candidates], starts: Array, view: Array, index: Array) -> Array | None:
+    found: Array | None = None
+    for number, part in enumerate(parts):
+        mine = view[index] == number
+        points = part.landmarks(index[mine] - starts[number])
+        if points is None:
+            return None
+        if found is None:
+            found = np.empty((len(index), *points.shape[1:]), points.dtype)
+        found[mine] = points
+    return found

@@ -1,0 +1,311 @@
+"""In which sizes a single-stage detector looks at a photo, and that faces of every size come out once."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from run_command import run
+
+from mtcnn.boxes import ios, iou
+from mtcnn.cascade import Detector
+from mtcnn.detector_settings import DetectorSettings
+from mtcnn.detectors import DETECTORS, looks
+from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
+from mtcnn.detectors.looks import covered, views
+from mtcnn.detectors.single_stage import SingleStage
+from mtcnn.errors import SettingsError
+from mtcnn.metrics.detections import Cascade
+from mtcnn.trace import judge, record
+from mtcnn.types import ImageSize
+
+Array = NDArray[Any]
+
+FACE = (20, 20, 110, 135)  # of the cut-out below, about
+
+
+@pytest.fixture(scope="module")
+def face(photos: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(photos["astronaut"][40:200, 160:290])
+
+
+@pytest.fixture(scope="module")
+def retinaface() -> Detector:
+    return Detector(stage1="retinaface")
+
+
+def enlarged(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+
+
+# ---- which sizes
+
+
+@pytest.mark.parametrize(
+    ("photo", "wanted"),
+    [
+        ((480, 640), [(480, 640)]),
+        ((724, 724), [(724, 724)]),
+        ((300, 5000), [(300, 5000)]),  # no face is 5,000 pixels wide and 300 high
+        ((768, 1024), [(768, 1024), (192, 256)]),
+        ((1080, 1920), [(1080, 1920), (270, 480)]),
+        ((3000, 4000), [(3000, 4000), (750, 1000), (188, 250)]),
+        ((1, 1), [(1, 1)]),
+    ],
+)
+def test_coarser_looks_until_the_largest_face_is_within_reach(
+    photo: tuple[int, int], wanted: list[tuple[int, int]]
+) -> None:
+    seen = views(ImageSize(*photo), 512)
+    assert [view.size for view in seen] == wanted and [view.look for view in seen] == list(range(len(wanted)))
+    assert [view.size for view in views(ImageSize(*photo), 512, coarse=False)] == wanted[:1]
+
+
+def test_looks_answer_for_sizes_that_overlap() -> None:
+    sizes = [(view.smallest, view.largest) for view in views(ImageSize(3000, 4000), 512)]
+    assert sizes == [(0, 384), (256, 1536), (1024, np.inf)]
+    assert [(view.smallest, view.largest) for view in views(ImageSize(480, 640), 512)] == [(0, np.inf)]
+
+
+def test_the_longer_side_bounds_the_first_look() -> None:
+    seen = views(ImageSize(3000, 4000), 512, max_side=1000)
+    assert [view.size for view in seen] == [(750, 1000), (188, 250)]
+    assert seen[1].smallest == looks.BEGINS * 512 * 4
+    assert [view.size for view in views(ImageSize(300, 400), 512, max_side=1000)] == [(300, 400)]
+
+
+@pytest.mark.parametrize("name", list(DETECTORS))
+def test_every_detector_says_how_large_faces_may_be(name: str) -> None:
+    limit = DETECTORS[name].decoder.max_face
+    assert 100 <= limit <= 1000
+    assert len(views(ImageSize(round(limit), round(limit)), limit)) == 1
+    assert len(views(ImageSize(round(limit * 2), round(limit * 2)), limit)) == 2
+
+
+def test_tiles_cover_a_look_and_share_its_centres(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "TILED", 1_000_000)
+    monkeypatch.setattr(looks, "TILE", 512)
+    photo = ImageSize(1111, 1733)
+    seen = views(photo, 100, coarse=False)
+    assert len(seen) > 6
+    shown, owners = np.zeros(photo, int), np.zeros(photo, int)
+    y, x = np.mgrid[: photo.height, : photo.width].reshape(2, -1)
+    points = np.stack([x, y, x + 1, y + 1], axis=1).astype(np.float32)
+    for view in seen:
+        assert view.rows.start % looks.GRID == view.columns.start % looks.GRID == 0
+        shown[view.rows.start : view.rows.end, view.columns.start : view.columns.end] += 1
+        owners += view.owns(points, photo).reshape(photo)
+    assert shown.min() == 1 and (owners == 1).all()
+
+
+# ---- parts of faces
+
+
+def plain_covered(boxes: Array, logits: Array, look: Array) -> list[bool]:
+    found = []
+    for i, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
+        area, part = (x2 - x1) * (y2 - y1), False
+        for j, (a1, b1, a2, b2) in enumerate(boxes.tolist()):
+            inner = max(min(x2, a2) - max(x1, a1), 0) * max(min(y2, b2) - max(y1, b1), 0)
+            whole = (a2 - a1) * (b2 - b1)
+            if look[j] > look[i] and logits[j] >= 0 and area <= looks.PART * whole and inner >= looks.INSIDE * area:
+                part = True
+        found.append(part)
+    return found
+
+
+def test_parts_of_faces_equal_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 2, 60, 60, 60, 200):
+        look = rng.integers(0, 3, count)
+        corners, sides = rng.uniform(0, 60, (count, 2)), rng.uniform(4, 20, (count, 2)) * (1 + look[:, None]) ** 1.5
+        boxes, logits = np.concatenate([corners, corners + sides], axis=1), rng.normal(size=count).round()
+        wanted = plain_covered(boxes, logits, look)
+        assert covered(boxes, logits, look).tolist() == wanted
+        assert count < 60 or 0 < sum(wanted) < count
+
+
+def test_a_part_is_small_inside_and_finer() -> None:
+    boxes = np.array([[0, 0, 100, 100], [10, 10, 50, 50], [0, 0, 90, 90], [80, 80, 120, 120], [10, 60, 40, 90]], float)
+    look, logits = np.array([1, 0, 0, 0, 1]), np.array([0.0, 9, 9, 9, 9])
+    assert covered(boxes, logits, look).tolist() == [False, True, False, False, False]
+    assert not covered(boxes, np.array([-0.1, 9, 9, 9, 9]), look).any()
+
+
+# ---- a net that finds bright squares
+
+
+class Squares:
+    """A runtime that finds bright squares of up to `largest` pixels, sure of those with more green."""
+
+    def __init__(self, largest: float = 700) -> None:
+        self.largest, self.shapes = largest, list[tuple[int, ...]]()
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
+        self.shapes.append(image.shape[:2])
+        anchor = anchors(image.shape[0], image.shape[1], RETINAFACE)
+        logits = np.full(len(anchor), -18, np.float32)
+        codes, points = np.zeros((len(anchor), 4), np.float32), np.zeros((len(anchor), 10), np.float32)
+        # Only whole squares: one that is cut by a tile's edge is another shape.
+        parts = cv2.connectedComponentsWithStats((image[..., 0] > 190).astype(np.uint8))
+        for row, (x, y, width, height, _) in enumerate(parts[2][1:]):
+            if max(width, height) <= self.largest and abs(width - height) <= 0.2 * width:
+                box = np.array([[x, y, x + width, y + height]], np.float32)
+                place = slice(row, row + 1)
+                logits[place] = image[y + height // 2, x + width // 2, 1] / 50
+                codes[place] = encode_box_codes(anchor[place], box)
+                points[place] = encode_landmark_codes(
+                    anchor[place], np.repeat((box[:, :2] + box[:, 2:]) / 2, 5, 0)[None]
+                )
+        return {"logits": logits, "boxes": codes, "landmarks": points}
+
+
+def squares(photo: ImageSize, places: list[tuple[int, int, int]]) -> NDArray[np.uint8]:
+    image = np.full((*photo, 3), 123, np.uint8)
+    for number, (x, y, side) in enumerate(places):
+        image[y : y + side, x : x + side] = (255, 250 - number, 255)
+    return image
+
+
+def at_work(**settings: Any) -> SingleStage:
+    return SingleStage(Squares(), DETECTORS["retinaface"], **settings)
+
+
+PLACES = [(20, 30, 40), (100, 400, 1200), (1500, 200, 300), (1350, 900, 600), (1999, 30, 24)]
+
+
+def in_order(places: list[tuple[int, int, int]]) -> Array:
+    return np.array([[x, y, x + side, y + side] for x, y, side in places], float)
+
+
+def test_squares_of_every_size_once_in_pixels_of_the_photo() -> None:
+    stage, image = at_work(), squares(ImageSize(1700, 2100), PLACES)
+    found = stage(image)
+    boxes = found.boxes[np.argsort(-found.scores, kind="stable")].astype(float)
+    overlaps = iou(in_order(PLACES), boxes)
+    assert overlaps.shape == (5, 5) and overlaps.max(axis=1).min() > 0.95
+    assert found.landmarks is not None
+    middles = (found.boxes[:, None, :2] + found.boxes[:, None, 2:]) / 2
+    np.testing.assert_allclose(found.landmarks, np.broadcast_to(middles, (5, 5, 2)), atol=1e-2)
+    assert stage.runtime.shapes == [(1728, 2112), (448, 544)]  # type: ignore[attr-defined]
+    assert len(at_work(coarse=False)(image)) == 4  # without the largest
+
+
+def test_one_list_of_candidates_for_detection_and_trace(retinaface: Detector) -> None:
+    image = squares(ImageSize(1700, 2100), PLACES)
+    found, seen = at_work()(image), at_work().candidates(image)
+    for name in ("boxes", "scores", "landmarks"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(seen.faces(), name))
+    assert [step.name for step in seen.steps][-3:] == ["size for its look", "parts of faces", "NMS across looks"]
+    detector = Detector(stage1="retinaface")
+    detector.proposer = at_work(threshold=0.6)
+    trace = record(detector, image)
+    assert all(judge(trace, box).found for box in in_order(PLACES))
+
+
+def test_a_shrunk_look_answers_in_pixels_of_the_photo() -> None:
+    found = at_work(max_side=525, coarse=False)(squares(ImageSize(1700, 2100), PLACES))
+    assert iou(in_order(PLACES[1:4]), found.boxes.astype(float)).max(axis=1).min() > 0.9
+
+
+def test_tiles_find_what_the_whole_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, photo = np.random.default_rng(0), ImageSize(2050, 2900)
+    places = [(x, y, int(rng.integers(10, 60))) for y in range(5, 1980, 67) for x in range(5, 2830, 67)]
+    image = squares(photo, places[:240])
+    whole = at_work()(image)
+    monkeypatch.setattr(looks, "TILED", 1_000_000)
+    monkeypatch.setattr(looks, "TILE", 1024)
+    stage = at_work()
+    tiled = stage(image)
+    assert len(stage.runtime.shapes) > 8 and len(tiled) == len(whole) == 240  # type: ignore[attr-defined]
+    order = [np.lexsort(np.round(found.boxes).T) for found in (whole, tiled)]
+    np.testing.assert_allclose(tiled.boxes[order[1]], whole.boxes[order[0]], atol=1e-2)
+
+
+# ---- the packaged net
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8, 16])
+def test_a_face_is_found_in_every_size(retinaface: Detector, face: NDArray[np.uint8], factor: int) -> None:
+    found = retinaface.detect(enlarged(face, factor))
+    assert len(found) == 1
+    assert iou(np.array([FACE], float) * factor, found.boxes.astype(float))[0, 0] > 0.6
+    assert found.landmarks is not None
+    assert (found.landmarks[0] > found.boxes[0, :2]).all() and (found.landmarks[0] < found.boxes[0, 2:]).all()
+
+
+def test_nothing_is_found_inside_of_a_large_face(retinaface: Detector, face: NDArray[np.uint8]) -> None:
+    image = enlarged(face, 12)
+    once = Detector(stage1="retinaface", coarse=False).detect(image)
+    place = np.array([FACE], float) * 12
+    assert (ios(place, once.boxes.astype(float)) > 0.6).sum() > 5  # what it is about
+    assert (ios(place, retinaface.detect(image).boxes.astype(float)) > 0.6).sum() == 1
+
+
+def test_nothing_changes_where_no_face_is_too_large(retinaface: Detector, photos: dict[str, NDArray[np.uint8]]) -> None:
+    once = Detector(stage1="retinaface", coarse=False, thresholds=0.02)
+    both = Detector(stage1="retinaface", thresholds=0.02)
+    for image in (photos["astronaut"], enlarged(photos["astronaut"][:480], 1.25)):
+        for name in ("boxes", "scores", "landmarks"):
+            np.testing.assert_array_equal(getattr(once.detect(image), name), getattr(both.detect(image), name))
+        assert len(once.detect(image))
+
+
+def test_alone_in_a_list_copied_and_in_torch(retinaface: Detector, face: NDArray[np.uint8]) -> None:
+    image = enlarged(face, 8)
+    one = retinaface.detect(image)
+    for other in (
+        retinaface.detect([image, face])[0],
+        pickle.loads(pickle.dumps(retinaface)).detect(image),
+        Detector(stage1="retinaface", coarse=True, max_side=5000).detect(image),
+    ):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    for engine in ("torch", "onnx"):
+        np.testing.assert_allclose(
+            Detector(stage1="retinaface", engine=engine).detect(image).boxes, one.boxes, atol=0.1
+        )
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_side": 640}, "max_side is 640; expected none for pnet"),
+        ({"coarse": True}, "coarse is True; expected none for pnet"),
+        ({"detector": "retinaface", "max_side": 8}, "max_side is 8; expected a number of at least 32"),
+        ({"detector": "retinaface", "coarse": "no"}, "coarse is 'no'; expected True or False"),
+    ],
+)
+def test_settings_that_make_no_sense(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        DetectorSettings(**given)
+
+
+def test_an_evaluation_looks_once_unless_told_otherwise() -> None:
+    assert Detector(stage1="retinaface").proposer.coarse is True  # type: ignore[attr-defined]
+    assert Cascade({"stage1": "retinaface"}).to_dict()["coarse"] is False
+    assert Cascade({"stage1": "retinaface", "coarse": True}).to_dict()["coarse"] is True
+    assert Cascade({}).to_dict()["coarse"] is None
+    assert Cascade({"stage1": "retinaface"})().detect.__self__.proposer.coarse is False  # type: ignore[attr-defined]
+
+
+def test_the_command_takes_them(tmp_path: Path, face: NDArray[np.uint8]) -> None:
+    cv2.imwrite(str(tmp_path / "large.png"), enlarged(face, 12)[..., ::-1])
+    words = ("detect", str(tmp_path / "large.png"), "--detector", "retinaface", "--quiet")
+    first = [run(*words, *more).output.splitlines()[0] for more in ((), ("--no-coarse",), ("--max-side", "400"))]
+    assert first[0].endswith(": 1 face") and first[2] == first[0] and first[1] != first[0]
+
+
+def test_an_entry_without_anchors_is_asked_for_its_largest_face() -> None:
+    decoder = replace(DETECTORS["yunet-n"].decoder, max_face=100.0)  # type: ignore[type-var]
+    stage = SingleStage(Squares(), replace(DETECTORS["yunet-n"], decoder=decoder))
+    assert [view.size for view in views(ImageSize(400, 400), stage.spec.decoder.max_face)] == [(400, 400), (100, 100)]
