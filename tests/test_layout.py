@@ -121,14 +121,6 @@ def test_the_library_names_settings_and_no_options(layer: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_names_mean_something() -> None:
-    empty = {"utils", "util", "misc", "helpers", "helper", "common"}
-    given = ROOT / "mtcnn" / "utils"  # by ipazc's mtcnn, whose programs import from it
-    found = [str(path) for path in project_files() if empty & set(path.relative_to(ROOT).with_suffix("").parts)]
-    assert {path for path in found if given not in Path(path).parents} == set()
-    assert {Path(path).name for path in found if path.endswith(".py")} == {"__init__.py", "images.py", "plotting.py"}
-
-
 # Escaped dots and brackets keep this file from finding itself.
 REGISTRIES = re.compile(r"pypi\.org|python[h]osted|download\.pytorch|anaconda\.(?:org|com)", re.IGNORECASE)
 # An absolute path of some machine. `<work>/crops`, `./work/` and `~/x` are none.

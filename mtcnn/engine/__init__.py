@@ -1,1 +1,1 @@
-"""Compiled code for nets on a CPU: see `runtimes` for which net is run by what, `tile` for the arithmetic."""
+"""Compiled code for nets on a CPU: `runtimes` chooses what runs each net, `tile` has the arithmetic."""

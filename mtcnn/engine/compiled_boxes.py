@@ -1,4 +1,4 @@
-"""Suppression and overlaps of boxes, compiled: see `nms` and `boxes`."""
+"""Compiled NMS and overlaps of boxes: see `nms` and `boxes`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ __all__ = ["overlaps", "suppress"]
 
 
 def suppress(boxes_at, order_at, count, threshold, by_smaller, limit, chosen_at, kept_at):  # type: ignore[no-untyped-def]
-    """How many of boxes (count, 4) stay, in the order of the indices at `order_at`; which, into kept (limit,).
+    """Number of boxes (count, 4) that remain, in the order of the indices at `order_at`; kept (limit,) gets them.
 
-    chosen  room for (limit, 5): coordinates of the kept boxes side by side, so that the inner loop reads memory in one
-            direction, and their areas.
+    chosen  scratch (limit, 5): coordinates of the remaining boxes, contiguous for the inner loop, and their areas.
     """
     boxes, order = array_at(boxes_at, (count, 4), np.float64), array_at(order_at, (count,), np.int64)
     chosen, kept = array_at(chosen_at, (limit, 5), np.float64), array_at(kept_at, (limit,), np.int64)
@@ -32,7 +31,7 @@ def suppress(boxes_at, order_at, count, threshold, by_smaller, limit, chosen_at,
                 continue
             shared = width * height
             whole = min(area, chosen[k, 4]) if by_smaller else area + chosen[k, 4] - shared
-            # Not divided: a box of no area overlaps nothing.
+            # Without a division: a box of no area overlaps nothing.
             if shared > threshold * whole:
                 alone = False
                 break

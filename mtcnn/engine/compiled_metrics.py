@@ -39,10 +39,10 @@ def best_truths(rows_at, count, truth_at, faces, overlap_at_least, best_at):  # 
 
 
 def tally(scores_at, best_at, count, counted_at, hit_at, points_at, thresholds):  # type: ignore[no-untyped-def]
-    """Add one image to points (thresholds, 2): detections that count, faces found, at thresholds 1 - t / thresholds.
+    """Add one image to points (thresholds, 2): evaluated detections, faces found, at thresholds 1 - t / thresholds.
 
-    scores (count,) falling; best (count,) from `best_truths`; counted, of the faces, one byte each; hit, zeros of the
-    same size, to work in.
+    scores (count,) descending; best (count,) from `best_truths`; counted, of the faces, one byte each; hit, zeros of
+    the same size, scratch.
     """
     scores, best = array_at(scores_at, (count,), np.float64), array_at(best_at, (count,), np.int64)
     counted, hit = array_at(counted_at, (1,), np.uint8), array_at(hit_at, (1,), np.uint8)
@@ -52,7 +52,7 @@ def tally(scores_at, best_at, count, counted_at, hit_at, points_at, thresholds):
         threshold = 1 - (t + 1) / thresholds
         while h < count and scores[h] >= threshold:
             g = best[h]
-            if g < 0 or counted[g] != 0:  # a hit on a face that does not count removes the detection
+            if g < 0 or counted[g] != 0:  # a hit on an ignored face removes the detection
                 proposals += 1
                 if g >= 0 and hit[g] == 0:
                     hit[g] = 1

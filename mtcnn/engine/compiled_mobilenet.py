@@ -30,7 +30,7 @@ def _stem(
 ) -> None:  # fmt: skip
     """Rows `first` to `last` of the first map: 3 x 3 at stride 2 over image (H, W * 3); the mean is in the bias.
 
-    lines_at  address of room for three rows of the image, as real numbers in a frame of the mean colour.
+    lines_at  address of scratch for three rows of the image, float32, padded with the mean colour.
     """
     width = image.shape[1]
     lines = array_at(lines_at, (3, width + 6), np.float32)
@@ -48,7 +48,7 @@ def _stem(
 
 @inner()
 def _hold(ring: Array, base: int, keep: int, done: int) -> int:
-    """Move the rows `keep` to `done` of a ring, whose first row is row `base` of the map, to its beginning."""
+    """Move the rows `keep` to `done` of a ring buffer, which starts at row `base` of the map, to its start."""
     if keep > base:
         for row in range(keep, done):
             target, source = ring[row - keep], ring[row - base]
@@ -85,7 +85,7 @@ def first_stage(  # type: ignore[no-untyped-def]
     mean    (3,) float32.    work  address of room, see `mobilenet.first_stage_room`.
     layers  (6, 4) addresses: kernels (0 for the first convolution), weights, bias and slope of each.
 
-    What a layer has made and the next has not used up stays in a ring: rows of the map from b0, b1 … on, up to d0, d1 …
+    Rows that the next layer still needs stay in ring buffers: rows b0, b1 … up to d0, d1 … of the maps.
     """
     image, mean = array_at(image_at, (height, 3 * width), np.uint8), array_at(mean_at, (3,), np.float32)
     layers = array_at(layers_at, (6, 4), np.int64)

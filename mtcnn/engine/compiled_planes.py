@@ -1,7 +1,7 @@
-"""Layers over rows of maps in a frame of zeros, compiled: see `planes`.
+"""Compiled layers over rows of zero-padded maps: see `planes`.
 
-A factory is given channels and returns a function of addresses. `source` is the address of the number that the first
-cell's kernel begins with, `target` that of the first cell to be written; rows `first` to `last` are computed.
+A factory takes numbers of channels and returns a function of addresses. `source` is the address of the first input of
+the first cell's kernel, `target` that of the first cell to write; rows `first` to `last` are computed.
 `in_row` and `out_row` are the floats from one row of a map to the next.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["add_coarser", "pointwise", "separable", "wide"]
 def separable(inputs: int, outputs: int) -> Any:
     """A 3 x 3 convolution of each channel by itself, and one across channels, each with bias and LeakyReLU.
 
-    work  address of room for a row of the map between the two: `planes.separable_room`.
+    work  address of scratch for a row of the map between the two: `planes.separable_room`.
     """
     vectors, positions = tile_shape(outputs, COLUMNS)
     rest = padded(outputs) // LANES // vectors

@@ -88,7 +88,7 @@ def _pass(
 
 @inner()
 def _copy(rows: Array, source: int, target: int) -> None:
-    """Two of rows (R, columns, channels), from `source` on, to those from `target` on, which lie before them."""
+    """Copy two rows of (R, columns, channels) from `source` to `target`, which comes earlier."""
     for i in range(2):
         for j in range(rows.shape[1]):
             for c in range(rows.shape[2]):
@@ -99,7 +99,7 @@ def pnet(  # type: ignore[no-untyped-def]
     level_at, real, height, width, first, last, min_logit, weights_at, heads_at, work_at, cells_at,
     values_at,
 ):  # fmt: skip
-    """Rows `first` to `last` of the map of a level (height, width * 3): how many cells pass; what they are is written.
+    """Rows `first` to `last` of the map of a level (height, width * 3): writes the cells that pass, returns how many.
 
     real     whether the level is of real numbers.    weights  (9,) addresses: weights, bias and slope of three layers.
     heads    (5, 33).    work  room, see `pnet.room`.    cells, values  room for all of them, (N, 2) and (N, 5).
@@ -119,7 +119,7 @@ def pnet(  # type: ignore[no-untyped-def]
     passed = 0
     for start in range(first, last, BAND):
         count = min(BAND, last - start)
-        # From the second band on, the last rows of the one before are the first of this one.
+        # From the second band on, the last rows of the previous band are the first of this one.
         known1, known2 = 0, 0
         if start > first:
             known1, known2 = 4, 2

@@ -21,7 +21,7 @@ _o_dense, _o_heads = conv(1152, 256, MANY), conv(256, 15, MANY)
 
 
 def _places(net: str) -> list[int]:
-    """Where in the room of a net its maps begin, in bytes, Winograd's planes, and at last what is kept of all crops."""
+    """Byte offsets in a net's scratch memory: its maps, Winograd's planes, and the features of all crops."""
     sizes = [size + SLACK for size in MAPS[net]]
     return [4 * sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
@@ -32,7 +32,7 @@ O_PIXELS, O_MAP1, O_POOLED1, O_MAP2, O_POOLED2, O_MAP3, O_POOLED3, O_PLANES, O_F
 
 @inner()
 def _copy(source: int, target: int, floats: int) -> None:
-    """Into the nearest cache, in one go: layers wait for what they read from further away."""
+    """Prefetch into the L1 cache: layers otherwise wait for memory."""
     numbers, copy = array_at(source, (floats,), np.float32), array_at(target, (floats,), np.float32)
     for k in range(floats):
         copy[k] = numbers[k]

@@ -21,7 +21,7 @@ def _window(start: float, step: float, index: int, limit: int) -> tuple[float, f
     half = max(step, 1.0) * 0.5
     centre = start + (index + 0.5) * step
     low, high = centre - half, centre + half
-    # Cut while still real numbers: what lies too far outside would not fit an integer.
+    # Clipped while still real numbers: values far outside would overflow an integer.
     first = int(min(max(np.floor(low), 0.0), limit))
     last = int(min(max(np.ceil(high), 0.0), limit))
     return low, high, first, last
@@ -51,7 +51,7 @@ def _shares(start: float, step: float, limit: int, zero_outside: bool, firsts: A
 
 @inner()
 def _taps(step: float, limit: int) -> int:
-    """How many source pixels a window may touch."""
+    """Maximum number of source pixels of a window."""
     return int(min(np.ceil(max(step, 1.0)) + 1.0, limit))
 
 

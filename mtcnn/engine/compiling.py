@@ -1,7 +1,7 @@
-"""How a kernel of `kernel_cache` is made: Numba compiles a function, and what it calls, to one object file.
+"""Compiles kernels for `kernel_cache`: Numba turns a function, and what it calls, into one object file.
 
-This, `vectors` and `notice` need a few attributes of Numba that are not part of its documented interface. Where Numba
-lacks them, `kernel_cache` says which versions have them.
+This module, `vectors` and `notice` use a few undocumented attributes of Numba. If Numba lacks them, `kernel_cache`
+reports which versions have them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ __all__ = ["array_at", "compiled", "inner"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# They have no types.
+# They are untyped.
 make_array: Any = arrayobj.make_array
 populate_array: Any = arrayobj.populate_array
 unpack_tuple: Any = cgutils.unpack_tuple
 tuple_of: Any = types.UniTuple
 
-# Called from compiled code alone: no form that Python could call, no memory of Numba's, no exceptions.
+# Called only from compiled code: no Python wrapper, no memory management, no exceptions.
 _OPTIONS: dict[str, Any] = {
     "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "error_model": "numpy"
 }  # fmt: skip
 _TYPES = {"i": types.int64, "d": types.float64}
-_KNOWN = {"memset", "memcpy", "memmove"}  # what the code may call that is not in it
+_KNOWN = {"memset", "memcpy", "memmove"}  # external functions that the code may call
 
 
 def inner(**options: Any) -> Callable[[Function], Function]:
@@ -63,7 +63,7 @@ def array_at(context, address, shape, kind):  # type: ignore[no-untyped-def]
 def compiled(module: str, name: str, letters: str, constants: tuple[int, ...] = ()) -> bytes:
     """The kernel of this name in a module: the name of its function, a line break, and an object file.
 
-    constants  what the factory of this name is called with; without any the name is that of the function itself.
+    constants  arguments of the factory of this name; without any, the name is that of the function itself.
     """
     with _jit_enabled():
         function = getattr(import_module(f".{module}", __package__), name)
@@ -80,7 +80,7 @@ def compiled(module: str, name: str, letters: str, constants: tuple[int, ...] = 
 
 @contextmanager
 def _jit_enabled() -> Iterator[None]:
-    """NUMBA_DISABLE_JIT is for functions that can run as Python too, and these cannot."""
+    """Ignore NUMBA_DISABLE_JIT: these functions cannot run as Python."""
     config: Any = numba.config
     before, config.DISABLE_JIT = config.DISABLE_JIT, 0
     try:

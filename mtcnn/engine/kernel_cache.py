@@ -1,13 +1,12 @@
-"""Compiled code kept in files: Numba makes it at the first use, and LLVM alone loads it from then on.
+"""A cache of compiled code: Numba compiles a kernel at its first use, later runs load it with LLVM alone.
 
-Numba's own cache needs all of Numba to load a function, which takes ten times as long as looking at a photo. Here a
-kernel is one object file, of the code in `compiled_*.py` and all that it calls, made for this processor. It is found
-where Numba's cache would be: in the folder NUMBA_CACHE_DIR, else in __pycache__ beside this file, else, where that may
-not be written to or others may, in the user's folder of caches; `kernel_files` has the rules. Its name tells the
-processor and the source it was made from.
+Numba's own cache needs all of Numba to load a function, which takes ten times as long as detecting faces in a photo.
+Here a kernel is one object file, of the code in `compiled_*.py` and all that it calls, compiled for this processor. It
+lies in the folder NUMBA_CACHE_DIR, else in __pycache__ beside this file, else, if that is not writable or is writable
+by others, in the user's cache folder; `kernel_files` has the rules. Its name encodes the processor and the source.
 
-A kernel takes addresses, integers and real numbers and returns an integer. It allocates nothing and knows nothing of
-Python, so that threads run it side by side.
+Kernels take raw addresses, integers and floats, return an integer, and allocate nothing. They do not use Python, so
+threads run them in parallel.
 """
 
 from __future__ import annotations
@@ -58,15 +57,15 @@ _C_TYPES: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
 _PYTHON_TYPES: dict[str, Callable[[Any], Any]] = {"i": int, "d": float}
 
 _lock = threading.RLock()
-_engines: list[Any] = []  # what holds the code in memory; as long as the process lives
+_engines: list[Any] = []  # owns the code in memory, for the life of the process
 
 if hasattr(os, "register_at_fork"):
-    # A fork while another thread compiles or loads would leave this lock, and LLVM's, held for good in the child.
+    # A fork while another thread compiles or loads would leave this lock, and LLVM's, locked forever in the child.
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 def kernel(name: str, *constants: int) -> Callable[..., int]:
-    """The compiled function of this name in KERNELS, made for these constants. Addresses are integers."""
+    """The compiled function of this name in KERNELS, for these constants. Addresses are integers."""
     with _lock:
         return _kernel(name, constants)
 
@@ -85,12 +84,12 @@ def _kernel(name: str, constants: tuple[int, ...]) -> Callable[..., int]:
 
 
 def _compiled(module: str, name: str, letters: str, constants: tuple[int, ...]) -> bytes:
-    """What `compiling.compiled` makes. Raises MtcnnError for a version of Numba that cannot."""
+    """Compile a kernel. Raises MtcnnError if this version of Numba cannot."""
     try:
         made: bytes = import_module(".compiling", __package__).compiled(module, name, letters, constants)
     except MemoryError:
         raise
-    except Exception as error:  # whatever comes of an attribute that is gone or has another meaning
+    except Exception as error:  # any result of a missing or changed attribute
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise MtcnnError(
             f"Numba {_version('numba')} cannot compile {name} ({line}); expected {NUMBA}: pip install '{NUMBA}'"
@@ -99,7 +98,7 @@ def _compiled(module: str, name: str, letters: str, constants: tuple[int, ...]) 
 
 
 def _version(package: str) -> str:
-    from importlib import metadata  # not needed where all is well, and slow
+    from importlib import metadata  # slow, and only needed for errors
 
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
@@ -107,7 +106,7 @@ def _version(package: str) -> str:
 
 
 def _warn_of_nothing_written(folders: Sequence[Path]) -> None:
-    """Once a process, as warnings are by default."""
+    """Warn once per process, the default for warnings."""
     where = " and ".join(map(str, folders)) or "no folder"
     warnings.warn(
         f"compiled code cannot be kept in {where}, so that each process compiles again; set NUMBA_CACHE_DIR to a "
@@ -144,12 +143,12 @@ def _loaded(code: bytes, letters: str) -> Callable[..., int]:
     return call
 
 
-# ---- what a kernel was made for and from
+# ---- cache keys
 
 
 @lru_cache(maxsize=1)
 def _processor() -> str:
-    """What the code is made for, as Numba understands it, in short."""
+    """Digest of the target processor, as seen by Numba."""
     settings = [os.environ.get(name) for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT")]
     features = llvm.get_host_cpu_features().flatten()
     return _short(repr((llvm.get_process_triple(), llvm.get_host_cpu_name(), features, settings)).encode())
@@ -157,7 +156,7 @@ def _processor() -> str:
 
 @lru_cache(maxsize=1)
 def _source() -> str:
-    """What the code is made from: the files here, and the version of what compiles them."""
+    """Digest of the sources here and the versions of the compilers."""
     digest = hashlib.sha256(llvmlite.__version__.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())

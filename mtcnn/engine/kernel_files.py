@@ -1,8 +1,8 @@
-"""Where compiled kernels lie, and which of those files may be run.
+"""Locations of compiled kernels, and which of the files are trusted.
 
-An object file is machine code of whoever could write it. It is run only where nobody else could: file and folder belong
-to this user, to root, or to the owner of this package, and no group and no others may write to them. A folder that
-others may write to, or that is named relative to wherever a program was started, is never used.
+An object file is machine code from anyone who could write it. It is only run if nobody else could: file and folder
+belong to this user, to root, or to the owner of this package, and are not writable by group or others. A folder that is
+writable by others, or given by a relative path, is never used.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 
 __all__ = ["folders", "read", "write"]
 
-UNUSED = 90 * 86400.0  # seconds after which a kernel of another version may go; those in use are marked once a day
+UNUSED = 90 * 86400.0  # seconds after which kernels of other versions are deleted; those in use are touched once a day
 _DAY = 86400.0
 _NAME = re.compile(r"\.?[a-z_0-9-]+-[0-9a-f]{16}-[0-9a-f]{16}\.o(\.\d+\.\d+)?")  # or a draft of a killed process
 _DIGEST = 32  # bytes in front of the code
-# No links, no wait for the other end of a pipe, no change of line ends; what a system does not have is 0.
+# No symlinks, no blocking on pipes, no newline conversion; 0 for flags that the system lacks.
 _NO_SURPRISES = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))
 
 
@@ -38,7 +38,7 @@ def folders() -> list[Path]:
 
 
 def read(path: Path) -> bytes | None:
-    """The code that `write` has put there; None where there is none, where it is damaged or may be somebody else's."""
+    """Code stored by `write`; None if missing, damaged, or possibly written by somebody else."""
     with contextlib.suppress(OSError):
         if not _is_safe_folder(path.parent):
             return None
@@ -57,16 +57,16 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, code: bytes) -> bool:
-    """Write code, by an atomic replacement. False where that fails or its folder is not safe.
+    """Write code atomically. False if that fails or the folder is not safe.
 
-    Files of other versions and processors stay until nobody has used them for UNUSED seconds.
+    Files of other versions and processors are deleted once unused for UNUSED seconds.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}")
     try:
         _make_folder(path.parent)
         if not _is_safe_folder(path.parent):
             return False
-        # No more than 644 whatever the umask is: a file that its group may write to would not be read again.
+        # Mode 644 at most, whatever the umask: a group-writable file would not be trusted again.
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_SURPRISES, 0o644)
         with open(file, "wb") as stream:
             stream.write(hashlib.sha256(code).digest() + code)
@@ -107,12 +107,12 @@ def _remove_unused(path: Path) -> None:
 
 @lru_cache
 def _owners(user: int) -> frozenset[int]:
-    """Whose files are trusted: this user's, root's, and those of who could change this package itself."""
+    """Trusted owners: this user, root, and the owner of this package."""
     return frozenset({user, 0, os.stat(__file__).st_uid})
 
 
 def _is_safe(state: os.stat_result) -> bool:
-    """Whether nobody but the trusted could have written this file, or in this folder."""
+    """Whether only trusted owners could have written this file, or in this folder."""
     if os.name != "posix":  # folders of users are closed to each other there
         return True
     return state.st_uid in _owners(os.geteuid()) and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

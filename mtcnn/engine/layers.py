@@ -1,7 +1,7 @@
-"""Layers of the fast nets, made for given channels: each factory returns a compiled function.
+"""Layers of the compiled nets for given numbers of channels: each factory returns a compiled function.
 
-Activations are float32 (rows, columns, channels) without padding between channels; functions take addresses, for a
-layer works on parts of larger buffers. A buffer needs SLACK floats behind its end, since whole vectors are written.
+Activations are float32 (rows, columns, channels) without padding between channels; functions take addresses, since a
+layer works on parts of larger buffers. A buffer needs SLACK floats after its end, since whole vectors are written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def conv_row(
     for block in range(blocks - 1, -1, -1):
         used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
         shift = FLOAT_BYTES * block * vectors * LANES
-        # A last tile that is not full begins earlier; what it computes again comes out the same.
+        # A partial last tile begins earlier and recomputes equal values.
         for at in range(0, count if count >= positions else 0, positions):
             first = min(at, count - positions)
             conv_tile(source + FLOAT_BYTES * first * step, row_stride, rows, run_length, used, bias + shift,

@@ -1,8 +1,8 @@
 """MobileNet-0.25 over an image: `detectors.trunks.mobilenet`, its batch norms folded in.
 
-A separable convolution is done row by row, so that what lies between its two halves stays in the nearest cache. The
-first stage, whose maps are the largest, is done some rows at a time for the same reason. What runs is in
-`compiled_mobilenet` and `compiled_planes`.
+Separable convolutions run row by row, so that the intermediate row stays in the L1 cache. The first stage, whose maps
+are the largest, runs a band of rows at a time for the same reason. The kernels are in `compiled_mobilenet` and
+`compiled_planes`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "first_stage_r
 
 Array = NDArray[Any]
 
-BAND = 320  # cells of the map at stride 8 at a time: what lies before them then takes less than a megabyte
+BAND = 320  # cells of the map at stride 8 at a time: their inputs then take less than a megabyte
 NORM_EPSILON = 1e-5  # of batch norm
 
 STEM = 8  # channels of the first map
@@ -47,7 +47,7 @@ PAIRS = _pairs()
 
 
 def first_stage_room(width: int, band: int) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
-    """How the first stage uses its room, for an image of so many columns.
+    """Layout of the first stage's scratch memory, for an image of so many columns.
 
     Rows of five rings, which hold what a band needs of the five maps, the frame and room for the tiles; floats of a row
     with 8, 16, 32 and 64 channels; where, behind the rings, lines of pixels begin, and where the row between the halves
@@ -67,7 +67,7 @@ def first_stage_room(width: int, band: int) -> tuple[int, int, int, int, int, in
 
 
 class FastMobileNet:
-    """The trunk's weights, packed, and what runs it.
+    """The trunk: packed weights and kernels.
 
     numbers  parameters of `detectors.trunks.mobilenet.MobileNet` by name, behind "trunk.", as arrays.
     leak     slope of its LeakyReLU.

@@ -1,4 +1,4 @@
-"""Word of the one long pause: the first use on a machine compiles, later ones read what was kept."""
+"""Notice of the one long pause: the first use on a machine compiles, later ones read the cache."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["compiling_told", "listen"]
 
 LINE = "compiling for this processor, some ten seconds; later runs need not"
 
-PATIENCE = 1.0  # seconds of compiling that nobody asks about, as for one small function
+PATIENCE = 1.0  # seconds of compiling without a notice, as for one small function
 
 
 class _Once:
-    """Somebody who wants to be told, once."""
+    """A listener, notified once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say: Callable[[str], None] | None = say
@@ -35,7 +35,7 @@ _waiting: list[_Once] = []
 
 @contextmanager
 def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
-    """While entered, `say` is given one line when something has to be compiled that takes long."""
+    """Context in which `say` is called with one line if a long compilation starts."""
     once = _Once(say)
     _waiting.append(once)
     try:
@@ -46,7 +46,7 @@ def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
 
 @lru_cache
 def listen() -> None:
-    """Have Numba tell when it compiles. To be called by what loads Numba in order to compile."""
+    """Register with Numba's compiler events. Called by code that loads Numba to compile."""
     from numba.core import event
 
     class Listener(event.Listener):

@@ -1,4 +1,4 @@
-"""Weights as the compiled layers read them, and the room that these need. Nothing here needs Numba."""
+"""Weights packed for the compiled layers, and their scratch memory. Nothing here needs Numba."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = [
 Array = NDArray[Any]
 
 SLACK = 64  # floats
-KEPT = 1 << 22  # floats that a thread keeps to work in: PNet's for an image of 4K
+KEPT = 1 << 22  # scratch floats that a thread keeps: PNet's for a 4K image
 FLOAT_BYTES = 4
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
-TILES = 32  # at most, that are turned before the products: what lies between stays in the nearest cache
+TILES = 32  # maximum tiles transformed before the products: intermediates stay in the L1 cache
 TURN = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
 
 
@@ -49,10 +49,10 @@ class Packed(NamedTuple):
 class Pointers:
     """Arrays that compiled code reads, and their addresses.
 
-    arrays  float32; what is held begins at the bound of a line of the cache.
+    arrays  float32; aligned to cache lines.
     each    their addresses.    table, at  the same as an int64 array, and its own address.
 
-    Addresses are those of one process: a pickle or a copy takes the arrays along and finds new addresses for them.
+    Addresses are valid in one process: a pickle or copy holds the arrays and recomputes their addresses.
     """
 
     def __init__(self, *arrays: Array) -> None:
@@ -65,11 +65,11 @@ class Pointers:
         return Pointers, self.arrays
 
 
-_local = threading.local()  # a thread's room, for its next call: memory that is new has to be cleared by the system
+_local = threading.local()  # scratch of a thread, kept for its next call: the system must clear new memory
 
 
 def buffer(floats: int) -> Array:
-    """Room for so many floats, float32, at the bound of a line of the cache: until this thread's next call of this."""
+    """Scratch for so many float32, aligned to a cache line; valid until this thread's next call."""
     found: Array | None = getattr(_local, "room", None)
     if found is None or len(found) < floats:
         room = np.empty(floats + 16, np.float32)
@@ -79,7 +79,7 @@ def buffer(floats: int) -> Array:
 
 
 def _placed(values: Array) -> Array:
-    """These numbers from the bound of a line of the cache on, so that vectors lie in one line each."""
+    """A copy aligned to cache lines, so that no vector spans two lines."""
     if values.flags.c_contiguous and values.ctypes.data % (16 * FLOAT_BYTES) == 0:
         return values
     room = np.empty(values.size + 16, np.float32)
@@ -102,7 +102,7 @@ def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Pack
 def kernel_of(layer: Layer) -> Array:
     """The weights of a convolution, float64 (y, x, in, out).
 
-    In memory (out, y, x, in): NumPy's order of summation, and with it the last bit of a sum, depends on that.
+    In memory (out, y, x, in): NumPy's summation order, and so the last bit of a sum, depends on it.
     """
     return np.ascontiguousarray(layer.weight.transpose(0, 2, 3, 1), np.float64).transpose(1, 2, 3, 0)
 
@@ -153,5 +153,5 @@ def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
 
 
 def scratch(inputs: int, outputs: int) -> int:
-    """Floats that a layer of these channels needs to work in."""
+    """Scratch floats of a layer with these channels."""
     return 16 * (TILES * (inputs + outputs) + 2 * SLACK)

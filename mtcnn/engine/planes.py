@@ -1,4 +1,4 @@
-"""Maps in a frame of zeros, and what runs layers over their rows: for nets that pad their maps.
+"""Zero-padded maps, and functions that run layers over their rows.
 
 The layers themselves are in `compiled_planes`. Nothing here needs Numba.
 """
@@ -27,9 +27,9 @@ COLUMNS = 40  # of a usual map, to choose the tiles by
 
 
 class Plane(NamedTuple):
-    """A map (rows, columns, channels) in a frame of zeros: data (rows + 3, columns + 2, channels).
+    """A zero-padded map (rows, columns, channels): data (rows + 3, columns + 2, channels).
 
-    The frame is one cell wide; Winograd's tiles may read a second row below it.
+    The padding is one cell wide; Winograd's tiles may read a second row below it.
     """
 
     data: Array
@@ -54,7 +54,7 @@ class Plane(NamedTuple):
         return self.corner + FLOAT_BYTES * (self.row + channels)
 
     def seal(self) -> None:
-        """Zeros again where tiles of two rows or columns have written into the frame."""
+        """Clear the padding where tiles of two rows or columns have written into it."""
         if self.rows % 2:
             self.data[self.rows + 1] = 0
         if self.columns % 2:
@@ -67,7 +67,7 @@ def floats_of(rows: int, columns: int, channels: int) -> int:
 
 
 def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
-    """A plane in a buffer of `floats_of` numbers: its frame is made zero, its cells are left as they are."""
+    """A plane in a buffer of `floats_of` numbers: its padding is cleared, its cells are left unchanged."""
     data = buffer[:-SLACK].reshape(rows + 3, columns + 2, channels)
     data[0] = data[rows + 1 :] = 0
     data[:, 0] = data[:, columns + 1] = 0
@@ -75,7 +75,7 @@ def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
 
 
 def separable_room(columns: int, inputs: int) -> int:
-    """Floats that `separable` needs to work in, for a map of so many columns and channels."""
+    """Scratch floats of `separable` for a map of so many columns and channels."""
     return columns * inputs + SLACK
 
 
@@ -88,7 +88,7 @@ def pack_depthwise(kernel: Array, bias: Array, leak: float) -> Array:
 
 
 def spread_rows(rows: int, work: Any) -> None:
-    """work(first, last) over all rows, by as many threads as there are to use; each begins at an even row."""
+    """work(first, last) over all rows, in `threads()` threads; each part begins at an even row."""
     parts = min(threads(), max(rows // 8, 1))
     ends = [2 * (rows * part // (2 * parts)) for part in range(parts)] + [rows]
     spread(lambda part: work(*part), list(itertools.pairwise(ends)))

@@ -1,7 +1,6 @@
-"""PNet over a level of the pyramid, in bands of rows whose activations stay in the processor's cache.
+"""PNet on a pyramid level, in bands of rows whose activations stay in the processor's cache.
 
-Offsets are computed only for the cells that pass, which are few; of the others nothing is kept. What runs is in
-`compiled_pnet`.
+Offsets are computed only for the few cells that pass. The kernels are in `compiled_pnet`.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ def _heads(net: Weights) -> Array:
 
 
 def room(width: int) -> tuple[int, int, int, int, int]:
-    """Where in a buffer of floats three maps and Winograd's planes begin, behind the pixels, and its length.
+    """Offsets in a float buffer of three maps and Winograd's planes, after the pixels, and its length.
 
-    For a band of a level of so many columns. All begin at the bounds of a line of the cache.
+    For a band of a level of so many columns. All are aligned to cache lines.
     """
     wide = (width - 1) // 2  # of the pooled map: ceil((width - 2) / 2)
     first = ((2 * (BAND + 4) + 3) * 3 * width + SLACK) // 16 * 16
@@ -58,7 +57,7 @@ def room(width: int) -> tuple[int, int, int, int, int]:
 
 
 class FastPNet:
-    """PNet's weights, packed, and what runs them."""
+    """PNet: packed weights and kernels."""
 
     def __init__(self, net: Weights) -> None:
         first, second, third = net.trunk()

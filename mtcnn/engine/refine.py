@@ -1,6 +1,6 @@
-"""RNet and ONet over crops: the convolutions crop by crop, in the processor's cache; the dense layers for all crops.
+"""RNet and ONet on crops: convolutions crop by crop, in the processor's cache; dense layers for all crops.
 
-What runs is in `compiled_refine`.
+The kernels are in `compiled_refine`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MANY = 64  # crops; a usual number, to choose the tiles of the dense layers by
 
 
 class Refined(NamedTuple):
-    """What a net says of crops: logits (N,), offsets (N, 4), landmarks (N, 5, 2) or None; float32."""
+    """Outputs for crops: logits (N,), offsets (N, 4), landmarks (N, 5, 2) or None; float32."""
 
     logits: Array
     offsets: Array
@@ -48,12 +48,12 @@ DENSE = {"rnet": (576, 128), "onet": (1152, 256)}  # numbers of a crop before an
 
 
 def room(net: str, count: int) -> int:
-    """Floats that a net needs to work in, for so many crops."""
+    """Scratch floats of a net for so many crops."""
     return sum(size + SLACK for size in (*MAPS[net], *(count * size for size in DENSE[net])))
 
 
 class FastRefiner:
-    """RNet's or ONet's weights, packed, and what runs them."""
+    """RNet or ONet: packed weights and kernels."""
 
     def __init__(self, net: Weights) -> None:
         *convs, dense = net.trunk()

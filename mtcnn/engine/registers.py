@@ -1,6 +1,6 @@
-"""The vector registers of the processor that code is made for, and which tiles fit in them.
+"""The vector registers of the target processor, and the tiles that fit in them.
 
-Nothing here needs Numba, whose import takes longer than a photo to look at.
+Nothing here needs Numba, whose import takes longer than detecting faces in a photo.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["LANES", "REGISTERS", "TileShape", "padded", "tile_shape"]
 
 
 def _has(feature: str) -> bool:
-    """Whether code is made for a processor with this feature: the host's, or what NUMBA_CPU_FEATURES says."""
+    """Whether the target processor has this feature: the host, or NUMBA_CPU_FEATURES."""
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is not None:
         return f"+{feature}" in features.split(",")

@@ -1,6 +1,6 @@
 """RetinaFace with MobileNet-0.25 over an image: `detectors.retinaface`, its batch norms folded in.
 
-Behind the trunk every 3 x 3 kernel is Winograd's. What sees the same map is computed as one: two convolutions of the
+After the trunk, all 3 x 3 convolutions use Winograd's algorithm. Convolutions of the same map are merged: two of the
 context module's first step, two of its second.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["FastRetinaFace"]
 
 Array = NDArray[Any]
 
-KEPT = 128 << 20  # bytes of activations that are kept from one image to the next
+KEPT = 128 << 20  # bytes of activation memory kept between images
 
 WIDTH = 64  # channels of the pyramid
 # Channels of the context module, side by side at each position: what sees 3 x 3 cells, what is reduced for the others,
@@ -38,14 +38,14 @@ _CONTEXT3 = (FAR - DEEPER, CONTEXT - FAR, CONTEXT, CONTEXT)
 
 
 class _Workspace:
-    """Memory for the maps of one image after another: a buffer that grows and is cut anew for each size."""
+    """Memory for the maps of an image: a buffer that grows and is partitioned for each size."""
 
     def __init__(self) -> None:
         self.buffer = np.empty(0, np.float32)
         self.height = self.width = 0
 
     def fit(self, height: int, width: int) -> None:
-        """Cut the maps of an image of height x width pixels, multiples of 32."""
+        """Lay out the maps of an image of height x width pixels, multiples of 32."""
         if (height, width) == (self.height, self.width):
             return
         self.height, self.width = height, width
@@ -56,7 +56,7 @@ class _Workspace:
         shapes += [(*size, WIDTH) for size in (*sizes, *sizes[:-1])] + [(*size, CONTEXT) for size in sizes]
         needed = sum(floats_of(*shape) for shape in shapes)
         if needed > len(self.buffer):
-            self.buffer = np.empty(0, np.float32)  # let go of the old one before the new one is taken
+            self.buffer = np.empty(0, np.float32)  # free the old one before allocating the new one
             self.buffer = np.empty(needed, np.float32)
         ends = np.cumsum([floats_of(*shape) for shape in shapes])
         planes = [
@@ -107,7 +107,7 @@ def _shapes() -> dict[str, tuple[int, ...]]:
 
 
 class FastRetinaFace:
-    """The net's weights, packed, and what runs it.
+    """The net: packed weights and kernels.
 
     state  parameters of `detectors.retinaface.RetinaFace` with MobileNet-0.25, by name, as arrays of these `shapes`.
     leak   slope of its LeakyReLU, as there.

@@ -1,7 +1,7 @@
-"""Work shared among threads: compiled code lets go of Python's lock, so that plain threads compute side by side.
+"""A thread pool: compiled code releases the GIL, so that plain threads run in parallel.
 
-How many there are is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads mean here what they mean there;
-where nobody has imported torch, what it would be.
+Their number is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads apply; if torch is not imported, its
+default.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _inside = threading.local()  # of a thread of the pool, which must not wait for 
 
 
 def threads() -> int:
-    """How many threads `spread` will use here: 1 within its own work."""
+    """Number of threads that `spread` uses here: 1 within its own work."""
     return 1 if getattr(_inside, "working", False) else _setting()
 
 
 def _setting() -> int:
     torch: Any = sys.modules.get("torch")
-    if hasattr(torch, "get_num_threads"):  # and not just being imported, by another thread
+    if hasattr(torch, "get_num_threads"):  # fully imported, not being imported by another thread
         return int(torch.get_num_threads())
     try:
         return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))  # further ones are for nested loops
@@ -41,12 +41,12 @@ def _setting() -> int:
 
 @lru_cache(maxsize=1)
 def _pool(count: int, process: int) -> ThreadPoolExecutor:
-    """The threads of this process: those of the one it was forked from are not there."""
+    """The threads of this process; those of a parent do not survive a fork."""
     return ThreadPoolExecutor(count, "mtcnn")
 
 
 def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """[work(item) for item in items], by `threads()` threads, which take the next item when they are done with one."""
+    """[work(item) for item in items], in `threads()` threads, each taking the next item when free."""
     count = threads()
     if count == 1 or len(items) < 2:
         return [work(item) for item in items]

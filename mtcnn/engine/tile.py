@@ -1,9 +1,9 @@
-"""The one piece of arithmetic behind the fast nets: a tile of a convolution, kept in the processor's registers.
+"""The core of the compiled nets: a tile of a convolution, accumulated in registers.
 
-Activations lie as (row, column, channel), so that what a kernel row sees of the image is one run of numbers. A tile is
-a few neighbouring positions times a few vectors of output channels; its sums stay in registers while the kernel is
-walked once. This is the register blocking of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix
-Multiplication", section 4, without the packing of the image, which a small net would not earn back.
+Activations are (row, column, channel), so that the inputs of a kernel row are contiguous. A tile is a few neighbouring
+positions times a few vectors of output channels; its sums stay in registers during one pass over the kernel. This is
+the register blocking of Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", section 4,
+without packing the image, which does not pay off for small nets.
 """
 
 from __future__ import annotations

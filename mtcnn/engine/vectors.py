@@ -1,7 +1,7 @@
-"""LLVM code for vectors of floats: the pieces that the compiled tiles are put together from.
+"""LLVM code for vectors of floats, the building blocks of the compiled tiles.
 
-Loops in Python syntax leave sums in memory and shuffle where no shuffle is needed; the few innermost ones are therefore
-written here.
+Numba leaves the sums of Python loops in memory and adds needless shuffles; the innermost loops are therefore written
+here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weighted means over rectangular windows of an image: what every resampling rule of the project is computed with.
+"""Weighted means over rectangular windows of an image, used by every resampling rule of the project.
 
 A rule gives, for the rows and for the columns of the output, the first source pixel of each window and the share of
 each source pixel from there on. Rows are mixed first, in vectors; then columns, a pixel at a time.
@@ -48,7 +48,7 @@ def mix_row(image: Array, first: int, down: Array, columns: Array, across: Array
     columns  int64 (N,), rising.      across (N, T)    the same for the columns; T of them for each output pixel.
     row      float32, room for 3 * W + 1 numbers.
     """
-    left, right = 3 * columns[0], 3 * (columns[-1] + across.shape[1])  # all that any output pixel touches
+    left, right = 3 * columns[0], 3 * (columns[-1] + across.shape[1])  # all source columns used
     _mix_rows(image, first, down, left, right, row[: right - left])
     for j in range(len(columns)):
         mix_pixels(

@@ -1,7 +1,7 @@
-"""3 x 3 convolutions with 16 multiplications where 36 are usual.
+"""3 x 3 convolutions with 16 multiplications instead of 36.
 
-A tile of 2 x 2 outputs needs 4 x 4 inputs. Both, and the kernel, are turned by small fixed matrices of additions;
-between them lie 16 products of a number each, summed over the channels, where a plain convolution has 4 times 9.
+A tile of 2 x 2 outputs needs 4 x 4 inputs. Inputs, kernel and outputs are transformed by small matrices of additions;
+in between are 16 products, summed over the channels, where a direct convolution has 4 times 9.
 Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4.1, F(2 x 2, 3 x 3).
 """
 
@@ -81,8 +81,8 @@ def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: 
     inputs, outputs  channels; `outputs` fills whole vectors.    usual  about how many tiles a map has, at most TILES.
     in_step, out_step  floats from one position to the next, where a map is part of a wider one.
 
-    The map of the result has even numbers of rows and columns: what is beyond the given ones is without meaning. One
-    row and column more than the input has may be read; they do not touch the outputs that count.
+    The output map has even numbers of rows and columns; values beyond the given size are undefined. One row and column
+    beyond the input may be read; they do not affect the valid outputs.
     """
     assert outputs % LANES == 0
     vectors, positions = tile_shape(outputs, usual)

@@ -1,12 +1,12 @@
-"""Published weights in the forms people hold, turned into this project's checkpoints.
+"""Imports published weights, in their various formats, as this project's checkpoints.
 
     from mtcnn.importers import import_weights
     import_weights(["det1.caffemodel", "det2.caffemodel", "det3.caffemodel"], "models")
 
-What differs between the projects lives here and nowhere else: images fed with x and y exchanged, the order in which the
-last map is flattened, the order of landmarks and heads. The checkpoints hold nets for upright RGB images, like those
-that `mtcnn train` writes. No code in a file is ever run. What reads needs torch, and is imported when it is used:
-detection with imported weights does without.
+All differences between the projects are handled here: transposed images, the order in which the last map is
+flattened, the order of landmarks and heads. The checkpoints hold nets for upright RGB images, like those that
+`mtcnn train` writes. No code in a file is ever executed. Readers need torch and are imported when used; detection with
+imported weights does not.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "Form", "Imported", "import_weights", "read_weights"]
 
-# What reading a damaged file may raise, besides the CheckpointError that says what is wrong.
+# Exceptions from reading a damaged file, besides a CheckpointError with the reason.
 _BROKEN = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 
 
 class Form(NamedTuple):
-    """A form of weights: who writes it, how it begins, what reads it, and the arithmetic that its nets were used with.
+    """A file format of weights: its source, its magic bytes, its reader, and the arithmetic that its nets expect.
 
-    The first bytes decide, for suffixes say little: a .pt may be a zip or a row of pickles, a .npy anything.
+    Formats are recognised by their first bytes; suffixes are ambiguous: a .pt may be a zip or a series of pickles.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Form(NamedTuple):
         return found
 
 
-# How torch.save began before its files were zips.
+# Magic bytes of torch.save before it wrote zips.
 _OLD_TORCH = rb"\x80[\x02-\x05]\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 FORMS = (
@@ -87,15 +87,15 @@ class Imported(NamedTuple):
 
 
 def read_weights(path: str | PathLike[str], colour: str = "rgb", net: str | None = None) -> list[Checkpoint]:
-    """The nets in a weights file of another project: usually one, in .npy all three.
+    """The nets in a weights file of another project: usually one, all three in a .npy.
 
-    A checkpoint's `recipe` tells where it came from: {"imported": {"file", "form", "sha256", "arithmetic"}}, of which
-    the last is a key of `arithmetic.ARITHMETICS`, or "" for this project's own.
+    A checkpoint's `recipe` records its source: {"imported": {"file", "form", "sha256", "arithmetic"}}; the arithmetic
+    is a key of `arithmetic.ARITHMETICS`, or "" for this project's own.
 
-    colour  the order that the net was trained with, which no file tells. The published weights want "rgb".
-    net     the detector that a file is for, where several have the same parameters; None takes the most common.
+    colour  the colour order of the net's training, which no file records. Published weights expect "rgb".
+    net     the detector of the file, if several have the same parameters; None: the most common one.
 
-    Raises CheckpointError, in one line, for a file that is missing, truncated, of an unknown form or of another net.
+    Raises CheckpointError for a file that is missing, truncated, of unknown format or of another net.
     """
     path = Path(path)
     data = _content(path)
@@ -136,7 +136,7 @@ def _checkpoint(
 
 
 def _for(found: Ready, net: str) -> Ready:
-    """The same parameters for another detector, whose net and input are alike. Raises CheckpointError otherwise."""
+    """The parameters as those of another detector with the same net and input. Raises CheckpointError otherwise."""
     from ..detectors import DETECTORS
     from ..detectors.load import build
     from .single_stage import fitted
@@ -149,7 +149,7 @@ def _for(found: Ready, net: str) -> Ready:
 
 
 def _short(text: str, length: int = 400) -> str:
-    """A line that quotes the file, which may have names of any length."""
+    """Shorten a line that quotes the file, whose names may have any length."""
     return text if len(text) <= length else f"{text[:length]} ..."
 
 
@@ -157,7 +157,7 @@ def _content(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1 if size <= LARGEST else 0)  # a device has no size, and may have no end
+            data = file.read(LARGEST + 1 if size <= LARGEST else 0)  # a device has no size, and may be endless
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected a weights file") from None
     if max(size, len(data)) > LARGEST:

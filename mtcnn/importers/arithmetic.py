@@ -1,10 +1,10 @@
-"""The cascade as older projects compute it, for weights that were used so.
+"""The arithmetic of older projects, for weights imported from them.
 
-This project's cascade keeps real numbers and one coordinate convention (docs/conventions.md). Older ones count pixels
-from 1 and include the last pixel of a box, hence `+ 1` in sizes and in suppression, and some cut boxes to whole pixels
-before cropping. The published nets answer to a shift of one pixel with another box: the same weights find the same
-faces either way, but boxes differ by a tenth or two. Weights imported from such a project record its arithmetic, and
-`adopt_arithmetic` makes a detector compute as it did. Boxes then come out where that project puts them.
+This project's cascade uses real numbers and one coordinate convention (docs/conventions.md). Older ones count pixels
+from 1 and include the last pixel of a box, hence `+ 1` in sizes and NMS, and some truncate boxes to whole pixels before
+cropping. The published nets are sensitive to a shift of one pixel: the same weights find the same faces either way, but
+boxes differ by 10 to 20 %. Weights imported from such a project record its arithmetic, and `adopt_arithmetic` makes a
+detector use it. Boxes then equal those of that project.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ ARITHMETICS = {
 
 
 def adopt_arithmetic(detector: Detector, models: Path) -> str:
-    """Let a detector of imported weights compute as their project does; other weights change nothing.
+    """Switch a detector with imported weights to their project's arithmetic; other weights change nothing.
 
-    models  the folder that the detector has its weights from. Returns the key of ARITHMETICS, or "" for our own.
+    models  the folder of the detector's weights. Returns the key of ARITHMETICS, or "" for our own.
 
-    Raises CheckpointError when the weights record an arithmetic that is not known here.
+    Raises CheckpointError if the weights record an unknown arithmetic.
     """
     path = weights_path(models, "pnet")
     name = str(read(path).recipe.get("imported", {}).get("arithmetic", ""))

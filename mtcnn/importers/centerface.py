@@ -41,7 +41,7 @@ def read_centerface(state: Mapping[str, Tensor]) -> Ready:
 
 
 def _convolutions(net: nn.Module) -> Iterator[str]:
-    """Names of the convolutions with batch norm, in the order of the file: the coarser laterals first."""
+    """Names of the convolutions with batch norm, in file order: coarser laterals first."""
     for name, layer in net.get_submodule("trunk").named_modules():
         if isinstance(layer, nn.Conv2d):
             yield f"trunk.{name.removesuffix('.0')}"

@@ -1,7 +1,7 @@
 """The cascade of ipazc's mtcnn 1: boxes in real numbers, crops by sampling points.
 
-It kept the `+ 1` of its ancestors, and nothing of their whole pixels. Boxes are moved before they are suppressed, at
-every stage; suppression looks at all pairs at once, so that a box that is itself suppressed still suppresses others.
+It kept the `+ 1` of its predecessors but not their truncation to whole pixels. Boxes are decoded before NMS at every
+stage; NMS considers all pairs at once, so a suppressed box still suppresses others.
 
 Source: the stages of ipazc's mtcnn 1.0.0, and TensorFlow's documentation of `tf.image.crop_and_resize`.
 """
@@ -29,8 +29,8 @@ __all__ = ["SampledProposer", "SampledRefiner"]
 
 Array = NDArray[Any]
 
-GRAY = 127.5  # outside of the image is 0 after scaling here, which is gray
-ROWS = 512  # of the table of overlaps that are held at a time
+GRAY = 127.5  # here the outside of the image is 0 after scaling, which is grey
+ROWS = 512  # of the overlap matrix in memory at a time
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SampledProposer(PNetProposer):
         return _suppressed(Faces.concat(found), 0.7)
 
     def _scales(self, short: int) -> list[float]:
-        """Their number depends on the short side of the image alone, whatever the smallest face."""
+        """Their number depends only on the short side of the image, not on the minimum face size."""
         count = round(math.log(CELL / short) / math.log(self.scale_factor) - 1)
         scales = [CELL / self.min_face * self.scale_factor**k for k in range(count)]
         return [scale for scale in scales if short * scale >= CELL]  # PNet needs as much
@@ -97,7 +97,7 @@ class SampledRefiner(NetRefiner):
 
 
 def _suppressed(faces: Faces, threshold: float, overlap: Literal["iou", "ios"] = "iou") -> Faces:
-    """Faces by falling score, without those that overlap any better one by more than `threshold`."""
+    """Faces by descending score, without those that overlap any of higher score by more than `threshold`."""
     faces = faces.sorted()
     measure = box.iou if overlap == "iou" else box.ios
     kept: list[Array] = [np.zeros(0, np.bool_)]

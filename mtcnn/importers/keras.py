@@ -22,17 +22,17 @@ __all__ = ["read_joblib", "read_npy"]
 VERSION_1 = Orientation(swapped=False, flattened="xyc")
 VERSION_0 = Orientation(swapped=True, flattened="xyc")
 
-LONGEST_HEADER = 10_000  # bytes: NumPy's own limit, for Python's parser has been crashed by longer ones
+LONGEST_HEADER = 10_000  # bytes: NumPy's own limit; longer headers can crash Python's parser
 
 
 def read_joblib(data: bytes) -> list[Found]:
-    """The layers of the one net in a file of joblib, compressed by LZ4 or not. Raises CheckpointError if damaged."""
+    """The layers of the net in a joblib file, LZ4-compressed or not. Raises CheckpointError if damaged."""
     content = lz4.decompress(data) if data.startswith(lz4.MAGIC) else data
     return [Found(_layers(read_pickled(content)), VERSION_1)]
 
 
 def read_npy(data: bytes) -> list[Found]:
-    """The layers of the three nets in a .npy file. Raises CheckpointError when it is damaged, or holds other arrays."""
+    """The layers of the three nets in a .npy file. Raises CheckpointError if it is damaged or holds other arrays."""
     start = _objects_start(data)
     nets = read_pickled(data[start:])
     if isinstance(nets, list) and len(nets) == 1:

@@ -1,4 +1,4 @@
-"""Layers of another project's net, whatever file they came from, and how they become parameters of ours."""
+"""Layers of another project's net, from any file format, and their conversion to this project's parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Found", "LayerArrays", "Orientation", "to_state"]
 
 Array = NDArray[Any]
 
-HEADS = {2: "face", 4: "offsets", 10: "landmarks"}  # by their outputs, for every project names them differently
+HEADS = {2: "face", 4: "offsets", 10: "landmarks"}  # by their number of outputs, since names differ between projects
 
 _PARAMETERS = (nn.Conv2d, nn.Linear, nn.PReLU)
 
@@ -27,9 +27,9 @@ LANDMARK_ROWS = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]
 
 
 class LayerArrays(NamedTuple):
-    """A convolution or a fully connected layer, with the PReLU behind it.
+    """A convolution or fully connected layer, with the PReLU that follows it.
 
-    weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None: the layer is a head, with no PReLU.
+    weight  (out, in, h, w) or (out, in).   bias  (out,).   slope  (out,), or None for a head, which has no PReLU.
     """
 
     weight: Array
@@ -38,11 +38,11 @@ class LayerArrays(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How a project feeds its nets.
+    """Input conventions of a project.
 
-    swapped    x and y of the image exchanged. The authors worked in Matlab, which stores columns, with Caffe, which
-               expects rows. Some projects exchange x and y of each image to this day, others transposed the kernels.
-    flattened  the last map before the fully connected layers, slowest first: c the channels, x and y of the image.
+    swapped    x and y of the image swapped. The authors worked in Matlab, which stores columns, with Caffe, which
+               expects rows. Some projects still transpose each image, others transposed the kernels.
+    flattened  axis order of the last map before the fully connected layers, slowest first: c channels, x, y.
     """
 
     swapped: bool
@@ -51,9 +51,9 @@ class Orientation(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """The layers of one net as they lie in a file, in the order in which they are applied.
+    """The layers of one net as stored in a file, in the order of application.
 
-    form  what the file is called, where that is more than the name of its Form.
+    form  a description of the file, if more specific than the name of its Form.
     """
 
     layers: Sequence[LayerArrays]
@@ -62,7 +62,7 @@ class Found:
 
 
 def _trunk(module: nn.Module) -> list[tuple[nn.Conv2d | nn.Linear, nn.PReLU]]:
-    """Our layers with parameters, each with the PReLU behind it; heads left out."""
+    """This project's layers with parameters, each with its PReLU; without heads."""
     found: list[Any] = [layer for layer in module.trunk.modules() if isinstance(layer, _PARAMETERS)]  # type: ignore[union-attr]
     return list(zip(found[::2], found[1::2], strict=True))
 
@@ -119,7 +119,7 @@ def to_state(found: Found) -> tuple[str, dict[str, Tensor]]:
 
     The two outputs of the face head are no face, then face, in all projects, and in ours.
 
-    Raises CheckpointError when the layers are those of no net of the cascade, or hold NaN or infinity.
+    Raises CheckpointError if the layers are not those of a net of the cascade, or hold NaN or infinity.
     """
     for layer in found.layers:
         if layer.weight.ndim not in (2, 4) or layer.bias.shape != layer.weight.shape[:1]:

@@ -11,13 +11,13 @@ from ..errors import CheckpointError
 __all__ = ["MAGIC", "decompress"]
 
 MAGIC = b"\x04\x22\x4d\x18"
-LARGEST = 64 * 2**20  # bytes that may come out: a small file can unfold to 255 times its size
+LARGEST = 64 * 2**20  # maximum decompressed bytes: a small file can expand to 255 times its size
 BLOCK_CHECKSUM, CONTENT_SIZE, DICTIONARY = 0x10, 0x08, 0x01  # flags
 STORED = 1 << 31  # in a block's size: the block is not compressed
 
 
 def decompress(data: bytes) -> bytes:
-    """The content of an LZ4 frame. Raises CheckpointError when it is truncated or damaged; skips checksums."""
+    """The content of an LZ4 frame. Raises CheckpointError if it is truncated or damaged; skips checksums."""
     flags = data[4] if len(data) > 6 else 0
     at = 7 + (8 if flags & CONTENT_SIZE else 0) + (4 if flags & DICTIONARY else 0)
     out = bytearray()
@@ -40,7 +40,7 @@ def decompress(data: bytes) -> bytes:
 
 
 def _block(data: bytes, out: bytearray) -> None:
-    """Append what a block unfolds to. Matches may reach back into earlier blocks."""
+    """Append the decompressed content of a block. Matches may refer to earlier blocks."""
     at = 0
     while at < len(data):
         token = data[at]
@@ -60,11 +60,11 @@ def _block(data: bytes, out: bytearray) -> None:
             raise _too_large()
         start = len(out) - back
         piece = out[start : start + count]
-        out += (piece * (count // len(piece) + 1))[:count]  # a match may overlap what it makes
+        out += (piece * (count // len(piece) + 1))[:count]  # a match may overlap its own output
 
 
 def _length(data: bytes, at: int, nibble: int) -> tuple[int, int]:
-    """A length that starts in four bits and goes on in bytes while they are 255, and where it ends."""
+    """A length of four bits, extended by bytes while they are 255, and the position after it."""
     if nibble < 15:
         return nibble, at
     while at < len(data):

@@ -1,4 +1,4 @@
-"""The cascade in pixels that are counted from 1, cut to whole ones: the MTCNN authors' Matlab, and what became of it.
+"""The cascade in whole pixels counted from 1: the MTCNN authors' Matlab code and its ports.
 
 Source: `detect_face.m`, `bbreg.m`, `pad.m` and `nms.m` of the authors' code; facenet-pytorch and ipazc's mtcnn 0.1 for
 where they differ.
@@ -30,19 +30,18 @@ __all__ = ["FACENET_PYTORCH", "MATLAB", "WholePixelProposer", "WholePixelRefiner
 
 Array = NDArray[Any]
 
-LAST_PIXEL = np.array([0, 0, 1, 1])  # added to a box whose last pixel is included
+LAST_PIXEL = np.array([0, 0, 1, 1])  # sizes of boxes that include the last pixel
 
 
 class WholePixels(NamedTuple):
-    """How a project differs.
+    """Differences between the ports.
 
     resize  image (H, W, 3), height and width to float32 (height, width, 3).
-    real    the type in which cells are divided by the scale: rounding moves a box where the quotient is near a whole
-            number.
-    grows   a level has a pixel more than it needs where its size comes out whole.
-    whole   boxes stay cut to whole pixels, and crops are filled with zeros outside the image. Otherwise only the crop
-            is cut, to the image as well, which squeezes it at the border.
-    closed  suppression is that of `nms.m` at every stage, not only at the last.
+    real    the type in which cells are divided by the scale: rounding shifts a box if the quotient is near an integer.
+    grows   a level has one extra pixel if its size is an integer.
+    whole   boxes stay truncated to whole pixels, and crops are zero-padded outside the image. Otherwise only the crop
+            is truncated, and clipped to the image, which distorts it at the border.
+    closed  NMS as in `nms.m` at every stage, not only at the last.
     """
 
     resize: Callable[[Array, int, int], Array]
@@ -110,7 +109,7 @@ class WholePixelRefiner(NetRefiner):
             kept = _nms(squares, scores, 0.7, self.rule.closed)
             return Faces(moved, scores)[kept]
         kept = _nms(moved, scores, 0.7, True, "ios")
-        # Back from counting at 1, hence - 1 after the last pixel.
+        # Back from 1-based coordinates, hence - 1 after the last pixel.
         landmarks = box.decode_landmarks(squares + LAST_PIXEL, points[chosen]) - 1
         return Faces(moved, scores, landmarks)[kept]
 
@@ -136,9 +135,9 @@ class WholePixelRefiner(NetRefiner):
 def _nms(
     boxes: Array, scores: Array, threshold: float, closed: bool, overlap: Literal["iou", "ios"] = "iou"
 ) -> NDArray[np.int64]:
-    """Our suppression, or with `closed` that of `nms.m`: the last pixel counts, and equal scores go from the last.
+    """NMS, or with `closed` that of `nms.m`: the last pixel is included, and of equal scores the last comes first.
 
-    Near 1 many scores are equal. The old packages leave their order to NumPy's sort, and so it is here.
+    Near 1 many scores are equal. As in the old packages, NumPy's sort decides their order.
     """
     if not closed:
         return nms(boxes, scores, threshold, overlap)

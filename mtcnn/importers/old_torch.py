@@ -1,4 +1,4 @@
-"""What torch.save wrote before its files were zips: pickles in a row, and behind them the numbers of each storage.
+"""The torch.save format before zips: a series of pickles, followed by the data of each storage.
 
 Source: `_legacy_save` of `torch/serialization.py`, PyTorch 0.4 to 2.
 """
@@ -19,9 +19,9 @@ HEAD = 3  # pickles before the content: a magic number, the version of the proto
 
 
 def read_old_saved(data: bytes) -> Any:
-    """What torch.save was given, with arrays in the place of tensors.
+    """The saved object, with arrays instead of tensors.
 
-    Raises CheckpointError when the file is damaged, or holds anything but arrays and plain values.
+    Raises CheckpointError if the file is damaged, or holds anything but arrays and plain values.
     """
     stream = BytesIO(data)
     facts = [PickleReader(stream, len(data)).read() for _ in range(HEAD)][-1]
@@ -36,7 +36,7 @@ def read_old_saved(data: bytes) -> Any:
 
 
 def _storages(data: bytes, at: int, names: Any, found: dict[str, tuple[int, int]]) -> dict[str, bytes]:
-    """The bytes of each storage, which lie one behind the other, each behind the number of its numbers."""
+    """The bytes of each storage; they are stored consecutively, each preceded by its length."""
     storages: dict[str, bytes] = {}
     try:
         for name in names:

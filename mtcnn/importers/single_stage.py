@@ -1,4 +1,4 @@
-"""Weights of single-stage detectors and of their trunks: which mapping reads a file, and what mappings share.
+"""Weights of single-stage detectors and of their trunks: choice of the mapping, and shared functions.
 
 A mapping turns the parameters of a published file into those of a net of `mtcnn.detectors`: names, colour order and
 scaling. Adding one is a file here and a line in MAPPINGS.
@@ -31,7 +31,7 @@ MAPPINGS = {
 
 
 class Ready(NamedTuple):
-    """Parameters that only have to be written: the net or trunk they are for, and what their file is called.
+    """Converted parameters: the net or trunk they are for, and a description of their file.
 
     model  settings of the net that differ from the published ones, see `detectors.load.model_of`.
     """
@@ -43,9 +43,9 @@ class Ready(NamedTuple):
 
 
 def read_single_stage(state: Mapping[str, Tensor]) -> Ready | None:
-    """What a file holds, given its parameters by name, or None when it is of no such net.
+    """The converted content of a file, given its parameters by name, or None if it is no such net.
 
-    Raises CheckpointError when it has the names of such a net, but lacks some, or some do not fit.
+    Raises CheckpointError if it has the names of such a net, but some are missing or do not fit.
     """
     plain = {name.removeprefix("module."): value for name, value in state.items()}  # torch's DataParallel adds it
     plain = {name: value for name, value in plain.items() if not name.endswith("num_batches_tracked")}
@@ -62,13 +62,13 @@ def unknown(name: str, source: str) -> CheckpointError:
 
 
 def from_bgr(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """With the first kernel's blue, green, red as red, green, blue."""
+    """The state with the first kernel converted from BGR to RGB."""
     first, kernel = next(iter(state.items()))
     return {**state, first: kernel.flip(1)}
 
 
 def fitted(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` in the order of the module's own. Raises CheckpointError where names or shapes differ."""
+    """`state` in the order of the module's own. Raises CheckpointError if names or shapes differ."""
     wanted = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
     for name, value in wanted.items():
         if name not in state:

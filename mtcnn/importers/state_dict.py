@@ -1,7 +1,7 @@
-"""Tables of tensors that torch has saved.
+"""State dicts saved by torch.
 
 The weights of facenet-pytorch: pnet.pt, rnet.pt and onet.pt, or the `state_dict()` of its MTCNN in one file. Those of
-single-stage detectors go on to `single_stage`.
+single-stage detectors are handled by `single_stage`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["read_state_dict"]
 
 ORIENTATION = Orientation(swapped=False, flattened="xyc")
 
-# Its own names, for other projects have the same shapes in another orientation.
+# Required names: other projects have the same shapes in another orientation.
 _NAME = re.compile(r"(?:([pro]net)\.)?((?:conv|dense|prelu)\d(?:_\d)?)\.(weight|bias)")
 
 
 def read_state_dict(data: bytes) -> list[Found] | list[Ready]:
-    """The nets in a .pt file. Raises CheckpointError when it is damaged, or no state_dict of a net that is known."""
+    """The nets in a .pt file. Raises CheckpointError if it is damaged, or not the state_dict of a known net."""
     state = _load(data)
     ready = read_single_stage(state)
     return _layers_of_nets(state) if ready is None else [ready]
@@ -41,7 +41,7 @@ def _load(data: bytes) -> dict[str, Tensor]:
     if isinstance(state, dict) and {"format", "net"} <= state.keys():
         raise CheckpointError("is a checkpoint of this project already; expected another project's; use it as it is")
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]  # beside an optimiser's, as training programs write it
+        state = state["state_dict"]  # nested beside optimiser state, as training programs save it
     _check_arithmetic(state)
     if not isinstance(state, dict) or not all(isinstance(value, np.ndarray) for value in state.values()):
         raise CheckpointError("holds no state_dict; expected a table of tensors")
@@ -49,7 +49,7 @@ def _load(data: bytes) -> dict[str, Tensor]:
 
 
 def _check_arithmetic(state: Any) -> None:
-    """Refuse what `mtcnn.MTCNN.state_dict()` gave for nets of another arithmetic than facenet-pytorch's."""
+    """Reject a `mtcnn.MTCNN.state_dict()` of nets with another arithmetic than facenet-pytorch's."""
     records = state.metadata.values() if isinstance(state, StateDict) else ()
     known = {record["arithmetic"] for record in records if isinstance(record, dict) and "arithmetic" in record}
     if not known <= {"facenet-pytorch"}:

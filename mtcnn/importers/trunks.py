@@ -1,6 +1,6 @@
-"""Trunks that learned ImageNet's classes, with torchvision's scaling: (x / 255 - mean) / deviation of RGB.
+"""Trunks pretrained on ImageNet with torchvision's normalisation, (x / 255 - mean) / std of RGB.
 
-The scaling is folded into their first layer. VGG-16 for Caffe saw BGR less a mean colour.
+The normalisation is folded into the first layer. VGG-16 for Caffe takes BGR minus a mean colour.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def read_vgg(state: Mapping[str, Tensor]) -> Ready:
 
 
 def read_caffe_vgg(layers: Sequence[LayerArrays]) -> Ready | None:
-    """VGG-16 as its authors published it for Caffe: BGR less a mean colour, which is MEAN_COLOUR within a level.
+    """VGG-16 as its authors published it for Caffe: BGR minus a mean colour within one level of MEAN_COLOUR.
 
-    None when the first layer is another net's. What comes after the 13 convolutions is left out.
+    None if the first layer is another net's. Layers after the 13 convolutions are dropped.
     """
     if layers[0].weight.shape != (64, 3, 3, 3):
         return None
@@ -57,11 +57,11 @@ def read_caffe_vgg(layers: Sequence[LayerArrays]) -> Ready | None:
 
 
 def _rescaled(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters of a trunk that saw torchvision's scaling, for MEAN_COLOUR.
+    """Converts the parameters of a trunk from torchvision's normalisation to MEAN_COLOUR.
 
-    (x - a) / d = ((x - b) - (a - b)) / d: the first kernel is divided by d, and what it makes of the constant a - b
-    goes into the bias, or into the mean that batch norm subtracts. Exact, but for the border, where the padding is now
-    the mean colour b.
+    (x - a) / d = ((x - b) - (a - b)) / d: the first kernel is divided by d, and its response to the constant a - b
+    goes into the bias, or into the running mean of batch norm. Exact except at the border, where the padding is now the
+    mean colour b.
     """
     found = fitted(TRUNKS[name](), state)
     first, kernel = next(iter(found.items()))

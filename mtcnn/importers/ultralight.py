@@ -1,6 +1,6 @@
 """slim and RFB: Linzaer's published weights, and biubug6's with landmarks.
 
-Linzaer's nets see (x - 127) / 128 of RGB, biubug6's BGR less a mean colour, whose order is undone in the first kernel.
+Linzaer's nets take RGB, (x - 127) / 128; biubug6's take BGR minus a mean colour, and their first kernel is converted.
 
 Source of the names: `vision/ssd/mb_tiny_fd.py` and `vision/nn/mb_tiny_RFB.py` of
 Ultra-Light-Fast-Generic-Face-Detector-1MB, `models/net_slim.py` and `net_rfb.py` of Face-Detector-1MB-with-landmark.

@@ -1,5 +1,5 @@
-"""YuNet: the weights that libfacedetection.train publishes. They see BGR from 0 to 255, whose order is undone in the
-first kernel.
+"""YuNet: the weights that libfacedetection.train publishes. They take BGR from 0 to 255; the first kernel
+is converted to RGB.
 
 Source of the names: `yunet_backbone.py`, `tfpn.py` and `yunet_head.py` of libfacedetection.train.
 """
