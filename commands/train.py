@@ -13,6 +13,7 @@ from mtcnn.weights import SIZES
 
 from .group import command, say
 from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
+from .wording import as_options
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
@@ -36,6 +37,11 @@ train_options = options(
     click.option("--device", metavar="NAME", default="cpu", show_default=True,
                  help="Where to train, such as cpu or cuda."),
 )  # fmt: skip
+
+
+def _say(line: str) -> None:
+    """A line of the graph, in the words of this command."""
+    say(as_options(line, click.get_current_context().command.params))
 
 
 def _dag(**options: Any) -> Any:
@@ -69,7 +75,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
         check_target(preview)  # now, and not after an hour of cutting
     dag = _dag(nets=[net], **options)
     name = f"crops-{SIZES[net]}"
-    made = dag.ensure(name, say=say)
+    made = dag.ensure(name, say=_say)
 
     click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
     if preview:
@@ -82,7 +88,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @click.option("--net", type=NetType([*NETS.values(), *DETECTORS]), required=True,
               help=f"pnet, rnet or onet (or 12, 24 or 48), or {', '.join(DETECTORS)}.")  # fmt: skip
 @click.option("--start", type=FILE,
-              help="Weights a detector starts from, its own or its trunk's; copied into the work folder.")  # fmt: skip
+              help="Weights that the net starts from: its own, those of a detector's trunk, or packaged, the weights "
+              "that ship; copied into the work folder.")  # fmt: skip
 @click.option("--teacher", type=FILE,
               help="Weights of the same detector, for the objective distill to learn from; copied too.")  # fmt: skip
 @build_options
@@ -96,15 +103,15 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     \b
     mtcnn train --net pnet --data FOLDER
     mtcnn train --net rnet --hard-from pnet --processes 2
-    mtcnn train --net retinaface --start models-full/trunk-mobilenet/weights.safetensors
+    mtcnn train --net onet --start packaged             fine-tune the weights that ship
+    mtcnn train --net retinaface --start packaged
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
-    for option, given in (("--start", start), ("--teacher", teacher)):
-        if given is not None and net not in DETECTORS:
-            raise click.UsageError(f"{option} is for single-stage detectors; expected none with --net {net}")
+    if teacher is not None and net not in DETECTORS:
+        raise click.UsageError(f"--teacher is for single-stage detectors; expected none with --net {net}")
     _check_hard_from(net, options)
     dag = _dag(nets=[net], start=start, teacher=teacher, **options)
-    made = dag.ensure(net, say=say)
+    made = dag.ensure(net, say=_say)
     click.echo(f"{dag.nodes[net].makes}{'' if made else ' (was fresh)'}")
 
 
@@ -131,7 +138,7 @@ def run(net: str | None, **options: Any) -> None:
     """
     _check_hard_from(net, options)
     dag = _dag(nets=[net] if net else list(SIZES), **options)
-    made = dag.ensure(*([net] if net else dag.nodes), say=say)
+    made = dag.ensure(*([net] if net else dag.nodes), say=_say)
     click.echo(f"made {', '.join(made)}" if made else "all fresh")
 
 

@@ -187,7 +187,7 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
     assert missing.exit_code == 1
     assert "no weights at" in missing.stderr
     assert run(*given, "--hard-from", "pnet").exit_code == 2
-    assert run("train", "--net", "12", "--start", tmp_path / "x.pt").exit_code == 2
+    assert run("train", "--net", "12", "--teacher", tmp_path / "x.pt").exit_code == 2
     assert run("train", "--net", "vgg").exit_code == 2
     for line, message in (
         ("net = 'onet'", "net is onet; expected one of retinaface"),

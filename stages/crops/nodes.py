@@ -15,8 +15,9 @@ from pathlib import Path
 
 import lmdb
 
-from mtcnn.checkpoint import read, weights_path
+from mtcnn.checkpoint import load_weights, weights_path
 from mtcnn.errors import MtcnnError, RecipeError
+from mtcnn.nets import module_of
 from mtcnn.weights import SIZES
 from prepare.build import CropMaker, build
 from prepare.records import ImageRecord
@@ -24,13 +25,14 @@ from prepare.store import CropStore
 
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
+from ..inputs import content_hash, given_file, input_of, keep
 from ..labels import WITHOUT_LANDMARKS, have_landmarks, label_fault
 from ..recipes import digest
 from .batches import CropPool
 from .recipe import Recipe, TrainSettings
 from .task import train
 
-__all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "train_on_stores"]
+__all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "keep_start", "train_on_stores"]
 
 BEFORE = {"rnet": "pnet", "onet": "rnet"}  # the net whose hard examples are mined, by default
 
@@ -72,6 +74,17 @@ def check_mining(recipe: Recipe, nets: Sequence[str]) -> None:
         )
 
 
+def keep_start(work: Path, net: str, start: Path) -> None:
+    """Copy the weights that a net of the cascade starts from into the work folder; PNet's draft starts from them.
+
+    Raises CheckpointError if they do not fit the net.
+    """
+    path = given_file(start, net, "start")
+    assert path is not None
+    load_weights(path, net)  # raises now, not after hours of mining
+    keep(path, work, net, "start")
+
+
 class _Nodes:
     """The nodes as they are added, by name."""
 
@@ -109,11 +122,13 @@ class _Nodes:
         section = "draft" if name == draft else "train"
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None
+        given = None if start else input_of(self.work, net, "start")
+        parts |= {"start": content_hash(given)} if given else {}
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
         if settings.trains_landmarks and not have_landmarks(self.records, recipe.crops.val):  # of which the key knows
             settings, note = settings.without_landmarks(), WITHOUT_LANDMARKS
         paths = tuple(self.nodes[store].makes for store in stores)
-        action = TrainOnStores(name, net, paths, settings, start)
+        action = TrainOnStores(name, net, paths, settings, start or given)
         fault = label_fault(net, self.records, recipe.crops.val)
         self.nodes[name] = Node(name, stores, makes, parts, action, collective=True, note=note, fault=fault)
 
@@ -166,7 +181,7 @@ def train_on_stores(
     quiet: bool = False,
 ) -> None:
     """`task.train` with stores and start given by path, so that it pickles."""
-    state = None if start is None else read(start).tensors()
+    state = None if start is None else module_of(load_weights(start, net)).state_dict()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
         train(net, pool, settings, target, key, name, state, device, quiet)

@@ -18,7 +18,7 @@ from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
 
-from ..crops.nodes import cascade_nodes, chain, check_mining
+from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
 from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_inputs
 from ..photos.recipe import DetectorRecipe
@@ -61,8 +61,8 @@ def open_project(
     nets       of the cascade, and single-stage detectors. Recipes of others are not read.
     sources    image sources; empty: those stored in the folder.
     hard_from  "pnet" or "rnet": mine ONet's hard examples with the cascade up to this net.
-    start      initial weights of detectors, of the net or its trunk. They are copied into the folder; None: those
-               already there, or random weights.
+    start      initial weights of these nets, of the net or a detector's trunk; Path("packaged"): those that ship. They
+               are copied into the folder; None: those already there, or random weights.
     workers    workers for cutting and mining crops; None: this process.
     teacher    weights of the same net as the teacher, for objectives that use one; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
@@ -82,6 +82,9 @@ def open_project(
     for recipe in others:
         if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)
+    for net in nets:
+        if start is not None and net in cascade:
+            keep_start(work, net, start)
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # only once they could be read
     data, options = data_key(records), Options(workers or Here(), processes, device, quiet)

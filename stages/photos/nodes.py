@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mtcnn.checkpoint import SUFFIX, weights_path
+from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
-from mtcnn.files.atomic_write import atomic_write
 from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
 from ..graph.launch import launch
+from ..inputs import PACKAGED, content_hash, given_file, input_of, keep
 from ..labels import label_fault
 from ..recipes import digest
 from .recipe import DetectorRecipe
@@ -39,16 +37,26 @@ def detector_nodes(
 
 
 def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[ImageRecord, ...]) -> Node:
-    inputs = {kind: path for kind in INPUTS if (path := _input(work, recipe.net, kind)) is not None}
+    inputs = {kind: path for kind in INPUTS if (path := input_of(work, recipe.net, kind)) is not None}
     parts = {
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in vars(recipe).items()
     }
     parts[photos.name] = photos.key
-    parts |= {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in inputs.items()}
+    parts |= {kind: content_hash(path) for kind, path in inputs.items()}
     action = TrainOnPhotos(recipe, records, photos.makes, **inputs)
     fault = label_fault(recipe.net, records, recipe.train.val)
-    return Node(recipe.net, (photos.name,), weights_path(work, recipe.net), parts, action, collective=True, fault=fault)
+    note = "" if "start" in inputs else _random_start(recipe.net)
+    makes = weights_path(work, recipe.net)
+    return Node(recipe.net, (photos.name,), makes, parts, action, collective=True, note=note, fault=fault)
+
+
+def _random_start(net: str) -> str:
+    ships = f"; {PACKAGED} are those that ship" if has_weights(packaged_weights(), net) else ""
+    return (
+        "starts from random weights, which takes many more epochs than trained ones do; name weights of "
+        f"{net} or of its trunk as `start` of mtcnn train{ships}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,38 +106,20 @@ def train_on_photos(
     train_detector(recipe, net, PhotoStore(photos, records), target, key, device, quiet, teacher)
 
 
-def _input_paths(work: Path, net: str, kind: str) -> list[Path]:
-    """Where such an input may lie: a file of version 0.1 keeps its form."""
-    return [weights_path(work, net).with_name(f"{kind}-{net}{suffix}") for suffix in (SUFFIX, ".pt")]
-
-
-def _input(work: Path, net: str, kind: str) -> Path | None:
-    return next((path for path in _input_paths(work, net, kind) if path.is_file()), None)
-
-
 def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, teacher: Path | None = None) -> None:
     """Copy a detector's initial weights, and its teacher's, into the work folder for later commands.
 
     Raises CheckpointError if they do not fit the recipe's net; RecipeError for an objective that needs a teacher if
     none is given or already there.
     """
+    start, teacher = given_file(start, recipe.net, "start"), given_file(teacher, recipe.net, "teacher")
     if start is not None:
         new_net(recipe, start)  # raises now, not after minutes of decoding
     if teacher is not None:
         load_runtime(teacher, recipe.net)
-    elif recipe.objective.name == "distill" and _input(work, recipe.net, "teacher") is None:
+    elif recipe.objective.name == "distill" and input_of(work, recipe.net, "teacher") is None:
         raise RecipeError(f"recipe of {recipe.net}: objective is distill without a teacher; name weights of the same "
                           "net as its teacher")  # fmt: skip
     for kind, given in (("start", start), ("teacher", teacher)):
         if given is not None:
-            _keep(given, _input_paths(work, recipe.net, kind))
-
-
-def _keep(given: Path, paths: list[Path]) -> None:
-    """Copy a file to the one of `paths` that fits its form, in the place of what was there in either."""
-    target = paths[1] if given.read_bytes()[:2] == b"PK" else paths[0]
-    with atomic_write(target) as draft:  # the processes of torchrun all do this at once
-        shutil.copyfile(given, draft)
-    for other in paths:
-        if other != target:
-            other.unlink(missing_ok=True)
+            keep(given, work, recipe.net, kind)

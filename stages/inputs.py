@@ -1,0 +1,51 @@
+"""Weights that a training is given: copied into the work folder, where later commands find them, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from mtcnn.checkpoint import SUFFIX, has_weights, packaged_weights, weights_path
+from mtcnn.errors import MtcnnError
+from mtcnn.files.atomic_write import atomic_write
+
+__all__ = ["PACKAGED", "content_hash", "given_file", "input_of", "keep"]
+
+PACKAGED = "packaged"
+"""Instead of a file name: the weights of the net that ship with the project."""
+
+
+def given_file(given: Path | None, net: str, option: str) -> Path | None:
+    """The file that a user means by `given`. Raises MtcnnError for PACKAGED if no weights of `net` ship."""
+    if given is None or str(given) != PACKAGED:
+        return given
+    if not has_weights(packaged_weights(), net):
+        raise MtcnnError(f"`{option}` is {PACKAGED}, but no weights of {net} ship with this project; name a file")
+    return weights_path(packaged_weights(), net)
+
+
+def _paths(work: Path, net: str, kind: str) -> list[Path]:
+    """Where an input may be: a file of version 0.1 keeps its format."""
+    return [weights_path(work, net).with_name(f"{kind}-{net}{suffix}") for suffix in (SUFFIX, ".pt")]
+
+
+def input_of(work: Path, net: str, kind: str) -> Path | None:
+    """The input of this kind, "start" or "teacher", in a work folder; None if there is none."""
+    return next((path for path in _paths(work, net, kind) if path.is_file()), None)
+
+
+def content_hash(path: Path) -> str:
+    """The part of a node's key that stands for an input."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def keep(given: Path, work: Path, net: str, kind: str) -> None:
+    """Copy an input into a work folder, in place of one that is there."""
+    paths = _paths(work, net, kind)
+    target = paths[1] if given.read_bytes()[:2] == b"PK" else paths[0]
+    with atomic_write(target) as draft:  # the processes of torchrun all do this at once
+        shutil.copyfile(given, draft)
+    for other in paths:
+        if other != target:
+            other.unlink(missing_ok=True)
