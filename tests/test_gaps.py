@@ -68,6 +68,21 @@ def test_a_face_that_moves_fast() -> None:
     assert sorted(filled(2, [LEFT], [], [], [far])[1]) == [LEFT, far]
 
 
+def test_how_far_and_how_large() -> None:
+    """A side further, and a quarter for each missed frame, three at most; twice as large, and no more."""
+    for gap, reach in ((1, 1.25), (3, 1.75), (8, 3.0), (12, 3.0)):
+        for share, same in ((0.99, True), (1.01, False)):
+            x = 10 + 20 * reach * share
+            frames: list[list[list[float]]] = [[LEFT], *([[]] * gap), [[x, 10, x + 20, 30]]]
+            assert len(filled(gap, *frames)[1]) == (1 if same else 2)
+    for side, count in ((39.5, 1), (40.5, 2)):
+        assert len(filled(1, [LEFT], [], [[20 - side / 2, 20 - side / 2, 20 + side / 2, 20 + side / 2]])[1]) == count
+
+
+def test_boxes_without_an_area() -> None:
+    assert filled(1, [[5, 5, 5, 5]], [], [[5, 5, 5, 5]])[1] == [[5, 5, 5, 5]]
+
+
 def test_half_a_second() -> None:
     assert [default_gap(fps) for fps in (30, 25, 10, 1, 0.2)] == [15, 12, 5, 1, 1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,30 +84,32 @@ class GapFiller:
         """All frames but the last `left`."""
         return [_all(self._frames.popleft()) for _ in range(len(self._frames) - left)]
 
-    def _matched(self, boxes: Box) -> Iterator[tuple[_Track | None, Box]]:
+    def _matched(self, boxes: Box) -> list[tuple[_Track | None, Box]]:
         """Each box with the track that it continues, or None; each track once."""
-        tracks = list(self._tracks)
-        if not len(boxes):
-            return
-        distances = np.array([[self._distance(track, box) for track in tracks] for box in boxes])
-        found: dict[int, int] = {}
-        for place in np.argsort(distances, axis=None, kind="stable"):
-            i, j = divmod(int(place), len(tracks))
-            if not distances[i, j] <= 1:
-                break
-            if i not in found and j not in found.values():
-                found[i] = j
-        for i, box in enumerate(boxes):
-            yield (tracks[found[i]] if i in found else None), box
+        found: dict[int, _Track] = {}
+        used: set[int] = set()
+        if self._tracks and len(boxes):
+            distances = self._distances(boxes)
+            places = np.flatnonzero(distances <= 1)
+            for place in places[np.argsort(distances.flat[places], kind="stable")]:
+                i, j = divmod(int(place), len(self._tracks))
+                if i not in found and j not in used:
+                    found[i] = self._tracks[j]
+                    used.add(j)
+        return [(found.get(i), box) for i, box in enumerate(boxes)]
 
-    def _distance(self, track: _Track, box: Box) -> float:
-        """How far a box lies from that of a track, 1 where it only just may be the same face; inf for another size."""
-        sides = np.sqrt([_area(track.box), _area(box)])
-        if sides.max() > _MOST_GROWTH * sides.min():
-            return float("inf")
-        moved = float(np.hypot(*(_centre(track.box) - _centre(box))))
-        missed = self._number - track.seen - 1
-        return moved / (float(sides.mean()) * min(_REACH + _REACH_A_FRAME * missed, _MOST_REACH))
+    def _distances(self, boxes: Box) -> Box:
+        """How far boxes (N, 4) lie from the tracks, (N, tracks).
+
+        1 where a face only just may be the same; inf where its size is another.
+        """
+        last = np.stack([track.box for track in self._tracks])
+        missed = self._number - 1 - np.array([track.seen for track in self._tracks])
+        one, other = _sides(boxes)[:, None], _sides(last)
+        moved = np.linalg.norm(_centres(boxes)[:, None] - _centres(last), axis=2)
+        reach = (one + other) / 2 * np.minimum(_REACH + _REACH_A_FRAME * missed, _MOST_REACH)
+        alike = np.maximum(one, other) <= _MOST_GROWTH * np.minimum(one, other)
+        return np.where(alike, moved / np.maximum(reach, 1e-9), np.inf)
 
     def _interpolate(self, track: _Track, box: Box) -> None:
         steps = self._number - track.seen
@@ -123,19 +124,20 @@ class GapFiller:
             self._frames[number - oldest].added.append(box)
 
     def _give_up(self) -> None:
-        lost = [track for track in self._tracks if self._number - track.seen > self.gap]
-        for track in lost:
-            self._keep(track.box, track.seen + 1, track.seen + 1 + self.gap)
-        self._tracks = [track for track in self._tracks if track not in lost]
+        for track in self._tracks:
+            if self._number - track.seen > self.gap:
+                self._keep(track.box, track.seen + 1, track.seen + 1 + self.gap)
+        self._tracks = [track for track in self._tracks if self._number - track.seen <= self.gap]
 
 
 def _all(frame: _Frame) -> Box:
     return np.concatenate([frame.boxes, np.reshape(frame.added, (-1, 4))])
 
 
-def _area(box: Box) -> float:
-    return float(max(box[2] - box[0], 0) * max(box[3] - box[1], 0))
+def _sides(boxes: Box) -> Box:
+    """The sides of squares as large as boxes (N, 4)."""
+    return np.asarray(np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)))
 
 
-def _centre(box: Box) -> Box:
-    return (box[:2] + box[2:]) / 2
+def _centres(boxes: Box) -> Box:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
