@@ -1,7 +1,7 @@
-"""What a net costs: its parameters, and its arithmetic on an image of some size, counted without computing anything.
+"""The cost of a net: its parameters, and its multiply-adds for an image size, counted on meta tensors.
 
-Papers count differently, so the parts are counted apart. `Cost.thop` adds them up as the package thop does, whose
-figures many projects print: RetinaFace with MobileNet-0.25 has 193.9 M so at 320 x 240.
+Papers count differently, so the parts are counted separately. `Cost.thop` adds them like the package thop, whose
+figures many projects report: 193.9 M for RetinaFace with MobileNet-0.25 at 320 x 240.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["Cost", "cost"]
 class Cost:
     """Counts for one image.
 
-    parameters     numbers that are learned.
+    parameters     learned parameters.
     multiply_adds  of convolutions and fully connected layers, each a multiplication and an addition.
-    biases         additions of a bias.        normalised  values that go through batch norm.
+    biases         additions of a bias.        normalised  values in batch norm.
     """
 
     parameters: int
@@ -33,14 +33,14 @@ class Cost:
 
     @property
     def thop(self) -> int:
-        """As thop counts: a multiply-add is one, a bias one, and batch norm four a value, which after training costs
-        nothing, for it can be folded into the convolution before."""
+        """As counted by thop: one per multiply-add, one per bias, and four per batch norm value, although batch norm
+        can be folded into the preceding convolution after training."""
         return self.multiply_adds + self.biases + 4 * self.normalised
 
 
 def cost(net: nn.Module, height: int, width: int) -> Cost:
-    """Counts of a net, or a trunk, for one image or crop of `height` x `width` pixels; the net stays as it is."""
-    net = copy.deepcopy(net).to("meta").eval()  # shapes alone
+    """Counts of a net, or a trunk, for one image or crop of `height` x `width` pixels; the net is not changed."""
+    net = copy.deepcopy(net).to("meta").eval()  # shapes only
     counts = {"multiply_adds": 0, "biases": 0, "normalised": 0}
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

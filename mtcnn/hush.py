@@ -1,7 +1,7 @@
-"""Keeps what C libraries write to stderr while they decode off it: lines about a file that do not name it.
+"""Suppresses stderr output of C libraries while they decode: lines that do not name the file.
 
-libjpeg writes to file descriptor 2 itself, which is one for all threads and the programs they start. So nothing is done
-to it unless the process is a command of this project, which calls `take_stderr` when it begins.
+libjpeg writes directly to file descriptor 2, which is shared by all threads and child processes. It is only redirected
+in commands of this project, which call `take_stderr` at their start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STDERR = 2
 
 
 class _Descriptor:
-    """File descriptor 2: turned away while any thread is hushed."""
+    """File descriptor 2: redirected while any thread is hushed."""
 
     def __init__(self) -> None:
         self.lock, self.hushed = threading.Lock(), 0

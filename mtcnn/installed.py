@@ -1,8 +1,8 @@
 """Whether the files that run are this package's.
 
-Another project's distribution, `mtcnn` on the package index, has a package of the same name, and pip lets either write
-over the other without a word. Neither `import mtcnn` nor `python -m mtcnn` can notice what has replaced their first
-file, so the command starts outside this package (`mtcnn_cascade`) and loads this file alone.
+Another project's distribution, `mtcnn` on the package index, has a package of the same name, and pip silently lets
+either overwrite the other. Neither `import mtcnn` nor `python -m mtcnn` can detect that their first file was replaced,
+so the command starts outside this package (`mtcnn_cascade`) and loads only this file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_ours(package: ModuleType) -> bool:
 
 
 def fault(folder: str) -> str | None:
-    """What is wrong with the files in the folder of this package, in a line with the cure, or None."""
+    """A line that describes what is wrong with the installed files, with the fix, or None."""
     try:
         with open(os.path.join(folder, "__init__.py"), encoding="utf-8", errors="replace") as stream:
             ours = stream.readline().startswith(FIRST_LINE)

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, versions, the commit of the code. A time means nothing without them."""
+"""The environment of a measurement: processor, versions, commit. Timings are meaningless without it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PACKAGES = (
     "numba",
     "opencv-python",
     "opencv-python-headless",
-)  # what the time of a detection depends on
+)  # packages that affect detection time
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """The processor by name; by architecture where the system does not tell."""
+    """The processor by name, or by architecture if unknown."""
     if CPUINFO.is_file():
         for line in CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that this code lies in, with "+" where files differ from it; None in a wheel."""
+    """The commit of this checkout, with "+" if files differ from it; None in a wheel."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None

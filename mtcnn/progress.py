@@ -1,4 +1,4 @@
-"""Progress bars of what takes long."""
+"""Progress bars."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def progress(
     items: Iterable[Any] | None = None, *, name: str, total: int | None = None, unit: str = "img", quiet: bool = False,
     **settings: Any,
 ) -> Any:  # fmt: skip
-    """A tqdm bar over `items`, or for `update` calls without them, shown where stderr is a terminal.
+    """A tqdm bar over `items`, or for `update` calls without them, shown if stderr is a terminal.
 
-    In a file the many states of a bar would stand one behind the other, on a line without end.
+    In a file, all states of a bar would end up on one endless line.
     """
     hidden = quiet or not sys.stderr.isatty()
     return tqdm(

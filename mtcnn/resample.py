@@ -1,4 +1,4 @@
-"""The one resampling rule of the project: training crops, pyramid levels and crops at detection all come from here.
+"""The resampling rule of the project, for training crops, pyramid levels and crops in detection.
 
 An output pixel is the mean of the image over a window around the pixel's centre. The window is as wide as the output
 pixel when shrinking (area averaging: no aliasing) and one source pixel when enlarging, which is linear interpolation;
@@ -44,7 +44,7 @@ def _cut(image: Array, boxes: Array, taps: tuple[int, int], zero_outside: bool, 
 
 
 def _taps(side: float, size: int, limit: int) -> int:
-    """How many source pixels a window may touch, when a side of a box becomes `size` pixels."""
+    """Maximum number of source pixels of a window, if a side of a box becomes `size` pixels."""
     return int(min(math.ceil(max(side / size, 1.0)) + 1, limit))
 
 
@@ -59,7 +59,7 @@ def resample(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 def resample_many(image: NDArray[np.uint8], boxes: Array, size: int, exact: bool = False) -> NDArray[Any]:
     """Boxes (N, 4) xyxy pixels, cut from image (H, W, 3) uint8: (N, size, size, 3), uint8, or float32 where `exact`.
 
-    Outside the image is 0. Boxes of no size, turned inside out or not finite give black.
+    The outside of the image is 0. Boxes that are empty, inverted or not finite give black.
     """
     out = np.empty((len(boxes), size, size * 3), np.float32 if exact else np.uint8)
     places = np.ascontiguousarray(boxes, np.float64).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Text of strangers on a terminal: names and metadata may hold anything, and a terminal obeys some of it."""
+"""Untrusted text on a terminal: names and metadata may contain control sequences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["printable", "tell"]
 
-# Control characters (C0, DEL, C1), line separators, and the marks that turn the direction of a text.
+# Control characters (C0, DEL, C1), line separators, and bidirectional marks.
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

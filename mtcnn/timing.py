@@ -1,9 +1,8 @@
-"""How long the cascade takes, and where: per image, per stage, per thread count.
+"""Times the cascade: per image, per stage, per thread count.
 
-A `StageClock` takes the place of a stage and passes everything on, so that what is timed is the detector as it is.
-Thread counts alternate, round by round, for a machine that slows down would otherwise favour the first. Every round
-must find what the first one found. An image's time is its median over the rounds: the spread over images is then about
-images.
+A `StageClock` wraps a stage, so that the detector itself is timed. Thread counts alternate between rounds; a machine
+that slows down would otherwise favour the first. Every round must give the same detections as the first. An image's
+time is its median over the rounds, so that the spread is over images.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ Array = NDArray[Any]
 
 FDDB_SIDE = 450  # pixels: no FDDB photo has a longer side, and nearly all have one of this length
 _FDDB_PATH = re.compile(r"\d{4}/\d\d/\d\d/big/img_\d+\.jpg$")  # 2002/08/11/big/img_591.jpg
-_WARM_UP = 3  # images before each round: compilation, memory pools, the threads of a new count
+_WARM_UP = 3  # warm-up images before each round: compilation, memory pools, new threads
 
 
 @dataclass
 class StageClock:
-    """A stage that also notes, at each call, its seconds and how many faces it was given and kept.
+    """A stage that records, for each call, its seconds and its numbers of input and output faces.
 
-    A proposer is given an image and no faces; a refiner cuts one crop for each face that lies in the image.
+    A proposer has no input faces; a refiner cuts one crop for each input face inside the image.
     """
 
     stage: Any
@@ -62,7 +61,7 @@ class StageClock:
 
 @contextmanager
 def clocked(detector: Detector) -> Iterator[list[StageClock]]:
-    """Clocks around the stages of a detector, first to last, taken off at the end."""
+    """Clocks around the stages of a detector, first to last, removed at the end."""
     proposer, refiners = detector.proposer, detector.refiners
     clocks = [StageClock(stage, _stage_name(stage)) for stage in (proposer, *refiners)]
     detector.proposer, detector.refiners = clocks[0], list[Refiner](clocks[1:])
@@ -83,7 +82,7 @@ class Timing:
     """Measurements with one thread count. R rounds, N images, S stages.
 
     total   float64 (R, N) milliseconds.        stages      float64 (R, N, S) milliseconds.
-    counts  int64 (N, S, 2): faces that each stage was given and kept.
+    counts  int64 (N, S, 2): input and output faces of each stage.
     """
 
     total: Array
@@ -114,7 +113,7 @@ def _spread(milliseconds: Array) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Images to measure on, and what they are, in words. `fddb`: they are FDDB's own photos, as they are."""
+    """Images to measure on, with a description. `fddb`: they are FDDB's photos, unscaled."""
 
     images: list[NDArray[np.uint8]]
     label: str
@@ -124,7 +123,7 @@ class Photos:
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """What `benchmark` measured: a Timing by thread count, all with the stages `names`."""
+    """The result of `benchmark`: a Timing per thread count, all with the stages `names`."""
 
     photos: Photos
     names: list[str]
@@ -132,7 +131,7 @@ class Benchmark:
     settings: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: milliseconds over images, faces an image by stage, machine, versions, commit."""
+        """Plain values for JSON: milliseconds over images, faces per image by stage, machine, versions, commit."""
         timing = next(iter(self.timings.values()))
         means = timing.counts.mean(axis=0).round(2).tolist()  # (S, 2)
         sides = [max(image.shape[:2]) for image in self.photos.images]
@@ -154,7 +153,7 @@ class Benchmark:
         }
 
     def table(self) -> str:
-        """The same for a reader: what was measured on what, then two markdown tables."""
+        """The result as text: a heading, then two markdown tables."""
         values = self.to_dict()
         times, counts = [], []
         for count, row in values["threads"].items():
@@ -180,10 +179,10 @@ def to_side(image: NDArray[np.uint8], side: int = FDDB_SIDE) -> NDArray[np.uint8
 
 
 def load_photos(folder: Path, limit: int = 200) -> Photos:
-    """At most `limit` images of a folder, evenly taken from all of it.
+    """At most `limit` images of a folder, evenly spaced.
 
-    FDDB's photos, known by their paths, stay as they are; any others are scaled to FDDB's longest side. What cannot be
-    read is skipped and named. Raises DataError when nothing is left.
+    FDDB's photos, recognised by their paths, are not scaled; any others are scaled to FDDB's longest side. Unreadable
+    images are skipped and listed. Raises DataError if none is left.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is no folder; expected FDDB's originalPics, or any folder of images")
@@ -216,7 +215,7 @@ def benchmark(
     """Times `detector` on every image, `rounds` times with each thread count of torch (nothing else here has threads).
 
     settings  what to report the detector's settings as.
-    Raises MtcnnError when a round finds another number of faces than the first with as many threads.
+    Raises MtcnnError if a round finds another number of faces than the first with that thread count.
     """
     parts: dict[int, list[tuple[Array, Array, Array]]] = {count: [] for count in threads}
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What flows between the parts: faces, image sizes, net outputs, and the two roles of a cascade."""
+"""Shared types: faces, image sizes, net outputs, and the two roles in a cascade."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImageSize(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Faces:
-    """Faces of one image: a collection that is cut, filtered and looped over as a whole.
+    """Faces of one image: a collection that can be sliced, filtered and iterated.
 
         sure = faces[faces.scores > 0.9]
         large = faces[faces.sizes.min(axis=1) >= 40]
@@ -32,11 +32,11 @@ class Faces:
         json.dumps(faces.to_dicts())
 
     boxes      float32 (N, 4), xyxy in pixels of the image, half-open: width = x2 - x1.
-    scores     float32 (N,), in [0, 1]. A detector returns them falling; slicing keeps the order it is given.
+    scores     float32 (N,), in [0, 1]. A detector returns them in descending order; slicing keeps the given order.
     landmarks  float32 (N, 5, 2) x y, or None: left eye, right eye, nose, left and right mouth corner, as the viewer
                sees them. NaN where unknown.
 
-    Raises ValueError when the lengths or shapes do not agree.
+    Raises ValueError if lengths or shapes do not match.
     """
 
     boxes: NDArray[np.float32]
@@ -58,13 +58,13 @@ class Faces:
 
     @classmethod
     def empty(cls, with_landmarks: bool = False) -> Faces:
-        """No face at all, in the right shapes."""
+        """No faces, in the right shapes."""
         points = np.zeros((0, 5, 2), np.float32) if with_landmarks else None
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), points)
 
     @classmethod
     def concat(cls, parts: Sequence[Faces]) -> Faces:
-        """All faces of `parts`, in order. Landmarks survive only where every part has them."""
+        """All faces of `parts`, in order. Landmarks are kept only if every part has them."""
         if not parts:
             return cls.empty()
         points = [part.landmarks for part in parts if part.landmarks is not None]
@@ -85,7 +85,7 @@ class Faces:
     def __getitem__(self, index: Any) -> Faces:
         """Faces at a mask (N,) of bools, a slice, an array or list of ints, or one int (a Faces of length one).
 
-        The order is that of the index. Raises IndexError for a face that is not there and a mask of another length.
+        The order is that of the index. Raises IndexError for an index out of range or a mask of another length.
         """
         if isinstance(index, int | np.integer):
             if not -len(self) <= index < len(self):
@@ -99,13 +99,13 @@ class Faces:
         return (self[i] for i in range(len(self)))
 
     def sorted(self) -> Faces:
-        """By falling score; ties keep their order."""
+        """By descending score; ties keep their order."""
         return self[np.argsort(-self.scores, kind="stable")]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain Python values: `box` [x1, y1, x2, y2], `score`, and `landmarks` [[x, y] x 5] where there are any.
+        """Plain Python values: `box` [x1, y1, x2, y2], `score`, and `landmarks` [[x, y] x 5] if there are any.
 
-        Pixels with two decimals. An unknown coordinate is None, for JSON has no NaN.
+        Pixels have two decimals. An unknown coordinate is None, since JSON has no NaN.
         """
         rows: list[dict[str, Any]] = []
         for i in range(len(self)):
@@ -121,7 +121,7 @@ class Faces:
 
 
 class NetOutput(NamedTuple):
-    """What PNet, RNet and ONet return: logits, never probabilities.
+    """Outputs of PNet, RNet and ONet: logits, never probabilities.
 
     face_logits  torch float (N,) for crops, (N, H, W) for the fully convolutional PNet.
     offsets      (N, 4) or (N, 4, H, W), in units of the crop: (truth - crop) / (width, height).
@@ -140,6 +140,6 @@ class Proposer(Protocol):
 
 
 class Refiner(Protocol):
-    """A later stage: keeps, moves and scores the candidates it is given."""
+    """A later stage: filters, regresses and rescores the candidates it is given."""
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces: ...

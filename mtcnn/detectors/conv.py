@@ -1,4 +1,4 @@
-"""A convolution with batch norm and LeakyReLU, of which trunks, necks and context modules are made."""
+"""A convolution with batch norm and LeakyReLU, the building block of trunks, necks and context modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the outputs of a net mean: logits, boxes and landmarks in pixels, whatever computed them. NumPy only.
+"""Decoders: from the outputs of a net, run by any runtime, to logits, and boxes and landmarks in pixels. NumPy only.
 
 A decoder is shared by detection in torch, onnxruntime and compiled code, and by training, whose targets its `encode`
 makes. Adding a kind of output means adding a decoder; those of nets without anchors are in `point_decoders`.

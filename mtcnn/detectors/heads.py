@@ -1,4 +1,4 @@
-"""Heads: convolutions that predict, and how their maps become rows in the order of the anchors."""
+"""Heads: prediction convolutions, whose maps are flattened in the order of the anchors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Heads", "face_logits", "flatten", "head"]
 
 
 def head(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    """A convolution that predicts. It starts near 0 (SSH's 0.01), so that no anchor begins by being sure."""
+    """A convolution that predicts. It is initialised near 0 (SSH's 0.01), so that no anchor starts confident."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""From an entry of DETECTORS and its weights to a net, or to a detector at work."""
+"""Builds a net, or a working detector, from an entry of DETECTORS and its weights."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     """The net of the detector `name` with the weights at `path`, for RGB input with the entry's scaling, in evaluation
     mode.
 
-    Raises CheckpointError when the file is broken, of another net, or wants another scaling; MtcnnError for a device
-    that torch does not have.
+    Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
+    device that torch does not have.
     """
     check_device(device)
     import torch
@@ -111,7 +111,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
 
 
 def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Raises ValueError unless names and shapes are the same."""
+    """Raises ValueError if names or shapes differ."""
     for key in sorted(wanted.keys() ^ state.keys()):
         raise ValueError(f"{'lacks' if key in wanted else 'unexpected'} {key}; expected {len(wanted)} arrays")
     for key, value in wanted.items():
@@ -135,7 +135,7 @@ def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
 def load_trunk(net: nn.Module, path: Path) -> None:
     """Give the trunk of a single-stage detector the weights at `path`, as `mtcnn weights import` writes them.
 
-    Raises CheckpointError when the file is broken, or holds another trunk or another width.
+    Raises CheckpointError if the file is damaged, or holds another trunk or another width.
     """
     from .trunks import TRUNKS
 
@@ -162,9 +162,9 @@ def load_detector(
     """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
 
     models     None takes the weights that ship with the project.
-    threshold  lowest score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
-    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None takes compiled code
-               where there is some for this net, on the CPU, the fastest of all; and torch otherwise.
+    threshold  minimum score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
+    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None: compiled code if
+               available for this net on the CPU, which is fastest; otherwise torch.
     max_side, coarse  in which sizes an image is looked at, see `SingleStage`.
 
     Raises SettingsError for another name, threshold or engine, CheckpointError when the weights are missing or do not

@@ -1,4 +1,4 @@
-"""Necks: what brings the maps of a trunk together before the heads.
+"""Necks, which combine the maps of a trunk before the heads.
 
 Source: Lin et al. 2017 (feature pyramid), with the widths and slopes of Pytorch_Retinaface, whose weights must fit.
 """

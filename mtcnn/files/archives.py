@@ -1,7 +1,7 @@
-"""Text files out of a folder or an archive, within limits: no small archive unfolds to gigabytes, and none is endless.
+"""Reads text files from a folder or an archive, with limits against decompression bombs and endless archives.
 
-A header in an archive may claim any size, and the size of what it hides is known only when it is unfolded. So tar
-reads through `_Bounded`, which counts, and each text and their total are limited by the size of the archive.
+An archive header may claim any size, and the real size is only known after decompression. So tar reads through
+`_Bounded`, which counts bytes; each text and their total are limited by the size of the archive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["MAX_TEXT", "text_files"]
 
 MAX_TEXT = 1 << 22
 """Bytes of one file: more than 100,000 detections."""
-RATIO, SPARE = 100, 1 << 24  # bytes that an archive may unfold to: so many times its own, and some; text takes 5 times
+RATIO, SPARE = 100, 1 << 24  # maximum decompressed size, as a multiple of the archive's; text needs 5
 MAX_MEMBERS = 1 << 18  # of an archive; all of WIDER FACE has 32,203 images
 HEADER = 1 << 11  # bytes that a member counts for, besides its own: reading a header takes time
 MAX_READ = 1 << 20  # at once: tar reads the names in its headers whole
@@ -33,7 +33,7 @@ EXPECTED = "expected a folder, .tar.xz, .tar, .tgz or .zip"
 _PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
 }  # fmt: skip
-# What Python's modules raise for files that are damaged, or encrypted, or packed in an unknown way.
+# Exceptions of Python's modules for damaged, encrypted or unsupported archives.
 _BROKEN = (
     tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, struct.error, EOFError, OSError, LookupError,
     ValueError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError,
@@ -76,7 +76,7 @@ def _whole(where: object, content: bytes) -> bytes:
 
 
 class _Budget:
-    """How many bytes and members an archive may still unfold to."""
+    """The remaining budget of bytes and members of an archive."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.bytes, self.members = path, RATIO * path.stat().st_size + SPARE, MAX_MEMBERS

@@ -1,7 +1,7 @@
-"""Cells of text and numbers out of MATLAB's .mat files of version 5, without running past the end of any.
+"""Reads cells of text and numbers from MATLAB .mat files of version 5, with bounds checks.
 
-scipy reads these files too; given a damaged one it ends the process, and a small one may take any memory. Here every
-size is checked against the bytes that are there, nesting is limited, and so is what compressed parts unfold to.
+scipy reads these files too, but a damaged one can crash the process, and a small one can take any amount of memory.
+Here every size is checked against the bytes available; nesting and decompressed size are limited.
 
 Source: "MAT-File Format", The MathWorks, chapter 1, "Level 5 MAT-File Format".
 """

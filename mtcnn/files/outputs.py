@@ -1,8 +1,8 @@
-"""Which pictures and videos this project wrote, so that a later search does not take them for photos.
+"""Markers of pictures and videos written by this project, so that later searches do not take them for photos.
 
-A folder that held nothing when the first output came is marked as a whole, by an empty folder WHOLE in it. In a folder
-that held something, PARTS has an empty folder for each output, of the same name. Folders, because they appear at once
-and whole, take any name, and no program takes one for a picture.
+A folder that was empty before the first output is marked by an empty folder WHOLE in it. In any other folder, PARTS has
+an empty folder for each output, of the same name. Folders, because they are created atomically, allow any name, and no
+program takes one for a picture.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def note_output(path: Path, own_folder: bool = True) -> None:
 
     own_folder  the folder was named as the place for outputs, so it may be marked as a whole when it is empty.
 
-    What is wrong with the folder is no matter here: writing the file reports it.
+    Errors are ignored: writing the file will report them.
     """
     folder = path.parent
     with suppress(OSError):

@@ -1,11 +1,11 @@
-"""Pickles, of which nothing is run.
+"""Reads pickles without executing anything.
 
-A pickle is a program that may call any function. This reader knows the few steps that lists, dicts, texts and numbers
-need, and does them itself; for the rest a subclass says which names a file may call and what that means. It imports
-nothing, calls nothing that a file names, and refuses any other step.
+A pickle is a program that may call any function. This reader implements only the few opcodes for lists, dicts, text and
+numbers; subclasses define which names a file may call, and their meaning. It imports nothing, calls nothing that a file
+names, and rejects any other opcode.
 
-Nor may a small file cost much: keys are plain values, nesting and the number of values are limited, and what is made
-of the file's bytes is limited by their number (`Budget`).
+A small file cannot cost much either: keys are plain values, nesting and the number of values are limited, and memory is
+limited by the size of the file (`Budget`).
 
 Source: `pickletools` for the steps.
 """
@@ -39,7 +39,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class Budget:
-    """Bytes of memory that may be made of a file of `size` bytes."""
+    """Memory budget, in bytes, of a file of `size` bytes."""
 
     def __init__(self, size: int) -> None:
         self.left = SHARING * size + SPARE

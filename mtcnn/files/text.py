@@ -1,4 +1,4 @@
-"""Text of strangers: read up to a limit, so that neither a device nor a file of holes takes all memory."""
+"""Reads untrusted text up to a limit, so that neither a device nor a sparse file can exhaust memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What torch.save wrote, read without torch: arrays, plain values, lists and dicts of them.
+"""Reads torch.save files without torch: arrays, plain values, lists and dicts of them.
 
-A file is a zip, with a pickle of all but the numbers, and the numbers of each storage in a member of its own. No code
-in it is run, and no small file takes much memory, see `safe_pickle`.
+A file is a zip, with a pickle of everything but the tensor data, and a member for the data of each storage. No code in
+it is executed, and a small file cannot take much memory, see `safe_pickle`.
 
 Source: `torch.save` and `torch._utils._rebuild_tensor_v2` of PyTorch 1.6 to 2.
 """
@@ -146,7 +146,7 @@ class _Members:
 
 
 def read_saved(source: str | PathLike[str] | bytes) -> Any:
-    """What torch.save was given, with arrays in the place of tensors.
+    """The saved object, with arrays instead of tensors.
 
     source  a path, or the bytes of a file.
 
@@ -169,8 +169,8 @@ def read_saved(source: str | PathLike[str] | bytes) -> Any:
 def check_saved(source: str | PathLike[str] | bytes) -> None:
     """Raises CheckpointError unless a file, of any size, holds nothing but tensors and plain values.
 
-    For files that torch is given then: tuples within tuples end its reader together with the process. The numbers of
-    tensors are not looked at. Raises OSError when the file cannot be read.
+    For files that torch then loads: nested tuples can crash its reader, and the process. Tensor data are not
+    checked. Raises OSError when the file cannot be read.
     """
     size = _size(source)
     _of_members(source, size, lambda members: StorageSurvey(BytesIO(members.read("data.pkl")), size).read())

@@ -1,9 +1,9 @@
-"""Images as the rest of the project wants them: uint8 RGB (H, W, 3), upright, whatever the file was.
+"""Reads images of any format as uint8 RGB (H, W, 3), upright.
 
-What a viewer shows is what comes out: EXIF orientation is applied once, transparent pixels are laid on black (outside
-of an image is zero everywhere in this project), v of N bits becomes v * 255 / (2^N - 1) rounded. Colour profiles are
-not applied. Pillow reads headers and most files, OpenCV plain JPEGs. Drawing and writing live in `pictures`, videos and
-folders in `stream`.
+The result is what a viewer shows: EXIF orientation is applied once, transparent pixels are composited on black (the
+outside of an image is zero everywhere in this project), v of N bits becomes v * 255 / (2^N - 1) rounded. Colour
+profiles are not applied. Pillow reads headers and most files, OpenCV plain JPEGs. Drawing and writing are in
+`pictures`, videos and folders in `stream`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files and bytes opened as images: what they are called, what their headers say, and what is refused unread."""
+"""Opens files and bytes as images: their names in messages, header checks, and size limits."""
 
 from __future__ import annotations
 

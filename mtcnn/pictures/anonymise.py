@@ -1,7 +1,7 @@
-"""Faces made unrecognisable in a copy of an image.
+"""Anonymises faces in a copy of an image.
 
-All that is left of a face is a grid of a few mean colours, shown as squares or as a smooth patch, or nothing. What the
-means do not hold cannot be brought back by sharpening.
+A face is replaced by a grid of a few mean colours, drawn as squares or as a smooth patch, or by black. Sharpening
+cannot recover anything beyond the means.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of what was found: boxes, scores and landmarks drawn on a copy, and written to a file."""
+"""Draws detections, boxes, scores and landmarks, on a copy of an image, and writes it to a file."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
 def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
     """Write an image, any array that `images.as_rgb` takes, in the format that the suffix of `path` names.
 
-    It is encoded in memory and then written whole: a full disk leaves the file that was there before, or none.
+    It is encoded in memory and written atomically: a full disk leaves the earlier file, or none.
 
     Raises ImageError when the suffix is none of SAVE_SUFFIXES or the format cannot hold so many pixels, WriteError when
     the file cannot be written.

@@ -1,7 +1,7 @@
-"""What computes a net: torch, onnxruntime, or code compiled here.
+"""Runtimes of nets: torch, onnxruntime, or code compiled here.
 
-`torch`, `onnx` and `compiled` each run nets of one kind of form; `cascade` chooses for PNet, RNet and ONet, and
-`detectors.load` for single-stage detectors. What outputs mean is not known here: see `detectors.decoders`.
+`torch`, `onnx` and `compiled` each run one kind of net; `cascade` chooses for PNet, RNet and ONet, `detectors.load` for
+single-stage detectors. Outputs are decoded elsewhere: see `detectors.decoders`.
 """
 
 from __future__ import annotations

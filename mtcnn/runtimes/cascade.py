@@ -1,6 +1,6 @@
-"""What runs PNet, RNet and ONet: compiled code on a CPU, torch on other devices and for nets that resemble them.
+"""Runtimes of PNet, RNet and ONet: compiled code on a CPU, torch on other devices and for similar modules.
 
-Both answer alike within the rounding of float32; `tests/test_engine.py` compares them. torch is imported where it runs.
+Both agree within float32 rounding; `tests/test_engine.py` compares them. torch is imported where it runs.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _packed = _Packed()
 
 
 def map_runner(net: Net, device: str) -> MapRunner:
-    """What runs PNet, or a module with its cells and stride."""
+    """The runtime of PNet, or of a module with its cells and stride."""
     if _compiled(net, device, ("pnet",)):
         return _packed.of(net, FastPNet)  # type: ignore[no-any-return]
     from .torch import TorchPNet
@@ -88,7 +88,7 @@ def map_runner(net: Net, device: str) -> MapRunner:
 
 
 def crop_runner(net: Net, device: str) -> CropRunner:
-    """What runs RNet, ONet or a module that answers like them."""
+    """The runtime of RNet, ONet or a module with their outputs."""
     if _compiled(net, device, ("rnet", "onet")):
         return _packed.of(net, FastRefiner)  # type: ignore[no-any-return]
     from .torch import TorchRefiner

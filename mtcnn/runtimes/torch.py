@@ -1,4 +1,4 @@
-"""Nets computed by torch, on any device: single-stage detectors, PNet over levels of the pyramid, RNet and ONet."""
+"""Nets run by torch, on any device: single-stage detectors, PNet over levels of the pyramid, RNet and ONet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TorchPNet", "TorchRefiner", "TorchRuntime", "fold_norms"]
 
 Array = NDArray[Any]
 
-STRIP = 1 << 16  # pixels of a level that torch's PNet sees at a time
+STRIP = 1 << 16  # pixels of a level per pass of PNet in torch
 
 
 class TorchRuntime:
@@ -38,9 +38,9 @@ class TorchRuntime:
 
 
 def fold_norms(net: nn.Module) -> nn.Module:
-    """Batch norms behind convolutions folded into them, in place: the same values to a millionth, in less time.
+    """Fold batch norms into the preceding convolutions, in place: equal to a millionth, and faster.
 
-    Only where the two follow each other in an nn.Sequential, as most of them do. For a net that is not trained further.
+    Only for adjacent layers of an nn.Sequential, which most are. The net cannot be trained further.
     """
     for layer in list(net.modules()):
         if not isinstance(layer, nn.Sequential):
@@ -66,14 +66,14 @@ class TorchPNet:
     def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
         """In horizontal strips: the values are those of one pass, and memory does not grow with the image.
 
-        A strip keeps the activations in the processor's cache.
+        The activations of a strip stay in the processor's cache.
         """
         height, width = level.shape[:2]
         total = map_size(ImageSize(height, width)).height
         step = max(STRIP // (STRIDE * width), 8)
         found = []
         for row in range(first, last, step):
-            # The last strip takes all that is left: pooling rounds up only at the true end of the level.
+            # The last strip takes the remainder: pooling rounds up only at the true end of the level.
             below = min(row + step, last)
             end = height if below >= total else STRIDE * below + CELL - STRIDE
             output = self.net(to_input(level[None, STRIDE * row : end], self.device))

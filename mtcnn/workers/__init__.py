@@ -1,7 +1,7 @@
-"""Work on many items: items in, results out, in order, whatever does it.
+"""Parallel map over many items, with results in order.
 
-`Workers` is the interface; `Here` and `processes.Processes` are this process and others of this machine. Another engine
-joins as another class with `map`.
+`Workers` is the interface; `Here` is this process, `processes.Processes` are local ones. Another backend is another
+class with `map`.
 """
 
 from __future__ import annotations

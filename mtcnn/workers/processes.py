@@ -1,4 +1,4 @@
-"""Worker processes of this machine."""
+"""Local worker processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _work: Callable[[Any], Any] | None = None
 
 
 def end_with_parent() -> None:
-    """Have this process end when the one that started it does, killed or not. In the main process this does nothing.
+    """End this process when its parent ends, killed or not. A no-op in the main process.
 
-    A worker whose parent was killed would otherwise wait for work forever, or go on with work that nobody wants.
+    A worker whose parent was killed would otherwise wait forever, or continue useless work.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -64,7 +64,7 @@ def in_worker() -> bool:
 class Processes:
     """`count` processes, started for each `map` and ended with it.
 
-    At most four items a worker are in flight, which keeps memory flat however many items there are.
+    At most four items per worker are in flight, which bounds memory for any number of items.
     """
 
     count: int = 2
@@ -82,7 +82,7 @@ class Processes:
                 while flying:
                     yield flying.popleft().result()
             except BrokenProcessPool as error:
-                flying.clear()  # the pool ends them itself, and complains of those that are cancelled
+                flying.clear()  # the pool ends them itself, and warns about cancelled ones
                 raise MtcnnError(
                     "a worker process died (killed, or out of memory); run the same command again to go on, "
                     "with fewer `workers` if memory was short"
