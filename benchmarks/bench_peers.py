@@ -1,4 +1,4 @@
-"""This project beside other face detectors: time, start, memory, folders and accuracy, in one run on one machine.
+"""Compares this project with other face detectors: time, start, memory, folders and accuracy, in one run.
 
     python benchmarks/bench_peers.py [--part speed ...] [--data FOLDER] [--peer NAME ...] [--threads 1] [--rounds 7]
 

@@ -1,11 +1,11 @@
-"""How long the WIDER evaluation takes, beside the same protocol as a plain Python loop, in one run.
+"""Times the WIDER evaluation against the same protocol as a plain Python loop, in one run.
 
     python benchmarks/bench_wider_eval.py DATA [--rounds 5]
 
 DATA holds wider/ground_truth and eval/wider/retinaface_mnet025_val.tar.xz: 3,226 images. Compilation is warmed up
 before; the plain loop (tests/reference.py, the oracle of the tests) runs once, between two halves of the rounds, for
 it takes a minute. Both must give the same AP and the same curves, or the script fails. Prints a markdown row; times in
-seconds, median (least to most).
+seconds, median (min to max).
 """
 
 from __future__ import annotations

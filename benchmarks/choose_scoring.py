@@ -1,15 +1,15 @@
-"""What AP is with other weights of the stage before in a net's score: to choose [train.score] and recall of a recipe.
+"""AP with different weights of the previous stage's logit in a net's score, to tune [train.score] and recall.
 
     python benchmarks/choose_scoring.py DATA [--models FOLDER] [--stage1 retinaface] [--net rnet]
         [--weights 0 0.5 0.75 1] [--temperatures 1 2] [--alarms 1.25]
 
-DATA is laid out as CONTRIBUTING.md says, with the official ground truth. The photos are the held part of WIDER FACE's
-training list, which no net of the cascade learned from (`ImageRecord.is_val`). The other net's scoring is its file's.
+DATA is laid out as CONTRIBUTING.md says, with the official ground truth. The photos are the validation part of
+WIDER FACE's training list, unused in training the cascade (`ImageRecord.is_val`). The other net keeps its own scoring.
 
-A weight lifts all scores. Behind PNet, `shift` is what has to be taken off the net's own logit so that the default
-thresholds let --alarms false alarms a photo pass; AP and the counts are with this shift. A recipe's `recall` moves
-scores in the same way, to where that share of the held faces has a logit of 0 or more. Behind a single-stage detector
-the logits stay where they are for PNet's sake, and AP is measured from a score of 0.02 on.
+Adding the previous stage's logit raises all scores. After PNet, `shift` is subtracted from the net's own logit so that
+the default thresholds give --alarms false positives per photo; AP and counts include this shift. A recipe's `recall`
+shifts scores in the same way, so that this share of the validation faces has a logit of 0 or more. After a single-stage
+detector, logits are not shifted, since PNet needs them, and AP is measured from a score of 0.02.
 """
 
 from __future__ import annotations

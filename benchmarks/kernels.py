@@ -1,4 +1,4 @@
-"""The parts of a detection, each alone: how long, how many operations a second, and that the result is right.
+"""Benchmarks the parts of a detection: time, operations per second, and a check of the result.
 
     python benchmarks/kernels.py [--data FOLDER] [--threads 1] [--rounds 30]
 

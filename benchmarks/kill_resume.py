@@ -1,4 +1,4 @@
-"""Does work that is killed end as if it had not been? SIGKILL at random moments, then the same command until done.
+"""Checks that killed runs resume to equal results: SIGKILL at random times, then the same command until done.
 
     python benchmarks/kill_resume.py [--rounds 20] [--only TEXT] [--seed 0] [--folder FOLDER]
 

@@ -1,4 +1,4 @@
-"""Whether a single-stage detector can learn eight photos by heart: its average precision on the photos it was shown.
+"""Overfits a single-stage detector to eight photos, and reports its average precision on them.
 
     python benchmarks/overfit.py --data FOLDER [--net retinaface --net ssh --net s3fd] [--steps 600] [--width 0.125]
 

@@ -19,9 +19,9 @@ from mtcnn import read_image
 from mtcnn.metrics.tables import markdown_table
 from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows, load_image_list
 
-# The lowest score of detectors that are no cascades: AP needs doubtful faces too. Cascades keep their thresholds. In
+# Minimum score of detectors other than cascades: AP needs low scores too. Cascades keep their thresholds. In
 # deface plain Python suppresses what is found, which at lower scores takes half a minute for a crowd.
-LEAST, DEFACE = 0.02, {"deface": 0.15}
+MIN_SCORE, DEFACE = 0.02, {"deface": 0.15}
 
 
 def measure(
@@ -37,7 +37,7 @@ def measure(
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(
-                PeerProcess(name.partition(":")[0], given._replace(least=DEFACE.get(name, LEAST)), cores)
+                PeerProcess(name.partition(":")[0], given._replace(min_score=DEFACE.get(name, MIN_SCORE)), cores)
             )
             for name, given in settings.items()
         }

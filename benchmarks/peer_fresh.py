@@ -1,4 +1,4 @@
-"""A fresh process of each detector: how long until the first detection, how long for the next, and how much memory."""
+"""Fresh process of each detector: time until the first detection, time of the second, and memory."""
 
 from __future__ import annotations
 

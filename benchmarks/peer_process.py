@@ -74,7 +74,7 @@ class PeerProcess:
         return answer["seconds"], Faces(boxes, np.array(answer["scores"], np.float32), points).sorted()
 
     def peak_mb(self) -> float:
-        """The most memory it has held so far; NaN where the system does not tell."""
+        """Peak memory so far; NaN if unknown."""
         self.ask("memory")
         peak = self.answer()["peak_mb"]
         return float("nan") if peak is None else float(peak)

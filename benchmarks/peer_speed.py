@@ -100,7 +100,7 @@ def ratio(row: Mapping[str, Any], peer: str, ours: str = OURS) -> float:
 
 
 def fastest(row: Mapping[str, Any]) -> str | None:
-    """The peer of MTCNN's kind with the least median."""
+    """The MTCNN peer with the smallest median."""
     peers = [name for name in row["detectors"] if name in PEERS and PEERS[name].cascade]
     return min(peers, key=lambda name: statistics.median(row["detectors"][name]["ms"]), default=None)
 

@@ -43,7 +43,7 @@ def folder(package: Package, photos: list[str]) -> dict[str, Any]:
 
 
 def memory(package: Package) -> dict[str, Any]:
-    """The most memory that this process has held at a time, MB. Linux only; None elsewhere."""
+    """Peak memory of this process, MB. Linux only; None elsewhere."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     peaks = [int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")]

@@ -1,4 +1,4 @@
-"""The detectors that this one is measured against, and an environment of its own for each.
+"""The peer detectors, each in its own environment.
 
 An environment lies below .peers in the checkout, made at first use and anew when its row below changes. All of them
 take gigabytes, most of it torch and TensorFlow.

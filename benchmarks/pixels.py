@@ -1,4 +1,4 @@
-"""Does the time of a detection grow as the pixels do, and how much memory does it take? From 0.1 to 33 Mpx.
+"""Time and memory of a detection over image size, from 0.1 to 33 Mpx.
 
     python benchmarks/pixels.py [--data FOLDER] [--threads 1] [--rounds 5] [--plot FILE]
 

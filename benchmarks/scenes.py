@@ -1,4 +1,4 @@
-"""Images of a size and a number of faces, put together from photos: the same ones at every run, and never kept.
+"""Composes images of given size and number of faces from photos; deterministic, and never stored.
 
 With a data folder (CONTRIBUTING.md), scenes without faces are laid side by side and face photos set into them in rows;
 without one, photos that scikit-image ships, with a single face many times. Both have what a cascade meets: texture that

@@ -1,4 +1,4 @@
-"""What stands before RNet and ONet, and how many of them: milliseconds and proposals a photo, on one core.
+"""Compares first stages followed by RNet and ONet: milliseconds and proposals per photo, on one core.
 
     python benchmarks/stage_one.py [--data FOLDER] [--every 3]
 

@@ -120,7 +120,7 @@ def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 
 
 def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
-    """[model] of a file that was written before files held it."""
+    """[model] of a file from before files stored it."""
     import torch
 
     if name not in _BEFORE_MODEL:

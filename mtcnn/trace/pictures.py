@@ -104,8 +104,8 @@ def _finished(picture: RGB, zoom: int, words: Words, verdicts: Sequence[Verdict]
     for verdict in verdicts:
         _rectangle(picture, np.array(verdict.box) * zoom, TRUTH, thick)
     lost = sum(not verdict.found for verdict in verdicts)
-    told = [(f"to be found: {len(verdicts)}, lost: {lost}", TRUTH)] if verdicts else []
-    return np.concatenate([_caption([*words, *told], picture.shape[1]), picture])
+    summary = [(f"to be found: {len(verdicts)}, lost: {lost}", TRUTH)] if verdicts else []
+    return np.concatenate([_caption([*words, *summary], picture.shape[1]), picture])
 
 
 def _caption(words: Words, width: int) -> RGB:

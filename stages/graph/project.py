@@ -77,8 +77,8 @@ def open_project(
     wanted = {each for net in nets if net in SIZES for each in chain(net, hard_from)}
     cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
-    told = not sources or quiet or not is_main()  # stored sources were reported by the first command
-    records = read_sources(specs, _scene_seed(work), told)
+    silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
+    records = read_sources(specs, _scene_seed(work), silent)
     for recipe in others:
         if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)
