@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from clips import SECOND, face_clip, number_of, numbered, write_clip
@@ -57,10 +56,9 @@ def test_ids(swaying: Path) -> None:
 
 
 def test_the_annotated_video(swaying: Path) -> None:
-    capture = cv2.VideoCapture(str(swaying / "drawn.mp4"))
-    assert capture.isOpened()
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(30)
-    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 300
+    with Video(swaying / "drawn.mp4") as drawn:
+        assert drawn.fps == pytest.approx(30)
+        assert drawn.length == 300
     with Video(swaying / "clip.mp4") as before, Video(swaying / "drawn.mp4") as after:
         changed = [np.abs(a.image.astype(int) - b.image) > 60 for a, b in zip(before, after, strict=True)]
     assert len(changed) == 300
