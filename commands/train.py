@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mtcnn.weights import SIZES
 from .group import command, say
 from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
 from .wording import as_options
+
+LOWEST_SCORE = 0.05  # of a face in the average precision at the end of `mtcnn run`: it is about the order of scores
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
@@ -140,6 +143,22 @@ def run(net: str | None, **options: Any) -> None:
     dag = _dag(nets=[net] if net else list(SIZES), **options)
     made = dag.ensure(*([net] if net else dag.nodes), say=_say)
     click.echo(f"made {', '.join(made)}" if made else "all fresh")
+    if made and not options["quiet"]:
+        _tell_outcome(dag, net)
+
+
+def _tell_outcome(dag: Any, net: str | None) -> None:
+    """What a newcomer asks next: how good it is, and how it is used."""
+    from mtcnn import Detector
+    from stages.graph.launch import is_main
+    from stages.outcome import measure
+
+    if is_main():
+        found = measure(dag.val, Detector(dag.work, detector=net, score=LOWEST_SCORE).detect)
+        if found is not None:
+            say(str(found))
+        folder = shlex.quote(str(dag.work))
+        say(f"now try: mtcnn detect photo.jpg --models {folder}{f' --detector {net}' if net else ''}")
 
 
 @command("status")

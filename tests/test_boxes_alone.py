@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("boxes")
     synthetic.write_folder(folder / "data", 12, 0)
     shutil.rmtree(folder / "data" / "landmarks")
-    write_recipes(folder / "work")
+    write_recipes(folder / "work", dict.fromkeys((12, 24, 48), ("[crops]", "[crops]\nval = 40.0")))
     return folder
 
 
@@ -51,6 +52,9 @@ def test_the_cascade_trains_and_says_so_at_the_start(said: str, folder: Path) ->
     assert not found.has_landmarks
     assert found.recipe["mix"]["landmark"] == 0
     assert all(read(weights_path(folder / "work", net)).has_landmarks for net in ("pnet", "rnet"))
+    assert "pnet: making work/models-12/weights-pnet.safetensors (node 4 of 8, about 0:0" in said
+    assert re.search(r"average precision 0\.\d{3} on \d+ validation photos, \d+ faces", lines[-2])
+    assert lines[-1] == "now try: mtcnn detect photo.jpg --models work"
     assert mtcnn("status", folder=folder).stdout.count(" fresh ") == 8
 
 

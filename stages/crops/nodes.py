@@ -34,6 +34,10 @@ from .task import train
 
 __all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "keep_start", "train_on_stores"]
 
+# Seconds of one core, as the model cards have them: a photo to cut and mine, a crop to train on.
+CUT_COST = {"pnet": 0.05, "rnet": 0.075, "onet": 0.04}
+TRAIN_COST = {"pnet": 3e-5, "rnet": 3e-4, "onet": 1e-3}
+
 BEFORE = {"rnet": "pnet", "onet": "rnet"}  # the net whose hard examples are mined, by default
 
 
@@ -115,7 +119,10 @@ class _Nodes:
         make = CropMaker(
             SIZES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
         )
-        self.nodes[name] = Node(name, inputs, self.work / f"{name}.lmdb", parts, CutCrops(self.records, make))
+        cost = len(self.records) * CUT_COST[recipe.net]
+        self.nodes[name] = Node(
+            name, inputs, self.work / f"{name}.lmdb", parts, CutCrops(self.records, make), cost=cost
+        )
 
     def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
         net, draft, note = recipe.net, f"{recipe.net}-draft", ""
@@ -130,7 +137,10 @@ class _Nodes:
         paths = tuple(self.nodes[store].makes for store in stores)
         action = TrainOnStores(name, net, paths, settings, start or given)
         fault = label_fault(net, self.records, recipe.crops.val)
-        self.nodes[name] = Node(name, stores, makes, parts, action, collective=True, note=note, fault=fault)
+        cost = settings.epochs * settings.steps * settings.batch * TRAIN_COST[net]
+        self.nodes[name] = Node(
+            name, stores, makes, parts, action, collective=True, note=note, fault=fault, cost=cost
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

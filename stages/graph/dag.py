@@ -22,6 +22,7 @@ from prepare.records import ImageRecord
 
 from ..recipes import digest
 from . import launch
+from .clock import Clock
 
 __all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
 
@@ -57,6 +58,7 @@ class Node:
     collective  made by all torchrun processes together, like a training; anything else is made by rank 0.
     note        what a user should know before it is made, in one line.
     fault       why it cannot be made; raised before any of its inputs is made.
+    cost        about how many seconds one core needs for it, to tell how long the others take; 0 if unknown.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Node:
     collective: bool = False
     note: str = ""
     fault: str = ""
+    cost: float = 0.0
 
     @property
     def key(self) -> str:
@@ -107,6 +110,7 @@ class Dag:
     """The nodes of one work folder, in topological order: inputs come first.
 
     broken  nets without nodes -> the error in their recipe.
+    val     the photos of the validation part whose faces are all labelled.
     """
 
     def __init__(
@@ -115,8 +119,10 @@ class Dag:
         nodes: Iterable[Node],
         options: Options = Options(),  # frozen
         broken: Mapping[str, str] | None = None,
+        val: Sequence[ImageRecord] = (),
     ) -> None:
         self.work, self.options, self.broken = work, options, dict(broken or {})
+        self.val = list(val)
         self.nodes = {node.name: node for node in nodes}
 
     # ---- status
@@ -164,10 +170,11 @@ class Dag:
         with launch.joined(self.options.device):
             names = launch.agreed(self._to_make(targets))
             self._announce(names, say)
-            for name in names:
+            clock = Clock([self.nodes[name].cost for name in names])
+            for i, name in enumerate(names):
                 node = self.nodes[name]
                 if launch.is_main():
-                    say(f"{name}: making {_short(node.makes)}")
+                    say(f"{name}: making {_short(node.makes)}{clock.place(i)}")
                 began = time.monotonic()
                 self._make(node)
                 if launch.is_main():

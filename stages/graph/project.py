@@ -89,7 +89,9 @@ def open_project(
         remember_sources(work, sources)  # only once they could be read
     data, options = data_key(records), Options(workers or Here(), processes, device, quiet)
     nodes = cascade_nodes(work, cascade, records, data, hard_from)
-    return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken)
+    shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
+    val = [record for record in records if shares and record.complete and record.is_val(min(shares))]
+    return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken, val)
 
 
 def _cascade_recipes(

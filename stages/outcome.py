@@ -1,0 +1,77 @@
+"""How good the nets of a work folder are, measured in a minute: average precision on photos of the validation part."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.errors import ImageError
+from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
+from mtcnn.types import Faces
+from prepare.build import image_of
+from prepare.records import ImageRecord
+
+__all__ = ["Outcome", "measure"]
+
+Array = NDArray[Any]
+
+PHOTOS = 200  # at most, taken evenly
+SECONDS = 40.0  # after which no further photo is looked at
+MIN_FACE = 20.0  # longer side of the faces that count, pixels: what the cascade looks for
+
+
+class Outcome(NamedTuple):
+    """ap  average precision at an IoU of 0.5.    faces, photos  evaluated.    of  photos in the validation part."""
+
+    ap: float
+    faces: int
+    photos: int
+    of: int
+
+    def __str__(self) -> str:
+        photos = f"{self.photos}" if self.photos == self.of else f"{self.photos} of {self.of}"
+        return (
+            f"average precision {self.ap:.3f} on {photos} validation photos, "
+            f"{self.faces} faces of {MIN_FACE:g} pixels or more"
+        )
+
+
+def measure(
+    val: Sequence[ImageRecord],
+    find: Callable[[NDArray[np.uint8]], Faces],
+    now: Callable[[], float] = time.monotonic,
+) -> Outcome | None:
+    """What `find` finds in validation photos. None without a photo that can be read, or a face that counts.
+
+    Faces that are ignored or smaller than MIN_FACE count neither for nor against, as in WIDER FACE.
+    """
+    until, boxes, counted, found = now() + SECONDS, dict[str, Array](), dict[str, Array](), dict[str, Array]()
+    for record in val[:: -(-len(val) // PHOTOS) or 1]:
+        if now() > until:
+            break
+        try:
+            image = image_of(record)
+        except ImageError:
+            continue
+        name = f"val/{len(found)}"
+        boxes[name], counted[name] = _truth(record)
+        found[name] = faces_to_rows(find(image))
+    faces = int(sum(mask.sum() for mask in counted.values()))
+    if not faces:
+        return None
+    result = evaluate(GroundTruth(boxes, {"all": counted}, "text"), found, problems=Problems())
+    return Outcome(result.ap["all"], faces, len(found), len(val))
+
+
+def _truth(record: ImageRecord) -> tuple[Array, Array]:
+    """Boxes (G, 4) x y w h, and which count; one box of zeros without any, so that what is found there is wrong."""
+    known = np.isfinite(record.boxes).all(axis=1)
+    boxes = record.boxes[known].astype(np.float64)
+    boxes[:, 2:] -= boxes[:, :2]
+    mask = ~record.ignore[known] & (boxes[:, 2:].max(axis=1, initial=0) >= MIN_FACE)
+    return (boxes, mask) if len(boxes) else (np.zeros((1, 4)), np.zeros(1, bool))

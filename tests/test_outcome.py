@@ -1,0 +1,77 @@
+"""The end of a run: where the chain stands, how good the nets are, and what to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mtcnn.types import Faces
+from prepare import synthetic
+from prepare.records import ImageRecord
+from stages.graph.clock import Clock
+from stages.outcome import MIN_FACE, PHOTOS, measure
+
+RECORDS = synthetic.records(30, 0)
+LARGE = sum(int(((r.boxes[:, 2:] - r.boxes[:, :2]).max(axis=1, initial=0) >= MIN_FACE).sum()) for r in RECORDS)
+
+
+class Known:
+    """A detector that finds the labelled faces of RECORDS, in turn, but for some."""
+
+    def __init__(self, missed: int = 0, false: int = 0) -> None:
+        self.at, self.missed, self.false = -1, missed, false
+
+    def __call__(self, image: NDArray[np.uint8]) -> Faces:
+        self.at += 1
+        boxes = RECORDS[self.at].boxes
+        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= MIN_FACE]
+        cut = min(self.missed, len(boxes))
+        self.missed -= cut
+        found = Faces(boxes[cut:], np.linspace(0.9, 0.8, len(boxes) - cut).astype(np.float32))
+        wrong = min(self.false, 1)
+        self.false -= wrong
+        return Faces.concat(
+            [found, Faces(np.tile(np.array([0, 0, 9, 9], np.float32), (wrong, 1)), np.full(wrong, 0.99, np.float32))]
+        )
+
+
+def test_average_precision_of_what_is_found() -> None:
+    whole = measure(RECORDS, Known())
+    assert whole is not None
+    assert whole.ap == pytest.approx(1.0)
+    assert whole[1:] == (LARGE, 30, 30)
+    assert str(whole) == f"average precision 1.000 on 30 validation photos, {LARGE} faces of 20 pixels or more"
+    half = measure(RECORDS, Known(missed=LARGE // 2))
+    assert half is not None
+    assert half.ap == pytest.approx(1 - LARGE // 2 / LARGE, abs=0.01)
+    doubtful = measure(RECORDS, Known(false=LARGE))
+    assert doubtful is not None
+    assert doubtful.ap < 0.75, "false faces above all true ones"
+
+
+def test_it_takes_a_minute_at_most_and_photos_from_everywhere() -> None:
+    times = iter([0.0, *range(0, 1000, 15)])
+    short = measure(RECORDS, Known(), lambda: next(times))
+    assert short is not None
+    assert str(short).startswith("average precision 1.000 on 3 of 30 validation photos")
+    seen: list[int] = []
+    many = [ImageRecord(Path(f"gone-{i}.jpg")) for i in range(2 * PHOTOS + 1)]
+    assert measure(many, lambda image: seen.append(1) or Faces.empty()) is None  # type: ignore[func-returns-value]
+    assert not seen, "photos that cannot be read are passed over"
+    assert measure([], Known()) is None
+    assert measure([RECORDS[0]], Known()) is None or len(RECORDS[0].boxes)
+
+
+def test_time_left_follows_from_the_nodes_that_are_done() -> None:
+    now = [100.0]
+    clock = Clock([10, 30, 60], lambda: now[0])
+    assert clock.place(0) == " (node 1 of 3)"
+    now[0] = 120  # twice as slow as the costs say
+    assert clock.place(1) == " (node 2 of 3, about 0:03:00 left)"
+    now[0] = 140  # then faster: 40 for 40
+    assert clock.place(2) == " (node 3 of 3, about 0:01:00 left)"
+    assert Clock([0, 5], lambda: 0).place(1) == " (node 2 of 2)"
+    assert Clock([5], lambda: 0).place(0) == ""
