@@ -3,7 +3,7 @@
 This project's cascade uses real numbers and one coordinate convention (docs/conventions.md). Older ones count pixels
 from 1 and include the last pixel of a box, hence `+ 1` in sizes and NMS, and some truncate boxes to whole pixels before
 cropping. The published nets are sensitive to a shift of one pixel: the same weights find the same faces either way, but
-boxes differ by 10 to 20 %. Weights imported from such a project record its arithmetic, and `adopt_arithmetic` makes a
+boxes differ slightly. Weights imported from such a project record its arithmetic, and `adopt_arithmetic` makes a
 detector use it. Boxes then equal those of that project.
 """
 
