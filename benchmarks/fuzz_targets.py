@@ -26,7 +26,7 @@ from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider_detections import load_detections, parse_detections
 from mtcnn.metrics.wider_truth import GroundTruth
 from mtcnn.stream.resume import read_listing
-from prepare.fit import fit
+from prepare.label_check import fit
 from prepare.readers import READERS
 from prepare.sources import remembered_sources
 from stages.crops.recipe import Recipe

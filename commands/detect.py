@@ -81,7 +81,7 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     """
     from mtcnn.stream.interrupts import Interrupted
     from mtcnn.stream.run import Run
-    from mtcnn.stream.sinks.extra import extra_sinks
+    from mtcnn.stream.sinks.from_options import extra_sinks
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are both given; expected one of them")

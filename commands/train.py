@@ -150,7 +150,7 @@ def run(net: str | None, **options: Any) -> None:
 def _tell_outcome(dag: Any, net: str | None) -> None:
     """What a newcomer asks next: how good it is, and how it is used."""
     from mtcnn import Detector
-    from stages.graph.launch import is_main
+    from stages.graph.ddp import is_main
     from stages.outcome import measure
 
     if is_main():

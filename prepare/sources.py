@@ -12,7 +12,7 @@ from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.terminal import printable
 
-from .fit import fit
+from .label_check import fit
 from .readers import read_source, split_names, split_source
 from .records import ImageRecord, Note
 

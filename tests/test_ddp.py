@@ -30,7 +30,7 @@ from stages.crops.batches import CropPool
 from stages.crops.nodes import train_on_stores
 from stages.crops.recipe import TrainSettings
 from stages.fit import Training
-from stages.graph.launch import launch
+from stages.graph.ddp import launch
 
 # Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
 # each do the arithmetic of one with the whole, in another order.
@@ -139,7 +139,7 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Also when SIGINT, by which torch tells them, is ignored, as by all that a shell script runs in the background."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from functools import partial; from stages.graph.launch import launch; from test_ddp import train_for_ever\n"
+        "from functools import partial; from stages.graph.ddp import launch; from test_ddp import train_for_ever\n"
         f"if __name__ == '__main__': launch(partial(train_for_ever, {str(tmp_path)!r}), 2)"
     )
     (tmp_path / "program.py").write_text(program)

@@ -28,7 +28,7 @@ from stages import fit as training
 from stages.crops.nodes import train_on_stores
 from stages.crops.recipe import Mix, TrainSettings
 from stages.fit import learning_rate
-from stages.graph.launch import launch
+from stages.graph.ddp import launch
 
 PNET = TrainSettings(epochs=4, steps=40, batch=96, lr=4e-3, warmup=20, ema=0.98, recall=0.9)
 
@@ -144,7 +144,7 @@ def test_starts_from_given_weights(trained: Path, crops: Path, tmp_path: Path) -
 PROGRAM = """
 import pickle, sys
 from stages import fit as training
-from stages.graph.launch import launch
+from stages.graph.ddp import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
 

@@ -23,7 +23,7 @@ from mtcnn.weights import MEAN_COLOUR
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.graph.dag import Dag, Options
-from stages.graph.launch import launch
+from stages.graph.ddp import launch
 from stages.objectives.matching import MatchSettings
 from stages.objectives.multibox import MultiBoxSettings
 from stages.objectives.sampling import SampleSettings
@@ -209,7 +209,7 @@ def test_no_image_with_all_its_faces_labelled(photos: Path, tmp_path: Path) -> N
 
 PROGRAM = """
 import pickle, sys
-from stages.graph.launch import launch
+from stages.graph.ddp import launch
 launch(pickle.load(open(sys.argv[1], "rb")))
 """
 

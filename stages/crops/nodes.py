@@ -24,7 +24,7 @@ from prepare.records import ImageRecord
 from prepare.store import CropStore
 
 from ..graph.dag import Node, Options, weights_key
-from ..graph.launch import launch
+from ..graph.ddp import launch
 from ..inputs import content_hash, given_file, input_of, keep
 from ..labels import WITHOUT_LANDMARKS, have_landmarks, label_fault
 from ..recipes import digest

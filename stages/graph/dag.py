@@ -21,7 +21,7 @@ from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
 
 from ..recipes import digest
-from . import launch
+from . import ddp
 from .clock import Clock
 
 __all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
@@ -167,17 +167,17 @@ class Dag:
         Under torchrun, rank 0 makes the data, and all processes train. Raises DataError for labels that a node cannot
         be made from, before anything is made.
         """
-        with launch.joined(self.options.device):
-            names = launch.agreed(self._to_make(targets))
+        with ddp.joined(self.options.device):
+            names = ddp.agreed(self._to_make(targets))
             self._announce(names, say)
             clock = Clock([self.nodes[name].cost for name in names])
             for i, name in enumerate(names):
                 node = self.nodes[name]
-                if launch.is_main():
+                if ddp.is_main():
                     say(f"{name}: making {_short(node.makes)}{clock.place(i)}")
                 began = time.monotonic()
                 self._make(node)
-                if launch.is_main():
+                if ddp.is_main():
                     say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
         return names
 
@@ -186,7 +186,7 @@ class Dag:
         for node in (self.nodes[name] for name in names):
             if node.fault:
                 raise DataError(node.fault)
-            if node.note and launch.is_main():
+            if node.note and ddp.is_main():
                 say(f"{node.name}: {node.note}")
 
     def _to_make(self, targets: Iterable[str]) -> list[str]:
@@ -204,12 +204,12 @@ class Dag:
         return names[::-1]
 
     def _make(self, node: Node) -> None:
-        if node.collective or launch.is_main():
+        if node.collective or ddp.is_main():
             node.action(node.makes, node.key, self.options)
-        if launch.is_main():
+        if ddp.is_main():
             with atomic_write(self._note(node)) as draft:
                 draft.write_text(json.dumps(node.parts, indent=1))
-        launch.wait_for_main()
+        ddp.wait_for_main()
 
 
 def _short(path: Path) -> str:

@@ -24,7 +24,7 @@ from ..photos.nodes import detector_nodes, keep_inputs
 from ..photos.recipe import DetectorRecipe
 from ..recipes import LARGEST, load_recipe, recipe_path
 from .dag import Dag, Options, data_key
-from .launch import is_main
+from .ddp import is_main
 
 __all__ = ["begun_detectors", "open_project"]
 

@@ -13,7 +13,7 @@ from mtcnn.errors import RecipeError
 from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
-from ..graph.launch import launch
+from ..graph.ddp import launch
 from ..inputs import PACKAGED, content_hash, given_file, input_of, keep
 from ..labels import label_fault
 from ..recipes import digest

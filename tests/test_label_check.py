@@ -12,7 +12,7 @@ from run_command import run
 
 from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
-from prepare.fit import fit
+from prepare.label_check import fit
 from prepare.labels import IGNORE, IouBands, Kind, label
 from prepare.readers import read_source
 from prepare.records import ImageRecord
