@@ -41,7 +41,7 @@ CONFIDENT = 0.0  # logit of a face that may have parts
 MAX_SIDE = Range(min=32)  # pixels; a smaller image shows no face
 
 TILED = 25_000_000  # pixels of a look above which it is cut into tiles
-TILE = 4096  # pixels of a side
+TILE = 3072  # pixels of a side
 GRID = 128  # pixels: the largest stride. Tiles begin on it, so that a net sees them as it sees the whole
 
 
