@@ -196,7 +196,7 @@ TARGETS: dict[str, Target] = {
     "weights": Target(_weights, lambda data, folder: read_weights(_written(folder, data))),
     "torch": Target(_pickled, lambda data, folder: read_weights(_written(folder, data)), _zipped),
     "checkpoints": Target(_own_weights, lambda data, folder: read(_written(folder, data, "w.safetensors"))),
-    **{f"labels-{form}": _labels(form) for form in READERS if form != "negatives"},
+    **{f"labels-{form}": _labels(form) for form in READERS if form not in ("negatives", "unlabelled")},
     "archives": Target(_archives, lambda data, folder: load_detections(_written(folder, data), Problems())),
     "texts": Target(_archives, lambda data, folder: list(text_files(_written(folder, data)))),
     "detections": Target(lambda: [DETECTIONS], _evaluated),

@@ -56,7 +56,7 @@ def test_text_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             read_text("/dev/zero", largest=1000)
 
 
-@pytest.mark.parametrize("form", sorted({*READERS} - {"negatives", "voc"}))
+@pytest.mark.parametrize("form", sorted({*READERS} - {"negatives", "unlabelled", "voc"}))
 def test_labels_of_one_long_line(tmp_path: Path, form: str) -> None:
     (tmp_path / "images").mkdir()
     name = "FDDB-fold-01-ellipseList.txt" if form == "fddb" else "labels.txt"

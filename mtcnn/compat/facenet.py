@@ -45,7 +45,8 @@ class FacenetCalls(Finder):
         """
         images, batch = as_batch(img)
         found = [self._ordered(self.find(pixels_of(image))) for image in images]
-        if landmarks and any(faces.landmarks is None and len(faces) for faces in found):
+        trained = len(self.stages) < 3 or all(faces.landmarks is not None for faces in found if len(faces))
+        if landmarks and not trained:
             raise MtcnnError("landmarks=True, and these models were trained without landmarks; expected False")
         columns = (
             [faces.boxes if len(faces) else None for faces in found],
