@@ -190,7 +190,7 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
     wanted = load_detections(archive)
     net = load_module(weights_path(retinaface, "retinaface"), "retinaface")
     spec = replace(DETECTORS["retinaface"], multiple=1)
-    proposer = SingleStage(TorchRuntime(net, spec.scaling), spec, threshold=0.02)
+    proposer = SingleStage(TorchRuntime(net, spec.scaling), spec, threshold=0.02, coarse=False)
     photos = sorted((data_folder / "wider" / "dev" / "images").glob("*/*.jpg"))[:PHOTOS]
     assert len(photos) == PHOTOS
     count = close = 0
