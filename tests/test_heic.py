@@ -70,3 +70,10 @@ def test_truncated() -> None:
     with pytest.raises(ImageError) as caught:
         read_image(stream.getvalue()[:-50])
     assert "pip install" not in str(caught.value)
+
+
+def test_a_damaged_one_is_called_by_its_format() -> None:
+    pytest.importorskip("pillow_heif")
+    for read in (read_image, image_size):
+        with pytest.raises(ImageError, match=r": is a damaged HEIC \(HEIF\) image; expected .*; copy it again"):
+            read(HEAD + bytes(200))

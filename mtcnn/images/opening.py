@@ -84,8 +84,10 @@ def _fail_open(stream: IO[bytes], name: str, error: Exception) -> NoReturn:
     if stream.seek(0, os.SEEK_END) == 0:
         raise ImageError(f"{name}: is empty; {EXPECTED}; save or download it again") from None
     stream.seek(0)
-    if is_heif(stream.read(16)) and not heif_reader():
-        raise ImageError(f"{name}: is HEIC (HEIF); {EXPECTED}; pip install pillow-heif to read it") from None
+    if is_heif(stream.read(16)):
+        if not heif_reader():
+            raise ImageError(f"{name}: is HEIC (HEIF); {EXPECTED}; pip install pillow-heif to read it") from None
+        raise ImageError(f"{name}: is a damaged HEIC (HEIF) image; {EXPECTED}; copy it again") from None
     why = "is not an image that can be read" if isinstance(error, UnidentifiedImageError) else one_line(error)
     raise ImageError(f"{name}: {why}; {EXPECTED}; convert it or save it again") from None
 
