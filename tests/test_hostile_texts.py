@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mtcnn.errors import DataError, MtcnnError, RecipeError
 from mtcnn.files import text
 from mtcnn.files.text import LONGEST, read_text
+from mtcnn.importers import read_weights
 from mtcnn.metrics import fddb, landmarks, wider
 from mtcnn.metrics.fddb_files import LONGEST_SIDE
 from mtcnn.metrics.problems import Problems
@@ -267,3 +269,15 @@ def test_odd_texts(tmp_path: Path, kind: str, content: bytes) -> None:
         HARMLESS[kind](written(tmp_path / "x", content))
     except MtcnnError as error:
         assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_names_of_any_length_are_cut_in_messages(tmp_path: Path) -> None:
+    """Also names with line breaks, which a weights file may give its parameters."""
+    name = "9" * 5000
+    with pytest.raises(MtcnnError) as caught:
+        fddb.evaluate({name: np.zeros((1, 6))}, {}, {}, Problems())
+    assert "image size unknown" in str(caught.value) and len(str(caught.value)) < 400
+    torch.save({"pre\n.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "w.pt")
+    with pytest.raises(MtcnnError, match=r"pre\\n") as caught:
+        read_weights(tmp_path / "w.pt")
+    assert "\n" not in str(caught.value)

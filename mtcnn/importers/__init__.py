@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..checkpoint import Checkpoint, weights_path, write
 from ..errors import CheckpointError
 from ..files.torch_file import LARGEST
+from ..terminal import printable
 
 if TYPE_CHECKING:
     from .layers import Found
@@ -107,7 +108,7 @@ def read_weights(path: str | PathLike[str], colour: str = "rgb", net: str | None
     try:
         return [_checkpoint(found, form, colour, net, path.name, data) for found in form.read(data)]
     except CheckpointError as error:
-        raise CheckpointError(f"{path}, taken for {form.name}, {_short(str(error))}") from error
+        raise CheckpointError(f"{path}, taken for {form.name}, {printable(_short(str(error)))}") from error
 
 
 def _checkpoint(

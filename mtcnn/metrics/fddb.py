@@ -34,6 +34,8 @@ from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.tables import markdown_table
 from mtcnn.types import ImageSize
 
+from ..terminal import short
+
 __all__ = [
     "FddbResult",
     "evaluate",
@@ -121,8 +123,8 @@ def evaluate(
     unsized = [name for name in faces if name not in sizes]
     if unsized:
         raise DataError(
-            f"{unsized[0]}: image size unknown ({len(unsized)} of {len(faces)} images); FDDB clips regions to the "
-            "image, so give its photos or a table as `sizes`, with the columns path,width,height"
+            f"{short(unsized[0])}: image size unknown ({len(unsized)} of {len(faces)} images); FDDB clips regions to "
+            "the image, so give its photos or a table as `sizes`, with the columns path,width,height"
         )
     parts = []
     for name, ellipses in tqdm(faces.items(), desc="matching", unit=" images", disable=not progress):
@@ -140,15 +142,17 @@ def _check_budget(name: str, faces: int, detections: int, size: ImageSize) -> No
     needed = (faces + 2) * size.height * size.width + 8 * faces * detections
     if needed > LARGEST:
         raise DataError(
-            f"{name}: {faces} faces and {detections} detections in {size.width} x {size.height} pixels take {needed} "
-            f"bytes; expected at most {LARGEST}, for FDDB's photos are small"
+            f"{short(name)}: {faces} faces and {detections} detections in {size.width} x {size.height} pixels take "
+            f"{needed} bytes; expected at most {LARGEST}, for FDDB's photos are small"
         )
 
 
 def _shapes(name: str, rows: Array) -> NDArray[np.float64]:
     rows = np.asarray(rows, np.float64)
     if rows.ndim != 2 or rows.shape[1] not in (RECTANGLE, ELLIPSE):
-        raise DataError(f"{name}: detections have shape {rows.shape}; expected (N, 5) rectangles or (N, 6) ellipses")
+        raise DataError(
+            f"{short(name)}: detections have shape {rows.shape}; expected (N, 5) rectangles or (N, 6) ellipses"
+        )
     return rows
 
 

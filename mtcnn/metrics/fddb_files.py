@@ -21,6 +21,8 @@ from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import csv_rows, numbers, read_lines, write_text
 from mtcnn.types import ImageSize
 
+from ..terminal import short
+
 __all__ = [
     "load_folds",
     "load_results",
@@ -53,7 +55,7 @@ def load_folds(folder: str | Path, problems: Problems | None = None) -> dict[str
     for file in files:
         for name, rows, line in _blocks(file, (ELLIPSE,), problems):
             if name in faces:
-                problems.add(file, f"{name} is listed twice; the first is taken", line)
+                problems.add(file, f"{short(name)} is listed twice; the first is taken", line)
             else:
                 faces[name] = rows
     return faces
@@ -113,7 +115,7 @@ def load_results(path: str | Path, problems: Problems | None = None) -> dict[str
     for file in files:
         for name, rows, line in _blocks(file, (RECTANGLE, ELLIPSE), problems):
             if name in found:
-                problems.add(file, f"{name} has detections twice; the first are taken", line)
+                problems.add(file, f"{short(name)} has detections twice; the first are taken", line)
             else:
                 found[name] = rows
     if not found:

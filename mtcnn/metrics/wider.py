@@ -23,6 +23,8 @@ from mtcnn.metrics.tables import markdown_table
 from mtcnn.metrics.wider_detections import faces_to_rows, load_detections, sort_rows, write_detections
 from mtcnn.metrics.wider_truth import GroundTruth, image_key, load_image_list
 
+from ..terminal import short
+
 __all__ = [
     "Curve",
     "GroundTruth",
@@ -159,7 +161,7 @@ def _rows_of(name: str, detections: Mapping[str, Array], problems: Problems) -> 
     if rows.size == 0:
         return np.zeros((0, 5))
     if rows.ndim != 2 or rows.shape[1] != 5:
-        raise DataError(f"{name}: detections have shape {rows.shape}; expected (N, 5) x y w h score")
+        raise DataError(f"{short(name)}: detections have shape {rows.shape}; expected (N, 5) x y w h score")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         problems.add(name, f"{np.count_nonzero(~finite)} detections with NaN or infinity; left out")
