@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, get_origin, get_type_hints
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError, SettingsError
 from mtcnn.settings import Settings, setting
+from mtcnn.terminal import short
 from mtcnn.weights import SIZES
 
 __all__ = ["Schedule", "build", "check", "digest", "load_recipe", "read_recipe", "recipe_path"]
@@ -89,7 +90,9 @@ def build(kind: type[T], values: dict[str, Any], where: str, renames: list[str])
     values = _with_new_names(kind, values, where, renames)
     unknown = sorted(set(values) - set(hints))
     if unknown:
-        raise RecipeError(f"{where}{unknown[0]} is no key of a recipe; expected one of {', '.join(sorted(hints))}")
+        raise RecipeError(
+            f"{where}{short(unknown[0])} is no key of a recipe; expected one of {', '.join(sorted(hints))}"
+        )
     if "net" in hints and "net" not in values:
         raise RecipeError(f"{where}net is missing; expected the name of the net that the recipe is for")
     tables = getattr(kind, "tables", {})

@@ -250,3 +250,11 @@ def test_new_names_make_nothing_stale() -> None:
         recipe = load_recipe(Recipe, ROOT, net)
         found.append((digest([recipe.seed, recipe.bands, recipe.crops, True, recipe.mine]), digest(recipe.train)))
     assert found == DIGESTS
+
+
+def test_an_unknown_key_of_any_length_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'net = "ssh"\n{"9" * 5000} = 1\n')
+    with pytest.raises(RecipeError, match="is no key of a recipe") as caught:
+        read_recipe(DetectorRecipe, path)
+    assert len(str(caught.value)) < 600
