@@ -11,8 +11,9 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
-__all__ = ["app_folder", "main"]
+__all__ = ["app_folder", "end_at_once", "main"]
 
 _ENDED_PIPE = 128 + 13  # the status of a command that could not write to a pipe any more
 
@@ -40,7 +41,21 @@ def main() -> None:
     except SystemExit as end:
         if end.code == _ENDED_PIPE:
             _die_of_sigpipe()
+        if "TORCHELASTIC_RUN_ID" in os.environ and isinstance(end.code, int):  # one of torchrun's processes
+            end_at_once(end.code)
         raise
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End this process without finalizing the interpreter; what was printed is flushed.
+
+    For processes of a torch process group. gloo's threads outlive `destroy_process_group` once a module was wrapped in
+    DistributedDataParallel, and may still have to release a tensor, for which they take the GIL. Python ends a thread
+    that asks for the GIL after finalization has begun, which C++ answers with std::terminate: SIGABRT.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _die_of_sigpipe() -> None:

@@ -20,6 +20,7 @@ from factories import RECIPES, environment, mtcnn, random_crops, write_crops, wr
 from processes import is_alive, wait_until
 from torch.multiprocessing.spawn import spawn
 
+from mtcnn.__main__ import end_at_once
 from mtcnn.checkpoint import read
 from mtcnn.nets import NETS
 from prepare.labels import Kind
@@ -90,7 +91,7 @@ def train_and_tell(rank: int, crops: str, folder: str) -> None:
     # Colours and mirroring differ between the processes here, and yet they may not drift apart.
     settings = replace(EVEN, colour=0.3, hard=0.7)
     task.train("pnet", CropPool([CropStore(Path(crops))]), settings, Path(folder, "w.pt"), "k", quiet=True)
-    dist.destroy_process_group()
+    end_at_once(0)
 
 
 def test_both_processes_hold_the_same_weights(crops: Path, tmp_path: Path) -> None:
@@ -99,6 +100,21 @@ def test_both_processes_hold_the_same_weights(crops: Path, tmp_path: Path) -> No
         first, second = (torch.load(tmp_path / f"{rank}-{epoch}.pt", weights_only=True) for rank in (0, 1))
         assert len(first) > 10
         assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def leave_gloo_busy() -> None:
+    """Wait for all-reduces whose tensors gloo's threads cannot release yet: they need the GIL, which is kept here."""
+    sys.setswitchinterval(0.5)
+    net = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 4))
+    net(torch.ones(1, 4)).sum().backward()
+    for work in [dist.all_reduce(torch.ones(1000), async_op=True) for _ in range(8)]:
+        work.wait()
+
+
+def test_processes_end_without_abort() -> None:
+    """Finalizing the interpreter while gloo still releases tensors aborted about four of five such processes."""
+    for _ in range(2):
+        launch(leave_gloo_busy, 2)
 
 
 def test_torchrun_on_the_real_command(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import ProcessException, spawn
 
+from mtcnn.__main__ import end_at_once
 from mtcnn.errors import MtcnnError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.workers.processes import end_with_parent
@@ -54,7 +55,7 @@ def joined(device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        dist.destroy_process_group()  # gloo's threads abort the process at exit if left running
+        dist.destroy_process_group()
 
 
 def agreed(decision: T) -> T:
@@ -115,6 +116,7 @@ def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, fol
         raise
     finally:
         dist.destroy_process_group()
+    end_at_once(0)
 
 
 def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> None:
