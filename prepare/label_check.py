@@ -7,20 +7,17 @@ are plausible rows of numbers, and all would train real faces as background.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn import boxes as box
-from mtcnn.errors import DataError, ImageError
-from mtcnn.images import image_size
+from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
 
-from . import synthetic
+from .photo_sizes import PhotoSizes
 from .records import ImageRecord
 
 __all__ = ["Fit", "fit"]
@@ -59,22 +56,23 @@ class Fit:
         return f"{text}; {sum(self.dropped.values())} do not fit and are left out: {why}"
 
 
-def fit(records: Sequence[ImageRecord], spec: str) -> Fit:
+def fit(records: Sequence[ImageRecord], spec: str, photo_sizes: PhotoSizes | None = None) -> Fit:
     """Compare the labels of a source, `spec` in messages, with the sizes of its photos.
+
+    photo_sizes  gives these; None opens every photo.
 
     A box that lies mostly outside its photo, is empty, or has swapped corners becomes an ignore region. If it covers
     nothing of the photo, the photo gives no background at all. Unreadable photos are left unchanged.
 
     Raises DataError when hardly any box fits.
     """
-    paths = list(dict.fromkeys(record.path for record in records if len(record.boxes)))
-    with ThreadPoolExecutor(4) as pool:
-        found = dict(zip(paths, pool.map(_size, paths), strict=True))
+    paths = dict.fromkeys(record.path for record in records if len(record.boxes))
+    found = (photo_sizes or PhotoSizes()).of(paths)
     sizes = [found.get(record.path) for record in records]
-    checked, dropped, sides = [], dict.fromkeys(_REASONS, 0), [np.zeros(0)]
-    for record, size in zip(records, sizes, strict=True):
-        fitted, why, side = _checked(record, size)
-        checked.append(fitted)
+    right, side = _all_right(records, sizes)
+    checked, dropped, sides = list(records), dict.fromkeys(_REASONS, 0), [side]
+    for i in np.flatnonzero(~right).tolist():
+        checked[i], why, side = _checked(records[i], sizes[i])
         sides.append(side)
         for reason, count in why.items():
             dropped[reason] += count
@@ -93,13 +91,22 @@ _REASONS = ("outside of their photo", "of less than a pixel", "with corners swap
 _OUTSIDE, _TINY, _SWAPPED, _OTHER = _REASONS
 
 
-def _size(path: Path) -> ImageSize | None:
-    if synthetic.is_synthetic(path):
-        return None
-    try:
-        return image_size(path)
-    except ImageError:  # reported when its crops are made
-        return None
+def _all_right(records: Sequence[ImageRecord], sizes: Sequence[ImageSize | None]) -> tuple[NDArray[np.bool_], Array]:
+    """The records (N,) of which each box is known and fits, and the longer sides of these boxes (B,).
+
+    What `_checked` would find, at once for the thousands of photos that need no second look.
+    """
+    counts = np.array([len(record.boxes) for record in records], np.int64)
+    owner = np.repeat(np.arange(len(records)), counts)
+    boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)]).astype(np.float64)
+    height, width = np.array([size or (np.inf, np.inf) for size in sizes]).reshape(-1, 2)[owner].T
+    sides = boxes[:, 2:] - boxes[:, :2]
+    seen = np.minimum(boxes[:, 2:], np.stack([width, height], axis=1)) - np.maximum(boxes[:, :2], 0)
+    fits = (sides >= 0).all(axis=1) & (sides.max(axis=1, initial=0) >= SMALLEST)
+    fits &= np.maximum(seen, 0).prod(axis=1) >= INSIDE * sides.prod(axis=1)
+    right = np.array([not _of_other(record, size) for record, size in zip(records, sizes, strict=True)], bool)
+    right[owner[~fits]] = False
+    return right, sides[right[owner]].max(axis=1, initial=0)
 
 
 def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array]:
@@ -117,7 +124,7 @@ def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, 
     else:
         seen = box.clip(places, *size)
         outside = known & ~swapped & ~tiny & (box.areas(seen) < INSIDE * box.areas(places))
-        other = record.size is not None and set(record.size) != set(size)  # some tools swap the sides
+        other = _of_other(record, size)
     bad = known & (swapped | tiny | outside | other)
     why = {_SWAPPED: swapped, _TINY: tiny, _OUTSIDE: outside}
     counts = (
@@ -130,6 +137,11 @@ def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, 
     boxes = np.where((bad & np.isfinite(record.boxes).all(axis=1))[:, None], places, record.boxes)
     fixed = replace(record, boxes=boxes, ignore=record.ignore | bad, complete=record.complete and not lost)
     return fixed, counts, long[known & ~bad]
+
+
+def _of_other(record: ImageRecord, size: ImageSize | None) -> bool:
+    """Whether the labels were made for a photo of another size."""
+    return record.size is not None and size is not None and set(record.size) != set(size)  # some tools swap the sides
 
 
 def _places(record: ImageRecord) -> Array:

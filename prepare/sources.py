@@ -13,6 +13,7 @@ from mtcnn.files.atomic_write import atomic_write
 from mtcnn.terminal import printable
 
 from .label_check import fit
+from .photo_sizes import PhotoSizes
 from .readers import read_source, split_names, split_source
 from .records import ImageRecord, Note
 
@@ -66,8 +67,12 @@ def _noted(path: Path) -> list[str]:
     return specs
 
 
-def read_sources(specs: Sequence[str], seed: int = 0, quiet: bool = False) -> list[ImageRecord]:
+def read_sources(
+    specs: Sequence[str], seed: int = 0, quiet: bool = False, photo_sizes: PhotoSizes | None = None
+) -> list[ImageRecord]:
     """All records of `specs`, in order; labels that do not fit their photos are ignored, see `fit`.
+
+    photo_sizes  remembers the sizes of the photos; None opens every photo.
 
     Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
     is `quiet`. Raises DataError for a source of which hardly any box fits.
@@ -83,7 +88,7 @@ def read_sources(specs: Sequence[str], seed: int = 0, quiet: bool = False) -> li
             print(printable(f"skipped {problem}"), file=sys.stderr)
         if len(problems) > SHOWN:
             print(printable(f"skipped {len(problems) - SHOWN} more rows or images of {spec}"), file=sys.stderr)
-        result = fit(found, spec)
+        result = fit(found, spec, photo_sizes)
         if result.dropped or not quiet:
             print(printable(f"{spec}: {result.line}"), file=sys.stderr)
         records += result.records

@@ -12,6 +12,7 @@ from run_command import run
 
 from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
+from prepare import label_check
 from prepare.label_check import fit
 from prepare.labels import IGNORE, IouBands, Kind, label
 from prepare.readers import read_source
@@ -196,3 +197,33 @@ def test_prepare_refuses(drawn: Path, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "1 of less than a pixel; are these x y w h in pixels of these photos?" in done.stderr
     assert not (tmp_path / "w/sources.json").exists()
+
+
+def test_many_records_at_once_are_as_one_by_one(tmp_path: Path) -> None:
+    """Boxes inside, outside, cut, tiny, swapped, empty and unknown, in photos of any size or none that can be read."""
+    rng, values = np.random.default_rng(0), [-5, -1, 0, 0.4, 1, 2, 9, 10, 11, 20, 25, np.nan]
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    for trial in range(100):
+        given = []
+        for _ in range(12):
+            count = rng.integers(0, 4)
+            usual = np.sort(rng.uniform(-3, 14, (count, 2, 2)), axis=1).reshape(count, 4)
+            boxes = rng.choice(values, (count, 4)) if trial % 4 == 0 else usual
+            size = [None, ImageSize(10, 20), ImageSize(20, 10), ImageSize(5, 6)][rng.integers(4)]
+            given.append(ImageRecord(tmp_path / ("a.png" if rng.random() < 0.8 else "b.png"), boxes, size=size))
+        sizes = [ImageSize(10, 20) if each.path.name == "a.png" and len(each.boxes) else None for each in given]
+        wanted, counts, sides = zip(
+            *(label_check._checked(*each) for each in zip(given, sizes, strict=True)), strict=True
+        )
+        try:
+            found = fit(given, "x")
+        except DataError:
+            assert len(np.concatenate(sides)) < label_check.HARDLY_ANY * sum(len(each.boxes) for each in given)
+            continue
+        assert found.sizes == label_check._span(np.concatenate(sides))
+        dropped = {reason: sum(each.get(reason, 0) for each in counts) for reason in label_check._REASONS}
+        assert found.dropped == {reason: count for reason, count in dropped.items() if count}
+        for one, many in zip(wanted, found.records, strict=True):
+            np.testing.assert_array_equal(one.boxes, many.boxes)
+            np.testing.assert_array_equal(one.ignore, many.ignore)
+            assert one.complete == many.complete

@@ -16,6 +16,7 @@ from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
+from prepare.photo_sizes import PhotoSizes
 from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
 
 from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
@@ -78,7 +79,10 @@ def open_project(
     cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
-    records = read_sources(specs, _scene_seed(work), silent)
+    sizes = PhotoSizes(work / "photo-sizes.json")
+    records = read_sources(specs, _scene_seed(work), silent, sizes)
+    if remember and is_main():  # a folder that `status` only looks at stays as it is
+        sizes.save()
     for recipe in others:
         if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)
