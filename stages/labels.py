@@ -9,11 +9,14 @@ import numpy as np
 from prepare.points import pointed_faces, spread_points
 from prepare.records import ImageRecord
 
-__all__ = ["WITHOUT_LANDMARKS", "have_landmarks", "label_fault"]
+__all__ = ["NO_POINTS", "have_landmarks", "label_fault", "without_landmarks"]
 
-WITHOUT_LANDMARKS = (
-    "trains without landmarks, as no face to train on has five labelled points; detection with it gives boxes alone"
-)
+NO_POINTS = "no face to train on has five labelled points"
+
+
+def without_landmarks(why: str) -> str:
+    """What a user should know of a training that trains no landmarks."""
+    return f"trains without landmarks, as {why}; detection with it gives boxes alone"
 
 
 def label_fault(net: str, records: Sequence[ImageRecord], val: float) -> str:

@@ -84,7 +84,8 @@ class Decoder(ABC):
         """All predictions."""
         logits = self.logits(outputs)
         rows = np.arange(len(logits))
-        return Decoded(self.boxes(outputs, size, rows), logits, self.landmarks(outputs, size, rows))
+        points = self.landmarks(outputs, size, rows) if "landmarks" in outputs else None
+        return Decoded(self.boxes(outputs, size, rows), logits, points)
 
 
 @dataclass(frozen=True)

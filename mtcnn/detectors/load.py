@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_path
 from ..devices import check_device
 from ..errors import CheckpointError, SettingsError
+from ..runtimes import BoxesAlone
 from . import DETECTORS, Spec
 from .single_stage import SingleStage
 
@@ -90,7 +91,7 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
 
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     """The net of the detector `name` with the weights at `path`, for RGB input with the entry's scaling, in evaluation
-    mode.
+    mode. Its attribute `has_landmarks` is that of the checkpoint.
 
     Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
     device that torch does not have.
@@ -107,6 +108,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
         module.load_state_dict(found.tensors())
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {name}: {' '.join(str(error).split())[:160]}") from error
+    module.has_landmarks = found.has_landmarks  # type: ignore[assignment]
     return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 
@@ -183,7 +185,10 @@ def load_detector(
 
 
 def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:
-    """What computes the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`."""
+    """What computes the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`.
+
+    Its outputs lack the landmarks if nothing has trained them.
+    """
     compiled = _compiled(path, name) if engine is None and device == "cpu" else None
     return compiled or _in_torch(path, name, device)
 
@@ -196,13 +201,16 @@ def _compiled(path: Path, name: str) -> Runtime | None:
     from ..runtimes.compiled import compiled_runtime
 
     found = read_for(path, name, spec.scaling)
-    return compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
+    runtime = compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
+    return runtime if runtime is None or found.has_landmarks else BoxesAlone(runtime)
 
 
 def _in_torch(path: Path, name: str, device: str) -> Runtime:
     from ..runtimes.torch import TorchRuntime, fold_norms
 
-    return TorchRuntime(fold_norms(load_module(path, name, device)), DETECTORS[name].scaling, device)
+    net = load_module(path, name, device)
+    runtime = TorchRuntime(fold_norms(net), DETECTORS[name].scaling, device)
+    return runtime if net.has_landmarks else BoxesAlone(runtime)
 
 
 def _exported(name: str, models: Path) -> Runtime:

@@ -69,7 +69,7 @@ class SingleStage:
         """`every` box, or those alone that go into NMS."""
         decoder = self.spec.decoder
         if not image.size:
-            return _nothing("landmarks" in decoder.names)
+            return _nothing("landmarks" in decoder.names and getattr(self.runtime, "has_landmarks", True))
         size = ImageSize(*image.shape[:2])
         seen = views(size, decoder.max_face, self.max_side, self.coarse)
         found, look = [], image
@@ -118,9 +118,13 @@ def select(
         Step("the best for NMS", looked, len(rows), max(pre_nms, confident)),
         Step("NMS", left, len(rows), nms_iou, "boxes"),
     )
-    return Candidates(
-        boxes, boxes, logits[rows], None, steps, lambda index: decoder.landmarks(outputs, size, rows[index])
-    )
+
+    def landmarks(index: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        if "landmarks" not in outputs:  # the net has none, or nothing has trained them
+            return None
+        return decoder.landmarks(outputs, size, rows[index])
+
+    return Candidates(boxes, boxes, logits[rows], None, steps, landmarks)
 
 
 def _nothing(has_landmarks: bool) -> Candidates:

@@ -6,19 +6,31 @@ single-stage detectors. Outputs are decoded elsewhere: see `detectors.decoders`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Runtime"]
+__all__ = ["BoxesAlone", "Runtime"]
 
 
 class Runtime(Protocol):
     """Computes a single-stage detector over a prepared image.
 
     image  uint8 RGB (H, W, 3), padded to sides that the net takes. Returns the net's outputs, named arrays without a
-           batch axis, in the order of the decoder's names.
+           batch axis, in the order of the decoder's names; without "landmarks" if nothing has trained them.
     """
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...
+
+
+@dataclass(frozen=True)
+class BoxesAlone:
+    """A runtime without its landmarks, which nothing has trained: see `checkpoint.Checkpoint`."""
+
+    runtime: Runtime
+    has_landmarks: ClassVar[bool] = False
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return {name: output for name, output in self.runtime(image).items() if name != "landmarks"}

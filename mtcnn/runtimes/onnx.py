@@ -21,7 +21,8 @@ _of_parents: list[Any] = []
 
 
 class OnnxRuntime:
-    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder names the outputs.
+    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder names the outputs. A net
+    whose landmarks nothing has trained is exported without them.
 
     threads  None for as many as torch uses. Raises CheckpointError for a file of another net or project, MtcnnError
     without the package onnxruntime.
@@ -32,7 +33,9 @@ class OnnxRuntime:
         try:
             self._content = Path(path).read_bytes()
             self._open()
-            self.names = DETECTORS[self.session.get_modelmeta().custom_metadata_map["net"]].decoder.names
+            names = DETECTORS[self.session.get_modelmeta().custom_metadata_map["net"]].decoder.names
+            self.has_landmarks = len(self.session.get_outputs()) == len(names)
+            self.names = tuple(name for name in names if name != "landmarks" or self.has_landmarks)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from None
         except MtcnnError:

@@ -26,7 +26,7 @@ from prepare.store import CropStore
 from ..graph.dag import Node, Options, weights_key
 from ..graph.ddp import launch
 from ..inputs import content_hash, given_file, input_of, keep
-from ..labels import WITHOUT_LANDMARKS, have_landmarks, label_fault
+from ..labels import NO_POINTS, have_landmarks, label_fault, without_landmarks
 from ..recipes import digest
 from .batches import CropPool
 from .recipe import Recipe, TrainSettings
@@ -133,7 +133,7 @@ class _Nodes:
         parts |= {"start": content_hash(given)} if given else {}
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
         if settings.trains_landmarks and not have_landmarks(self.records, recipe.crops.val):  # of which the key knows
-            settings, note = settings.without_landmarks(), WITHOUT_LANDMARKS
+            settings, note = settings.without_landmarks(), without_landmarks(NO_POINTS)
         paths = tuple(self.nodes[store].makes for store in stores)
         action = TrainOnStores(name, net, paths, settings, start or given)
         fault = label_fault(net, self.records, recipe.crops.val)

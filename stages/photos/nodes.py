@@ -15,11 +15,11 @@ from prepare.records import ImageRecord
 from ..graph.dag import Node, Options, weights_key
 from ..graph.ddp import launch
 from ..inputs import PACKAGED, content_hash, given_file, input_of, keep
-from ..labels import label_fault
+from ..labels import label_fault, without_landmarks
 from ..recipes import digest
 from .recipe import DetectorRecipe
 from .store import PhotoStore, build_photos, photos_key
-from .task import new_net, train_detector
+from .task import new_net, no_landmarks, train_detector
 
 __all__ = ["DecodePhotos", "TrainOnPhotos", "detector_nodes", "keep_inputs", "train_on_photos"]
 
@@ -46,8 +46,11 @@ def _training(work: Path, recipe: DetectorRecipe, photos: Node, records: tuple[I
     parts |= {kind: content_hash(path) for kind, path in inputs.items()}
     action = TrainOnPhotos(recipe, records, photos.makes, **inputs)
     fault = label_fault(recipe.net, records, recipe.train.val)
-    note = "" if "start" in inputs else _random_start(recipe.net)
+    notes = [] if "start" in inputs else [_random_start(recipe.net)]
+    if why := no_landmarks(recipe, records, inputs.get("teacher")):
+        notes.append(without_landmarks(why))
     makes = weights_path(work, recipe.net)
+    note = "; ".join(notes)
     return Node(recipe.net, (photos.name,), makes, parts, action, collective=True, note=note, fault=fault)
 
 

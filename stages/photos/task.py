@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_runtime, load_trunk, model_of
 from mtcnn.detectors.trunks import TRUNKS
 from mtcnn.errors import CheckpointError, RecipeError
+from prepare.records import ImageRecord
 
 from ..fit import Training, fit, on_device
+from ..labels import NO_POINTS, have_landmarks
 from ..objectives import objective_class
 from .recipe import DetectorRecipe
 from .scenes import ScenePool
 from .store import PhotoStore
 
-__all__ = ["DetectorTask", "new_net", "train_detector"]
+__all__ = ["DetectorTask", "new_net", "no_landmarks", "train_detector"]
 
 
 def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
@@ -46,6 +48,19 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
     except RuntimeError as error:
         raise CheckpointError(f"{start} does not fit {recipe.net}: {' '.join(str(error).split())[:160]}") from error
     return net
+
+
+def no_landmarks(recipe: DetectorRecipe, records: Sequence[ImageRecord], teacher: Path | None = None) -> str:
+    """Why a training on these photos does not train the landmarks of its net; "" if it does, or if the net has none."""
+    if "landmarks" not in DETECTORS[recipe.net].decoder.names:
+        return ""
+    if not getattr(recipe.objective, "landmark", 1.0):
+        return "objective.landmark is 0"
+    if recipe.objective.name == "distill" and teacher is not None:  # what the labels say is mixed into its outputs
+        return "" if read(teacher).has_landmarks else "its teacher has learned none"
+    pages = recipe.pictures.points > 0
+    known = have_landmarks([record for record in records if record.complete or pages], recipe.train.val)
+    return "" if known else NO_POINTS
 
 
 def train_detector(
@@ -81,6 +96,7 @@ class DetectorTask:
                 f"{recipe.objective.name}, which learns from labels alone"
             )
         self.pool = ScenePool(photos, recipe, self.objective)
+        self.has_landmarks = not no_landmarks(recipe, photos.records, teacher)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:
         return self.pool.batches(epoch, rank, world)
@@ -103,7 +119,16 @@ class DetectorTask:
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
         scaling, model = DETECTORS[self.name].scaling, model_of(self.name, self.recipe.model)
         measured = {**figures, "epochs": self.recipe.train.epochs}
-        return Checkpoint(self.name, training.average, "rgb", scaling, asdict(self.recipe), key, measured, model=model)
+        return Checkpoint(
+            self.name,
+            training.average,
+            scaling=scaling,
+            recipe=asdict(self.recipe),
+            recipe_hash=key,
+            figures=measured,
+            model=model,
+            has_landmarks=self.has_landmarks,
+        )
 
 
 def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
