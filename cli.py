@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "commands.train:run",
     "status": "commands.train:status",
     "eval": "commands.evaluate:evaluate",
+    "compare": "commands.compare:compare",
     "bench": "commands.bench:bench",
     "inspect": "commands.inspect:inspect",
     "weights": "commands.weights:weights",

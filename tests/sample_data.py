@@ -44,8 +44,16 @@ def write_detections(folder: Path, found: Rows) -> Path:
     return folder
 
 
-def write_mats(folder: Path, boxes: Rows, counted: Mapping[str, Mapping[str, Sequence[int]]]) -> Path:
-    """The four official .mat files: boxes x y w h, and by difficulty the numbers, from 1, of those that count."""
+def write_mats(
+    folder: Path,
+    boxes: Rows,
+    counted: Mapping[str, Mapping[str, Sequence[int]]],
+    attributes: Mapping[str, Mapping[str, Sequence[int]]] | None = None,
+) -> Path:
+    """The four official .mat files: boxes x y w h, and by difficulty the numbers, from 1, of those that count.
+
+    attributes  name -> image -> value of each box.
+    """
     savemat: Any = pytest.importorskip("scipy.io").savemat
     events = list(dict.fromkeys(name.split("/")[0] for name in boxes))
     images = [[name for name in boxes if name.split("/")[0] == event] for event in events]
@@ -55,7 +63,12 @@ def write_mats(folder: Path, boxes: Rows, counted: Mapping[str, Mapping[str, Seq
     }
     folder.mkdir(parents=True, exist_ok=True)
     rows = _cells([_cells([np.array(boxes[name], float).reshape(-1, 4) for name in of]) for of in images])
-    savemat(folder / "wider_face_val.mat", {**names, "face_bbx_list": rows})
+    labels = {
+        f"{attribute}_label_list": _cells([_cells([np.array(of[name], np.uint8).reshape(-1, 1) for name in images_of])
+                                           for images_of in images])
+        for attribute, of in (attributes or {}).items()
+    }  # fmt: skip
+    savemat(folder / "wider_face_val.mat", {**names, "face_bbx_list": rows, **labels})
     for difficulty, keep in counted.items():
         lists = [_cells([np.array(keep[name], np.uint8).reshape(-1, 1) for name in of]) for of in images]
         savemat(folder / f"wider_{difficulty}_val.mat", {**names, "gt_list": _cells(lists)})

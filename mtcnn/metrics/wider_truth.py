@@ -16,7 +16,16 @@ from mtcnn.files.mat import read_mat
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import numbers, read_lines
 
-__all__ = ["DIFFICULTIES", "HEIGHT_BANDS", "GroundTruth", "image_key", "load_image_list"]
+__all__ = [
+    "COLUMNS",
+    "DIFFICULTIES",
+    "HEIGHT_BANDS",
+    "GroundTruth",
+    "image_key",
+    "load_image_list",
+    "mat_cells",
+    "text_images",
+]
 
 Array = NDArray[Any]
 
@@ -27,7 +36,8 @@ DIFFICULTIES = ("easy", "medium", "hard")
 HEIGHT_BANDS = {"10+": (10.0, np.inf), "10-50": (10.0, 50.0), "50-300": (50.0, 300.0), "300+": (300.0, np.inf)}
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_INVALID = 7  # column of a text row: x y w h blur expression illumination invalid occlusion pose
+COLUMNS = ("x", "y", "w", "h", "blur", "expression", "illumination", "invalid", "occlusion", "pose")  # of a text row
+_INVALID = COLUMNS.index("invalid")
 
 
 def image_key(path: str) -> str:
@@ -61,7 +71,7 @@ class GroundTruth:
     def load_mat(cls, folder: str | Path) -> GroundTruth:
         """Reads wider_face_val.mat and wider_{easy,medium,hard}_val.mat. Raises DataError for a missing or odd file."""
         files = {name: Path(folder) / f"wider_{name}_val.mat" for name in ("face", *DIFFICULTIES)}
-        boxes = {name: _mat_boxes(files["face"], value) for name, value in _mat_cells(files["face"], "face_bbx_list")}
+        boxes = {name: _mat_boxes(files["face"], value) for name, value in mat_cells(files["face"], "face_bbx_list")}
         counted = {name: _keep_masks(files[name], boxes) for name in DIFFICULTIES}
         return cls(boxes, counted, "mat")
 
@@ -75,8 +85,9 @@ class GroundTruth:
         """
         boxes: dict[str, Array] = {}
         counted: dict[str, dict[str, Array]] = {band: {} for band in HEIGHT_BANDS}
-        for name, rows, valid in _text_images(Path(path), Problems.default(problems)):
-            boxes[name] = rows
+        for name, rows in text_images(Path(path), Problems.default(problems)):
+            boxes[name] = rows[:, :4]
+            valid = (rows[:, 2] > 0) & (rows[:, 3] > 0) & (rows[:, _INVALID] == 0)
             for band, (low, high) in HEIGHT_BANDS.items():
                 counted[band][name] = valid & (rows[:, 3] >= low) & (rows[:, 3] < high)
         if not boxes:
@@ -93,7 +104,7 @@ class GroundTruth:
         return tuple(self.counted)
 
 
-def _mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
+def mat_cells(path: Path, variable: str) -> Iterator[tuple[str, Array]]:
     """("<event>/<image>", value of the image's cell) of one .mat file, in its order."""
     found = read_mat(path, names := ("event_list", "file_list", variable))
     try:
@@ -118,7 +129,7 @@ def _mat_boxes(path: Path, value: Array) -> NDArray[np.float64]:
 def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
     """image -> bool (G,) from the 1-based lists of evaluated faces (stored as uint8 or uint16)."""
     masks = {name: np.zeros(len(rows), bool) for name, rows in boxes.items()}
-    for name, keep in _mat_cells(path, "gt_list"):
+    for name, keep in mat_cells(path, "gt_list"):
         with np.errstate(invalid="ignore"):  # NaN becomes a number in no list
             index = np.asarray(keep).astype(np.int64).ravel() - 1
         if name not in masks or (index.size and not 0 <= index.min() <= index.max() < len(masks[name])):
@@ -129,22 +140,19 @@ def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
     return masks
 
 
-def _text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array, Array]]:
-    """(image, boxes (G, 4), valid (G,)) of a text file. A line that is not all numbers starts an image."""
+def text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array]]:
+    """(image, rows (G, 10)) of a text file; columns as in COLUMNS. A line that is not all numbers starts an image."""
     lines = read_lines(path)
     starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
     if any(line.strip() for line in lines[: starts[0] if starts else 0]):
         problems.add(path, "numbers before the first image path; left out", 1)
     for start, end in pairwise([*starts, len(lines)]):
         body = [(i + 1, values) for i in range(start + 1, end) if (values := numbers(lines[i]))]
-        rows = _text_rows(path, start + 1, body, problems)
-        box = rows[:, :4]
-        valid = (box[:, 2] > 0) & (box[:, 3] > 0) & (rows[:, 4] == 0)
-        yield image_key(lines[start]), box, valid
+        yield image_key(lines[start]), _text_rows(path, start + 1, body, problems)
 
 
 def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], problems: Problems) -> Array:
-    """Float64 (G, 5) x y w h invalid of one image, whose path is in line `start`."""
+    """Float64 (G, 10) of one image, whose path is in line `start`. Attributes that a row lacks are 0."""
     if not body or len(body[0][1]) != 1:
         problems.add(path, "no face count after the image path; the rows that follow are taken", start + 1)
     else:
@@ -157,8 +165,8 @@ def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], prob
         if len(values) < 4 or not np.isfinite(values).all():
             problems.add(path, "expected at least 'x y w h' as finite numbers; row left out", number)
         else:
-            rows.append([*values[:4], values[_INVALID] if len(values) > _INVALID else 0.0])
-    return np.array(rows or [[0.0] * 5], np.float64)
+            rows.append([*values, *[0.0] * len(COLUMNS)][: len(COLUMNS)])
+    return np.array(rows or [[0.0] * len(COLUMNS)], np.float64)
 
 
 def load_image_list(path: str | Path) -> list[str]:

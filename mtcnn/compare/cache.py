@@ -1,0 +1,86 @@
+"""Detections of a comparison on disk, so that a killed or repeated run detects nothing twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.metrics.detections import MakeDetector, detect_all
+from mtcnn.metrics.problems import Problems
+from mtcnn.metrics.wider_detections import faces_to_rows
+from mtcnn.workers import Workers
+
+__all__ = ["detections"]
+
+Rows = NDArray[np.float64]
+
+CHUNK = 32  # photos between two writes
+
+
+def detections(
+    path: Path,
+    photos: Mapping[str, Path],
+    make: MakeDetector,
+    workers: Workers,
+    problems: Problems,
+    bar: Any,
+) -> dict[str, Rows]:
+    """Detections of every readable photo, by name: float64 (N, 5) x y w h score.
+
+    path  a file of JSON lines, one a photo, to which every chunk is appended. A photo of another size or date than its
+          line tells is detected again; a last line that was cut off is not read.
+    bar   its `update` is called with the number of photos done.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = _read(path, photos)
+    bar.update(len(known))
+    left = iter([name for name in photos if name not in known])
+    while names := list(islice(left, CHUNK)):
+        found = detect_all({name: photos[name] for name in names}, make, workers, problems)
+        rows = {name: faces_to_rows(faces) for name, faces in found.items()}
+        _append(path, rows, photos)
+        known |= rows
+        bar.update(len(names))
+    return {name: known[name] for name in photos if name in known}
+
+
+def _stamp(photo: Path) -> list[int]:
+    stat = photo.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _read(path: Path, photos: Mapping[str, Path]) -> dict[str, Rows]:
+    known = {}
+    for name, stamp, values in _lines(path):
+        if name in photos and photos[name].is_file() and stamp == _stamp(photos[name]):
+            known[name] = np.array(values, np.float64).reshape(-1, 5)
+    return known
+
+
+def _lines(path: Path) -> Iterator[tuple[str, list[int], list[list[float]]]]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            yield row["photo"], row["stamp"], row["faces"]
+        except (ValueError, KeyError, TypeError):
+            continue  # cut off by a kill or a full disk
+
+
+def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
+    lines = [
+        json.dumps({"photo": name, "stamp": _stamp(photos[name]), "faces": faces.tolist()})
+        for name, faces in rows.items()
+    ]
+    with path.open("a+", encoding="utf-8") as file:
+        # A line break first, in case that the last line was cut off.
+        file.write("".join(f"\n{line}" for line in lines) + "\n")
