@@ -1,6 +1,6 @@
 """Overfits a single-stage detector to eight photos, and reports its average precision on them.
 
-    python benchmarks/overfit.py --data FOLDER [--net retinaface --net ssh --net s3fd] [--steps 600] [--width 0.125]
+    python benchmarks/overfit.py --data FOLDER [--net retinaface --net yunet-n] [--steps 600] [--width 0.125]
 
 FOLDER is laid out as CONTRIBUTING.md says. The photos are the first eight of WIDER FACE's training list with one to
 eight faces of at least 16 pixels, shrunk to 256 pixels; pictures are random crops of them, mirrored half of the time.
@@ -32,7 +32,9 @@ from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
-NETS = ("retinaface", "ssh", "s3fd")
+NETS = ("retinaface", "ssh", "s3fd", "yunet-n", "yunet-s")
+NARROW = ("ssh", "s3fd")  # at a part of their width
+LR = {"yunet-n": 6e-3, "yunet-s": 6e-3}  # small nets take larger steps
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95
 
 
@@ -49,8 +51,10 @@ def recipe_of(net: str, width: float, steps: int) -> DetectorRecipe:
     """The packaged recipe with pictures and a schedule for eight photos."""
     found = load_recipe(DetectorRecipe, packaged_weights(), net)
     pictures = PictureSettings((192.0,), crop=(0.95, 1.15), min_face=4.0, brightness=0, contrast=0, saturation=0, hue=0)
-    settings = replace(found.train, epochs=1, steps=steps, batch=COUNT, lr=2e-3, warmup=40, ema=0.98, val=0.0)
-    return replace(found, model={} if net == "retinaface" else {"width": width}, pictures=pictures, train=settings)
+    settings = replace(
+        found.train, epochs=1, steps=steps, batch=COUNT, lr=LR.get(net, 2e-3), warmup=40, ema=0.98, val=0.0
+    )
+    return replace(found, model={"width": width} if net in NARROW else {}, pictures=pictures, train=settings)
 
 
 def average_precision(photos: PhotoStore, models: Path, net: str) -> float:

@@ -94,7 +94,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
               help="Weights that the net starts from: its own, those of a detector's trunk, or packaged, the weights "
               "that ship; copied into the work folder.")  # fmt: skip
 @click.option("--teacher", type=FILE,
-              help="Weights of the same detector, for the objective distill to learn from; copied too.")  # fmt: skip
+              help="Weights of the same detector, for the objectives distill and distill-cells to learn from; copied "
+              "too.")  # fmt: skip
 @build_options
 @train_options
 def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:

@@ -16,7 +16,7 @@ __all__ = ["HeatMap", "YuNetPoints", "cells"]
 
 Array = NDArray[Any]
 
-_LARGEST = 8.0  # the exponential of an untrained net's output would overflow; no face has e**8 cells
+LARGEST = 8.0  # the exponential of an untrained net's output would overflow; no face has e**8 cells
 
 
 def cells(size: ImageSize, stride: int) -> NDArray[np.float32]:
@@ -30,8 +30,7 @@ _cells = lru_cache(maxsize=8)(cells)
 
 
 @lru_cache(maxsize=8)
-def _points(size: ImageSize, strides: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The upper left corner of each cell, pixels (A, 2), and the stride of its map (A, 1)."""
+def _places(size: ImageSize, strides: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     parts = [cells(size, stride) * np.float32(stride) for stride in strides]
     counts = [len(part) for part in parts]
     return np.concatenate(parts), np.repeat(np.array(strides, np.float32), counts)[:, None]
@@ -56,18 +55,23 @@ class YuNetPoints(Decoder):
     def names(self) -> tuple[str, ...]:
         return ("class_logits", "object_logits", "boxes", "landmarks")
 
+    def places(self, size: ImageSize) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The upper left corner of each cell, pixels float32 (A, 2), and the stride of its map (A, 1), of an input of
+        this size. They are cached: do not write to them."""
+        return _places(size, self.strides)
+
     def logits(self, outputs: Outputs) -> Array:
         return product_logits(outputs["class_logits"][:, 0], outputs["object_logits"][:, 0])
 
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
-        corners, strides = (values[rows] for values in _points(size, self.strides))
+        corners, strides = (values[rows] for values in self.places(size))
         codes = outputs["boxes"][rows]
         centres = corners + codes[:, :2] * strides
-        half = np.exp(np.minimum(codes[:, 2:], _LARGEST)) * strides / 2
+        half = np.exp(np.minimum(codes[:, 2:], LARGEST)) * strides / 2
         return np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
 
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
-        corners, strides = (values[rows, None] for values in _points(size, self.strides))
+        corners, strides = (values[rows, None] for values in self.places(size))
         codes = outputs["landmarks"][rows].reshape(-1, 5, 2)  # (R, 10) -> (R, 5, 2)
         return (corners + codes * strides).astype(np.float32)
 
@@ -79,7 +83,7 @@ class YuNetPoints(Decoder):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The outputs "boxes" (R, 4) and "landmarks" (R, 10) of the cells `rows` (R,) for boxes (R, 4) of positive
         sides and landmarks (R, 5, 2). NaN stays NaN."""
-        corners, strides = (values[rows] for values in _points(size, self.strides))
+        corners, strides = (values[rows] for values in self.places(size))
         centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         codes = np.concatenate([(centres - corners) / strides, np.log(sides / strides)], axis=1)
         points = (landmarks - corners[:, None]) / strides[:, None]
@@ -119,7 +123,7 @@ class HeatMap(Decoder):
 
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
         middles = _cells(size, self.stride)[rows] + 0.5 + outputs["offsets"][rows][:, ::-1]
-        half = np.exp(np.minimum(outputs["sizes"][rows][:, ::-1], _LARGEST)) / 2
+        half = np.exp(np.minimum(outputs["sizes"][rows][:, ::-1], LARGEST)) / 2
         return np.concatenate([middles - half, middles + half], axis=1).astype(np.float32) * np.float32(self.stride)
 
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:

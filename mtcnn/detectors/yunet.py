@@ -22,6 +22,10 @@ __all__ = ["YuNet"]
 _VALUES = {"class_logits": 1, "object_logits": 1, "boxes": 4, "landmarks": 10}  # of each cell
 _HALVED = (1, 3, 4, 5)  # stages with a pooling in front
 
+# Logit of an untrained net's objects, a score of 0.01: else the loss of the background drowns all others at first.
+# Source: Lin et al. 2017 (focal loss), section 4.1.
+BACKGROUND = -4.6
+
 
 class YuNet(nn.Module):
     """Three maps at strides 8, 16 and 32, one prediction a cell.
@@ -52,6 +56,8 @@ class YuNet(nn.Module):
             if isinstance(layer, nn.Conv2d):  # as the authors begin
                 nn.init.xavier_normal_(layer.weight)
                 nn.init.constant_(layer.bias, 0.02)  # type: ignore[arg-type]
+        for pair in heads["object_logits"]:
+            nn.init.constant_([*pair.children()][-1].bias, BACKGROUND)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) to class logits (N, A, 1), object logits (N, A, 1), box codes (N, A, 4) and landmark

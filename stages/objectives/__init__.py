@@ -1,7 +1,8 @@
 """Objectives: they turn a scene into targets, and outputs and targets into losses.
 
 A new loss or assignment is a new file here and a line in OBJECTIVES; recipes choose it by `[objective] name`. Anchors
-are matched (`matching`), sampled (`sampling`) and encoded (`targets`). Losses of crops are in `stages.crops.losses`.
+are matched (`matching`), sampled (`sampling`) and encoded (`targets`); cells of nets without anchors are assigned by
+what the net predicts (`assigning`). Losses of crops are in `stages.crops.loss`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ from torch import Tensor
 
 from mtcnn.errors import SettingsError
 
-__all__ = ["OBJECTIVES", "Objective", "objective_class"]
+__all__ = ["OBJECTIVES", "TAUGHT", "Objective", "objective_class"]
 
-OBJECTIVES = {"distill": "distill:Distill", "multibox": "multibox:MultiBox"}
+OBJECTIVES = {
+    "distill": "distill:Distill",
+    "distill-cells": "distill_cells:DistillCells",
+    "multibox": "multibox:MultiBox",
+    "simota": "simota:SimOTA",
+}
 """Name in a recipe -> module in this folder and class."""
+
+TAUGHT = ("distill", "distill-cells")
+"""Objectives that need a teacher."""
 
 
 class Objective(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +65,17 @@ def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTa
 
 
 def stack(targets: list[T]) -> T:
-    """Stack the targets of scenes, named tuples of arrays, to those of a batch, a named tuple of tensors."""
-    columns = (np.stack(column) for column in zip(*targets, strict=True))
+    """Stack the targets of scenes, named tuples of arrays, to those of a batch, a named tuple of tensors.
+
+    Float arrays of different lengths, such as those of faces, are padded with NaN to the longest.
+    """
+    columns = (np.stack(_padded(column)) for column in zip(*targets, strict=True))
     return type(targets[0])(*(torch.from_numpy(column) for column in columns))
+
+
+def _padded(arrays: Sequence[Array]) -> list[Array]:
+    lengths = {len(array) for array in arrays if array.ndim}
+    if len(lengths) < 2:
+        return list(arrays)
+    rest = [(0, 0)] * (arrays[0].ndim - 1)
+    return [np.pad(array, [(0, max(lengths) - len(array)), *rest], constant_values=np.nan) for array in arrays]

@@ -16,6 +16,7 @@ from ..graph.dag import Node, Options, weights_key
 from ..graph.ddp import launch
 from ..inputs import PACKAGED, content_hash, given_file, input_of, keep
 from ..labels import label_fault, without_landmarks
+from ..objectives import TAUGHT
 from ..recipes import digest
 from .recipe import DetectorRecipe
 from .store import PhotoStore, build_photos, photos_key
@@ -120,9 +121,9 @@ def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, t
         new_net(recipe, start)  # raises now, not after minutes of decoding
     if teacher is not None:
         load_runtime(teacher, recipe.net)
-    elif recipe.objective.name == "distill" and input_of(work, recipe.net, "teacher") is None:
-        raise RecipeError(f"recipe of {recipe.net}: objective is distill without a teacher; name weights of the same "
-                          "net as its teacher")  # fmt: skip
+    elif recipe.objective.name in TAUGHT and input_of(work, recipe.net, "teacher") is None:
+        raise RecipeError(f"recipe of {recipe.net}: objective is {recipe.objective.name} without a teacher; name "
+                          "weights of the same net as its teacher")  # fmt: skip
     for kind, given in (("start", start), ("teacher", teacher)):
         if given is not None:
             keep(given, work, recipe.net, kind)

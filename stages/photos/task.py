@@ -20,7 +20,7 @@ from prepare.records import ImageRecord
 
 from ..fit import Training, fit, on_device
 from ..labels import NO_POINTS, have_landmarks
-from ..objectives import objective_class
+from ..objectives import TAUGHT, objective_class
 from .recipe import DetectorRecipe
 from .scenes import ScenePool
 from .store import PhotoStore
@@ -56,7 +56,7 @@ def no_landmarks(recipe: DetectorRecipe, records: Sequence[ImageRecord], teacher
         return ""
     if not getattr(recipe.objective, "landmark", 1.0):
         return "objective.landmark is 0"
-    if recipe.objective.name == "distill" and teacher is not None:  # what the labels say is mixed into its outputs
+    if recipe.objective.name in TAUGHT and teacher is not None:  # what the labels say is mixed into its outputs
         return "" if read(teacher).has_landmarks else "its teacher has learned none"
     pages = recipe.pictures.points > 0
     known = have_landmarks([record for record in records if record.complete or pages], recipe.train.val)

@@ -1,0 +1,126 @@
+"""The objective of YuNet: cells assigned by SimOTA; cross-entropy for class and object, extended IoU for boxes.
+
+Source: Wu et al. 2023 (YuNet), section 3.4, with the numbers of the authors' code; Peng and Yu 2021, "A Systematic
+IoU-Related Method", for the loss of boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtcnn.detectors.decoders import Decoder
+from mtcnn.settings import Settings, setting
+from mtcnn.types import ImageSize
+from prepare.labels import IGNORE
+
+from ..photos.crops import Scene
+from .assigning import Assignment, AssignSettings, assign
+from .cells import Faces, Places, boxes_of, faces_of, yunet_decoder
+from .sampling import whole
+
+__all__ = ["SimOTA", "SimOTASettings", "extended_iou"]
+
+SMOOTH = 0.1  # a box loss below this is squared, so that its slope falls to 0
+BETA = 1 / 9  # the same for landmarks, in strides
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class SimOTASettings(Settings):
+    """Section [objective] of a detector's recipe with `name = "simota"`.
+
+    assign                    assignment of faces to cells.
+    face object box landmark  weights of the losses.
+    """
+
+    name: str = setting("simota", choices=("simota",))
+    assign: AssignSettings = field(default_factory=AssignSettings)
+    face: float = setting(1.0, min=0)
+    object: float = setting(1.0, min=0)
+    box: float = setting(5.0, min=0)
+    landmark: float = setting(0.1, min=0)
+
+
+class SimOTA:
+    """Losses of a detector without anchors, which predicts class, object, box and landmarks in each cell.
+
+    decoder  of the net. Raises RecipeError for another than YuNet's.
+    """
+
+    Settings = SimOTASettings
+
+    def __init__(self, settings: SimOTASettings, decoder: Decoder, teacher: object = None) -> None:
+        self.settings, self.decoder = settings, yunet_decoder(decoder, "simota")
+
+    def targets(self, scene: Scene) -> Faces:
+        """The labels themselves: which cells they are targets of depends on what the net predicts."""
+        return faces_of(scene)
+
+    def loss(self, outputs: Mapping[str, Tensor], targets: Faces) -> dict[str, Tensor]:
+        """Losses of a batch, normalised over all processes.
+
+        class and box use the cells of faces, object all cells but ignored ones, landmarks the cells of faces whose
+        five points are known. The first three are divided by the number of cells of faces, landmarks by theirs.
+        Pictures without faces teach the object, incomplete ones landmarks alone.
+        """
+        logits = outputs["class_logits"][..., 0], outputs["object_logits"][..., 0]
+        places = Places.of(self.decoder, ImageSize(*targets.size[0].tolist()), logits[0].device)
+        boxes = boxes_of(outputs["boxes"], places)
+        found = self._assigned(boxes, logits[0].sigmoid() * logits[1].sigmoid(), places, targets)
+        mine, complete = found.faces >= 0, targets.complete[:, None]
+        faces, count = mine & complete, whole((mine & complete).sum())
+        each = F.binary_cross_entropy_with_logits(logits[1], faces.to(logits[1].dtype), reduction="none")
+        shared = extended_iou(boxes[faces], _of_cells(targets.boxes, found.faces, faces))
+        losses = {
+            "face": F.binary_cross_entropy_with_logits(logits[0][faces], found.overlaps[faces], reduction="sum")
+            / count,
+            "object": (each * ((found.faces != IGNORE) & complete)).sum() / count,
+            "box": smooth_l1(1 - shared, SMOOTH).sum() / count,
+            "landmark": self._landmark_loss(outputs["landmarks"], places, targets, found.faces, mine),
+        }
+        total = sum((getattr(self.settings, name) * loss for name, loss in losses.items()), each.new_zeros(()))
+        return {"total": total, **losses}
+
+    def _assigned(self, boxes: Tensor, scores: Tensor, places: Places, targets: Faces) -> Assignment:
+        """The cells of a batch with their faces, (N, A)."""
+        rows = []
+        for n, (faces, ignored) in enumerate(zip(targets.boxes, targets.ignored, strict=True)):
+            known = faces[faces.isfinite().all(dim=1)], ignored[ignored.isfinite().all(dim=1)]  # the others are padding
+            score = scores[n].detach().sqrt().clamp(TINY, 1)
+            rows.append(assign(boxes[n].detach(), score, places, *known, self.settings.assign))
+        return Assignment(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+    def _landmark_loss(self, codes: Tensor, places: Places, targets: Faces, faces: Tensor, mine: Tensor) -> Tensor:
+        cells, points = mine.nonzero()[:, 1], _of_cells(targets.landmarks, faces, mine)  # (M,), (M, 5, 2)
+        wanted = ((points - places.corners[cells, None]) / places.strides[cells, None]).flatten(1)  # (M, 10)
+        known = wanted.isfinite().all(dim=1)
+        return smooth_l1(codes[mine][known] - wanted[known], BETA).sum() / whole(known.sum())
+
+
+def _of_cells(values: Tensor, faces: Tensor, mine: Tensor) -> Tensor:
+    """The rows of `values` (N, G, ...) that belong to the cells `mine` (N, A): (M, ...)."""
+    return values[mine.nonzero()[:, 0], faces[mine]]
+
+
+def smooth_l1(x: Tensor, beta: float) -> Tensor:
+    """Girshick 2015, equation 3, with the square up to `beta`."""
+    return F.smooth_l1_loss(x, torch.zeros_like(x), reduction="none", beta=beta)
+
+
+def extended_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU (M,) of pairs of boxes (M, 4), negative where they are apart, the more the farther: it has a slope there.
+
+    The intersection is the sum of signed rectangles that reach from the outer corner of both boxes to the corners of
+    the inner ones; of overlapping boxes it is the usual one. Source: Peng and Yu 2021, section III.
+    """
+    corner = torch.minimum(a[:, :2], b[:, :2])
+    first, last = torch.maximum(a[:, :2], b[:, :2]) - corner, torch.minimum(a[:, 2:], b[:, 2:]) - corner  # (M, 2)
+    low, high = torch.minimum(first, last), torch.maximum(first, last)
+    shared = last.prod(1) + low.prod(1) - first[:, 0] * high[:, 1] - high[:, 0] * first[:, 1]
+    union = sum((boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)) - shared + TINY
+    return shared / union
