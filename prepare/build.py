@@ -41,9 +41,9 @@ def image_of(record: ImageRecord) -> NDArray[np.uint8]:
     """
     if synthetic.is_synthetic(record.path):
         return synthetic.image_of(record.path)
-    pixels, said = read_photo(record.path)
-    if said:
-        raise ImageError(f"{record.path}: {said}; expected a whole photo to train on; download it again")
+    pixels, warning = read_photo(record.path)
+    if warning:
+        raise ImageError(f"{record.path}: {warning}; expected a whole photo to train on; download it again")
     return pixels
 
 

@@ -379,7 +379,7 @@ def test_content_that_is_no_image(mtcnn: MTCNN, tmp_path: Path) -> None:
     """Has no faces, as in ipazc's package; what is missing is an error, and what is no image's name."""
     (tmp_path / "text.jpg").write_text("no image")
     for content in (b"no image", b"", str(tmp_path / "text.jpg"), tmp_path / "text.jpg"):
-        with pytest.warns(UserWarning, match="taken for an image without faces"):
+        with pytest.warns(UserWarning, match="treated as an image without faces"):
             assert mtcnn.detect_faces(content) == []
     with pytest.warns(UserWarning, match="without faces"):
         found = mtcnn.detect_faces([b"no image", image()])

@@ -323,7 +323,7 @@ def test_weights_that_are_no_numbers_are_refused(mtcnn: MTCNN, value: float) -> 
 
 def test_an_unknown_arithmetic_is_one_line(mtcnn: MTCNN) -> None:
     mtcnn.pnet.arithmetic = "roman"
-    with pytest.raises(CheckpointError, match="pnet wants the arithmetic of roman; expected facenet-pytorch, matlab"):
+    with pytest.raises(CheckpointError, match="pnet needs the arithmetic of roman; expected facenet-pytorch, matlab"):
         mtcnn.detect(image())
 
 

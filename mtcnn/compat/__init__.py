@@ -1,7 +1,7 @@
-"""`MTCNN`, for programs written for facenet-pytorch or for ipazc's mtcnn: the same calls, this project's detector.
+"""`MTCNN`, a drop-in replacement for the classes of facenet-pytorch and ipazc's mtcnn, on this project's detector.
 
-docs/migrate.md shows each call before and after, and where results differ. New programs are better off with `Detector`,
-which does not load torch.
+docs/migrate.md shows each call before and after, and where results differ. New programs should use `Detector`, which
+does not load torch.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ __all__ = [
 
 
 class MTCNN(FacenetCalls, IpazcCalls):
-    """Finds faces, under the names and in the shapes of two other packages; an `nn.Module`.
+    """A face detector with the methods, arguments and results of two other packages; an `nn.Module`.
 
-    Settings of facenet-pytorch, for `detect`, the call itself, `select_boxes` and `extract`:
+    Settings of facenet-pytorch, for `detect`, `forward`, `select_boxes` and `extract`:
 
-    image_size, margin    side of face tensors, pixels, and how many of those lie outside the box.
-    min_face_size         smallest face to look for, pixels.      thresholds    of the scores of PNet, RNet, ONet.
+    image_size, margin    side of a face tensor in pixels, and how many of these pixels lie outside the box.
+    min_face_size         smallest face to detect, pixels.        thresholds    for the scores of PNet, RNet, ONet.
     factor                ratio of pyramid levels.                post_process  scale face tensors by (x - 127.5) / 128.
-    select_largest        largest face first, else best first.    keep_all      all faces of an image instead of one.
-    selection_method      which face is the one: a name of `selection.METHODS`; overrides `select_largest`.
-    device                where torch computes: "cpu", "cuda:0", or as ipazc's users write it, "CPU:0" or "GPU:0".
+    select_largest        sort by area instead of score.          keep_all      return all faces instead of one.
+    selection_method      how to choose the one face: a name in `selection.METHODS`; overrides `select_largest`.
+    device                of torch, such as "cpu" or "cuda:0"; TensorFlow's "CPU:0" and "GPU:0" work too.
 
-    Settings of ipazc's mtcnn, for `detect_faces`: `device`, and `stages`, "face_and_landmarks_detection" or
-    "face_detection_only", which stops before ONet and has no landmarks, or a list of `mtcnn.stages`. Of its version
-    0.1, `weights_file`, `steps_threshold` and `scale_factor`, other names of `weights`, `thresholds` and `factor`. The
-    first argument may be `stages` or `weights_file` too, and then those follow that follow it there.
+    Settings of ipazc's mtcnn, for `detect_faces`: `device`, and `stages`, which is "face_and_landmarks_detection",
+    "face_detection_only" (stops before ONet, so without landmarks), or a list of `mtcnn.stages`. Version 0.1 calls
+    `weights`, `thresholds` and `factor` `weights_file`, `steps_threshold` and `scale_factor`. If the first positional
+    argument is `stages` or `weights_file`, the others follow in the order of that version.
 
-    Settings that neither has:
+    Settings of this project:
 
-    weights  files of other projects' weights, as `mtcnn weights import` takes them; or
-    models   a folder with models-12, models-24 and models-48. Without either, the weights that ship with this project.
-             Weights of another project are used with its arithmetic, see `importers.arithmetic`.
+    weights  weights files of other projects, as `mtcnn weights import` accepts them. They run with the pixel arithmetic
+             of their project, see `importers.arithmetic`.
+    models   a folder with models-12, models-24 and models-48. By default, the weights that ship with this project.
 
-    `pnet`, `rnet` and `onet` are modules: what is loaded into them, or put in their place, is what detects.
+    `pnet`, `rnet` and `onet` are modules: load weights into them, or replace them, and the next call uses the result.
 
-    All settings but `weights` and `models` may be changed later. Raises SettingsError for impossible settings,
-    TypeError for unknown ones and for two names of one, CheckpointError for weights of no use.
+    All settings but `weights` and `models` may be changed later. Raises SettingsError for invalid settings, TypeError
+    for unknown ones and for a setting given under two names, CheckpointError for unusable weights.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Settings under the names and in the places that three packages give them."""
+"""Maps the argument names and positions of other packages to this project's settings."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ __all__ = ["by_position", "one_name"]
 
 
 def by_position(first: Any, second: Any, third: Any, fourth: Any) -> dict[str, Any]:
-    """The settings, by name, of a constructor of ipazc's mtcnn that is given its arguments by position.
+    """Positional arguments of ipazc's constructors, by name.
 
-    Version 1 has (stages, device), 0.1 (weights_file, min_face_size, steps_threshold, scale_factor), where
-    facenet-pytorch has image_size, margin, min_face_size and thresholds. Those may be given by their names as well.
+    Version 1 has (stages, device) and version 0.1 (weights_file, min_face_size, steps_threshold, scale_factor) in the
+    positions of facenet-pytorch's (image_size, margin, min_face_size, thresholds), any of which may also come by name.
+
+    Raises TypeError if `first` fits neither version.
     """
     if isinstance(first, list | tuple) or (isinstance(first, str) and first in STAGES):
         place = "margin" if isinstance(second, Real) else "device"
@@ -29,9 +31,9 @@ def by_position(first: Any, second: Any, third: Any, fourth: Any) -> dict[str, A
 
 
 def one_name(name: str, *given: Any, default: Any = None) -> Any:
-    """The value of a setting that has several names; None stands for no value.
+    """The value of a setting that has several names; None means not given.
 
-    Raises TypeError when more than one is given.
+    Raises TypeError if it is given under more than one name.
     """
     found = [value for value in given if value is not None]
     if len(found) > 1:

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class FacenetCalls(Finder):
-    """`detect`, the call itself, which is `forward`, `select_boxes` and `extract`."""
+    """`detect`, `forward` (calling the object), `select_boxes` and `extract`."""
 
     image_size: int
     margin: int
@@ -34,14 +34,16 @@ class FacenetCalls(Finder):
     keep_all: bool
 
     def detect(self, img: Any, landmarks: bool = False) -> Any:
-        """Boxes, probabilities and, when asked for, landmarks of one image or of a batch.
+        """Detect faces: boxes, probabilities and, with `landmarks`, landmarks of one image or a batch.
 
         img  a Pillow image, an array or tensor (H, W, 3), RGB from 0 to 255, or whatever `read_image` takes. A batch is
-             a list or tuple of those, of any sizes, or an array or tensor (B, H, W, 3).
+             a list or tuple of these, of any sizes, or an array or tensor (B, H, W, 3).
 
-        For one image: float32 (N, 4) xyxy pixels, float32 (N,), float32 (N, 5, 2) x y, ordered as `select_largest`
-        says; without a face None, [None] and None. For a batch: arrays (B, N, 4), (B, N) and (B, N, 5, 2) where all
-        images have N faces, otherwise object arrays (B,) of what each image has.
+        For one image: float32 (N, 4) xyxy pixels, float32 (N,) and float32 (N, 5, 2) x y, sorted by area or by score
+        (`select_largest`); without a face None, [None] and None. For a batch: arrays (B, N, 4), (B, N) and
+        (B, N, 5, 2) if all images have N faces, otherwise object arrays (B,) of the results of each image.
+
+        Raises MtcnnError if `landmarks` is set and the models were trained without landmarks.
         """
         images, batch = as_batch(img)
         found = [self._ordered(self.find(pixels_of(image))) for image in images]
@@ -57,15 +59,15 @@ class FacenetCalls(Finder):
         return results if landmarks else results[:2]
 
     def forward(self, img: Any, save_path: Any = None, return_prob: bool = False) -> Any:
-        """Faces as tensors, ready for a recognition net; with `return_prob` a pair of those and their probabilities.
+        """Detect faces and return them as tensors for a recognition net; with `return_prob` also their probabilities.
 
         img        as for `detect`.
-        save_path  also write each face there, before post-processing. A list of paths for a batch. With `keep_all`, the
-                   second face goes to NAME_2.png, and so on.
+        save_path  also write each face to this path, before post-processing; a list of paths for a batch. With
+                   `keep_all`, the second face goes to NAME_2.png, and so on.
 
-        For one image: float32 (3, image_size, image_size), with `keep_all` (N, 3, image_size, image_size), or None. For
-        a batch: a list of these. The probability is a float, or None; with `keep_all` and for batches, what `detect` or
-        `select_boxes` gives.
+        For one image: float32 (3, image_size, image_size), or (N, 3, image_size, image_size) with `keep_all`, or None.
+        For a batch: a list of these. The probability is a float or None; with `keep_all` and for batches it is an array
+        as from `detect` or `select_boxes`.
         """
         images, batch = as_batch(img)
         read: Any = [loaded(image) for image in images] if batch else loaded(img)
@@ -85,10 +87,10 @@ class FacenetCalls(Finder):
         threshold: float = 0.9,
         center_weight: float = 2.0,
     ) -> tuple[Any, Any, Any]:
-        """One face of each image, out of what `detect` gave for `imgs`; `selection.best_face` explains the settings.
+        """Select one face of each image from the results of `detect` for `imgs`. Settings: see `selection.best_face`.
 
-        For one image: (1, 4), a float and (1, 5, 2), or three times None. For a batch: arrays (B, 1, 4), (B, 1) and
-        (B, 1, 5, 2) where every image has a face, otherwise object arrays (B,) of (1, 4), (1,) and (1, 5, 2), or None,
+        For one image: (1, 4), a float and (1, 5, 2), or None three times. For a batch: arrays (B, 1, 4), (B, 1) and
+        (B, 1, 5, 2) if every image has a face, otherwise object arrays (B,) of (1, 4), (1,) and (1, 5, 2), or of None,
         [None] and None.
         """
         images, batch = as_batch(imgs)
@@ -108,7 +110,10 @@ class FacenetCalls(Finder):
         return boxes, None if boxes is None else float(probs[0]), points
 
     def extract(self, img: Any, batch_boxes: Any, save_path: Any = None) -> Any:
-        """Face tensors of boxes as `detect` or `select_boxes` gives them, or None for None. See the call itself."""
+        """Crop boxes, as `detect` or `select_boxes` returns them, to face tensors; None stays None. See `forward`.
+
+        Raises SettingsError if the numbers of images, boxes and paths differ.
+        """
         images, batch = as_batch(img)
         boxes = list(batch_boxes) if batch else [batch_boxes]
         paths = [save_path] if isinstance(save_path, str | PathLike) else list(save_path or [None] * len(images))

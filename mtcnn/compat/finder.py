@@ -1,4 +1,4 @@
-"""What the calls of both packages rest on: the detector with settings that may change, and their nets as modules."""
+"""The base of both packages' methods: a detector with changeable settings, whose nets are modules."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ KINDS: Mapping[str, type[CascadeNet]] = {"pnet": PNet, "rnet": RNet, "onet": ONe
 
 
 class Finder(nn.Module):
-    """A detector whose settings are attributes, read anew at each call. `MTCNN` tells what they mean.
+    """A detector whose settings are attributes, read at each call. `MTCNN` documents them.
 
-    pnet, rnet, onet  the nets in facenet-pytorch's layout. What runs is made of them anew when they have changed.
+    pnet, rnet, onet  the nets in facenet-pytorch's layout. When one has changed, the detector is updated from it.
     """
 
     pnet: Any  # a CascadeNet until a program puts another module there
@@ -76,7 +76,7 @@ class Finder(nn.Module):
         self.eval()
 
     def _take_modules(self, arithmetic: str) -> None:
-        """Modules of the detector's nets, which stay what runs until the modules change."""
+        """Create modules from the detector's nets, which keep running until the modules change."""
         for name, stage in zip(SIZES, self._placed(), strict=True):
             setattr(self, name, KINDS[name].of(cast(Weights, stage.net), arithmetic))
             self._watched[name] = Watch(getattr(self, name))
@@ -86,7 +86,7 @@ class Finder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the nets compute."""
+        """The device of the nets."""
         return torch.device(device_of(self.pnet))
 
     @device.setter
@@ -94,7 +94,7 @@ class Finder(nn.Module):
         self.to(device)
 
     def to(self, *place: Any, **options: Any) -> Self:
-        """Move the nets, as `nn.Module.to` does; TensorFlow's names of devices will do as well."""
+        """Move the nets, as `nn.Module.to` does. TensorFlow's device names work too."""
         place = tuple(_device_name(word) if isinstance(word, str) else word for word in place)
         if isinstance(options.get("device"), str):
             options["device"] = _device_name(options["device"])
@@ -105,7 +105,7 @@ class Finder(nn.Module):
 
     @property
     def stages(self) -> list[StageBase]:
-        """The stages that run, as ipazc's mtcnn 1 has them. May be set to whatever the constructor takes."""
+        """The stages that run, as in ipazc's mtcnn 1. May be set to whatever the constructor accepts."""
         return self._stages
 
     @stages.setter
@@ -113,19 +113,19 @@ class Finder(nn.Module):
         self._stages = stages_of(stages)
 
     def get_stage(self, stage_id: int | None = None, stage_name: str | None = None) -> StageBase | None:
-        """The stage of an id or a name, or None."""
+        """The stage with this id or name, or None."""
         return next((stage for stage in self.stages if stage.id == stage_id or stage.name == stage_name), None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_watched": {}}  # memory of this process: the nets are taken anew in another
+        return {**self.__dict__, "_watched": {}}  # refers to this process's memory
 
     def _current(self) -> Detector:
-        """The detector, with the nets that the modules are now."""
+        """The detector, updated from the modules that have changed."""
         for at, name in enumerate(SIZES):
             module = getattr(self, name)
             watch = self._watched.get(name)
             if watch is None or not watch.holds(module):
-                new = Watch(module)  # before the numbers are read: what is written meanwhile is noticed next time
+                new = Watch(module)  # before the weights are read, so that a concurrent change is noticed next time
                 changed = _stage_of(name, module, None if watch is None else watch.module)
                 if at == 0:
                     self._detector.proposer = cast(PNetProposer, changed)
@@ -142,9 +142,9 @@ class Finder(nn.Module):
         thresholds: Sequence[float] | None = None,
         fit: bool = True,
     ) -> Faces:
-        """Faces of image (H, W, 3) uint8 RGB by falling score, by these settings where they are given.
+        """Faces of image (H, W, 3) uint8 RGB by falling score. Settings given here override the attributes.
 
-        fit  cut boxes to the image, and drop what lies outside.
+        fit  clip boxes to the image, and drop those outside.
         """
         first, *rest = self.thresholds if thresholds is None else thresholds
         detector = copy(self._current())
@@ -165,13 +165,13 @@ class Finder(nn.Module):
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> None:
-    """Raise SettingsError unless the setting `name` has a known value."""
+    """Raise SettingsError unless `value` of the setting `name` is among the known ones."""
     if value not in (names := list(known)):
         raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(names)}")
 
 
 def _device_name(device: str | torch.device | None) -> str:
-    """As `devices.device_name`, of devices that torch knows; "" is the CPU."""
+    """As `devices.device_name`, for a device that torch knows; "" is the CPU."""
     name = device_name(device or None)
     if name == "cpu":
         return name
@@ -182,7 +182,7 @@ def _device_name(device: str | torch.device | None) -> str:
 
 
 def _stage_of(name: str, module: nn.Module, before: nn.Module | None) -> PNetProposer | NetRefiner:
-    """The stage of a net that a module is; its settings are those of each call."""
+    """The detector's stage that runs a module. Its thresholds are set at each call."""
     net, arithmetic = net_of(module, before)
     place = device_of(module)
     plain: PNetProposer | NetRefiner
@@ -195,13 +195,13 @@ def _stage_of(name: str, module: nn.Module, before: nn.Module | None) -> PNetPro
     from ..importers.arithmetic import ARITHMETICS
 
     if arithmetic not in ARITHMETICS:
-        raise CheckpointError(f"{name} wants the arithmetic of {arithmetic}; expected {', '.join(ARITHMETICS)}")
+        raise CheckpointError(f"{name} needs the arithmetic of {arithmetic}; expected {', '.join(ARITHMETICS)}")
     make: Any = ARITHMETICS[arithmetic].proposer if name == "pnet" else ARITHMETICS[arithmetic].refiner
     return cast(PNetProposer | NetRefiner, make(**vars(plain)))
 
 
 def _adopted(detector: Detector, folder: Path) -> str:
-    """The arithmetic that weights in a folder want, which the detector then has."""
+    """Make the detector use the arithmetic that the weights in a folder need, and return its name."""
     if not read(weights_path(folder, "pnet")).recipe.get("imported", {}).get("arithmetic"):
         return ""
     from ..importers.arithmetic import adopt_arithmetic
@@ -210,7 +210,7 @@ def _adopted(detector: Detector, folder: Path) -> str:
 
 
 def _fill(module: CascadeNet, file: FilePath) -> None:
-    """Give a module the net of its name in a file of another project."""
+    """Load the net of a module's name from another project's file."""
     from ..importers import read_weights
 
     found = next((one for one in read_weights(file) if one.net == module.net), None)
@@ -221,7 +221,7 @@ def _fill(module: CascadeNet, file: FilePath) -> None:
 
 
 def _imported(weights: FilePath | Iterable[FilePath], folder: Path) -> Path:
-    """`folder`, with the nets in other projects' files as checkpoints."""
+    """Import other projects' weights files into `folder`, and return it. Raises CheckpointError if a net is missing."""
     from ..importers import import_weights
 
     files = [weights] if isinstance(weights, str | PathLike) else list(weights)

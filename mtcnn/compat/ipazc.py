@@ -1,4 +1,4 @@
-"""The calls of ipazc's mtcnn, version 1, whose results are those of version 0.1 as well."""
+"""The methods of ipazc's mtcnn 1. Their results have the format of version 0.1 too."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["IpazcCalls"]
 
 Array = NDArray[Any]
 
-ONET_THRESHOLD = 0.8  # of version 1; everywhere else it is 0.7
+ONET_THRESHOLD = 0.8  # ipazc's default in version 1; everywhere else it is 0.7
 KEYPOINTS = {"nose": 2, "mouth_right": 4, "right_eye": 1, "left_eye": 0, "mouth_left": 3}  # rows of our landmarks
 
 
 class IpazcCalls(Finder):
-    """`detect_faces`, and `predict`, which is the same."""
+    """`detect_faces` and its alias `predict`."""
 
     def detect_faces(
         self,
@@ -43,20 +43,22 @@ class IpazcCalls(Finder):
         threshold_rnet: float | None = None,
         threshold_onet: float | None = None,
     ) -> Any:
-        """Faces as dicts of plain values in whole pixels, by falling confidence:
+        """Faces as dicts in whole pixels, by falling confidence:
 
             [{"box": [x, y, width, height], "confidence": 0.99, "keypoints": {"nose": (x, y), ...}}]
 
-        image          a path, the bytes of an image file, an array or tensor (H, W, 3), RGB from 0 to 255; or a list of
-                       those, of any sizes, which gives a list of lists. Bytes or a file that hold no image have no
-                       faces, as in ipazc's package, and a warning says so.
-        fit_to_image   cut boxes to the image.     limit_boundaries_landmarks  move landmarks into the image.
-        box_format     "xywh" or "xyxy".           postprocess  False: neither of the two above.
-        output_type    "numpy" gives one array for all, float32 (N, 16), a row a face: number of the image, box,
-                       confidence, five x, five y. Without landmarks (N, 6).
-        min_face_size, scale_factor, threshold_pnet, threshold_rnet, threshold_onet  for this call alone. ONet's is 0.8
-                       if neither this call nor the constructor's `thresholds` names one, as in ipazc's package.
-        batch_stack_justification  is of no effect: images of different sizes are not padded here.
+        image          a path, the bytes of an image file, or an array or tensor (H, W, 3), RGB from 0 to 255; or a list
+                       of these, of any sizes, which returns a list of lists. As in ipazc's package, bytes or a file
+                       without a readable image have no faces; a warning says so.
+        fit_to_image   clip boxes to the image.
+        limit_boundaries_landmarks  clip landmarks to the image.
+        postprocess    False turns off both of these.
+        box_format     "xywh" or "xyxy".
+        output_type    "numpy" returns one array for all images, float32 (N, 16), a row a face: index of the image, box,
+                       confidence, five x, five y. Without landmarks it is (N, 6).
+        min_face_size, scale_factor, threshold_pnet, threshold_rnet, threshold_onet  for this call only. As in ipazc's
+                       package, ONet's default is 0.8 unless the constructor was given `thresholds`.
+        batch_stack_justification  has no effect: images of different sizes are not padded.
 
         Raises ImageError, which is `mtcnn.exceptions.InvalidImage`, for a file that is missing and for what is neither
         an image nor the name of one, such as None.
@@ -84,7 +86,7 @@ class IpazcCalls(Finder):
         return found if batch else found[0]
 
     def predict(self, image: Any, **options: Any) -> Any:
-        """`detect_faces` under another name."""
+        """Alias of `detect_faces`."""
         return self.detect_faces(image, **options)
 
     def _thresholds(self) -> Sequence[float]:
@@ -93,14 +95,14 @@ class IpazcCalls(Finder):
 
 
 def _decoded(source: Any) -> NDArray[np.uint8] | None:
-    """The pixels of an image, or None for content that is no image."""
+    """The pixels of an image, or None, with a warning, for content that is not an image."""
     try:
         return pixels_of(source)
     except ImageError as error:
         named = isinstance(source, str | PathLike) and Path(source).is_file()
         if not named and not isinstance(source, bytes | bytearray | memoryview):
             raise
-        warnings.warn(f"{error}; taken for an image without faces", stacklevel=3)
+        warnings.warn(f"{error}; treated as an image without faces", stacklevel=3)
         return None
 
 
@@ -110,7 +112,7 @@ def _limited(faces: Faces, height: int, width: int) -> Faces:
 
 
 def _rows(faces: Faces, number: int, box_format: str) -> NDArray[np.float32]:
-    """A row a face: number of the image, box, confidence, and where there are landmarks five x and five y."""
+    """float32 (N, 16), a row a face: index of the image, box, confidence, five x, five y. (N, 6) without landmarks."""
     boxes = faces.boxes.copy()
     if box_format == "xywh":
         boxes[:, 2:] -= boxes[:, :2]

@@ -1,10 +1,10 @@
-"""PNet, RNet and ONet as facenet-pytorch lays them out, so that its programs can load, save and call them.
+"""PNet, RNet and ONet in facenet-pytorch's layout, so that programs written for it can load, save and call them.
 
-What a program does to these modules counts: `finder` looks at each detection whether their numbers have changed. On a
-CPU they are run by the compiled code all the same, and on other devices as the modules of `nets`.
+Changes to these modules take effect: `finder` checks their parameters at each detection. They still run as compiled
+code on a CPU, and as the modules of `nets` on other devices.
 
-What differs from `nets`: names, the order in which the last map is flattened (x, y, channels), the order of landmarks
-(five x, then five y), and outputs, which are offsets, landmarks where there are some, and probabilities.
+Differences from `nets`: layer names, the order in which the last map is flattened (x, y, channels), the order of
+landmarks (five x, then five y), and the outputs: offsets, landmarks (ONet only) and probabilities.
 """
 
 from __future__ import annotations
@@ -27,36 +27,35 @@ __all__ = ["FACENET_ARITHMETIC", "CascadeNet", "ONet", "PNet", "RNet"]
 Array = NDArray[Any]
 
 FACENET_ARITHMETIC = "facenet-pytorch"
-"""Key of `importers.arithmetic.ARITHMETICS` for tables of weights that do not tell theirs."""
+"""Key of `importers.arithmetic.ARITHMETICS` for a state_dict that does not record its arithmetic."""
 
-LANDMARK_ROWS = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]  # ours, x and y in turn, as rows of five x and five y
+LANDMARK_ROWS = [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]  # our rows x1 y1 x2 y2 ..., as indices into five x and five y
 
 SAME_NET = 0.9
-"""Least cosine similarity of two states of one net, of which one may have been trained on, averaged or rounded."""
+"""Minimum cosine similarity of two states of the same net, one of which may be fine-tuned, averaged or rounded."""
 
 
 class CascadeNet(nn.Module):
-    """What the three share: their numbers as `Weights`, and what a table of weights tells beside its numbers.
+    """Base of the three nets: conversion from and to `Weights`, and what a state_dict records besides parameters.
 
-    arithmetic  how the cascade counts pixels around this net: "" for this project's way, otherwise a key of
+    arithmetic  the pixel arithmetic of the cascade around this net: "" for this project's, otherwise a key of
                 `importers.arithmetic.ARITHMETICS`.
     scoring     see `scoring.Scoring`.
     has_landmarks  see `weights.Weights`.
 
-    A `state_dict()` carries all three, where torch keeps versions. One without them, such as pnet.pt of
-    facenet-pytorch, is for facenet-pytorch's arithmetic, unless it is a plain dict of numbers much like
-    those that the net has.
+    A `state_dict()` records all three in its metadata. One without them, such as facenet-pytorch's pnet.pt, is for
+    facenet-pytorch's arithmetic, unless it is a plain dict with parameters close to the current ones.
     """
 
     net: ClassVar[str]
-    names: ClassVar[dict[str, str]]  # of layers in `weights.LAYERS` -> here
-    last_map: ClassVar[tuple[str, int, int]] = ("", 0, 0)  # layer that sees it flattened, channels and side
+    names: ClassVar[dict[str, str]]  # layer in `weights.LAYERS` -> layer here
+    last_map: ClassVar[tuple[str, int, int]] = ("", 0, 0)  # the layer that follows the flattening, channels and side
 
     def __init__(self, pretrained: bool = True) -> None:
         """pretrained  start from the weights that ship with this project; otherwise from random ones."""
         super().__init__()
         self.arithmetic, self.scoring, self.has_landmarks = "", Scoring(), True
-        with torch.random.fork_rng(devices=[], enabled=pretrained):  # numbers that are replaced at once
+        with torch.random.fork_rng(devices=[], enabled=pretrained):  # the initial values are replaced at once
             self._build()
         self.eval()
         if pretrained:
@@ -64,7 +63,7 @@ class CascadeNet(nn.Module):
 
     @classmethod
     def of(cls, weights: Weights, arithmetic: str = "") -> Self:
-        """The module of a net's numbers."""
+        """A module with the weights of a net."""
         with torch.random.fork_rng(devices=[]):
             module = cls(pretrained=False)
         module.fill(weights, arithmetic)
@@ -74,7 +73,7 @@ class CascadeNet(nn.Module):
         raise NotImplementedError
 
     def weights(self) -> Weights:
-        """The numbers as this project has them. Raises CheckpointError for NaN or infinity."""
+        """The parameters in this project's layout. Raises CheckpointError for NaN, infinity and changed layers."""
         state = {name: values.detach().float().cpu().numpy() for name, values in self.named_parameters()}
         ours: dict[str, Array] = {}
         for layer, name in self.names.items():
@@ -86,11 +85,11 @@ class CascadeNet(nn.Module):
             raise CheckpointError(f"{self.net} holds NaN or infinity; expected finite weights; load them again")
         try:
             return Weights(self.net, ours, self.scoring, self.has_landmarks)
-        except ValueError as error:  # layers that a program has put in place of ours
+        except ValueError as error:  # the program has replaced layers
             raise CheckpointError(f"{self.net} does not fit: {error}") from error
 
     def fill(self, weights: Weights, arithmetic: str = "") -> None:
-        """Take over numbers, scoring and arithmetic of a net of the same name."""
+        """Copy the parameters and scoring of a net of the same name, and set its arithmetic."""
         self.arithmetic, self.scoring, self.has_landmarks = arithmetic, weights.scoring, weights.has_landmarks
         parameters = dict(self.named_parameters())
         with torch.no_grad():
@@ -102,7 +101,7 @@ class CascadeNet(nn.Module):
                 parameters[f"{name}.{role}"].copy_(torch.from_numpy(np.array(values[rows], np.float32)))
 
     def _flattened(self, name: str, role: str, values: Array, order: str) -> Array:
-        """The weight (out, in) that sees the last map, from inputs in `order`, "xyc" or "cyx", to the other."""
+        """Convert the weight (out, in) after the last map from input order "xyc" or "cyx" to the other."""
         layer, channels, side = self.last_map
         if name != layer or role != "weight":
             return values
@@ -121,7 +120,7 @@ class CascadeNet(nn.Module):
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *more: Any
     ) -> None:
         given = {name: state_dict[prefix + name] for name, _ in self.named_parameters() if prefix + name in state_dict}
-        foreign = "version" in local_metadata or not self.resembles(given)  # before they are loaded
+        foreign = "version" in local_metadata or not self.resembles(given)  # compared before loading
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *more)
         if "arithmetic" in local_metadata:
             self.arithmetic = str(local_metadata["arithmetic"])
@@ -131,7 +130,7 @@ class CascadeNet(nn.Module):
             self.arithmetic, self.scoring, self.has_landmarks = FACENET_ARITHMETIC, Scoring(), True
 
     def resembles(self, given: Mapping[str, Tensor]) -> bool:
-        """Whether a table holds nearly the numbers that this net has."""
+        """Whether the tensors are close to this net's parameters: cosine similarity of SAME_NET or more."""
         pairs = [(given[name], own) for name, own in self.named_parameters() if name in given]
         if any(new.shape != own.shape for new, own in pairs) or not pairs:
             return False

@@ -1,7 +1,7 @@
-"""One face of several, and faces as square tensors for a recognition net: what facenet-pytorch does behind detection.
+"""facenet-pytorch's steps after detection: choosing one face, and cropping faces to square tensors for recognition.
 
-Source of the rules and of their numbers: `MTCNN.select_boxes` and `extract_face` of facenet-pytorch 2.6, so that the
-embeddings of a net that was fed with those crops stay what they were.
+Source: the rules and constants of `MTCNN.select_boxes` and `extract_face` of facenet-pytorch 2.6, so that embeddings
+computed from its crops stay comparable.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ METHODS = ("probability", "largest", "largest_over_threshold", "center_weighted_
 def best_face(
     method: str, boxes: Array, scores: Array, size: ImageSize, threshold: float = 0.9, center_weight: float = 2.0
 ) -> int | None:
-    """The index of one face by a method of METHODS, or None when there is none that may be chosen.
+    """Index of the face that a method of METHODS chooses; None if there is none, or none above the threshold.
 
     boxes          (N, 4) xyxy pixels, N may be 0.          scores  (N,).         size  of the image, pixels.
-    threshold      for "largest_over_threshold": the score that a face has to exceed.
-    center_weight  for "center_weighted_size": square pixels of area that a square pixel of distance costs.
+    threshold      for "largest_over_threshold": the score that a face must exceed.
+    center_weight  for "center_weighted_size": area minus this times the squared distance to the image's centre.
 
     Raises SettingsError for an unknown method.
     """
@@ -63,13 +63,15 @@ def extract_face(
     margin: int = 0,
     save_path: str | PathLike[str] | None = None,
 ) -> Tensor:
-    """A face as float32 (3, image_size, image_size), RGB from 0 to 255; stretched where the box is not square.
+    """Crop a face to float32 (3, image_size, image_size), RGB from 0 to 255. A box that is not square is stretched.
 
-    image      a Pillow image, shrunk by Pillow, or an array or tensor (H, W, 3), RGB from 0 to 255, or whatever else
-               `read_image` takes, shrunk by averaging.
-    box        (4,) xyxy pixels, an array, a tensor or a list; cut to the image, and to whole pixels, at least one.
-    margin     pixels of the result, both sides together, that lie outside the box.
-    save_path  also write the crop there; folders are made. Raises ImageError when that fails.
+    image      a Pillow image, resized by Pillow (bilinear); or an array or tensor (H, W, 3), RGB from 0 to 255, or
+               whatever else `read_image` takes, resized by OpenCV (INTER_AREA).
+    box        (4,) xyxy pixels, an array, tensor or list; clipped to the image and to whole pixels, at least one.
+    margin     pixels of the result outside the box, both sides together.
+    save_path  also write the crop to this path, creating its folders. Raises ImageError if that fails.
+
+    Raises SettingsError if box is not (4,).
     """
     image, box = loaded(image), _numbers(box)
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
@@ -104,5 +106,5 @@ def fixed_image_standardization(image_tensor: Any) -> Any:
 
 
 def prewhiten(x: Tensor) -> Tensor:
-    """x less its mean, divided by its standard deviation, or by 1 / sqrt(its size) where that is larger."""
+    """(x - mean) / max(standard deviation, 1 / sqrt(number of elements)): FaceNet's normalisation of a face tensor."""
     return (x - x.mean()) / x.std().clamp(min=x.numel() ** -0.5)

@@ -1,4 +1,4 @@
-"""`facenet_pytorch` as a name for what is here, so that a program's imports can stay."""
+"""Lets `import facenet_pytorch` load this package, so that a program's imports need no change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["as_facenet_pytorch"]
 PACKAGE = "facenet_pytorch"
 NETS = ("MTCNN", "PNet", "RNet", "ONet", "fixed_image_standardization", "prewhiten")
 
-# What each module has of ours, in facenet-pytorch 2.6.
+# Module of facenet-pytorch 2.6 -> its names that this project provides.
 OURS = {
     "": (*NETS, "extract_face"),
     ".models": (),
@@ -25,13 +25,13 @@ OURS = {
     ".models.utils.detect_face": ("extract_face",),
 }
 
-# Names of the package that are not ours, and their modules, which come from its own files.
+# Names that this project lacks -> the module of facenet-pytorch that provides them.
 THEIRS = {"InceptionResnetV1": ".models.inception_resnet_v1", "training": ".models.utils.training"}
-FUNCTIONS = ".models.utils.detect_face"  # has functions that are not ours
+FUNCTIONS = ".models.utils.detect_face"  # some of its functions are missing here
 
 
 class _StandIn(ModuleType):
-    """A module of facenet-pytorch: names of ours, and the rest from its own files where it is installed."""
+    """A module of facenet-pytorch: this project's names, and the rest from the installed package, if there is one."""
 
     def __getattr__(self, name: str) -> Any:
         suffix = self.__name__.removeprefix(PACKAGE)
@@ -45,21 +45,21 @@ class _StandIn(ModuleType):
             return module if name == "training" else getattr(module, name)
         except ImportError as error:
             raise ImportError(
-                f"{name} is no part of mtcnn, which finds faces, and facenet-pytorch's cannot be loaded ({error}); "
+                f"mtcnn has no {name}, and facenet-pytorch's cannot be loaded ({error}); "
                 "pip install --no-deps facenet-pytorch, and what that message names",
                 name=PACKAGE,
             ) from error
 
 
 def _folder() -> Path | None:
-    """Where facenet-pytorch is installed."""
-    found = PathFinder.find_spec(PACKAGE)  # which does not look at what is loaded
+    """The folder of the installed facenet-pytorch, or None."""
+    found = PathFinder.find_spec(PACKAGE)  # unlike importlib's, ignores modules that are loaded
     return None if found is None or found.origin is None else Path(found.origin).parent
 
 
 @cache
 def _original(suffix: str) -> ModuleType:
-    """A module of facenet-pytorch itself, of a file that imports none of its own."""
+    """Load a module of facenet-pytorch from its file, which must not import others of the package."""
     folder = _folder()
     if folder is None:
         raise ImportError(f"No module named {PACKAGE!r}")
@@ -72,12 +72,12 @@ def _original(suffix: str) -> ModuleType:
 
 
 def as_facenet_pytorch() -> None:
-    """Let `import facenet_pytorch`, and its modules, give the names of `mtcnn.compat`, in this process.
+    """Make `import facenet_pytorch` and its modules provide the names of `mtcnn.compat`, in this process.
 
-    To be called before a program imports facenet_pytorch. What is not here, such as `InceptionResnetV1`, comes from
-    facenet-pytorch itself where it is installed; `pip install --no-deps facenet-pytorch` suffices.
+    Call it before the first import of facenet_pytorch. Names that are missing here, such as `InceptionResnetV1`, come
+    from facenet-pytorch if it is installed; `pip install --no-deps facenet-pytorch` suffices.
 
-    Raises ImportError when facenet_pytorch has been imported already.
+    Raises ImportError if facenet_pytorch is already imported.
     """
     loaded = sys.modules.get(PACKAGE)
     if isinstance(loaded, _StandIn):
@@ -85,10 +85,10 @@ def as_facenet_pytorch() -> None:
     if loaded is not None:
         raise ImportError("facenet_pytorch is loaded already; call as_facenet_pytorch() before anything imports it")
     ours, folder = import_module("mtcnn.compat"), _folder()
-    absent = dict.fromkeys(THEIRS.values() if folder is None else (), ())  # to say so when they are used
+    absent = dict.fromkeys(THEIRS.values() if folder is None else (), ())  # so that using them raises our ImportError
     for suffix, names in {**OURS, **absent}.items():
-        module = _StandIn(PACKAGE + suffix, "What mtcnn has of facenet-pytorch's module of this name.")
-        module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)  # find_spec asks for it
+        module = _StandIn(PACKAGE + suffix, "mtcnn's replacement for facenet-pytorch's module of this name.")
+        module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)  # find_spec requires it
         module.__path__ = [] if folder is None else [str(folder.joinpath(*suffix.split(".")))]
         vars(module).update({name: getattr(ours, name) for name in names})
         sys.modules[PACKAGE + suffix] = module

@@ -1,4 +1,4 @@
-"""Which net a program has put behind `MTCNN.pnet`, `rnet` or `onet`, and whether it is still what was taken over."""
+"""Runs the modules that a program puts into `MTCNN.pnet`, `rnet` or `onet`, and notices when they change."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .modules import FACENET_ARITHMETIC, CascadeNet, ONet, PNet, RNet
 __all__ = ["CalledNet", "Watch", "device_of", "net_of"]
 
 LAYERS = (nn.Conv2d, nn.Linear, nn.PReLU, nn.MaxPool2d, nn.Softmax)
-SAMPLE = 64  # numbers of each tensor that are compared
+SAMPLE = 64  # values of each tensor that are compared
 
 
 def device_of(module: nn.Module) -> str:
-    """torch's name of the device that a module computes on."""
+    """torch's name of a module's device."""
     first = next(module.parameters(), None)
     return "cpu" if first is None else str(first.device)
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a module is one of ours as built, so that its numbers say all that it does.
+    """Whether a module is an unmodified PNet, RNet or ONet, fully described by its parameters.
 
     One with hooks, pruned or parametrised layers is not, nor is a subclass, a wrapper or another project's net.
     """
@@ -39,10 +39,10 @@ def is_plain(module: nn.Module) -> bool:
 
 
 class CalledNet(nn.Module):
-    """A module with facenet-pytorch's inputs and outputs, called as it is, with the outputs of `nets`.
+    """Wraps a module with facenet-pytorch's inputs and outputs, so that it returns the outputs of `nets`.
 
-    before  what it takes the place of. A module that tells no arithmetic, such as a compiled or a quantised one, has
-            that of `before` if it has its numbers, or facenet-pytorch's.
+    before  the module that it replaces. A module without a recorded arithmetic, such as a compiled or quantised one,
+            gets that of `before` if their parameters are close, otherwise facenet-pytorch's.
     """
 
     def __init__(self, net: nn.Module, before: nn.Module | None = None) -> None:
@@ -55,7 +55,7 @@ class CalledNet(nn.Module):
         self.scoring = Scoring() if known is None else known.scoring
 
     def forward(self, x: Tensor) -> NetOutput:
-        """As the net of `nets` that it stands for."""
+        """As the corresponding net of `nets`."""
         first = next(self.net.parameters(), None)
         offsets, *points, pair = self.net(x if first is None else x.to(first.dtype))
         logs = pair.float().clamp_min(torch.finfo(torch.float32).tiny).log()
@@ -64,7 +64,7 @@ class CalledNet(nn.Module):
 
 
 def net_of(module: nn.Module, before: nn.Module | None = None) -> tuple[Net, str]:
-    """What runs a module on its device, and the arithmetic that it wants. `before` is what it takes the place of."""
+    """The net that runs a module on its device, and the arithmetic that it needs. `before`: the module it replaces."""
     if not is_plain(module):
         called = CalledNet(module, before).eval()
         return called, called.arithmetic
@@ -74,15 +74,15 @@ def net_of(module: nn.Module, before: nn.Module | None = None) -> tuple[Net, str
 
 
 class Watch:
-    """What a module was when its numbers were taken.
+    """The state of a module when its weights were read, to notice changes.
 
-    torch counts what is written to a tensor, but not through `.data`, where old programs average and initialise. So a
-    few numbers of each tensor on the CPU are compared as well.
+    torch counts writes to a tensor, except those through `.data`, which old programs use for averaging and
+    initialisation. So a few values of each tensor on the CPU are compared as well.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module, self.plain, self.device = module, is_plain(module), device_of(module)
-        self.tensors = [tensor.detach() for tensor in module.parameters()] if self.plain else []  # keeps their memory
+        self.tensors = [tensor.detach() for tensor in module.parameters()] if self.plain else []  # keeps them alive
         self.marks = _marks(module) if self.plain else []
         self.views = [_some(tensor) for tensor in self.tensors if tensor.device.type == "cpu"]
         self.sample = self._sampled()
@@ -91,22 +91,22 @@ class Watch:
         return np.concatenate(self.views).tobytes() if self.views else b""
 
     def holds(self, module: nn.Module) -> bool:
-        """Whether a module is this one, unchanged."""
+        """Whether `module` is the same module, unchanged."""
         if module is not self.module or is_plain(module) != self.plain:
             return False
-        if not self.plain:  # is called each time
+        if not self.plain:  # it is called each time, so changes take effect by themselves
             return device_of(module) == self.device
         return _marks(module) == self.marks and self._sampled() == self.sample
 
 
 def _some(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Bytes of a few numbers of a tensor, a view of its memory."""
+    """A few values of a tensor, as a view of its memory."""
     numbers = tensor.reshape(-1)[:: max(tensor.numel() // SAMPLE, 1)]
     return numbers.view(torch.int16 if numbers.element_size() == 2 else numbers.dtype).numpy()
 
 
 def _marks(module: nn.Module) -> list[Any]:
-    """What changes when layers or tensors are replaced, moved, or written to."""
+    """Values that change when layers or tensors are replaced, moved or written to."""
     assert isinstance(module, CascadeNet)
     found: list[Any] = [module.arithmetic, module.scoring, module.has_landmarks]
     for layer in module._modules.values():

@@ -37,33 +37,32 @@ _KNOWN = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Imag
 
 
 class Photo(NamedTuple):
-    """Pixels, uint8 RGB (H, W, 3), and what is to be said of them: empty, or such as "ends early: the last ..."."""
+    """Pixels, uint8 RGB (H, W, 3), and a warning about them such as "ends early: the last ...", mostly empty."""
 
     pixels: RGB
-    said: str
+    warning: str
 
 
 def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> RGB:
-    """The upright picture in a file, in its bytes, or in memory already: uint8 RGB (H, W, 3), C-contiguous.
+    """Read an image as uint8 RGB (H, W, 3), upright and C-contiguous.
 
-    source      a path; the content of an image file, as bytes or as a file open for reading, from its start; an array
-                or a tensor (see `as_rgb`); or a Pillow image (taken as it stands: its pixels are known to the caller,
-                so EXIF is not applied). Of an animation the first frame is read.
-    max_pixels  the largest size to decode, see MAX_PIXELS.
+    source      a path; an image file's content, as bytes or as an open binary file, which is read from its start; an
+                array or a tensor (see `as_rgb`); or a Pillow image, whose EXIF orientation is ignored because the
+                caller already sees its pixels. Of an animation, only the first frame is read.
+    max_pixels  the largest size to decode, see MAX_PIXELS. It is checked against the header, before decoding.
 
-    A JPEG that ends early is read with a warning, if at least half of its rows are there. Raises ImageError when the
-    source is none of these, missing, unreadable, empty, truncated, no image, of signed, floating point or 32-bit
-    samples, or of more than max_pixels pixels, which its header tells before anything is decoded; LibraryError when a
-    decoder cannot be loaded.
+    A JPEG that ends early is read with a warning if at least half of its rows are there. Raises ImageError if the
+    source is missing, unreadable, empty, truncated, not an image, larger than max_pixels, or has signed, floating point
+    or 32-bit samples; LibraryError if a decoder cannot be loaded.
     """
-    pixels, said = read_photo(source, max_pixels)
-    if said:
-        warnings.warn(f"{name_of(source)}: {said}", stacklevel=2)
+    pixels, warning = read_photo(source, max_pixels)
+    if warning:
+        warnings.warn(f"{name_of(source)}: {warning}", stacklevel=2)
     return pixels
 
 
 def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> Photo:
-    """As `read_image`; what it warns of is returned."""
+    """As `read_image`, but return the warning instead of issuing it."""
     source = _plain(source)
     if isinstance(source, np.ndarray):
         return Photo(as_rgb(source), "")
@@ -76,10 +75,10 @@ def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def image_size(source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> ImageSize:
-    """Height and width of the upright picture, the shape that `read_image` gives, from the header of the file.
+    """Height and width of the upright picture, as `read_image` returns it, from the file's header.
 
-    Only a PNG without EXIF before its pixels is read to its end, for EXIF may come last. Raises ImageError as
-    `read_image` does, but sees no damage behind the header.
+    Only a PNG without EXIF before its pixels is read to its end, because EXIF may come last. Raises ImageError as
+    `read_image` does, but does not notice damage after the header.
     """
     name = name_of(source)
     with _one_error(name), open_stream(source, name) as stream:
@@ -96,7 +95,7 @@ def image_size(source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIX
 
 @contextmanager
 def _one_error(name: str) -> Iterator[None]:
-    """A context for decoders: whatever they raise becomes an ImageError, so that one file never ends a batch."""
+    """Turn whatever a decoder raises into an ImageError, so that one file never ends a batch."""
     try:
         with pillow_unbound(), hushed():
             yield
@@ -104,8 +103,8 @@ def _one_error(name: str) -> Iterator[None]:
         raise
     except MemoryError:
         raise ImageError(f"{name}: takes more memory than there is; {EXPECTED} that fits into it; shrink it") from None
-    except Exception as error:  # on damaged files decoders raise a dozen types; all of them mean this
-        if (broken := library_error(error)) is not None:  # a decoder that cannot be loaded, which is no file's fault
+    except Exception as error:  # decoders raise a dozen types on damaged files
+        if (broken := library_error(error)) is not None:  # a decoder that cannot be loaded is not the file's fault
             raise broken from None
         if isinstance(error, OSError) and error.errno is not None:  # the disk or the network share, not the content
             raise ImageError(f"{name}: cannot be read ({one_line(error)}); {EXPECTED}; check the disk") from None
@@ -113,21 +112,21 @@ def _one_error(name: str) -> Iterator[None]:
 
 
 def is_image(source: Any) -> bool:
-    """Whether it is something that `read_image` takes, by its type."""
+    """Whether `read_image` accepts objects of this type."""
     return isinstance(source, _KNOWN) or _is_tensor(source) or hasattr(source, "read") or hasattr(source, "__array__")
 
 
 def _is_tensor(source: Any) -> bool:
-    torch: Any = sys.modules.get("torch")  # whoever made a tensor has loaded it
+    torch: Any = sys.modules.get("torch")  # loaded already if there are tensors
     return hasattr(torch, "Tensor") and isinstance(source, torch.Tensor)
 
 
 def _plain(source: Any) -> Any:
-    """A path, bytes, an array or a Pillow image for whatever `read_image` takes."""
+    """Reduce whatever `read_image` accepts to a path, bytes, an array or a Pillow image."""
     if _is_tensor(source):
         try:
             return source.detach().cpu().numpy()
-        except (TypeError, RuntimeError) as error:  # no such dtype in NumPy, or no dense tensor
+        except (TypeError, RuntimeError) as error:  # a dtype that NumPy lacks, or a sparse tensor
             raise ImageError(f"image tensor: {one_line(error)}; expected torch.uint8; use .to(torch.uint8)") from None
     if hasattr(source, "read"):
         return _content(source)
@@ -140,12 +139,12 @@ def _plain(source: Any) -> Any:
 
 
 def _content(file: Any) -> bytes:
-    """What a file open for reading holds, from its start where it can go there, as Pillow reads it."""
+    """The content of an open file, from its start if it is seekable, as Pillow reads it."""
     try:
         if getattr(file, "seekable", bool)():
             file.seek(0)
         content = file.read()
-    except Exception as error:  # of its maker, whoever that is
+    except Exception as error:  # any file-like object may raise anything
         raise ImageError(f"open file: cannot be read ({one_line(error)}); {EXPECTED}; open it in mode 'rb'") from None
     if not isinstance(content, bytes):
         kind = type(content).__name__
@@ -182,12 +181,12 @@ def _other(header: Image.Image, stream: IO[bytes], name: str, max_pixels: int) -
     elif (bits := depth_of(header, stream, name)) > 8:
         return decode_deep_jpeg2000(header, stream, name, bits)
     header.load()
-    # Pillow has turned a TIFF on loading, and dropped its tag then.
+    # Pillow rotates a TIFF on loading and drops its orientation tag.
     return upright(pillow_to_rgb(header, name), orientation_of(header))
 
 
 def _deep_tiff(stream: IO[bytes], name: str, max_pixels: int) -> Any:
-    """The layout of a TIFF of more than 8 bits, or None."""
+    """The layout of a TIFF with more than 8 bits a sample; None for any other file."""
     head = stream.read(4)
     stream.seek(0)
     if head[:2] not in (b"II", b"MM"):

@@ -1,4 +1,4 @@
-"""Arrays in memory as uint8 RGB (H, W, 3): layouts, sample depths, transparency and the eight ways an image can lie."""
+"""Converts arrays to uint8 RGB (H, W, 3): channel layouts, bit depths, transparency, and the eight orientations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["RGB", "as_rgb", "bands", "on_black", "to_8_bit", "upright"]
 
 RGB = NDArray[np.uint8]
 
-BAND = 1 << 18  # pixels at a time, so that what is computed on the way takes megabytes however large the image is
+BAND = 1 << 18  # pixels processed at a time, so that temporary arrays take megabytes however large the image is
 
 
 def as_rgb(array: NDArray[Any], name: str = "image array") -> RGB:
     """An array in memory as uint8 RGB (H, W, 3), C-contiguous. It may share the memory of `array`.
 
     array  uint8 or uint16 of shape (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB, or (H, W, 4)
-           RGBA, straight alpha. uint16 uses its whole range. The colour order cannot be seen, so OpenCV's BGR must be
-           turned by the caller: `array[..., ::-1]`.
-    name   what an error calls the array.
+           RGBA, straight alpha. uint16 spans 0 to 65535. The colour order cannot be detected: convert OpenCV's BGR with
+           `array[..., ::-1]` first.
+    name   of the array, for error messages.
 
     Raises ImageError for any other dtype or shape, and for an image without pixels.
     """
@@ -55,23 +55,23 @@ def _check(array: NDArray[Any], name: str) -> None:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """All rows of an image of this size, in slices of about BAND pixels."""
+    """Split the rows of an image into slices of about BAND pixels."""
     step = max(1, BAND // max(width, 1))
     return (slice(row, min(row + step, height)) for row in range(0, height, step))
 
 
 def to_8_bit(samples: NDArray[Any], bits: int = 16) -> RGB:
-    """round(v * 255 / (2^bits - 1)) of unsigned samples (H, W, C), 9 to 16 bits: both ends meet both ends."""
+    """round(v * 255 / (2^bits - 1)) of unsigned samples (H, W, C) of 9 to 16 bits: white stays white."""
     largest = (1 << bits) - 1
     result = np.empty(samples.shape, np.uint8)
     for rows in bands(*samples.shape[:2]):
-        # uint32, for 65535 * 255 does not fit 16 bits. Adding half the divisor rounds; it is odd, so there are no ties.
+        # uint32: 65535 * 255 overflows 16 bits. Adding half the divisor rounds; the divisor is odd, so no ties occur.
         result[rows] = (samples[rows].astype(np.uint32) * 255 + largest // 2) // largest
     return result
 
 
 def on_black(colour: RGB, alpha: RGB) -> RGB:
-    """Colour (H, W, C) with straight alpha (H, W, 1) over black; the same array where nothing is transparent."""
+    """Composite colour (H, W, C) with straight alpha (H, W, 1) on black; the same array if nothing is transparent."""
     if bool((alpha == 255).all()):
         return colour
     result = np.empty(colour.shape, np.uint8)
@@ -82,7 +82,7 @@ def on_black(colour: RGB, alpha: RGB) -> RGB:
 
 
 def upright(array: RGB, orientation: int) -> RGB:
-    """(H, W, 3) as a viewer shows it. Source: Exif 2.32, 4.6.4, tag Orientation: which side row 0 and column 0 are."""
+    """Turn pixels (H, W, 3) upright by their EXIF orientation, 1 to 8. Source: Exif 2.32, 4.6.4, tag Orientation."""
     if orientation >= 5:
         array = array.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):

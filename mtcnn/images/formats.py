@@ -1,4 +1,4 @@
-"""Which formats are read, the suffixes that files of them have, and the readers that have to be installed."""
+"""The formats that can be read, their file suffixes, and the optional reader for HEIC."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SUFFIXES = (
     ".jfi", ".jfif", ".jif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png",
     ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 )  # fmt: skip
-"""Suffixes, lower case, of files to expect images in. For folder listings: `read_image` looks at the content alone."""
+"""Lower-case suffixes of image files, for listing folders. `read_image` looks at the content alone."""
 
 EXPECTED = "expected an image (JPEG, PNG, WebP, BMP, TIFF, GIF)"
 
-# Pillow knows more, but some of its readers start other programs (EPS runs Ghostscript) or take anything for an image.
+# Pillow knows more, but some of its readers start other programs (EPS runs Ghostscript) or accept any file.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 
 # Source: ISO/IEC 23008-12, annex B: still images and sequences coded with HEVC, and containers of those and others.
@@ -25,7 +25,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b
 
 
 def readable_formats(head: bytes) -> tuple[str, ...]:
-    """Pillow's names of the formats that a file that begins like this may have, of those that can be read here."""
+    """Pillow's names of the supported formats that a file with this head may have."""
     return (*_built_in(), "HEIF") if is_heif(head) and heif_reader() else _built_in()
 
 
@@ -36,13 +36,13 @@ def _built_in() -> tuple[str, ...]:
 
 
 def is_heif(head: bytes) -> bool:
-    """Whether a file that begins like this is HEIC or HEIF. (A container may hold AVIF instead.)"""
+    """Whether a file with this head is HEIC or HEIF. (The container may hold AVIF instead.)"""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 @functools.cache
 def heif_reader() -> bool:
-    """Whether there is one: the package pillow-heif, which is loaded now."""
+    """Whether the package pillow-heif is installed. It is loaded and registered with Pillow here."""
     try:
         import pillow_heif
     except ImportError:

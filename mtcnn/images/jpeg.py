@@ -1,7 +1,7 @@
 """JPEG: OpenCV decodes plain files, a quarter faster than Pillow and with the same pixels; Pillow decodes the others.
 
-A file that ends early, as cameras, crawlers and broken downloads leave them, is read as far as it goes, and how many
-rows are missing is said. libjpeg paints those gray, without an error where only an end marker follows.
+Cameras, crawlers and broken downloads leave truncated files. They are read as far as they go, with a warning that
+counts the missing rows. libjpeg paints these gray, without an error if an end marker follows.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .pillow import orientation_of, pillow_to_rgb
 __all__ = ["decode_jpeg"]
 
 _END = b"\xff\xd9"
-_DATA = 0xDA  # the marker of a scan
-_FILL = b"\xff"  # may stand before a marker, any number of times
-_GRAY = 128  # of what libjpeg paints where nothing came
-_SCALE = 8  # a block of 8 x 8 pixels decodes to one, fast
+_DATA = 0xDA  # start-of-scan marker
+_FILL = b"\xff"  # any number of these may precede a marker
+_GRAY = 128  # the value that libjpeg paints where data are missing
+_SCALE = 8  # decode a block of 8 x 8 pixels to one, which is fast
 
-# The same picture without the turn from BGR to RGB, where OpenCV is new enough.
+# New OpenCV decodes to RGB itself, which saves the conversion from BGR.
 _AS_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
 def decode_jpeg(header: Image.Image, stream: IO[bytes], name: str) -> tuple[RGB, str]:
-    """Upright pixels, and what is to be said of them, which is mostly nothing.
+    """Upright pixels, and a warning, mostly empty.
 
-    Raises ImageError for a damaged file, and for one that more than half of its rows are missing from.
+    Raises ImageError for a damaged file, and for one that lacks more than half of its rows.
     """
     data = read_all(stream, name)
     whole = data[-64:].tobytes().rstrip(b"\0\r\n").endswith(_END)
@@ -44,24 +44,24 @@ def decode_jpeg(header: Image.Image, stream: IO[bytes], name: str) -> tuple[RGB,
         image, whole = _by_pillow(header, data, name)
         pixels = pillow_to_rgb(image, name)
         del image
-    said = ""
+    warning = ""
     if not whole or bool((pixels[-1] == _GRAY).all()):
         missing = _missing_rows(data)
         early = f"ends early: the last {missing} of its {len(pixels)} rows are missing"
-        if not missing and header.info.get("progressive"):  # each scan covers all rows, and sharpens them
+        if not missing and header.info.get("progressive"):  # each scan refines all rows
             early = "ends early: all of its rows are there, the last of its scans may not be whole"
         if missing * 2 > len(pixels):
             raise ImageError(f"{name}: is damaged ({early}); {EXPECTED}; save or download it again")
-        said = early if missing or not whole else ""
-    return upright(pixels, orientation_of(header)), said
+        warning = early if missing or not whole else ""
+    return upright(pixels, orientation_of(header)), warning
 
 
 def _by_opencv(data: NDArray[np.uint8]) -> RGB | None:
-    """RGB, not turned; None where OpenCV cannot, and Pillow has to say why."""
+    """RGB in stored orientation; None if OpenCV fails, in which case Pillow reports why."""
     colour = cv2.IMREAD_COLOR if _AS_RGB is None else _AS_RGB
     try:
         pixels = cv2.imdecode(data, colour | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # wider than OpenCV takes, or out of memory
+    except cv2.error:  # wider than OpenCV allows, or out of memory
         return None
     if pixels is None or pixels.dtype != np.uint8:
         return None
@@ -69,7 +69,7 @@ def _by_opencv(data: NDArray[np.uint8]) -> RGB | None:
 
 
 def _by_pillow(header: Image.Image, data: NDArray[np.uint8], name: str) -> tuple[Image.Image, bool]:
-    """The loaded image, and whether its data are whole. Data behind the end of the picture are passed over."""
+    """The loaded image, and whether its data are complete. Data after the end marker are ignored."""
     content = _without_zeros(data)
     image = _opened(content)
     try:
@@ -90,7 +90,7 @@ def _by_pillow(header: Image.Image, data: NDArray[np.uint8], name: str) -> tuple
 
 
 def _has_end(content: bytes) -> bool:
-    """Whether an end marker follows the first data. Source: ITU-T T.81, annex B: segments with lengths come before."""
+    """Whether an end marker follows the first scan. The segments before it state their lengths: ITU-T T.81, annex B."""
     at = 2
     while content[at : at + 1] == _FILL and content[at + 1] != _DATA:
         at += 1 if content[at + 1] == _FILL[0] else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
@@ -98,7 +98,7 @@ def _has_end(content: bytes) -> bool:
 
 
 def _without_zeros(data: NDArray[np.uint8]) -> bytes:
-    """A download that broke off may have its whole length already, with zeros where nothing came."""
+    """Strip trailing zeros: an interrupted download may have its full length, padded with zeros."""
     return data.tobytes().rstrip(b"\0")
 
 
@@ -107,10 +107,10 @@ def _opened(content: bytes) -> Any:
 
 
 def _missing_rows(data: NDArray[np.uint8]) -> int:
-    """How many rows at the end nothing came for, in steps of 8.
+    """Number of rows at the end without data, in steps of 8.
 
-    Whatever stands behind the data of the last row does not change a whole picture. Where data are missing, it is taken
-    for them: the first row that it changes is the first that is missing.
+    Bytes appended to a complete image change nothing. In a truncated one they are decoded as the missing data, so the
+    first row that they change is the first missing row.
     """
     content = _without_zeros(data).removesuffix(_END).rstrip(_FILL)
     one, other = _small(content + _END), _small(content + _filler() + _END)
@@ -129,7 +129,7 @@ def _small(content: bytes) -> Image.Image:
 
 
 def _filler() -> bytes:
-    """Bytes that decode to some picture, and so again behind each restart marker that may be expected."""
+    """Bytes that decode to some picture, repeated after each restart marker that a decoder may be waiting for."""
     chance = np.random.default_rng(0)
-    parts = [chance.integers(0, 255, 1024, np.uint8).tobytes() for _ in range(9)]  # without 255, which begins a marker
+    parts = [chance.integers(0, 255, 1024, np.uint8).tobytes() for _ in range(9)]  # no 255, which starts a marker
     return parts[0] + b"".join(bytes([0xFF, 0xD0 + i]) + part for i, part in enumerate(parts[1:]))

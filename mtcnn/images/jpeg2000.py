@@ -1,6 +1,6 @@
-"""JPEG 2000 colour of more than 8 bits, where Pillow rounds the brightest values up to zero.
+"""JPEG 2000 colour of more than 8 bits, whose brightest values overflow to zero in Pillow.
 
-Source: ISO/IEC 15444-1, annex A.5.1: the SIZ segment begins each codestream and holds the depth of each component.
+Source: ISO/IEC 15444-1, annex A.5.1: the SIZ segment at the start of each codestream has the depth of each component.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .pillow import orientation_of
 
 __all__ = ["decode_deep_jpeg2000", "depth_of"]
 
-_START = b"\xff\x4f\xff\x51"  # of a codestream, with the marker of its SIZ segment
-_HEAD = 1 << 16  # bytes within which it stands: only boxes with metadata come first
-_COUNT_AT, _DEPTHS_AT = 40, 42  # bytes behind the start: the number of components, and three bytes for each
+_START = b"\xff\x4f\xff\x51"  # of a codestream: its marker and that of the SIZ segment
+_HEAD = 1 << 16  # bytes to search for it: only boxes with metadata precede it
+_COUNT_AT, _DEPTHS_AT = 40, 42  # offsets from the start: the number of components, then three bytes for each
 _SIGNED = 0x80
 
 
 def depth_of(header: Image.Image, stream: IO[bytes], name: str) -> int:
-    """Bits of the components of JPEG 2000 colour, 8 for whatever else Pillow reads as it should.
+    """Bits a sample of a JPEG 2000 colour image; 8 for every other image, which Pillow reads correctly.
 
-    Raises ImageError where they are signed or differ, beyond 8 bits.
+    Raises ImageError for more than 8 bits if samples are signed or components differ in depth.
     """
     if header.format != "JPEG2000" or header.mode in ("1", "L", "P", "I;16"):
         return 8
@@ -45,7 +45,7 @@ def depth_of(header: Image.Image, stream: IO[bytes], name: str) -> int:
 
 
 def decode_deep_jpeg2000(header: Image.Image, stream: IO[bytes], name: str, bits: int) -> RGB:
-    """Upright pixels, by OpenCV."""
+    """Upright pixels, decoded by OpenCV."""
     samples = cv2.imdecode(read_all(stream, name), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.ndim != 3 or samples.shape[2] not in (3, 4) or samples.dtype.itemsize != 2:
         raise ImageError(f"{name}: has {bits}-bit colour that cannot be read; expected 8 bits; save it with 8 bits")

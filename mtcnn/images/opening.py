@@ -1,4 +1,4 @@
-"""Opens files and bytes as images: their names in messages, header checks, and size limits."""
+"""Opens files and bytes as images, checks headers and sizes, and names sources in messages."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from .formats import EXPECTED, heif_reader, is_heif, readable_formats
 __all__ = ["MAX_PIXELS", "check_size", "name_of", "one_line", "open_header", "open_stream", "read_all"]
 
 MAX_PIXELS = 1 << 28
-"""268 Mpx, 768 MiB as RGB: phones take 200 Mpx. A small file that claims more is more likely made to fill the memory.
+"""268 Mpx, 768 MiB as RGB. Phones take 200 Mpx; a small file that claims more is probably a decompression bomb.
 
-Reading takes at most 8 bytes a pixel. Formats whose decoders take up to three times as much may have a third of the
-pixels: WebP, AVIF, HEIC, JPEG 2000, and whatever has more than 8 bits a sample."""
+Reading takes at most 8 bytes a pixel. The decoders of WebP, AVIF, HEIC, JPEG 2000 and of more than 8 bits a sample take
+up to three times as much, so their limit is a third of this."""
 
 _COSTLY = ("WEBP", "AVIF", "HEIF", "JPEG2000")
 
 
 def name_of(source: Any) -> str:
-    """What an error calls the source."""
+    """Name of the source, for error messages."""
     if isinstance(source, bytes | bytearray | memoryview):
         return f"image of {len(source)} bytes"
     return os.fsdecode(source) or "''"
 
 
 def open_stream(source: Any, name: str) -> IO[bytes]:
-    """A seekable stream of the bytes of a path, or of bytes."""
+    """Open a path, or bytes, as a seekable stream."""
     if isinstance(source, bytes | bytearray | memoryview):
         return BytesIO(source)
     try:
@@ -52,13 +52,13 @@ def open_stream(source: Any, name: str) -> IO[bytes]:
 
 
 def open_header(stream: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image with its header read and its size checked, nothing decoded. Called within `pillow_unbound`."""
+    """The image with its header read and its size checked, not yet decoded. Call it within `pillow_unbound`."""
     try:
         stream.seek(0)
         header = Image.open(stream, formats=readable_formats(stream.read(16)))
     except MemoryError:
         raise
-    except Exception as error:  # on damaged files Pillow raises a dozen types; all of them mean this
+    except Exception as error:  # Pillow raises a dozen types on damaged files
         _fail_open(stream, name, error)
     costly = header.format in _COSTLY or header.mode.startswith("I;16")
     check_size(header.width, header.height, name, max_pixels, costly)
@@ -66,7 +66,7 @@ def open_header(stream: IO[bytes], name: str, max_pixels: int = MAX_PIXELS) -> I
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int, costly: bool = False) -> None:
-    """Raises ImageError for a size that is not to be decoded; `costly` says that a third of the pixels is the limit."""
+    """Raise ImageError for a size of 0 or above the limit, which for `costly` formats is a third of max_pixels."""
     if width * height == 0:
         raise ImageError(f"{name}: {width} x {height} pixels; expected at least 1 x 1; save it again")
     weight = 3 if costly else 1
@@ -102,5 +102,5 @@ def read_all(stream: IO[bytes], name: str) -> NDArray[np.uint8]:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of a library says, without its line breaks."""
+    """A library's error message, without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__

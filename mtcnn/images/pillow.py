@@ -1,4 +1,4 @@
-"""What Pillow decodes, as uint8 RGB: a band of rows at a time, for whole copies at each step take gigabytes."""
+"""Converts Pillow images to uint8 RGB, a band of rows at a time: full copies at each step would take gigabytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SILENCE: Any = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as `warnin
 
 
 class _Reading:
-    """What Pillow has for all threads together is set while any of them reads, and put back behind the last one."""
+    """Changes Pillow's global settings while any thread reads, and restores them after the last."""
 
     def __init__(self) -> None:
         self.lock, self.readers = threading.Lock(), 0
@@ -41,7 +41,7 @@ class _Reading:
             self.readers -= 1
             if self.readers == 0:
                 Image.MAX_IMAGE_PIXELS = self.limit
-                with suppress(ValueError):  # the program may have set filters of its own meanwhile
+                with suppress(ValueError):  # the program may have changed the filters meanwhile
                     warnings.filters.remove(_SILENCE)  # type: ignore[attr-defined]
 
 
@@ -49,8 +49,8 @@ _reading = _Reading()
 
 
 def _forget_threads() -> None:
-    """In a forked process: the threads that were reading are not there."""
-    _reading.lock = threading.Lock()  # one of them may have been about to begin
+    """Reset the count in a forked process, which lacks the threads that were reading."""
+    _reading.lock = threading.Lock()  # another thread may have held it
     if _reading.readers:
         _reading.readers = 1
         _reading.end()
@@ -62,7 +62,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def pillow_unbound() -> Iterator[None]:
-    """A context in which Pillow neither warns nor refuses large images: both are judged here, in one line a file."""
+    """A context in which Pillow neither warns nor rejects large images: this package checks sizes itself."""
     _reading.begin()
     try:
         yield
@@ -71,13 +71,13 @@ def pillow_unbound() -> Iterator[None]:
 
 
 def pillow_rows(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """A loaded image in bands: which rows, and their pixels."""
+    """Split a loaded image into bands: pairs of rows and their pixels."""
     for rows in bands(image.height, image.width):
         yield rows, image.crop((0, rows.start, image.width, rows.stop))
 
 
 def pillow_to_rgb(image: Image.Image, name: str) -> RGB:
-    """The pixels of any Pillow image, as they lie."""
+    """Pixels of any Pillow image as uint8 RGB (H, W, 3), in stored orientation."""
     if image.mode in ("I", "F"):
         raise ImageError(f"{name}: has 32-bit pixels (mode {image.mode}); expected 8 or 16 bits; save it with 8 bits")
     try:
@@ -96,9 +96,9 @@ def pillow_to_rgb(image: Image.Image, name: str) -> RGB:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where there is none, or none that makes sense."""
+    """The EXIF orientation, 1 to 8; 1 (upright) if it is missing or invalid."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF is common and no reason to refuse a good picture
+    except Exception:  # broken EXIF is common and no reason to reject a good picture
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,7 +1,7 @@
-"""PNG of 16 bits a sample: all of them, where Pillow keeps the high bytes of colour and passes over transparency.
+"""PNG of 16 bits a sample. Pillow reads only the high bytes of colour, and ignores transparency.
 
-Pillow unpacks colour as "RGB;16B", big-endian, into bytes: the high ones. Asked for "RGB;16L" it takes the low ones for
-the high ones, so that two passes give both.
+Pillow unpacks 16-bit colour as "RGB;16B", which drops the low bytes. Unpacked as "RGB;16L" it drops the high bytes
+instead, so two passes give both.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .pillow import orientation_of, pillow_rows
 __all__ = ["decode_deep_png", "is_deep_png"]
 
 _DEPTH_AT = 24  # byte of the bit depth: 8 of signature, 8 of chunk head, 4 + 4 of width and height
-GRAY, COLOUR, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6  # the colour type, which is the byte behind it
+GRAY, COLOUR, GRAY_ALPHA, COLOUR_ALPHA = 0, 2, 4, 6  # the colour type, the byte after the depth
 
 
 def _kind(stream: IO[bytes]) -> tuple[int, int]:
-    """Depth and colour type. Pillow reads on from where it was."""
+    """Bit depth and colour type. The stream's position is unchanged, since Pillow continues from it."""
     where = stream.tell()
     stream.seek(_DEPTH_AT)
     depth, colour = stream.read(2)
@@ -36,7 +36,7 @@ def is_deep_png(stream: IO[bytes]) -> bool:
 
 
 def scale_hidden(header: Image.Image, stream: IO[bytes]) -> None:
-    """Of 2 and 4 bits, Pillow spreads gray values from 0 to 255, but not the one that stands for transparency."""
+    """Scale the transparent gray value to 8 bits: for 2 and 4 bits Pillow scales only the pixels."""
     depth, colour = _kind(stream)
     hidden = header.info.get("transparency")
     if colour == GRAY and depth in (2, 4) and isinstance(hidden, int):
@@ -57,11 +57,11 @@ def decode_deep_png(stream: IO[bytes]) -> RGB:
         high = _bytes_of(_loaded(stream, f"{mode};16B"))
         image = _loaded(stream, f"{mode};16L")
         pixels = _colour(high, image)
-    return upright(pixels, orientation_of(image))  # which may stand behind the pixels: asked before, it decodes them
+    return upright(pixels, orientation_of(image))  # last: EXIF may follow the pixels, and asking would decode them
 
 
 def _loaded(stream: IO[bytes], unpack: str | None = None) -> Image.Image:
-    """The image, with its bytes unpacked in this way."""
+    """The loaded image, unpacked by Pillow's raw mode `unpack`."""
     stream.seek(0)
     image: Any = Image.open(stream, formats=("PNG",))
     if unpack is not None:
@@ -71,7 +71,7 @@ def _loaded(stream: IO[bytes], unpack: str | None = None) -> Image.Image:
 
 
 def _gray(image: Image.Image) -> RGB:
-    hidden = image.info.get("transparency")  # a value of 16 bits
+    hidden = image.info.get("transparency")  # a 16-bit value
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in pillow_rows(image):
         samples = np.asarray(band).astype(np.uint16)[..., None]
@@ -82,7 +82,7 @@ def _gray(image: Image.Image) -> RGB:
 
 
 def _gray_alpha(image: Image.Image) -> RGB:
-    """From an image (H, W, 4) of the high and low bytes of gray, then of alpha."""
+    """RGB of an image (H, W, 4) that has the high and low bytes of gray, then of alpha."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in pillow_rows(image):
         samples = to_8_bit(np.ascontiguousarray(band).view(">u2"))
@@ -91,8 +91,8 @@ def _gray_alpha(image: Image.Image) -> RGB:
 
 
 def _colour(high: NDArray[np.uint8], low: Image.Image) -> RGB:
-    """RGB of the high bytes (H, W, 3 or 4), which are written over, and an image of the low ones."""
-    hidden = low.info.get("transparency")  # a colour of 16 bits a sample
+    """RGB of the high bytes (H, W, 3 or 4), which are overwritten, and an image of the low bytes."""
+    hidden = low.info.get("transparency")  # a colour with 16 bits a sample
     for rows, band in pillow_rows(low):
         samples = high[rows].astype(np.uint16) << 8 | np.asarray(band)
         high[rows] = to_8_bit(samples)

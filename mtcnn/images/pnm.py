@@ -1,6 +1,6 @@
-"""PNM of whatever largest value: NumPy reads binary ones, where Pillow takes a loop in Python or 32 bits for them.
+"""PNM with any maximum value. NumPy reads the binary ones that Pillow reads in a Python loop or as 32 bits.
 
-Source: netpbm's ppm(5) and pgm(5): samples are big-endian, of two bytes where the largest value is above 255.
+Source: netpbm's ppm(5) and pgm(5): samples are big-endian, and have two bytes if the maximum is above 255.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["decode_pnm"]
 
 
 def decode_pnm(header: Image.Image, stream: IO[bytes]) -> RGB | None:
-    """uint8 RGB (H, W, 3) of gray or colour; None for what Pillow reads well. Raises ValueError for short files."""
+    """uint8 RGB (H, W, 3) of gray or colour; None for files that Pillow reads well. Raises ValueError if truncated."""
     codec, _, start, settings = cast(Any, header).tile[0]
     channels = 3 if header.mode == "RGB" else 1
-    if codec == "ppm_plain" and header.mode == "I":  # written out in digits; Pillow scales them to 16 bits
+    if codec == "ppm_plain" and header.mode == "I":  # decimal text, which Pillow scales to 16 bits
         header.load()
         return as_rgb(np.asarray(header).astype(np.uint16))
     if codec == "ppm":
@@ -37,6 +37,6 @@ def decode_pnm(header: Image.Image, stream: IO[bytes]) -> RGB | None:
         if len(content) < many * kind.itemsize:
             raise ValueError("it ends early")
         samples = np.frombuffer(content, kind).reshape(-1, header.width, channels)
-        # As Pillow rounds: halves to even.
+        # Round half to even, as Pillow does.
         pixels[rows] = np.minimum(np.rint(samples / largest * 255), 255)
     return pixels

@@ -1,10 +1,10 @@
-"""TIFF of more than 8 bits a sample, where Pillow and OpenCV each misread some layouts without a word.
+"""TIFF with more than 8 bits a sample. Pillow and OpenCV each misread some layouts silently.
 
-The tags say how samples lie: in one plane or several, in strips or tiles, of either byte order, of 9 to 16 bits, as
-differences or plain. A file of bytes with the same strips or tiles, which Pillow only has to decompress, is put
-together from them, and the samples are taken from its rows. What is not known here is an error.
+The tags describe the layout: planes, strips or tiles, byte order, 9 to 16 bits, predictor. The compressed strips or
+tiles are copied into an 8-bit file, which Pillow only has to decompress, and the samples are unpacked from its rows.
+An unknown layout is an error.
 
-Source: TIFF 6.0; BigTIFF; the predictor is that of section 14.
+Source: TIFF 6.0, with the predictor of section 14; BigTIFF.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["decode_deep_tiff"]
 
 
 def decode_deep_tiff(layout: Layout, stream: IO[bytes]) -> RGB:
-    """Upright pixels of what `tiff_layout.deep_layout` found. Raises what Pillow raises for damaged files."""
+    """Upright pixels of a file with the layout from `tiff_layout.deep_layout`. Damaged files raise Pillow's errors."""
     if layout.planes == 1:
         pixels = _colours(layout, stream)
     else:
@@ -34,7 +34,7 @@ def decode_deep_tiff(layout: Layout, stream: IO[bytes]) -> RGB:
 
 
 def _colours(layout: Layout, stream: IO[bytes]) -> RGB:
-    """RGB of samples that lie pixel by pixel."""
+    """RGB of interleaved samples."""
     image = as_bytes(layout, stream)
     pixels = np.empty((layout.height, layout.width, 3), np.uint8)
     for rows, band in pillow_rows(image):
@@ -47,7 +47,7 @@ def _colours(layout: Layout, stream: IO[bytes]) -> RGB:
 
 
 def _plane(layout: Layout, stream: IO[bytes], plane: int) -> RGB:
-    """8-bit samples (H, W, 1) of a plane of its own."""
+    """8-bit samples (H, W, 1) of one plane of a planar image."""
     image = as_bytes(layout, stream, plane)
     samples = np.empty((layout.height, layout.width, 1), np.uint8)
     for rows, band in pillow_rows(image):
@@ -56,11 +56,11 @@ def _plane(layout: Layout, stream: IO[bytes], plane: int) -> RGB:
 
 
 def _samples(layout: Layout, rows: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """uint16 (h, W, C) of the bytes (h, B) of some rows."""
+    """Unpack rows of bytes (h, B) to uint16 (h, W, C)."""
     many = layout.width * layout.in_row
     if layout.bits == 16:
         samples = np.ascontiguousarray(rows).view(layout.order + "u2").astype(np.uint16)
-    else:  # packed without gaps, high bits first, whatever the byte order
+    else:  # packed without gaps, high bits first in either byte order
         bits = np.unpackbits(rows, axis=1, count=many * layout.bits).reshape(len(rows), many, layout.bits)
         samples = bits @ (1 << np.arange(layout.bits, dtype=np.uint16)[::-1])
     samples = samples.reshape(len(rows), layout.width, layout.in_row)

@@ -1,4 +1,4 @@
-"""A TIFF of plain bytes with the strips or tiles of another, for Pillow to decompress."""
+"""Wraps the strips or tiles of a TIFF in one with 8 bits a sample, for Pillow to decompress."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["as_bytes"]
 _LONG, _SHORT = 4, 3  # field types, as TIFF 6.0 numbers them
 _SHORTS = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.FILL_ORDER, Tag.SAMPLES)
 _PLAIN = 1  # compression: none
-_RATIO = 2  # compressed data are seldom longer than plain ones, and never so much
+_RATIO = 2  # compressed data are seldom longer than the pixels, and never twice as long
 
 
 def as_bytes(layout: Layout, stream: IO[bytes], plane: int = 0) -> Image.Image:
-    """A loaded image of mode L, a byte a pixel: the rows of the image, or of a plane of its own.
+    """A loaded image of mode L whose pixels are the bytes of each row, of the image or of one of its planes.
 
-    Raises ValueError when the strips are longer than any compression makes them or reach beyond the end of the file,
-    and what Pillow raises for damaged ones.
+    Raises ValueError if the strips are longer than any compression makes them or reach beyond the end of the file;
+    damaged ones raise Pillow's errors.
     """
     many = len(layout.blocks) // layout.planes
     blocks = layout.blocks[plane * many : (plane + 1) * many]
     across, wide = _bytes(layout, layout.across), _bytes(layout, layout.width)
-    if layout.compression == _PLAIN:  # what the tags say of lengths then, readers pass over, and writers get wrong
-        over = 0 if layout.tiled else many * layout.down - layout.height  # the last strip may be lower
+    if layout.compression == _PLAIN:  # writers get the lengths in the tags wrong, and readers ignore them
+        over = 0 if layout.tiled else many * layout.down - layout.height  # rows that the last strip lacks
         blocks = [(at, across * (layout.down - (over if i == many - 1 else 0))) for i, (at, _) in enumerate(blocks)]
     elif sum(length for _, length in blocks) > _RATIO * many * layout.down * across + 1024 * many:
         raise ValueError("its strips are longer than its pixels")
@@ -49,7 +49,7 @@ def as_bytes(layout: Layout, stream: IO[bytes], plane: int = 0) -> Image.Image:
 
 
 def _bytes(layout: Layout, pixels: int) -> int:
-    """Of so many pixels of a row."""
+    """Bytes of `pixels` pixels of a row."""
     return -(-pixels * layout.in_row * layout.bits // 8)
 
 

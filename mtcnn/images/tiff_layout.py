@@ -1,4 +1,4 @@
-"""How the samples of a TIFF lie, by its tags. Source: TIFF 6.0, section 8 and those on extensions."""
+"""The layout of a TIFF's samples, from its tags. Source: TIFF 6.0, section 8 and the extensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREFIXES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Tag(IntEnum):
-    """Of TIFF's fields, those that matter here."""
+    """The TIFF fields that are read here."""
 
     SUBFILE = 254
     WIDTH = 256
@@ -51,14 +51,16 @@ class Tag(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the samples of the first image are and what they mean.
+    """Where the samples of the first image are, and what they mean.
 
-    order      "<" or ">", of 16-bit samples.     bits     of a sample, 9 to 16.
-    samples    of a pixel.     colours   how many of them come first, one to four.     alpha  what the next one means.
-    planes     1 where the samples of a pixel lie side by side, else as many as there are samples.
-    across, down   pixels of a strip or tile; a strip is as wide as the image.
-    blocks     of each strip or tile its offset and its length in bytes, plane by plane, row by row.
-    palette    uint16 (N, 3), empty without one.
+    order         byte order of 16-bit samples, "<" or ">".
+    bits          a sample, 9 to 16.
+    samples       a pixel: `colours` of them, 1 to 4, then alpha if there is one.
+    planes        1 if the samples of a pixel are interleaved, else the number of samples.
+    differences   whether each sample is stored as the difference to the one on its left (predictor 2).
+    across, down  width and height of a strip or tile in pixels; a strip is as wide as the image.
+    blocks        offset and length in bytes of each strip or tile, plane by plane, row by row.
+    palette       uint16 (N, 3), empty without one.
     """
 
     height: int
@@ -89,14 +91,15 @@ class Layout:
 
     @property
     def in_row(self) -> int:
-        """Samples of a pixel that lie side by side."""
+        """Interleaved samples a pixel."""
         return self.samples if self.planes == 1 else 1
 
 
 def deep_layout(stream: IO[bytes], name: str) -> Layout | None:
-    """The layout of a TIFF of more than 8 bits a sample; None for other files, and where no tags can be read.
+    """The layout of a TIFF with more than 8 bits a sample; None for other files, and if the tags are unreadable.
 
-    Raises ImageError for samples that no picture can be made of without a guess, and for layouts not known here.
+    Raises ImageError for samples that could only be converted by a guess (signed, floating point, over 16 bits), and
+    for unknown layouts.
     """
     tags = _tags(stream)
     if tags is None:
@@ -117,7 +120,7 @@ def deep_layout(stream: IO[bytes], name: str) -> Layout | None:
 
 
 def _tags(stream: IO[bytes]) -> Any:
-    """The first directory, or None. Pillow reads its values; what is wrong with it, opening the file tells."""
+    """The first directory, read by Pillow; None if it is damaged, which is reported when the file is opened."""
     stream.seek(0)
     head = stream.read(16)
     if head[:4] not in _PREFIXES:
@@ -129,7 +132,7 @@ def _tags(stream: IO[bytes]) -> Any:
         _all(tags, Tag.BITS, 1), _all(tags, Tag.SAMPLE_FORMAT, 1), tags.get(Tag.SUBFILE, 0) & 1
     except MemoryError:
         raise
-    except Exception:  # of a dozen types
+    except Exception:  # Pillow raises a dozen types
         return None
     return tags
 
@@ -195,8 +198,8 @@ def _grid(tags: Any) -> tuple[bool, int, int]:
 
 def _check_sizes(layout: Layout, name: str, what: str) -> None:
     across, down, count = layout.across, layout.down, len(layout.blocks)
-    ragged = layout.tiled and across * layout.bits % 8  # rows of a tile that do not fill their bytes
-    # Tiles are at least 16 pixels; much larger ones than the image would take memory that its size does not tell of.
+    ragged = layout.tiled and across * layout.bits % 8  # rows of a tile that end within a byte
+    # Tiles have at least 16 pixels a side. Tiles much larger than the image would bypass the limit on memory.
     if min(across, down) < 1 or across > 2 * layout.width + 4096 or down > 2 * layout.height + 4096 or ragged:
         raise _refused(name, f"{what} in strips or tiles of {across} x {down}")
     if count != (due := -(-layout.width // across) * -(-layout.height // down) * layout.planes):
@@ -206,9 +209,9 @@ def _check_sizes(layout: Layout, name: str, what: str) -> None:
 
 
 def _alpha(tags: Any, name: str, what: str, extra: int) -> Literal["none", "straight", "multiplied"]:
-    """What the sample behind the colours means, where there are so many extra ones."""
+    """What the sample after the colours means, if there are `extra` ones."""
     photometric = _one(tags, Tag.PHOTOMETRIC, -1)
-    unsaid = (2,) if extra == 1 and photometric == COLOUR else ()  # so many writers mean it
+    unsaid = (2,) if extra == 1 and photometric == COLOUR else ()  # without the tag, writers mean straight alpha
     meant = _all(tags, Tag.EXTRA, 0) if Tag.EXTRA in tags else unsaid
     if len(meant) != extra or any(meant[1:]) or (meant and meant[0] not in (0, 1, 2, 999)):
         raise _refused(name, f"{what} with {extra} extra samples of the kinds {meant}")
@@ -216,12 +219,12 @@ def _alpha(tags: Any, name: str, what: str, extra: int) -> Literal["none", "stra
         return "none"
     if photometric == CMYK:
         raise _refused(name, f"{what} with alpha behind inks")
-    return "multiplied" if meant[0] == 1 else "straight"  # 999: Corel Draw 10, as Pillow has it
+    return "multiplied" if meant[0] == 1 else "straight"  # 999 is straight: Corel Draw 10, according to Pillow
 
 
 def _blocks(tags: Any, tiled: bool) -> list[tuple[int, int]]:
     offsets = _all(tags, Tag.TILES if tiled else Tag.STRIPS, 0)
-    lengths = _all(tags, Tag.TILE_BYTES if tiled else Tag.STRIP_BYTES, 0)  # old files have none, plain data need none
+    lengths = _all(tags, Tag.TILE_BYTES if tiled else Tag.STRIP_BYTES, 0)  # may be missing in old files
     return [(offset, lengths[i] if i < len(lengths) else 0) for i, offset in enumerate(offsets)]
 
 
@@ -229,4 +232,4 @@ def _palette(tags: Any, photometric: int, bits: int) -> NDArray[np.uint16]:
     if photometric != PALETTE:
         return np.zeros((0, 3), np.uint16)
     values = np.array(_all(tags, Tag.COLOR_MAP, 0)[: 3 << bits], np.uint16)
-    return values[: len(values) // 3 * 3].reshape(3, -1).T  # (3, N) to (N, 3)
+    return values[: len(values) // 3 * 3].reshape(3, -1).T  # (3, N) -> (N, 3)

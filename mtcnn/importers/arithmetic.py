@@ -54,7 +54,7 @@ def adopt_arithmetic(detector: Detector, models: Path) -> str:
     if not name:
         return ""
     if name not in ARITHMETICS:
-        raise CheckpointError(f"{path} wants the arithmetic of {name}; expected {', '.join(ARITHMETICS)}; update mtcnn")
+        raise CheckpointError(f"{path} needs the arithmetic of {name}; expected {', '.join(ARITHMETICS)}; update mtcnn")
     make = ARITHMETICS[name]
     if isinstance(detector.proposer, PNetProposer):
         detector.proposer = make.proposer(**vars(detector.proposer))

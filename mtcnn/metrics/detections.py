@@ -77,8 +77,8 @@ class _Detect:
             if in_worker() and "torch" in sys.modules:
                 sys.modules["torch"].set_num_threads(1)  # the processes already share the cores
         try:
-            pixels, said = read_photo(path)
-            return self._detector(pixels), said
+            pixels, warning = read_photo(path)
+            return self._detector(pixels), warning
         except ImageError as error:
             return error
 
@@ -98,9 +98,9 @@ def detect_all(
         if isinstance(result, ImageError):
             problems.add(path, str(result).removeprefix(f"{path}: "))
         else:
-            found[name], said = result
-            if said:
-                problems.add(path, said)
+            found[name], warning = result
+            if warning:
+                problems.add(path, warning)
     return found
 
 

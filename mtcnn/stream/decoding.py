@@ -97,7 +97,7 @@ def failure(source: Source, error: Exception) -> ImageError:
 def _read_image(source: Source, max_pixels: int) -> Read:
     try:
         photo = read_photo(source.data if isinstance(source, Piped) else source, max_pixels)
-        return Item(source, photo.pixels, Faces.empty(), said=photo.said)
+        return Item(source, photo.pixels, Faces.empty(), warning=photo.warning)
     except ImageError as error:
         return error
     except Exception as error:

@@ -28,7 +28,7 @@ class Item:
     fps     frames a second that come of its video, skipped ones not counted; None for an image.
     ids     one number a face, the same for the same face from frame to frame; None when faces are not tracked.
     crops   one file a face, its crop; None for a face without one, and when no crops are written.
-    said    what was noted when the image was read, such as that it ends early; mostly empty.
+    warning  what was noted when the image was read, such as that it ends early; mostly empty.
     """
 
     source: Source
@@ -39,7 +39,7 @@ class Item:
     fps: float | None = None
     ids: tuple[int, ...] | None = None
     crops: Sequence[Path | None] | None = None
-    said: str = ""
+    warning: str = ""
 
 
 class Sink(Protocol):

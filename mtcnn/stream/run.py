@@ -205,8 +205,8 @@ class Run:
                 self._tell([f"{item}" if begun else f"skipped {item}"])
             else:
                 self._last = item.source
-                if item.said and not self.quiet:
-                    tell(f"{item.source}: {item.said}")
+                if item.warning and not self.quiet:
+                    tell(f"{item.source}: {item.warning}")
                 with interrupts.delayed(), beside(bar):
                     self._write(item, sinks)
             bar.update()

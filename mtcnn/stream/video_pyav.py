@@ -31,7 +31,7 @@ __all__ = ["PyavReader", "PyavWriter", "count_frames"]
 RGB = NDArray[np.uint8]
 
 _TIMEOUT = 30.0  # seconds without an answer from the network
-_BT601 = 6  # SMPTE 170M: the colours that swscale converts to and assumes when nothing is said
+_BT601 = 6  # SMPTE 170M: the colours that swscale converts to, and its default
 
 
 class PyavReader:

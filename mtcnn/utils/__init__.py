@@ -1,6 +1,6 @@
-"""What programs for ipazc's mtcnn 1 import from here: images are loaded, and faces drawn.
+"""`mtcnn.utils` of ipazc's mtcnn 1: loading images and drawing faces.
 
-New programs have `mtcnn.read_image` and `mtcnn.draw_faces`.
+New programs should use `mtcnn.read_image` and `mtcnn.draw_faces`.
 """
 
 from __future__ import annotations

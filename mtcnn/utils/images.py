@@ -14,12 +14,12 @@ __all__ = ["load_image", "load_images_batch"]
 
 
 def load_image(image: Any, dtype: Any = np.float32, device: str = "CPU:0") -> NDArray[Any]:
-    """An image as an array (H, W, 3), RGB from 0 to 255, float32 unless `dtype` says otherwise.
+    """Load an image as an array (H, W, 3) of type `dtype`, RGB from 0 to 255.
 
-    image   a path, the bytes of an image file, or an array, which comes back as it is.
-    dtype   of NumPy or TensorFlow.      device  is of no effect: images are read on the CPU.
+    image   a path, the bytes of an image file, or an array, which is returned unchanged.
+    dtype   of NumPy or TensorFlow.      device  has no effect: images are read on the CPU.
 
-    Raises ImageError for what cannot be read.
+    Raises ImageError for an unreadable image.
     """
     if hasattr(image, "shape"):
         return image  # type: ignore[no-any-return]
@@ -27,5 +27,5 @@ def load_image(image: Any, dtype: Any = np.float32, device: str = "CPU:0") -> ND
 
 
 def load_images_batch(images: Iterable[Any], dtype: Any = np.float32, device: str = "CPU:0") -> list[NDArray[Any]]:
-    """`load_image` of each."""
+    """`load_image` of each image."""
     return [load_image(image, dtype, device) for image in images]

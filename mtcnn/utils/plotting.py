@@ -1,4 +1,4 @@
-"""Faces as `detect_faces` gives them, drawn into a copy of an image: `plot` of ipazc's mtcnn 1 and its parts."""
+"""Draws faces from `detect_faces` on a copy of an image: the plotting functions of ipazc's mtcnn 1."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Array = NDArray[Any]
 
 YELLOW = "#FFFF00"
 KEYPOINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")  # in a row: five x, then five y
-POINTS_AT = 6  # in a row of `detect_faces(..., output_type="numpy")`: number of the image, box, confidence, points
+POINTS_AT = 6  # column of the points in `detect_faces(..., output_type="numpy")`, after image, box and confidence
 
 
 def plot(image: Array, detection: Any, input_as_width_height: bool = True) -> Array | None:
-    """A copy of image (H, W, 3) with boxes and landmarks; None without a face.
+    """Draw boxes and landmarks on a copy of image (H, W, 3); None without a face.
 
-    detection              a face or a list of them, dicts or rows, as `detect_faces` gives them.
+    detection              a face or a list of faces, dicts or rows, as `detect_faces` returns them.
     input_as_width_height  boxes are xywh, otherwise xyxy.
     """
     if not len(detection):
@@ -33,7 +33,7 @@ def plot(image: Array, detection: Any, input_as_width_height: bool = True) -> Ar
 
 
 def plot_all(image: Array, detections: Iterable[Any], input_as_width_height: bool = True) -> Array:
-    """The same for several faces, or none."""
+    """As `plot`, for any number of faces; without a face the image itself."""
     for face in detections:
         image = plot_bbox(image, face, input_as_width_height=input_as_width_height)
         image = plot_landmarks(image, face)
@@ -47,10 +47,10 @@ def plot_bbox(
     normalize_color: bool = False,
     input_as_width_height: bool = True,
 ) -> Array:
-    """A copy with a box, whose lines are one pixel wide and may lie outside the image.
+    """Draw a box on a copy of the image, with lines one pixel wide. It may extend beyond the image.
 
-    bbox             (4,) numbers, a row, or a dict with a "box".
-    normalize_color  the image is from 0 to 1, otherwise from 0 to 255 and the copy uint8.
+    bbox             (4,) numbers, a row, or a dict with "box".
+    normalize_color  the image ranges from 0 to 1 and the copy is float32; otherwise 0 to 255 and uint8.
     """
     values = np.asarray(bbox["box"] if isinstance(bbox, dict) else bbox, np.float64)
     x1, y1, x2, y2 = values[1:5] if len(values) > 4 else values
@@ -70,10 +70,10 @@ def plot_landmarks(
     brush_size: int = 2,
     normalize_color: bool = False,
 ) -> Array:
-    """A copy with squares of 2 * brush_size + 1 pixels at landmarks; the image itself for a face that has none.
+    """Draw landmarks on a copy of the image, as squares of 2 * brush_size + 1 pixels. Without any, the image itself.
 
-    landmarks  a dict of points, one with "keypoints", a row, or (10,) numbers, five x and then five y.
-    keypoints  which to draw.
+    landmarks  a dict of points, a dict with "keypoints", a row, or (10,) numbers, five x and then five y.
+    keypoints  names of those to draw, separated by commas.
     """
     points = _points(landmarks)
     if not points:
@@ -88,7 +88,7 @@ def plot_landmarks(
 
 
 def parse_color(color: Any) -> Any:
-    """RGB from 0 to 1 of "#RRGGBB", "#RGB" or the same after "0x"; anything else as it is."""
+    """RGB from 0 to 1 of "#RRGGBB", "#RGB", "0xRRGGBB" or "0xRGB"; anything but a string is returned unchanged."""
     if not isinstance(color, str):
         return color
     digits = color.removeprefix("#").removeprefix("0x")
