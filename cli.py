@@ -9,6 +9,7 @@ from mtcnn import __version__
 
 COMMANDS = {
     "detect": "commands.detect:detect",
+    "data": "commands.data:data",
     "prepare": "commands.train:prepare",
     "train": "commands.train:train",
     "run": "commands.train:run",

@@ -24,6 +24,9 @@ work_options = options(
                  help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Remembered in the work "
                  "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, unlabelled, synthetic:N. "
                  "Of voc, the classes that are faces may follow: voc:PATH:IMAGES:face,head."),
+    click.option("--eval-hashes", type=FILE, multiple=True,
+                 help="Hashes of photos that no training may see, beside those that ship (docs/data.md); copied into "
+                 "the work folder."),
     click.option("--hard-from", type=click.Choice(["pnet", "rnet"]),
                  help="Mine hard examples with the cascade up to this net.  [default: the net before]"),
 )  # fmt: skip

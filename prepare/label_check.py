@@ -20,7 +20,7 @@ from mtcnn.types import ImageSize
 from .photo_sizes import PhotoSizes
 from .records import ImageRecord
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "compare", "fit"]
 
 Array = NDArray[Any]
 
@@ -38,6 +38,7 @@ class Fit:
     records  the input records; boxes that do not fit are ignored, or, if their place is unknown, the whole background.
     faces    boxes, including ignored ones; for points without a box, the rectangle around the points.
     dropped  reason why boxes do not fit -> count.
+    sides    float64 (F,): longer sides of the boxes that fit, pixels.
     """
 
     records: list[ImageRecord]
@@ -45,6 +46,7 @@ class Fit:
     dropped: dict[str, int]
     photos: str
     sizes: str
+    sides: Array
 
     @property
     def line(self) -> str:
@@ -55,16 +57,29 @@ class Fit:
         why = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
         return f"{text}; {sum(self.dropped.values())} do not fit and are left out: {why}"
 
+    def fault(self, spec: str) -> str:
+        """Why the source `spec` cannot be used, in one line: hardly any box fits. "" where it can."""
+        if not self.faces or len(self.sides) >= HARDLY_ANY * self.faces:
+            return ""
+        units = UNITS.get(spec.partition(":")[0], "the coordinates")
+        return f"{spec}: {self.line}; are these {units} in pixels of these photos?"
+
 
 def fit(records: Sequence[ImageRecord], spec: str, photo_sizes: PhotoSizes | None = None) -> Fit:
-    """Compare the labels of a source, `spec` in messages, with the sizes of its photos.
+    """`compare` the labels of a source, `spec` in messages. Raises DataError when hardly any box fits."""
+    result = compare(records, photo_sizes)
+    if fault := result.fault(spec):
+        raise DataError(fault)
+    return result
+
+
+def compare(records: Sequence[ImageRecord], photo_sizes: PhotoSizes | None = None) -> Fit:
+    """Compare labels with the sizes of their photos.
 
     photo_sizes  gives these; None opens every photo.
 
     A box that lies mostly outside its photo, is empty, or has swapped corners becomes an ignore region. If it covers
     nothing of the photo, the photo gives no background at all. Unreadable photos are left unchanged.
-
-    Raises DataError when hardly any box fits.
     """
     paths = dict.fromkeys(record.path for record in records if len(record.boxes))
     found = (photo_sizes or PhotoSizes()).of(paths)
@@ -80,11 +95,7 @@ def fit(records: Sequence[ImageRecord], spec: str, photo_sizes: PhotoSizes | Non
     known = [size for size in sizes if size is not None]
     dropped = {reason: count for reason, count in dropped.items() if count}
     faces = len(long) + sum(dropped.values())
-    result = Fit(checked, faces, dropped, _range(known), _span(long))
-    if faces and len(long) < HARDLY_ANY * faces:
-        units = UNITS.get(spec.partition(":")[0], "the coordinates")
-        raise DataError(f"{spec}: {result.line}; are these {units} in pixels of these photos?")
-    return result
+    return Fit(checked, faces, dropped, _range(known), _span(long), long)
 
 
 _REASONS = ("outside of their photo", "of less than a pixel", "with corners swapped", "for a photo of another size")

@@ -13,14 +13,42 @@ from mtcnn.files.atomic_write import atomic_write
 from mtcnn.terminal import printable
 
 from .label_check import fit
+from .photo_hashes import EvalHashes, PhotoHashes
 from .photo_sizes import PhotoSizes
 from .readers import read_source, split_names, split_source
 from .records import ImageRecord, Note
 
-__all__ = ["are_noted", "read_sources", "remember_sources", "remembered_sources"]
+__all__ = ["Refused", "are_noted", "read_sources", "remember_sources", "remembered_sources"]
 
 NAME = "sources.json"
 SHOWN = 5  # problems of labels printed one by one
+EVALUATED = 0.5  # share of photos of an evaluation above which a source is that of the evaluation
+
+
+class Refused:
+    """Photos of an evaluation, which no training may see.
+
+    evaluation  their hashes.    photo_hashes  remembers those of other photos.
+    """
+
+    def __init__(self, evaluation: EvalHashes, photo_hashes: PhotoHashes) -> None:
+        self.evaluation, self.photo_hashes = evaluation, photo_hashes
+
+    def without(self, records: Sequence[ImageRecord], spec: str, quiet: bool = False) -> list[ImageRecord]:
+        """The records of a source whose photos are none of the evaluation; a line on stderr tells of the others.
+
+        Raises DataError where none is left, or most are such photos: the source is the evaluation's.
+        """
+        hashes = self.photo_hashes.of((record.path for record in records), None if quiet else "photos compared")
+        near = self.evaluation.near([hashes[record.path] for record in records])
+        if not near.any():
+            return list(records)
+        lost = list(dict.fromkeys(record.path for record, bad in zip(records, near, strict=True) if bad))
+        line = f"{spec}: {len(lost)} photos are photos of an evaluation, or nearly, such as {lost[0]}"
+        if near.mean() > EVALUATED:
+            raise DataError(f"{line}; expected photos that no evaluation uses; see `mtcnn data check`")
+        print(printable(f"{line}; left out"), file=sys.stderr)
+        return [record for record, bad in zip(records, near, strict=True) if not bad]
 
 
 def _absolute(spec: str) -> str:
@@ -68,11 +96,16 @@ def _noted(path: Path) -> list[str]:
 
 
 def read_sources(
-    specs: Sequence[str], seed: int = 0, quiet: bool = False, photo_sizes: PhotoSizes | None = None
+    specs: Sequence[str],
+    seed: int = 0,
+    quiet: bool = False,
+    photo_sizes: PhotoSizes | None = None,
+    refused: Refused | None = None,
 ) -> list[ImageRecord]:
     """All records of `specs`, in order; labels that do not fit their photos are ignored, see `fit`.
 
     photo_sizes  remembers the sizes of the photos; None opens every photo.
+    refused      finds photos that no training may see; None: every photo is taken.
 
     Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
     is `quiet`. Raises DataError for a source of which hardly any box fits.
@@ -88,6 +121,8 @@ def read_sources(
             print(printable(f"skipped {problem}"), file=sys.stderr)
         if len(problems) > SHOWN:
             print(printable(f"skipped {len(problems) - SHOWN} more rows or images of {spec}"), file=sys.stderr)
+        if refused is not None:
+            found = refused.without(found, spec, quiet)
         result = fit(found, spec, photo_sizes)
         if result.dropped or not quiet:
             print(printable(f"{spec}: {result.line}"), file=sys.stderr)

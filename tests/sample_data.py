@@ -106,6 +106,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
     found.tar.xz  found.zip                                 detections of all scenes
     FDDB-folds/  sizes.csv  result.txt                      FDDB: the scenes' faces as ellipses, one fold
     faces_test.csv                                          landmarks
+    eval.txt                                                a hash of a photo that is none of these
     """
     drawn = scenes(count)
     truth = {name: to_xywh(boxes) for name, (_, boxes, _) in drawn.items()}
@@ -124,6 +125,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
         for name, (_, boxes, landmarks) in drawn.items()
         for box, face in zip(boxes, landmarks, strict=True)
     ]
+    write_text(folder / "eval.txt", "0123456789abcdef\n")
     write_text(folder / "faces_test.csv", "\n".join([CSV_HEADER, *points]) + "\n")
     return folder
 

@@ -51,6 +51,7 @@ OUTPUTS = {
     "--wider",
     "--blur",
     "--trace",
+    "--sheet",
 }  # what they name must be there afterwards
 
 

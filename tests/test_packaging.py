@@ -84,7 +84,10 @@ def test_types_are_told_to_users(names: set[str]) -> None:
 
 def test_nothing_else_is_inside(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed"}
+    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed", ".txt"}
+    assert [name for name in names if name.endswith(".txt") and ".dist-info/" not in name] == [
+        "mtcnn/_app/prepare/eval-hashes.txt"
+    ]
     assert not [name for name in names if "tests" in name or "stray" in name]
 
 

@@ -16,8 +16,9 @@ from mtcnn.errors import DataError
 from .. import synthetic
 from ..records import ImageRecord, Note, Problem
 from . import fddb, negatives, points, retinaface, voc, wider
+from .forms import find_format
 
-__all__ = ["READERS", "read_source", "split_names", "split_source"]
+__all__ = ["READERS", "form_of", "read_source", "split_names", "split_source"]
 
 Reading = tuple[list[ImageRecord], list[Problem]]
 
@@ -68,14 +69,16 @@ def read_source(spec: str, seed: int = 0) -> Reading:
     """Reads a source given as one string, such as `wider:labels.txt:photos`, or a folder.
 
     A source is `FORMAT:PATH[:IMAGES[:NAMES]]`, `synthetic:N`, or a folder with any part of FOLDER_LAYOUT. FORMAT is a
-    key of READERS. IMAGES is the folder that names in the labels are relative to; each reader has defaults. NAMES, for
-    formats in CLASSES, are the object classes that are faces, separated by commas. `synthetic:N` gives N drawn scenes,
-    determined by `seed`.
+    key of READERS, found by looking where it is left out of a PATH alone. IMAGES is the folder that names in the labels
+    are relative to; each reader has defaults. NAMES, for formats in CLASSES, are the object classes that are faces,
+    separated by commas. `synthetic:N` gives N drawn scenes, determined by `seed`.
 
     Raises DataError for an unknown format, a missing file or folder, and a source without any usable image.
     """
     name, path, images = split_source(spec)
-    if not name:
+    if not name and (found := _found(Path(path).expanduser())):
+        records, problems = READERS[found](Path(path).expanduser())
+    elif not name:
         records, problems = _read_folder(Path(path).expanduser())
     elif name == "synthetic":
         records, problems = synthetic.records(_scene_count(spec, spec.removeprefix("synthetic:")), seed), []
@@ -87,6 +90,20 @@ def read_source(spec: str, seed: int = 0) -> Reading:
         fix = "" if images or name in ("", "negatives", "unlabelled") else f"; name their folder: {spec}:IMAGES"
         raise DataError(f"{spec}: no usable image in it{why}{fix}")
     return records, problems
+
+
+def form_of(spec: str) -> str:
+    """The format of a source: the one that it names, or what is found by looking, "" if nothing."""
+    name, path, _ = split_source(spec)
+    if name:
+        return name
+    parts = [each for each, inside in FOLDER_LAYOUT if (Path(path).expanduser() / inside).exists()]
+    return ", ".join(dict.fromkeys(parts)) or find_format(Path(path).expanduser()) or ""
+
+
+def _found(path: Path) -> str | None:
+    """The format of labels that are given by their path alone; None for a folder with parts of FOLDER_LAYOUT."""
+    return None if any((path / inside).exists() for _, inside in FOLDER_LAYOUT) else find_format(path)
 
 
 def _read_format(spec: str, name: str, path: str, images: str) -> Reading:

@@ -16,8 +16,9 @@ from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
+from prepare.photo_hashes import EvalHashes, PhotoHashes, packaged_hashes
 from prepare.photo_sizes import PhotoSizes
-from prepare.sources import are_noted, read_sources, remember_sources, remembered_sources
+from prepare.sources import Refused, are_noted, read_sources, remember_sources, remembered_sources
 
 from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
 from ..crops.recipe import Recipe
@@ -50,6 +51,7 @@ def open_project(
     hard_from: str | None = None,
     start: Path | None = None,
     teacher: Path | None = None,
+    eval_hashes: Sequence[Path] = (),
     workers: Workers | None = None,
     processes: int = 1,
     device: str = "cpu",
@@ -66,6 +68,7 @@ def open_project(
                are copied into the folder; None: those already there, or random weights.
     workers    workers for cutting and mining crops; None: this process.
     teacher    weights of the same net as the teacher, for objectives that use one; copied in the same way.
+    eval_hashes  files of hashes of photos that no training may see, beside those that ship; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
     strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.
 
@@ -79,10 +82,14 @@ def open_project(
     cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
-    sizes = PhotoSizes(work / "photo-sizes.json")
-    records = read_sources(specs, _scene_seed(work), silent, sizes)
-    if remember and is_main():  # a folder that `status` only looks at stays as it is
-        sizes.save()
+    sizes, hashes = PhotoSizes(work / "photo-sizes.json"), PhotoHashes(work / "photo-hashes.json")
+    refused = Refused(_eval_hashes(work, eval_hashes, remember), hashes)
+    try:
+        records = read_sources(specs, _scene_seed(work), silent, sizes, refused)
+    finally:
+        if remember and is_main():  # a folder that `status` only looks at stays as it is
+            sizes.save()
+            hashes.save()
     for recipe in others:
         if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)
@@ -96,6 +103,17 @@ def open_project(
     shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
     val = [record for record in records if shares and record.complete and record.is_val(min(shares))]
     return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken, val)
+
+
+def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:
+    """Those that ship, and those given; or those that an earlier command was given, which are in the folder."""
+    noted = work / "eval-hashes.txt"
+    found = EvalHashes.read([packaged_hashes(), *(given or ([noted] if noted.is_file() else []))])
+    if given and remember and is_main():
+        text = "".join(f"{path.read_text(encoding='utf-8', errors='replace').rstrip()}\n" for path in given)
+        with atomic_write(noted) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return found
 
 
 def _cascade_recipes(

@@ -1,0 +1,81 @@
+"""`mtcnn data`: labelled photos looked at before a training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from mtcnn.terminal import printable
+
+from .group import Group, command
+from .options import DIR, FILE
+
+
+@click.group("data", cls=Group)
+def data() -> None:
+    """Look at labelled photos before training on them."""
+
+
+@command("check", data)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--eval-hashes", type=FILE, multiple=True,
+              help="Hashes of photos that no training may see, beside those that ship (docs/data.md).")  # fmt: skip
+@click.option("--sheet", type=FILE, help="Draw labelled photos, and photos that are nearly the same, to this picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a source.")
+@click.option("--work", type=DIR, default=Path("work"), show_default=True,
+              help="Folder that remembers sizes and hashes of photos, as a training does.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def check(
+    sources: tuple[str, ...], eval_hashes: tuple[Path, ...], sheet: Path | None, as_json: bool, work: Path, quiet: bool
+) -> None:
+    """Say what sources hold and what is wrong with them.
+
+    SOURCE is what `--data` of the training commands takes; the format of a label file may be left out. Every photo is
+    decoded once; later checks and trainings remember what they need.
+
+    The exit status is 1 where a training would refuse a source, or leave out photos of an evaluation.
+
+    \b
+    mtcnn data check FOLDER
+    mtcnn data check labels.txt wider:more.txt:images --sheet data.png
+    mtcnn data check FOLDER --eval-hashes my-test-photos.txt --json
+    """
+    from mtcnn.pictures.draw import check_target
+    from prepare.check_sheet import check_sheet
+    from prepare.photo_hashes import EvalHashes, PhotoHashes, packaged_hashes
+    from prepare.photo_sizes import PhotoSizes
+    from prepare.source_check import check_sources
+
+    if sheet:
+        check_target(sheet)
+    evaluation = EvalHashes.read([packaged_hashes(), *eval_hashes])
+    hashes, sizes = PhotoHashes(work / "photo-hashes.json"), PhotoSizes(work / "photo-sizes.json")
+    found = check_sources(sources, evaluation, hashes, sizes, quiet=quiet)
+    hashes.save()
+    sizes.save()
+    for each in found:
+        lines = [json.dumps(each.to_dict(), ensure_ascii=False)] if as_json else each.lines()
+        click.echo("\n".join(printable(line) for line in lines))
+    if sheet:
+        check_sheet(found, sheet)
+    if not all(each.usable for each in found):
+        click.get_current_context().exit(1)
+
+
+@command("hash", data)
+@click.argument("photos", nargs=-1, required=True, type=DIR)
+def hash_photos(photos: tuple[Path, ...]) -> None:
+    """Print the hashes of photos, for --eval-hashes.
+
+    PHOTOS are files, folders or patterns: the photos that you evaluate on. Photos that cannot be read are an error.
+
+    \b
+    mtcnn data hash my-test-photos > my-test-photos.txt
+    """
+    from mtcnn.images import difference_hash
+    from mtcnn.stream.sources import image_files
+
+    for path in image_files(photos):
+        click.echo(printable(f"{difference_hash(path):016x}  {path.name}"))

@@ -1,0 +1,97 @@
+"""What is known of photos, remembered in a file: reading thousands of photos at each start takes seconds to minutes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar
+
+from mtcnn.errors import ImageError
+from mtcnn.files.atomic_write import atomic_write
+from mtcnn.progress import progress
+
+from . import synthetic
+
+__all__ = ["PhotoNotes"]
+
+
+class PhotoNotes:
+    """Whole numbers by photo. They hold as long as the file has the same number of bytes and time of change.
+
+    A subclass says what it learns of a photo: `look` gives its numbers, `length` of them, each from `lowest` on.
+
+    file  remembers them, where given; one that is missing or damaged holds none.
+    """
+
+    name: ClassVar[str]  # of the numbers in the file
+    length: ClassVar[int]
+    lowest: ClassVar[int]
+    format: ClassVar[int] = 1  # increase it when `look` gives other numbers for the same files
+
+    def __init__(self, file: Path | None = None) -> None:
+        self._file, self._known = file, {} if file is None else self._read(file)
+        self._learned = False
+
+    def look(self, path: Path) -> Sequence[int]:
+        """The numbers of a photo. Raises ImageError where it cannot be read."""
+        raise NotImplementedError
+
+    def numbers(self, paths: Iterable[Path], bar: str | None = None) -> dict[Path, list[int] | None]:
+        """Numbers by path; None for a photo that cannot be read, and for a drawn scene.
+
+        bar  name of a progress bar over the photos that have to be read; None for no bar.
+        """
+        stamps = {path: None if synthetic.is_synthetic(path) else _stamp(path) for path in paths}
+        found = {path: self._remembered(path, stamp) for path, stamp in stamps.items()}
+        unknown = [path for path, stamp in stamps.items() if stamp is not None and found[path] is None]
+        with ThreadPoolExecutor(4) as pool:
+            seen = zip(unknown, pool.map(self._look, unknown), strict=True)
+            for path, numbers in progress(seen, name=bar or "", total=len(unknown), quiet=bar is None or not unknown):
+                found[path] = numbers
+                if numbers is not None:
+                    self._known[str(path)] = [*(stamps[path] or ()), *numbers]
+                    self._learned = True
+        return found
+
+    def save(self) -> None:
+        """Write what is new to the file, atomically. It is lost where the file cannot be written."""
+        if self._file is None or not self._learned:
+            return
+        with suppress(OSError), atomic_write(self._file) as draft:
+            draft.write_text(json.dumps({"format": self.format, self.name: self._known}))
+            self._learned = False
+
+    def _look(self, path: Path) -> list[int] | None:
+        try:
+            return list(self.look(path))
+        except ImageError:  # reported by whoever needs its pixels
+            return None
+
+    def _remembered(self, path: Path, stamp: tuple[int, int] | None) -> list[int] | None:
+        row = self._known.get(str(path))
+        return row[2:] if row is not None and stamp == (row[0], row[1]) else None
+
+    def _read(self, file: Path) -> dict[str, list[int]]:
+        try:
+            content = json.loads(file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        rows = content.get(self.name) if isinstance(content, dict) and content.get("format") == self.format else None
+        return rows if isinstance(rows, dict) and all(self._is_row(row) for row in rows.values()) else {}
+
+    def _is_row(self, row: object) -> bool:
+        """Bytes and time of change of a file, and the numbers of its photo."""
+        whole = isinstance(row, list) and len(row) == 2 + self.length and all(type(number) is int for number in row)
+        return whole and min(row[2:]) >= self.lowest  # type: ignore[index]  # a list, as checked
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns

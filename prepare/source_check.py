@@ -1,0 +1,180 @@
+"""What a source holds and what is wrong with it: `mtcnn data check`.
+
+The labels are compared with their photos as a training does it (`label_check`), every photo is decoded once, and its
+hash compared with those of the other photos and of evaluations (`photo_hashes`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtcnn.errors import DataError, ImageError
+from mtcnn.images import difference_hash
+
+from . import synthetic
+from .label_check import Fit, compare
+from .photo_hashes import EvalHashes, PhotoHashes, near_pairs
+from .photo_sizes import PhotoSizes
+from .readers import form_of, read_source
+from .records import ImageRecord, Note
+
+__all__ = ["SIZES", "SourceCheck", "check_sources"]
+
+SIZES = (0, 8, 16, 32, 64, 128, 256)  # pixels of a face's longer side: lower ends of what is counted together
+SHOWN = 5  # files or problems of a kind in the text
+
+Pair = tuple[Path, Path]
+
+
+@dataclass
+class SourceCheck:
+    """What was found in the source `spec`.
+
+    form        format of the labels.    records  as read; none where it cannot be read.
+    fault       why a training would refuse all of it; "" where it does not.
+    problems    rows and images that the reader skipped.    notes  what else it has to say.
+    fit         labels compared with photos.
+    unreadable  photos that cannot be decoded, each with the reason.
+    duplicates  pairs of photos of the source that are nearly the same.
+    between     the same with a photo of an earlier source first.
+    evaluation  photos that an evaluation uses, or nearly.
+    """
+
+    spec: str
+    form: str = ""
+    records: Sequence[ImageRecord] = ()
+    fault: str = ""
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    fit: Fit | None = None
+    unreadable: list[str] = field(default_factory=list)
+    duplicates: list[Pair] = field(default_factory=list)
+    between: list[Pair] = field(default_factory=list)
+    evaluation: list[Path] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """Whether a training takes all of its photos."""
+        return not self.fault and not self.evaluation
+
+    def photos(self) -> list[Path]:
+        """The photos, each once, in order; drawn scenes are none."""
+        paths = dict.fromkeys(record.path for record in self.records)
+        return [path for path in paths if not synthetic.is_synthetic(path)]
+
+    def sizes(self) -> dict[str, int]:
+        """Faces by the longer side of their boxes, from each of SIZES on."""
+        sides = np.zeros(0) if self.fit is None else self.fit.sides
+        counts = np.histogram(sides, [*SIZES, np.inf])[0].tolist()
+        names = [f"{low}-{high}" for low, high in pairwise(SIZES)]
+        return dict(zip([f"<{SIZES[1]}", *names[1:], f">={SIZES[-1]}"], counts, strict=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        faces = 0 if self.fit is None else self.fit.faces
+        ignored = 0 if self.fit is None else sum(int(record.ignore.sum()) for record in self.fit.records)
+        points = [np.isfinite(record.landmarks).all(axis=(1, 2)).sum() for record in self.records]
+        return {
+            "source": self.spec, "format": self.form, "photos": len(self.records), "faces": faces, "ignored": ignored,
+            "with_landmarks": int(sum(points)), "sizes": self.sizes(),
+            "incomplete": sum(not record.complete for record in self.records),
+            "do_not_fit": {} if self.fit is None else self.fit.dropped, "unreadable": self.unreadable,
+            "problems": self.problems, "notes": self.notes, "fault": self.fault,
+            "near_duplicates": [[str(path) for path in pair] for pair in self.duplicates],
+            "near_duplicates_of_earlier_sources": [[str(path) for path in pair] for pair in self.between],
+            "evaluation_photos": [str(path) for path in self.evaluation],
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """The check as text: a line about each thing, those without content left out."""
+        found, said = self.to_dict(), [f"{self.spec}: {self.form or 'no format that is known'}"]
+        if self.fit is not None:
+            said.append(
+                f"  {found['photos']:,} photos{self.fit.photos}, {found['incomplete']:,} of them not fully labelled"
+            )
+            said.append(
+                f"  {found['faces']:,} faces, {found['ignored']:,} ignored, {found['with_landmarks']:,} with landmarks"
+            )
+            if len(self.fit.sides):
+                said.append("  longer sides: " + ", ".join(f"{size} px {n:,}" for size, n in found["sizes"].items()))
+            said += [f"  {count:,} boxes {reason}" for reason, count in self.fit.dropped.items()]
+        said += [f"  {note}" for note in self.notes]
+        said += _some("rows or images skipped", self.problems) + _some("photos cannot be read", self.unreadable)
+        said += _some("pairs of photos nearly the same", [f"{a} = {b}" for a, b in self.duplicates])
+        said += _some("photos nearly those of an earlier source", [f"{b} = {a}" for a, b in self.between])
+        said += _some("photos of an evaluation, or nearly; a training leaves them out", self.evaluation)
+        return [*said, f"  a training refuses it: {self.fault}"] if self.fault else said
+
+
+def _some(what: str, items: Sequence[object]) -> list[str]:
+    if not items:
+        return []
+    rest = [f"    ... and {len(items) - SHOWN:,} more"] if len(items) > SHOWN else []
+    return [f"  {len(items):,} {what}", *(f"    {item}" for item in items[:SHOWN]), *rest]
+
+
+def check_sources(
+    specs: Sequence[str],
+    evaluation: EvalHashes,
+    photo_hashes: PhotoHashes,
+    photo_sizes: PhotoSizes,
+    seed: int = 0,
+    quiet: bool = False,
+) -> list[SourceCheck]:
+    """Check sources, and compare the photos of each with those before it. A source that cannot be read has a fault."""
+    found = [_read(spec, photo_sizes, seed) for spec in specs]
+    hashes: dict[Path, int | None] = {}
+    for check in found:
+        photos = check.photos()
+        hashes |= photo_hashes.of(photos, None if quiet else check.spec[-40:])
+        check.unreadable = [_why(path) for path in photos if hashes[path] is None]
+        near = evaluation.near([hashes[path] for path in photos])
+        check.evaluation = [path for path, bad in zip(photos, near, strict=True) if bad]
+    _compare_photos(found, hashes)
+    return found
+
+
+def _read(spec: str, photo_sizes: PhotoSizes, seed: int) -> SourceCheck:
+    check = SourceCheck(spec)
+    try:
+        check.form = form_of(spec)
+        check.records, problems = read_source(spec, seed)
+    except DataError as error:
+        check.fault = str(error)
+        return check
+    check.notes = [str(problem) for problem in problems if isinstance(problem, Note)]
+    check.problems = [str(problem) for problem in problems if not isinstance(problem, Note)]
+    check.fit = compare(check.records, photo_sizes)
+    check.fault = check.fit.fault(spec)
+    return check
+
+
+def _why(path: Path) -> str:
+    try:
+        difference_hash(path)
+    except ImageError as error:
+        return str(error)
+    return f"{path}: could not be read a moment ago"
+
+
+def _compare_photos(checks: Sequence[SourceCheck], hashes: dict[Path, int | None]) -> None:
+    """Fill in `duplicates` and `between`: each photo with the earliest that it is near to."""
+    owners: dict[Path, int] = {}
+    for number, check in enumerate(checks):
+        for path in check.photos():
+            if hashes[path] is not None:
+                owners.setdefault(path, number)
+    paths, seen = list(owners), set[Path]()
+    for a, b in near_pairs(np.array([hashes[path] for path in paths], np.uint64)):
+        first, second = paths[a], paths[b]
+        if second in seen:
+            continue
+        seen.add(second)
+        check = checks[owners[second]]
+        (check.duplicates if owners[first] == owners[second] else check.between).append((first, second))
