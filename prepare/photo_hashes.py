@@ -102,7 +102,7 @@ class EvalHashes:
         """Which of these hashes (N,) are near one of the evaluation; None is not."""
         found = np.zeros(len(hashes), bool)
         known = np.flatnonzero([value is not None and value not in self.allowed for value in hashes])
-        values = np.array([hashes[row] for row in known], np.uint64)
+        values = np.array([hashes[row] for row in known.tolist()], np.uint64)
         for first in range(0, len(known) if len(self.hashes) else 0, _ROWS):
             rows = slice(first, first + _ROWS)
             found[known[rows]] = (distances(values[rows, None], self.hashes[None]) <= NEAR).any(axis=1)
