@@ -42,7 +42,8 @@ class Detector:
     min_face      smallest face to find, pixels: 20 for PNet. Single-stage detectors look for faces of every size; faces
                   whose longer side is smaller are left out.
     scale_factor  ratio of pyramid levels, 0.709; only for PNet, which has a pyramid.
-    thresholds    minimum score of each stage that runs, or one number for all: 0.6, 0.7, 0.7 for the cascade.
+    thresholds    minimum score of each stage that runs, or one number for all. None: those that the weights carry; 0.6,
+                  0.7, 0.7 for the packaged cascade.
     device        where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`.
     refine        the nets that follow: "rnet,onet" (the default after PNet), "rnet", or "none".

@@ -19,21 +19,23 @@ import numpy as np
 
 from .errors import CheckpointError
 from .files.atomic_write import atomic_write
-from .files.tensors import read_tensors, write_tensors
+from .files.tensors import read_record, read_tensors, write_tensors
 from .files.torch_file import read_saved
 from .scoring import Scoring
+from .settings import Range
 from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "save_atomic",
-    "weights_path", "write",
+    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "read_threshold",
+    "save_atomic", "set_threshold", "weights_path", "write",
 ]  # fmt: skip
 
 FORMAT = 1  # of the record
 SUFFIX = ".safetensors"
+_SHARE = Range(min=0, max=1)
 _EXPECTED = "expected a file written by `mtcnn train`"
 
 
@@ -49,6 +51,7 @@ class Checkpoint:
     figures  metrics on the validation part, for the model card.
     scoring  how the scores of RNet and ONet are computed; the default if the file has none.
     has_landmarks  False if no label has trained the net's landmarks; True if the file does not say.
+    threshold  minimum score of a face unless a user names another; None: that of `thresholds.published_threshold`.
     """
 
     net: str
@@ -61,6 +64,7 @@ class Checkpoint:
     scoring: Scoring = field(default_factory=Scoring)
     model: dict[str, Any] | None = None
     has_landmarks: bool = True
+    threshold: float | None = None
 
     def arrays(self) -> dict[str, Any]:
         """The state as NumPy arrays."""
@@ -163,6 +167,8 @@ def read(path: Path) -> Checkpoint:
     for name, kind in _KINDS.items():
         if name in known and not isinstance(known[name], kind):
             raise CheckpointError(f"{path} has a {name} of {_short(known[name])}; expected a {kind.__name__}")
+    if known.get("threshold") is not None and not _SHARE.holds(known["threshold"]):
+        raise CheckpointError(f"{path} has a threshold of {_short(known['threshold'])}; expected {_SHARE}")
     try:
         check_numbers(known["state"])
         scaling = _scaling(known["scaling"])
@@ -242,6 +248,25 @@ def has_weights(models: Path, net: str) -> bool:
     """Whether a folder of models has weights of `net`, at the current location or that of version 0.1."""
     path = weights_path(models, net)
     return path.is_file() or _former(path) is not None
+
+
+def read_threshold(path: Path) -> float | None:
+    """The `threshold` of a weights file, from its header alone.
+
+    None for files that lack one, as those of version 0.1 do, and for all that `read` refuses, where that says why.
+    """
+    try:
+        value = read_record(path).get("threshold")
+    except (CheckpointError, OSError):
+        return None
+    return float(value) if value is not None and _SHARE.holds(value) else None
+
+
+def set_threshold(path: Path, threshold: float | None) -> None:
+    """Write another threshold into a weights file; None leaves it as it is."""
+    found = read(path)
+    if threshold not in (None, found.threshold):
+        write(path, replace(found, threshold=threshold))
 
 
 def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:

@@ -8,11 +8,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
 from .detectors.looks import MAX_SIDE
 from .errors import SettingsError
 from .pyramid import MIN_FACE, SCALE_FACTOR
 from .settings import Range, check, require
+from .thresholds import default_threshold
 
 __all__ = ["CASCADE", "REFINED", "DetectorSettings"]
 
@@ -20,8 +22,6 @@ CASCADE = "mtcnn"
 """The detector name of the full cascade: PNet, RNet and ONet."""
 
 REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
-THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code
-SINGLE_STAGE_THRESHOLD = 0.6
 
 _SHARE = Range(min=0, max=1)
 
@@ -105,10 +105,11 @@ class DetectorSettings:
         return (self.stage1, *REFINED[self.refine])
 
     def _thresholds(self) -> tuple[float, ...]:
-        """One for each stage."""
+        """One for each stage: as given, or as the weights say."""
         stages, given = self.stages, self.thresholds
         if given is None:
-            found = [THRESHOLDS.get(name, SINGLE_STAGE_THRESHOLD) for name in stages]
+            folder = packaged_weights() if self.models is None else Path(self.models)
+            found = [default_threshold(weights_path(folder, name), name) for name in stages]
         elif isinstance(given, Iterable) and not isinstance(given, str):
             found = list(given)
             if len(found) == 3:  # earlier versions required three for any detector

@@ -25,6 +25,7 @@ from .errors import MtcnnError, SettingsError
 from .files.atomic_write import atomic_write
 from .nets import PooledPReLU, load_net
 from .scoring import scoring_of
+from .thresholds import default_threshold
 from .weights import SCALING, SIZES, Scaling
 
 __all__ = ["Exported", "export_onnx"]
@@ -56,15 +57,18 @@ class Exported(NamedTuple):
 
 
 class _Whole(nn.Module):
-    """A net with its scaling in front, whose outputs are tensors in the order of `names`."""
+    """A net with its scaling in front, whose outputs are tensors in the order of `names`.
+
+    threshold  minimum score of a face by default, for the metadata.
+    """
 
     mean: Tensor
 
-    def __init__(self, name: str, net: nn.Module) -> None:
+    def __init__(self, name: str, net: nn.Module, threshold: float) -> None:
         super().__init__()
         scaling: Scaling = DETECTORS[name].scaling if name in DETECTORS else SCALING
         mean, divisor = scaling
-        self.net = net
+        self.net, self.threshold = net, threshold
         names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
         trained = getattr(net, "has_landmarks", True)
         self.names = tuple(each for each in names if each != "landmarks" or trained)
@@ -92,7 +96,7 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     _needed("onnxruntime")
     path_of_weights = weights_path(packaged_weights() if models is None else models, name)
     net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
-    whole = _Whole(name, _resolved(net)).eval()
+    whole = _Whole(name, _resolved(net), default_threshold(path_of_weights, name)).eval()
     shapes = _shapes(name)
     try:
         with atomic_write(path) as draft:
@@ -176,6 +180,7 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
         facts["scoring"] = json.dumps(asdict(scoring_of(whole.net)))
     if name in DETECTORS:
         facts |= {key: json.dumps(value) for key, value in DETECTORS[name].decoder.describe().items()}
+    facts["threshold"] = json.dumps(whole.threshold)
     onnx.helper.set_model_props(model, facts)
     onnx.save(model, str(path))
 

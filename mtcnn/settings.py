@@ -80,10 +80,15 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[Any, ...] = (),
+    hashed: bool = True,
 ) -> T:
-    """A dataclass field with a default and a range, see `Range`. An int as the default asks for whole numbers."""
+    """A dataclass field with a default and a range, see `Range`. An int as the default asks for whole numbers; None as
+    the default is in the range.
+
+    hashed  False: results do not depend on it, so that no digest includes it, see `stages.recipes.digest`.
+    """
     values = Range(min, max, above, below, type(default) is int, choices)
-    found: T = field(default=default, metadata={"range": values})
+    found: T = field(default=default, metadata={"range": values, "hashed": hashed})
     return found
 
 
@@ -100,9 +105,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):  # type: ignore[arg-type]  # only dataclasses derive from it
-            values = each.metadata.get("range")
-            if values is not None:
-                check(each.name, getattr(self, each.name), values)
+            values, value = each.metadata.get("range"), getattr(self, each.name)
+            if values is not None and not (value is None and each.default is None):
+                check(each.name, value, values)
 
 
 def check(name: str, value: Any, values: Range) -> None:

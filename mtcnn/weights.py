@@ -19,6 +19,7 @@ __all__ = [
     "MEAN_COLOUR",
     "SCALING",
     "SIZES",
+    "THRESHOLDS",
     "UNSCALED",
     "Layer",
     "Scaling",
@@ -30,6 +31,7 @@ __all__ = [
 Array = NDArray[Any]
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
+THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code; for weights that do not say
 
 Scaling = tuple[float | tuple[float, float, float], float]
 """(mean, divisor): the input of a net is (x - mean) / divisor. The mean is one number, or one per channel, RGB."""

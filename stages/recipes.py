@@ -14,6 +14,7 @@ import tomllib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, get_origin, get_type_hints
 
 from mtcnn.checkpoint import weights_path
@@ -51,6 +52,8 @@ class Schedule(Settings):
     ema            decay of the moving average of the weights, which is validated and saved.
     mixed          convolutions in bfloat16 on a GPU or a CPU that supports it: several times faster.
     seed           of weights, order and augmentation.
+    threshold      minimum score of a face by default, stored with the weights; None: as published. It is part of no
+                   key: another one is written into weights that are there.
     """
 
     epochs: int = setting(10, min=1)
@@ -62,6 +65,7 @@ class Schedule(Settings):
     ema: float = setting(0.999, min=0, max=1)
     mixed: bool = False
     seed: int = setting(0, min=0)
+    threshold: float | None = setting(None, min=0, max=1, hashed=False)
 
     renamed: ClassVar[dict[str, str]] = {"rate": "lr"}
 
@@ -78,9 +82,10 @@ def digest(*parts: Any) -> str:
 
 
 def _plain(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass under their original names, so that a rename makes nothing stale."""
+    """The hashed fields of a dataclass under their original names, so that a rename makes nothing stale."""
     first = {new: old for old, new in getattr(settings, "renamed", {}).items()}
-    return {first.get(each.name, each.name): getattr(settings, each.name) for each in dataclasses.fields(settings)}
+    hashed = [each.name for each in dataclasses.fields(settings) if each.metadata.get("hashed", True)]
+    return {first.get(name, name): getattr(settings, name) for name in hashed}
 
 
 def build(kind: type[T], values: dict[str, Any], where: str, renames: list[str]) -> T:
@@ -128,6 +133,8 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {_short(value)}; expected a table")
         return build(tables[0], value, f"{where}.", renames)
+    if isinstance(hint, UnionType):  # a value that may be left out: TOML has no word for none
+        hint = next(option for option in hint.__args__ if option is not NoneType)
     if get_origin(hint) is dict:  # free keys, checked by the user of the table
         if not isinstance(value, dict):
             raise RecipeError(f"{where} is {value!r}; expected a table")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from factories import random_crops, write_crops
 
-from mtcnn.checkpoint import Checkpoint, write
+from mtcnn.checkpoint import Checkpoint, read_threshold, write
 from mtcnn.errors import MtcnnError, RecipeError
 from mtcnn.nets import NETS
 from prepare.labels import Kind
@@ -63,6 +63,9 @@ class Pretend:
 
     def read_key(self, makes: Path) -> str | None:
         return self.node.action.read_key(makes)
+
+    def update(self, makes: Path) -> None:
+        self.node.action.update(makes)
 
 
 def states(dag: Dag) -> dict[str, str]:
@@ -160,6 +163,14 @@ def test_all_fresh_is_left_alone(made: Path) -> None:
     dag = graph(made)
     assert states(dag) == dict.fromkeys(CHAIN, "fresh")
     assert dag.ensure(*dag.nodes) == []
+
+
+def test_a_threshold_makes_nothing_stale_and_is_written(made: Path) -> None:
+    dag = graph(made, train("rnet", threshold=0.25))
+    assert set(states(dag).values()) == {"fresh"}
+    assert dag.ensure(*dag.nodes) == []
+    assert read_threshold(dag.nodes["rnet"].makes) == 0.25
+    assert read_threshold(dag.nodes["onet"].makes) is None
 
 
 def test_onets_rate_concerns_onet_alone(made: Path) -> None:

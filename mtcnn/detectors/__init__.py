@@ -34,6 +34,7 @@ class Spec:
     scaling   of the input, see `nets.to_input`.
     multiple  the sides of an input are multiples of it; 32 where every map is half of the one before.
     nms_iou   IoU with a better box above which a box is dropped.
+    threshold  minimum score of a face, for weights that do not say.
     model     settings of [model] in which the published net differs from the defaults of its class.
     compiled  "module:Class" in `mtcnn.engine` that runs it on a CPU without torch, see `runtimes.compiled`; or None.
     """
@@ -43,6 +44,7 @@ class Spec:
     scaling: Scaling = MEAN_COLOUR
     multiple: int = 32
     nms_iou: float = 0.4
+    threshold: float = 0.6
     model: Mapping[str, Any] = field(default_factory=dict)
     compiled: str | None = None
 

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from ..errors import CheckpointError
 from .torch_file import LARGEST
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["read_record", "read_tensors", "write_tensors"]
 
 Array = NDArray[Any]
 
@@ -40,6 +40,15 @@ def write_tensors(path: Path, arrays: Mapping[str, Array], record: Mapping[str, 
         save_file({name: np.array(value, order="C") for name, value in arrays.items()}, path, {_KEY: text})
     except SafetensorError as error:
         raise OSError(str(error)) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record alone, which is in the header of the file. Raises what `read_tensors` does."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(json.loads((file.metadata() or {})[_KEY]))
+    except _BROKEN as error:
+        raise CheckpointError("is truncated or damaged, or another project's; copy it again") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

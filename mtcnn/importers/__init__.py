@@ -116,6 +116,7 @@ def _checkpoint(
 ) -> Checkpoint:
     from ..detectors import DETECTORS
     from ..detectors.load import model_of
+    from ..thresholds import published_threshold
     from ..weights import MEAN_COLOUR
     from .layers import Found, to_state
 
@@ -124,7 +125,8 @@ def _checkpoint(
         net, state = to_state(found)
         if wanted not in (None, net):
             raise CheckpointError(f"holds {net}; expected {wanted}")
-        return Checkpoint(net, state, colour, recipe={"imported": {**source, "arithmetic": form.arithmetic}})
+        recipe = {"imported": {**source, "arithmetic": form.arithmetic}}
+        return Checkpoint(net, state, colour, recipe=recipe, threshold=published_threshold(net))
     if colour != "rgb":
         raise CheckpointError(f"holds {found.net}, whose colour order is known; leave out {colour}")
     recipe = {"imported": {**source, "arithmetic": ""}}
@@ -133,7 +135,8 @@ def _checkpoint(
     if found.net not in DETECTORS:
         return Checkpoint(found.net, found.state, scaling=MEAN_COLOUR, recipe=recipe)
     scaling, model = DETECTORS[found.net].scaling, model_of(found.net, found.model)
-    return Checkpoint(found.net, found.state, scaling=scaling, recipe=recipe, model=model)
+    threshold = published_threshold(found.net)
+    return Checkpoint(found.net, found.state, scaling=scaling, recipe=recipe, model=model, threshold=threshold)
 
 
 def _for(found: Ready, net: str) -> Ready:

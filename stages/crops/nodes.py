@@ -15,7 +15,7 @@ from pathlib import Path
 
 import lmdb
 
-from mtcnn.checkpoint import load_weights, weights_path
+from mtcnn.checkpoint import load_weights, set_threshold, weights_path
 from mtcnn.errors import MtcnnError, RecipeError
 from mtcnn.nets import module_of
 from mtcnn.weights import SIZES
@@ -160,6 +160,9 @@ class CutCrops:
         except (MtcnnError, lmdb.Error):
             return None
 
+    def update(self, makes: Path) -> None:
+        """Its key covers all."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainOnStores:
@@ -177,6 +180,9 @@ class TrainOnStores:
 
     def read_key(self, makes: Path) -> str | None:
         return weights_key(makes)
+
+    def update(self, makes: Path) -> None:
+        set_threshold(makes, self.settings.threshold)
 
 
 def train_on_stores(

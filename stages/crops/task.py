@@ -97,7 +97,7 @@ class CropTask:
         recipe, scoring = asdict(self.settings), self.settings.score
         return Checkpoint(
             self.net, state, recipe=recipe, recipe_hash=key, figures=figures, scoring=scoring,
-            has_landmarks=self.net != "onet" or self.settings.trains_landmarks,
+            has_landmarks=self.net != "onet" or self.settings.trains_landmarks, threshold=self.settings.threshold,
         )  # fmt: skip
 
     @torch.no_grad()

@@ -48,6 +48,9 @@ class Action(Protocol):
     def read_key(self, makes: Path) -> str | None:
         """The key of the existing file; None if it is missing or incomplete."""
 
+    def update(self, makes: Path) -> None:
+        """Write into a fresh file what its key leaves out."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -169,6 +172,8 @@ class Dag:
         """
         with ddp.joined(self.options.device):
             names = ddp.agreed(self._to_make(targets))
+            for node in (self.nodes[name] for name in targets if name not in names and ddp.is_main()):
+                node.action.update(node.makes)
             self._announce(names, say)
             clock = Clock([self.nodes[name].cost for name in names])
             for i, name in enumerate(names):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
+from mtcnn.checkpoint import has_weights, packaged_weights, set_threshold, weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
 from prepare.records import ImageRecord
@@ -75,6 +75,9 @@ class DecodePhotos:
     def read_key(self, makes: Path) -> str | None:
         return photos_key(makes)
 
+    def update(self, makes: Path) -> None:
+        """Its key covers all."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainOnPhotos:
@@ -92,6 +95,9 @@ class TrainOnPhotos:
 
     def read_key(self, makes: Path) -> str | None:
         return weights_key(makes)
+
+    def update(self, makes: Path) -> None:
+        set_threshold(makes, self.recipe.train.threshold)
 
 
 def train_on_photos(

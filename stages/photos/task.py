@@ -128,6 +128,7 @@ class DetectorTask:
             figures=measured,
             model=model,
             has_landmarks=self.has_landmarks,
+            threshold=self.recipe.train.threshold,
         )
 
 
