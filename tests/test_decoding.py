@@ -14,7 +14,7 @@ from clips import number_of, numbered, write_clip
 from mtcnn.errors import ImageError
 from mtcnn.images import Photo
 from mtcnn.stream import decoding
-from mtcnn.stream.decoding import Decoder, batches
+from mtcnn.stream.decoding import SourceDecoder, batches
 from mtcnn.stream.items import Item
 from mtcnn.types import Faces
 
@@ -38,7 +38,7 @@ def read(monkeypatch: pytest.MonkeyPatch, side: int = 20, then: Callable[[int], 
 def test_order_is_that_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     """Although every third takes longer than those after it."""
     read(monkeypatch, then=lambda number: time.sleep(0.01 if number % 3 == 0 else 0))
-    items = list(Decoder(ahead=8).read(SOURCES))
+    items = list(SourceDecoder(ahead=8).read(SOURCES))
     assert [int(item.image[0, 0, 0]) for item in items if isinstance(item, Item)] == list(range(30))
     assert [item.source for item in items if isinstance(item, Item)] == SOURCES
 
@@ -49,7 +49,7 @@ def test_errors_come_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ImageError(f"{number} is bad")
 
     read(monkeypatch, then=fail)
-    found = list(Decoder().read(SOURCES))
+    found = list(SourceDecoder().read(SOURCES))
     assert [i for i, item in enumerate(found) if isinstance(item, ImageError)] == [3, 13, 23]
     assert str(found[13]) == "13 is bad"
 
@@ -59,7 +59,7 @@ def test_no_further_than_there_is_room(monkeypatch: pytest.MonkeyPatch, pixels: 
     """By number, and by pixels: images have 400; a thread may begin while 1,000 or less wait, and two may at once."""
     monkeypatch.setattr(decoding, "PIXELS", pixels)
     done = read(monkeypatch)
-    for taken, _ in enumerate(Decoder(ahead=8).read(SOURCES)):
+    for taken, _ in enumerate(SourceDecoder(ahead=8).read(SOURCES)):
         if taken < 3:
             time.sleep(0.1)  # long enough for the threads to read all, if nothing held them
         assert len(done) - taken <= most + 1  # one is in our hands
@@ -69,7 +69,7 @@ def test_no_further_than_there_is_room(monkeypatch: pytest.MonkeyPatch, pixels: 
 def test_a_reader_that_is_closed_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PIXELS", 0)  # so that threads wait for room
     done = read(monkeypatch)
-    reader = Decoder(ahead=8).read(SOURCES)
+    reader = SourceDecoder(ahead=8).read(SOURCES)
     next(reader)
     reader.close()
     count = len(done)
@@ -81,7 +81,7 @@ def test_a_reader_that_is_closed_reads_no_more(monkeypatch: pytest.MonkeyPatch) 
 def test_frames(tmp_path: Path) -> None:
     told: list[int | None] = []
     clip = write_clip(tmp_path / "clip.avi", numbered(10), 10)
-    decoder = Decoder(every=2, ahead=3, first={clip: 4}, opened=told.append)
+    decoder = SourceDecoder(every=2, ahead=3, first={clip: 4}, opened=told.append)
     items = [item for item in decoder.read([clip]) if isinstance(item, Item)]
     assert [item.frame for item in items] == [number_of(item.image) for item in items] == [4, 6, 8]
     assert [item.time for item in items] == pytest.approx([0.4, 0.6, 0.8])

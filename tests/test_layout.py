@@ -54,6 +54,18 @@ def test_imported_sees_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {name for name, _ in imported(file)} == {"stages", "cli", "prepare", "mtcnn"}
 
 
+def test_a_class_name_means_one_thing() -> None:
+    """With a leading underscore or without. Those of facenet-pytorch's nets are not ours to choose."""
+    places: dict[str, list[str]] = {}
+    for path in (path for layer in LAYERS for path in modules(layer)):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name.lstrip("_"), []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert len(places) > 100
+    assert twice.keys() == {"PNet", "RNet", "ONet"}, twice
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_imports_point_one_way(layer: str) -> None:
     above = set(LAYERS[LAYERS.index(layer) + 1 :])

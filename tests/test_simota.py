@@ -20,7 +20,7 @@ from mtcnn.errors import RecipeError
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 from stages.objectives.assigning import FAR, AssignSettings, assign, dynamic_k, overlaps
-from stages.objectives.cells import Places, boxes_of, product_logits
+from stages.objectives.cells import CellPlaces, boxes_of, product_logits
 from stages.objectives.matching import BACKGROUND
 from stages.objectives.simota import BETA, SMOOTH, SimOTA, SimOTASettings, extended_iou
 from stages.objectives.targets import stack
@@ -29,7 +29,7 @@ from stages.photos.crops import Scene
 SIDE = 64
 DECODER = YuNetPoints()
 SIZE = ImageSize(SIDE, SIDE)
-PLACES = Places.of(DECODER, SIZE)
+PLACES = CellPlaces.of(DECODER, SIZE)
 CELLS = len(PLACES.corners)
 
 Array = NDArray[Any]

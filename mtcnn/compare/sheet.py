@@ -29,7 +29,7 @@ FOUND, MISSED, FALSE = (0, 220, 130), (255, 210, 0), (255, 60, 60)
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _PhotoOutcome:
     """What a detector made of one photo at its operating point.
 
     hit     bool (G,): counted faces with a detection on them.      boxes  (N, 4) x1 y1 x2 y2.
@@ -52,11 +52,11 @@ def _corners(rows: Array) -> NDArray[np.float32]:
     return boxes
 
 
-def _outcome(rows: Array, faces: Array, counted: Array, threshold: float) -> _Outcome:
+def _outcome(rows: Array, faces: Array, counted: Array, threshold: float) -> _PhotoOutcome:
     boxes = _corners(rows[rows[:, 4] >= threshold])
     match: Array = iou(boxes, _corners(faces)) >= OVERLAP  # (N, G)
     hit, known = np.any(match, axis=0), np.any(match, axis=1)
-    return _Outcome(np.asarray(hit)[counted], boxes, np.logical_not(known))
+    return _PhotoOutcome(np.asarray(hit)[counted], boxes, np.logical_not(known))
 
 
 def _operating_point(truth: GroundTruth, counted: Mapping[str, Array], found: Mapping[str, Array]) -> float:
@@ -113,7 +113,7 @@ def contact_sheet(
     return _stacked(rows)
 
 
-def _tile(image: RGB, faces: Array, outcome: _Outcome, label: str) -> RGB:
+def _tile(image: RGB, faces: Array, outcome: _PhotoOutcome, label: str) -> RGB:
     zoom = TILE / max(image.shape[:2])
     picture = resample(image, *(max(1, round(side * zoom)) for side in image.shape[:2]))
     marks = [(face, FOUND if hit else MISSED) for face, hit in zip(faces, outcome.hit, strict=True)]

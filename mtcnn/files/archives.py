@@ -75,7 +75,7 @@ def _whole(where: object, content: bytes) -> bytes:
     return content
 
 
-class _Budget:
+class _ArchiveBudget:
     """The remaining budget of bytes and members of an archive."""
 
     def __init__(self, path: Path) -> None:
@@ -91,7 +91,7 @@ class _Budget:
 
 
 def _zip_texts(path: Path) -> Iterator[tuple[str, bytes]]:
-    budget = _Budget(path)
+    budget = _ArchiveBudget(path)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.filename.endswith(".txt"):
@@ -106,7 +106,7 @@ def _zip_texts(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
-    budget = _Budget(path)
+    budget = _ArchiveBudget(path)
     with path.open("rb") as file:
         start = file.read(6)
         file.seek(0)
@@ -129,7 +129,7 @@ def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
 class _Bounded(io.RawIOBase):
     """A file to read, of which no more can be read or passed over than a budget allows."""
 
-    def __init__(self, file: IO[bytes], budget: _Budget) -> None:
+    def __init__(self, file: IO[bytes], budget: _ArchiveBudget) -> None:
         self._file, self._budget, self._furthest = file, budget, 0
 
     def read(self, size: int = -1) -> bytes:

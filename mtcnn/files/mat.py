@@ -48,14 +48,14 @@ def read_mat(path: Path, names: Collection[str]) -> dict[str, Any]:
             raise ValueError(f"more than {LARGEST} bytes")
         if data[:8] == b"MATLAB 7" or data[512:520] == b"\x89HDF\r\n\x1a\n":
             raise ValueError("MATLAB 7.3; save it with -v7")
-        return _Reader(data).variables(names)
+        return _MatReader(data).variables(names)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a .mat file") from error
     except (ValueError, LookupError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as a .mat file of version 5 ({error}); copy it again") from error
 
 
-class _Reader:
+class _MatReader:
     def __init__(self, data: bytes) -> None:
         order = {b"IM": "<", b"MI": ">"}.get(data[126:HEADER])
         if order is None:

@@ -18,7 +18,7 @@ __all__ = ["read_pickled"]
 _FLOATS = {"f2", "f4", "f8"}
 
 
-class _Made:
+class _Unmade:
     """What a call in the file would have made: an array still without values, or a dtype."""
 
     def __init__(self, kind: str, args: tuple[Any, ...]) -> None:
@@ -43,7 +43,7 @@ class _ArrayReader(PickleReader):
                 raise ValueError(encoding)
             self.budget.spend(len(text))
             return text.encode("latin1")
-        return _Made(kind, args)
+        return _Unmade(kind, args)
 
     def build(self, made: Any, state: Any) -> Any:
         """With the values that the file gives it: for an array the array itself, for an array of objects a list."""
@@ -70,13 +70,13 @@ def read_pickled(data: bytes) -> Any:
     return _ArrayReader(BytesIO(data), len(data)).read()
 
 
-def _float(dtype: _Made) -> str:
+def _float(dtype: _Unmade) -> str:
     if dtype.kind != "dtype" or dtype.args[0] not in _FLOATS:
         raise ValueError("no array of floats")
     return f"<{dtype.args[0]}"
 
 
-def _array(values: bytes, shape: tuple[int, ...], dtype: _Made, columns_first: bool) -> NDArray[Any]:
+def _array(values: bytes, shape: tuple[int, ...], dtype: _Unmade, columns_first: bool) -> NDArray[Any]:
     flat = np.frombuffer(values, _float(dtype))
     check_shape(*shape)
     return flat.reshape(shape, order="F" if columns_first else "C")

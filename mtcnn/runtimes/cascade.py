@@ -42,7 +42,7 @@ class CropRunner(Protocol):
     def __call__(self, crops: Array) -> Refined: ...
 
 
-class _Packed:
+class _PackedNets:
     """Compiled forms of nets, each packed once, and for a module again when its weights have changed."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def _compiled(net: Net, device: str, names: Container[str]) -> bool:
     return device == "cpu" and name in names
 
 
-_packed = _Packed()
+_packed = _PackedNets()
 
 
 def map_runner(net: Net, device: str) -> MapRunner:

@@ -19,7 +19,7 @@ from .readers import Readers, in_order
 from .sources import Piped, Source, kind_of
 from .video import Frame, Video
 
-__all__ = ["Decoder", "batches", "failure"]
+__all__ = ["SourceDecoder", "batches", "failure"]
 
 THREADS = 2  # decoding is a tenth of the work, and the detector wants the cores as well
 PIXELS = 1 << 25  # 34 Mpx, 96 MiB: no more is decoded ahead, nor put into a batch, than this and one image a thread
@@ -28,7 +28,7 @@ Read = Item | ImageError
 
 
 @dataclass
-class Decoder:
+class SourceDecoder:
     """Reads sources.
 
     every   of a video, take each n-th frame.

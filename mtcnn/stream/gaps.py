@@ -26,13 +26,13 @@ def default_gap(fps: float) -> int:
 
 
 @dataclass(eq=False)
-class _Track:
+class _LastSeen:
     box: Box  # (4,) xyxy, where the face was seen last
     seen: int  # the frame when it was
 
 
 @dataclass(eq=False)
-class _Frame:
+class _PendingFrame:
     boxes: Box  # (N, 4) xyxy, the faces that were found
     added: list[Box] = field(default_factory=list)  # and where missed ones have been
 
@@ -54,19 +54,19 @@ class GapFiller:
 
     def __init__(self, gap: int) -> None:
         self.gap = gap
-        self._tracks: list[_Track] = []
-        self._frames: deque[_Frame] = deque()
+        self._tracks: list[_LastSeen] = []
+        self._frames: deque[_PendingFrame] = deque()
         self._number = -1  # of the last frame
 
     def add(self, boxes: NDArray[Any]) -> list[Box]:
         """Take the boxes (N, 4) xyxy of the next frame. Returns those of the frame that is settled by it, if any."""
         self._number += 1
         found = np.asarray(boxes, np.float64).reshape(-1, 4)
-        self._frames.append(_Frame(found))
+        self._frames.append(_PendingFrame(found))
         for track, box in self._matched(found):
             if track is None:
                 self._keep(box, self._number - self.gap, self._number)
-                self._tracks.append(_Track(box, self._number))
+                self._tracks.append(_LastSeen(box, self._number))
             else:
                 self._interpolate(track, box)
                 track.box, track.seen = box, self._number
@@ -84,9 +84,9 @@ class GapFiller:
         """All frames but the last `left`."""
         return [_all(self._frames.popleft()) for _ in range(len(self._frames) - left)]
 
-    def _matched(self, boxes: Box) -> list[tuple[_Track | None, Box]]:
+    def _matched(self, boxes: Box) -> list[tuple[_LastSeen | None, Box]]:
         """Each box with the track that it continues, or None; each track once."""
-        found: dict[int, _Track] = {}
+        found: dict[int, _LastSeen] = {}
         used: set[int] = set()
         if self._tracks and len(boxes):
             distances = self._distances(boxes)
@@ -111,7 +111,7 @@ class GapFiller:
         alike = np.maximum(one, other) <= _MOST_GROWTH * np.minimum(one, other)
         return np.where(alike, moved / np.maximum(reach, 1e-9), np.inf)
 
-    def _interpolate(self, track: _Track, box: Box) -> None:
+    def _interpolate(self, track: _LastSeen, box: Box) -> None:
         steps = self._number - track.seen
         for step in range(1, steps):
             share = step / steps
@@ -130,7 +130,7 @@ class GapFiller:
         self._tracks = [track for track in self._tracks if self._number - track.seen <= self.gap]
 
 
-def _all(frame: _Frame) -> Box:
+def _all(frame: _PendingFrame) -> Box:
     return np.concatenate([frame.boxes, np.reshape(frame.added, (-1, 4))])
 
 

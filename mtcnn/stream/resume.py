@@ -37,7 +37,7 @@ class Done:
     keep: int = 0
 
 
-class _Entry(NamedTuple):
+class _Listed(NamedTuple):
     """What a listing holds of one image or frame: its name in there, and the number of lines up to its end."""
 
     name: str
@@ -62,7 +62,7 @@ def read_listing(
         raise DataError(f"{out}: cannot be read ({error.strerror}); expected results of an earlier run") from None
     lines = [f"{line}\n" for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]]
     readers = {"json": _read_json, "csv": _read_csv, "text": _read_text}
-    entries: list[_Entry] = []
+    entries: list[_Listed] = []
     try:
         for entry in readers[style](lines, names):
             if entries and style == "csv" and entry[:2] == entries[-1][:2]:  # another face of the same image
@@ -80,16 +80,16 @@ def read_listing(
     return _done(entries, {label(source): source for source in sources}, ends, style == "csv", whole_videos)
 
 
-def _read_json(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
+def _read_json(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Listed]:
     for number, line in enumerate(lines, 1):
         row = json.loads(line)
         name, frame = row["image"], row.get("frame")
         if not isinstance(name, str) or not (frame is None or type(frame) is int):
             raise TypeError(line)
-        yield _Entry(name, frame, number)
+        yield _Listed(name, frame, number)
 
 
-def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
+def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Listed]:
     rows = csv.reader(lines)
     if lines and tuple(next(rows)) != tuple(names):
         raise ValueError(lines[0])
@@ -99,11 +99,11 @@ def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
                 return
             raise ValueError(row)
         frame = row[names.index("frame")] if "frame" in names else ""
-        yield _Entry(name_of_csv(row[0]), int(frame) if frame else None, rows.line_num)
+        yield _Listed(name_of_csv(row[0]), int(frame) if frame else None, rows.line_num)
 
 
-def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
-    entry: _Entry | None = None
+def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Listed]:
+    entry: _Listed | None = None
     for number, line in enumerate(lines, 1):
         if entry and _FACE.fullmatch(line):
             entry = entry._replace(lines=number)
@@ -113,13 +113,13 @@ def _read_text(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Entry]:
             raise ValueError(line)
         if entry:
             yield entry
-        entry = _Entry(head[1], None if head[2] is None else int(head[2]), number)
+        entry = _Listed(head[1], None if head[2] is None else int(head[2]), number)
     if entry:
         yield entry
 
 
 def _done(
-    entries: Sequence[_Entry], known: dict[str, Source], ends: Sequence[int], header: bool, whole_videos: bool
+    entries: Sequence[_Listed], known: dict[str, Source], ends: Sequence[int], header: bool, whole_videos: bool
 ) -> Done:
     last = entries[-1] if entries else None
     in_video = last is not None and last.frame is not None

@@ -19,7 +19,7 @@ from ..images import MAX_PIXELS
 from ..terminal import tell
 from .addresses import Address
 from .bars import bar_of, beside, expect
-from .decoding import Decoder, Read, batches, failure
+from .decoding import Read, SourceDecoder, batches, failure
 from .detecting import detected, tracked
 from .folders import PassedOver
 from .interrupts import Interrupted, Interrupts
@@ -134,7 +134,7 @@ class Run:
             self._summary.done_before = len(places.sources) - len(left)
             self._tell_network(left)
             bar = stack.enter_context(closing(bar_of(left, self.quiet)))
-            decoder = Decoder(
+            decoder = SourceDecoder(
                 self.every,
                 2 * self.batch,
                 done.first,

@@ -16,7 +16,7 @@ from torch import Tensor
 from mtcnn.settings import Settings, setting
 from prepare.labels import IGNORE
 
-from .cells import Places
+from .cells import CellPlaces
 from .matching import BACKGROUND
 
 __all__ = ["AssignSettings", "Assignment", "assign", "dynamic_k", "overlaps"]
@@ -57,7 +57,7 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
 
 @torch.no_grad()
 def assign(
-    boxes: Tensor, scores: Tensor, places: Places, faces: Tensor, ignored: Tensor, settings: AssignSettings
+    boxes: Tensor, scores: Tensor, places: CellPlaces, faces: Tensor, ignored: Tensor, settings: AssignSettings
 ) -> Assignment:
     """The cells of one picture with their faces.
 

@@ -19,10 +19,10 @@ from mtcnn.types import ImageSize
 
 from ..photos.crops import Scene
 
-__all__ = ["Faces", "Places", "boxes_of", "faces_of", "product_logits", "yunet_decoder"]
+__all__ = ["CellPlaces", "SceneFaces", "boxes_of", "faces_of", "product_logits", "yunet_decoder"]
 
 
-class Faces(NamedTuple):
+class SceneFaces(NamedTuple):
     """The labels of one scene; those of a batch are tensors (N, ...), padded with NaN.
 
     boxes      float32 (G, 4), and landmarks float32 (G, 5, 2), NaN where unknown, of the faces to learn.
@@ -38,16 +38,16 @@ class Faces(NamedTuple):
     size: Any
 
 
-def faces_of(scene: Scene) -> Faces:
+def faces_of(scene: Scene) -> SceneFaces:
     """The labels of a scene, without faces that have no area."""
     sized = (scene.boxes[:, 2:] > scene.boxes[:, :2]).all(axis=1)
     taken, ignored = sized & ~scene.ignore, sized & scene.ignore
     boxes, points = (np.asarray(values, np.float32) for values in (scene.boxes, scene.landmarks))
     size = np.array(scene.image.shape[:2], np.int64)
-    return Faces(boxes[taken], points[taken], boxes[ignored], np.array(scene.complete), size)
+    return SceneFaces(boxes[taken], points[taken], boxes[ignored], np.array(scene.complete), size)
 
 
-class Places(NamedTuple):
+class CellPlaces(NamedTuple):
     """Upper left corners of cells (A, 2) and strides of their maps (A, 1), pixels."""
 
     corners: Tensor
@@ -59,12 +59,12 @@ class Places(NamedTuple):
         return self.corners + self.strides / 2
 
     @classmethod
-    def of(cls, decoder: YuNetPoints, size: ImageSize, device: torch.device | str = "cpu") -> Places:
+    def of(cls, decoder: YuNetPoints, size: ImageSize, device: torch.device | str = "cpu") -> CellPlaces:
         """Those of an input of this size."""
         return cls(*(torch.from_numpy(values.copy()).to(device) for values in decoder.places(size)))
 
 
-def boxes_of(codes: Tensor, places: Places) -> Tensor:
+def boxes_of(codes: Tensor, places: CellPlaces) -> Tensor:
     """Boxes (N, A, 4), pixels, from the outputs "boxes" of a batch, (N, A, 4)."""
     centres = places.corners + codes[..., :2] * places.strides
     half = codes[..., 2:].clamp(max=LARGEST).exp() * places.strides / 2

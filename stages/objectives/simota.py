@@ -20,7 +20,7 @@ from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
 from .assigning import Assignment, AssignSettings, assign
-from .cells import Faces, Places, boxes_of, faces_of, yunet_decoder
+from .cells import CellPlaces, SceneFaces, boxes_of, faces_of, yunet_decoder
 from .sampling import whole
 
 __all__ = ["SimOTA", "SimOTASettings", "extended_iou"]
@@ -57,11 +57,11 @@ class SimOTA:
     def __init__(self, settings: SimOTASettings, decoder: Decoder, teacher: object = None) -> None:
         self.settings, self.decoder = settings, yunet_decoder(decoder, "simota")
 
-    def targets(self, scene: Scene) -> Faces:
+    def targets(self, scene: Scene) -> SceneFaces:
         """The labels themselves: which cells they are targets of depends on what the net predicts."""
         return faces_of(scene)
 
-    def loss(self, outputs: Mapping[str, Tensor], targets: Faces) -> dict[str, Tensor]:
+    def loss(self, outputs: Mapping[str, Tensor], targets: SceneFaces) -> dict[str, Tensor]:
         """Losses of a batch, normalised over all processes.
 
         class and box use the cells of faces, object all cells but ignored ones, landmarks the cells of faces whose
@@ -69,7 +69,7 @@ class SimOTA:
         Pictures without faces teach the object, incomplete ones landmarks alone.
         """
         logits = outputs["class_logits"][..., 0], outputs["object_logits"][..., 0]
-        places = Places.of(self.decoder, ImageSize(*targets.size[0].tolist()), logits[0].device)
+        places = CellPlaces.of(self.decoder, ImageSize(*targets.size[0].tolist()), logits[0].device)
         boxes = boxes_of(outputs["boxes"], places)
         found = self._assigned(boxes, logits[0].sigmoid() * logits[1].sigmoid(), places, targets)
         mine, complete = found.faces >= 0, targets.complete[:, None]
@@ -86,7 +86,7 @@ class SimOTA:
         total = sum((getattr(self.settings, name) * loss for name, loss in losses.items()), each.new_zeros(()))
         return {"total": total, **losses}
 
-    def _assigned(self, boxes: Tensor, scores: Tensor, places: Places, targets: Faces) -> Assignment:
+    def _assigned(self, boxes: Tensor, scores: Tensor, places: CellPlaces, targets: SceneFaces) -> Assignment:
         """The cells of a batch with their faces, (N, A)."""
         rows = []
         for n, (faces, ignored) in enumerate(zip(targets.boxes, targets.ignored, strict=True)):
@@ -95,7 +95,9 @@ class SimOTA:
             rows.append(assign(boxes[n].detach(), score, places, *known, self.settings.assign))
         return Assignment(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
-    def _landmark_loss(self, codes: Tensor, places: Places, targets: Faces, faces: Tensor, mine: Tensor) -> Tensor:
+    def _landmark_loss(
+        self, codes: Tensor, places: CellPlaces, targets: SceneFaces, faces: Tensor, mine: Tensor
+    ) -> Tensor:
         cells, points = mine.nonzero()[:, 1], _of_cells(targets.landmarks, faces, mine)  # (M,), (M, 5, 2)
         wanted = ((points - places.corners[cells, None]) / places.strides[cells, None]).flatten(1)  # (M, 10)
         known = wanted.isfinite().all(dim=1)
