@@ -21,8 +21,10 @@ eval_options = options(
     click.option("--strict", is_flag=True, help="Stop at the first problem in a file instead of reporting all."),
     click.option("--plot", type=FILE, help="Draw the curves to this picture, .png, .pdf or .svg."),
     workers_option("Processes that detect."),
-    click.option("--scale", default="original", show_default=True, metavar="original|vga|N|multi",
-                 help="Detect at this size: N pixels for the longest side, vga is 640; multi votes over several."),
+    click.option("--scale", default="original", show_default=True,
+                 metavar="original|vga|N|AxB|letterbox:N|multi",
+                 help="Detect at this size: N pixels for the longest side, vga is 640; AxB for the shorter and the "
+                 "longer; letterbox as SCRFD's program does it; multi votes over several."),
     click.option("--flip/--no-flip", show_default=True, help="Detect in the mirror image too, and vote."),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ import click
 from mtcnn.detectors import DETECTORS
 
 from .group import command
-from .options import DIR, FILE, NETS, NetType
+from .options import COUNT, DIR, FILE, NETS, NetType
 
 NAMES = [*NETS.values(), *DETECTORS]
 
@@ -18,17 +18,23 @@ NAMES = [*NETS.values(), *DETECTORS]
 @click.argument("words", nargs=-1, metavar="NET [OUT]")
 @click.option("--net", type=NetType(NAMES), help=f"Which net, in place of NET: {', '.join(NAMES)}.")
 @click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
-def export(words: tuple[str, ...], net: str | None, models: Path | None) -> None:
+@click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
+              help="Take images of this size only: the graph is simplified.")  # fmt: skip
+@click.option("--batch", type=COUNT, help="Images at a time, with --shape.  [default: 1]")
+def export(
+    words: tuple[str, ...], net: str | None, models: Path | None, shape: tuple[int, int] | None, batch: int | None
+) -> None:
     """Write a net as an ONNX file.
 
-    The file, OUT, takes any number of images of any size.  [default: NET.onnx]
+    The file, OUT, takes any number of images of any size, unless --shape is given.  [default: NET.onnx]
 
-    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, see docs/detectors.md.
+    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, see docs/detectors.md. SCRFD
+    is written as the programs that run it expect: for images that are scaled already, with scores for logits.
     It is run by onnxruntime on several sizes, and compared with torch, before it takes its place.
 
     \b
     mtcnn export pnet
-    mtcnn export retinaface retinaface.onnx --models models
+    mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
     from mtcnn.export import export_onnx
 
@@ -40,6 +46,8 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None) -> None
     out = FILE.convert(left[0], None, context) if left else Path(f"{name}.onnx")
     if out.suffix.lower() != ".onnx":
         raise click.UsageError(f"{out} is no name for an ONNX file; expected a suffix .onnx, such as {name}.onnx")
-    made = export_onnx(name, out, models)
+    if batch is not None and shape is None:
+        raise click.UsageError("--batch is for a file with --shape; without it, any number of images can be given")
+    made = export_onnx(name, out, models, shape, batch or 1)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")

@@ -8,6 +8,7 @@ import json
 import click
 
 from mtcnn.detectors import DETECTORS
+from mtcnn.metrics.tables import markdown_table
 from mtcnn.weights import SIZES
 
 from .group import command
@@ -20,13 +21,14 @@ from .options import COUNT
               help="Of the image, pixels.  [default: 480 640; 24 24 and 48 48 for rnet and onet]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
-    """Parameters and arithmetic of a net for one image or crop.
+    """Parameters and arithmetic of a net for one image or crop, in all and by part.
 
     Nothing is computed and no weights are needed. PNet is counted for one level of the pyramid. What thop would print
-    counts a bias as one and batch norm as four a value.
+    counts a bias as one and batch norm as four a value; mmcv counts batch norm as two, and ReLU and pooling as one.
 
     \b
     mtcnn flops retinaface --size 240 320
+    mtcnn flops scrfd-2.5g
     mtcnn flops onet --json
     """
     import torch
@@ -41,9 +43,13 @@ def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
         counted = cost(NETS[net]() if net in NETS else build(net), height, width)
     if as_json:
         plain = {"net": net, "size": [height, width], **dataclasses.asdict(counted), "thop": counted.thop}
-        click.echo(json.dumps(plain))
+        parts = [part._asdict() for part in counted.parts]
+        click.echo(json.dumps({**plain, "mmcv": counted.mmcv, "parts": parts}))
     else:
         click.echo(
             f"{net} at {height} x {width}: {counted.parameters:,} parameters, {counted.multiply_adds / 1e6:.1f} M "
-            f"multiply-adds ({2 * counted.multiply_adds / 1e9:.2f} GFLOPs); {counted.thop / 1e6:.1f} M by thop"
+            f"multiply-adds ({2 * counted.multiply_adds / 1e9:.2f} GFLOPs); {counted.thop / 1e6:.1f} M by thop, "
+            f"{counted.mmcv / 1e6:.1f} M by mmcv\n"
         )
+        rows = [[part.name, f"{part.parameters:,}", f"{part.multiply_adds / 1e6:.1f} M"] for part in counted.parts]
+        click.echo(markdown_table(["part", "parameters", "multiply-adds"], rows))

@@ -3,6 +3,9 @@
 An exported net takes `images`, float32 (N, 3, H, W), RGB from 0 to 255: the scaling is part of the file, so
 that users cannot get it wrong. The outputs are those of `types.NetOutput`, or those of a single-stage detector in the
 order of its decoder's names. What decoding needs, such as strides and anchor sizes, is in the metadata.
+
+A net with a method `deployed` is exported as programs of others expect it: with these outputs, for images that are
+scaled already.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from .errors import MtcnnError, SettingsError
 from .files.atomic_write import atomic_write
 from .nets import PooledPReLU, load_net
 from .scoring import scoring_of
+from .settings import require
 from .thresholds import default_threshold
+from .types import ImageSize
 from .weights import SCALING, SIZES, Scaling
 
 __all__ = ["Exported", "export_onnx"]
@@ -40,6 +45,9 @@ _NAMES = {
 }
 _ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images to check with
 _CROPS = (1, 2, 5)  # batch sizes of crops; their side is the net's
+LARGEST, MOST = 8192, 1024  # sides and batch of a file with one shape: it is computed before it is handed over
+
+Shape = tuple[int, int, int]  # batch, height, width
 
 
 class Exported(NamedTuple):
@@ -52,7 +60,7 @@ class Exported(NamedTuple):
 
     path: Path
     outputs: tuple[str, ...]
-    checked: tuple[tuple[int, int, int], ...]
+    checked: tuple[Shape, ...]
     difference: float
 
 
@@ -66,9 +74,9 @@ class _Whole(nn.Module):
 
     def __init__(self, name: str, net: nn.Module, threshold: float) -> None:
         super().__init__()
-        scaling: Scaling = DETECTORS[name].scaling if name in DETECTORS else SCALING
-        mean, divisor = scaling
         self.net, self.threshold = net, threshold
+        self.scaling: Scaling = DETECTORS[name].scaling if name in DETECTORS else SCALING
+        mean, divisor = self.scaling
         names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
         trained = getattr(net, "has_landmarks", True)
         self.names = tuple(each for each in names if each != "landmarks" or trained)
@@ -80,15 +88,46 @@ class _Whole(nn.Module):
         named = output if isinstance(output, dict) else output._asdict()
         return tuple(named[name] for name in self.names)
 
+    def rows(self, output: str) -> str:
+        """Name of the axis of an output that has a row for each prediction."""
+        return "anchors"
 
-def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
+    def images(self, shape: Shape) -> Tensor:
+        """Random input."""
+        batch, height, width = shape
+        return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+
+
+class _Deployed(_Whole):
+    """The same as programs of others expect it."""
+
+    def __init__(self, name: str, net: nn.Module, threshold: float) -> None:
+        super().__init__(name, net, threshold)
+        with torch.inference_mode():
+            self.names = tuple(net.deployed(torch.zeros(1, 3, 32, 32)))  # type: ignore[operator]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.net.deployed(images).values())  # type: ignore[operator]
+
+    def rows(self, output: str) -> str:
+        return f"anchors_{output.partition('_')[2]}"  # each level has its own number of them
+
+    def images(self, shape: Shape) -> Tensor:
+        return (super().images(shape) - self.mean) * self.factor
+
+
+def export_onnx(
+    name: str, path: Path, models: Path | None = None, shape: tuple[int, int] | None = None, batch: int = 1
+) -> Exported:
     """Write the net `name` with the weights in the folder `models` (None: the packaged ones) to `path`.
 
-    name  "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
-          and ONet crops of a fixed size; the batch size is free.
+    name   "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
+           and ONet crops of a fixed size; the batch size is free.
+    shape  height and width of the images, if all are alike: then the graph is simplified, and takes `batch` of them.
 
-    Raises SettingsError for another name, CheckpointError if the weights are missing or do not fit; MtcnnError if a
-    package of the extra `export` is missing, the file cannot be written, or its outputs differ from torch's.
+    Raises SettingsError for another name, and a shape that the net does not take; CheckpointError if the weights are
+    missing or do not fit; MtcnnError if a package of the extra `export` is missing, the file cannot be written, or its
+    outputs differ from torch's.
     """
     if name not in SIZES and name not in DETECTORS:
         raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
@@ -96,11 +135,12 @@ def export_onnx(name: str, path: Path, models: Path | None = None) -> Exported:
     _needed("onnxruntime")
     path_of_weights = weights_path(packaged_weights() if models is None else models, name)
     net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
-    whole = _Whole(name, _resolved(net), default_threshold(path_of_weights, name)).eval()
-    shapes = _shapes(name)
+    threshold = default_threshold(path_of_weights, name)
+    whole = (_Deployed if hasattr(net, "deployed") else _Whole)(name, _resolved(net), threshold).eval()
+    shapes = _shapes(name) if shape is None else (_fixed(name, shape, batch),)
     try:
         with atomic_write(path) as draft:
-            _write(whole, draft, name, shapes[0])
+            _write(whole, draft, name, shapes[0], shape is not None)
             difference = _difference(whole, draft, shapes)
             if not difference < TOLERANCE:
                 raise MtcnnError(
@@ -130,25 +170,32 @@ def _resolved(net: nn.Module) -> nn.Module:
     return net
 
 
-def _shapes(name: str) -> tuple[tuple[int, int, int], ...]:
+def _shapes(name: str) -> tuple[Shape, ...]:
     if name in ("rnet", "onet"):
         return tuple((batch, SIZES[name], SIZES[name]) for batch in _CROPS)
     return _ANY_SIZE
 
 
-def _images(shape: tuple[int, int, int]) -> Tensor:
-    batch, height, width = shape
-    return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+def _fixed(name: str, shape: tuple[int, int], batch: int) -> Shape:
+    """The one shape of a file. Raises SettingsError where the net takes no such images."""
+    side = SIZES.get(name, 0)
+    if name in ("rnet", "onet"):
+        require(tuple(shape) == (side, side), "shape", shape, f"{side} {side} for {name}")
+    multiple = DETECTORS[name].multiple if name in DETECTORS else 1
+    good = all(length >= side and length % multiple == 0 and 0 < length <= LARGEST for length in shape)
+    require(good, "shape", shape, f"multiples of {multiple} for {name}, from {max(side, multiple)} to {LARGEST}")
+    require(1 <= batch <= MOST, "batch", batch, f"1 to {MOST}")
+    return batch, *ImageSize(*shape)
 
 
-def _write(whole: _Whole, path: Path, name: str, shape: tuple[int, int, int]) -> None:
+def _write(whole: _Whole, path: Path, name: str, shape: Shape, fixed: bool) -> None:
     sizes = {0: "batch"} if name in ("rnet", "onet") else {0: "batch", 2: "height", 3: "width"}
-    axes = {"images": sizes, **_output_axes(whole, name, shape)}
+    axes = None if fixed else {"images": sizes, **_output_axes(whole, name, shape)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation of this exporter, see docs/decisions.md
         torch.onnx.export(
             whole,
-            (_images(shape),),
+            (whole.images(shape),),
             str(path),
             input_names=["images"],
             output_names=list(whole.names),
@@ -156,19 +203,30 @@ def _write(whole: _Whole, path: Path, name: str, shape: tuple[int, int, int]) ->
             opset_version=OPSET,
             dynamo=False,
         )
+    if fixed:
+        _simplify(path)
     _describe(whole, path, name)
 
 
-def _output_axes(whole: _Whole, name: str, shape: tuple[int, int, int]) -> dict[str, dict[int, str]]:
+def _simplify(path: Path) -> None:
+    """Replace all that depends on the shape alone by its value. The result has standard operators only."""
+    onnxruntime = _needed("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def _output_axes(whole: _Whole, name: str, shape: Shape) -> dict[str, dict[int, str]]:
     """Names of the axes whose length depends on the input."""
     if name in SIZES:
         return {output: {0: "batch"} for output in whole.names}
     with torch.inference_mode():
-        parts = whole(_images(shape))
+        parts = whole(whole.images(shape))
     # Rows (N, A), (N, A, values), or maps (N, channels, h, w).
     maps = {0: "batch", 2: "rows", 3: "columns"}
-    rows = {0: "batch", 1: "anchors"}
-    return {output: maps if part.ndim == 4 else rows for output, part in zip(whole.names, parts, strict=True)}
+    pairs = zip(whole.names, parts, strict=True)
+    return {output: maps if part.ndim == 4 else {0: "batch", 1: whole.rows(output)} for output, part in pairs}
 
 
 def _describe(whole: _Whole, path: Path, name: str) -> None:
@@ -176,6 +234,9 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
     onnx = _needed("onnx")
     model = onnx.load(str(path))
     facts = {"net": name, "images": "float32 RGB, 0 to 255"}
+    if isinstance(whole, _Deployed):
+        mean, divisor = whole.scaling
+        facts |= {"images": f"float32 RGB, (x - {mean}) / {divisor}", "scaling": json.dumps(whole.scaling)}
     if name in ("rnet", "onet"):
         facts["scoring"] = json.dumps(asdict(scoring_of(whole.net)))
     if name in DETECTORS:
@@ -185,12 +246,12 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
     onnx.save(model, str(path))
 
 
-def _difference(whole: nn.Module, path: Path, shapes: Sequence[tuple[int, int, int]]) -> float:
+def _difference(whole: _Whole, path: Path, shapes: Sequence[Shape]) -> float:
     """The largest difference between torch and onnxruntime, as a share of the output's largest value."""
     session = _needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found = []
     for shape in shapes:
-        images = _images(shape)
+        images = whole.images(shape)
         with torch.inference_mode():
             wanted = whole(images)
         for ours, theirs in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):

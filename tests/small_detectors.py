@@ -16,8 +16,16 @@ __all__ = ["small_model", "small_nets", "write_nets"]
 
 
 def small_model(name: str) -> dict[str, Any]:
-    """An eighth as wide, where the net has a width."""
-    return {"width": 0.125} if "width" in model_of(name) else {}
+    """An eighth as wide, where the net has a width; SCRFD, which has many, with few blocks, and
+    one of its sizes with landmarks."""
+    model = model_of(name)
+    if "width" in model:
+        return {"width": 0.125}
+    if "widths" in model:
+        sizes = {"stem": (8,) * len(model["stem"]), "blocks": (1, 2, 1, 1), "widths": (8, 8, 16, 16)}
+        points = {"landmarks": True, "norm": "bn", "shared": False} if name == "scrfd-10g" else {}
+        return {**sizes, "neck": 8, "head": 16, "norm_groups": 4, **points}
+    return {}
 
 
 def small_nets() -> dict[str, nn.Module]:

@@ -48,6 +48,12 @@ def outputs_of(net: nn.Module, spec: Spec, image: NDArray[np.uint8]) -> tuple[di
     return TorchRuntime(net, spec.scaling)(padded), ImageSize(*padded.shape[:2])
 
 
+def names_of(name: str, net: nn.Module) -> tuple[str, ...]:
+    """The decoder's, without landmarks of a net that has none."""
+    names = DETECTORS[name].decoder.names
+    return names if getattr(net, "has_landmarks", True) else tuple(each for each in names if each != "landmarks")
+
+
 @every
 def test_the_published_net_builds(name: str) -> None:
     with torch.device("meta"):
@@ -60,10 +66,11 @@ def test_the_published_net_builds(name: str) -> None:
 def test_outputs_are_those_of_the_decoder(nets: dict[str, nn.Module], name: str, height: int, width: int) -> None:
     """Named and ordered alike, batch first, and as many predictions as the decoder finds places for."""
     spec, (outputs, size) = DETECTORS[name], outputs_of(nets[name], DETECTORS[name], noise(height, width))
-    assert tuple(outputs) == spec.decoder.names
+    names = names_of(name, nets[name])
+    assert tuple(outputs) == names
     boxes, logits, landmarks = spec.decoder.decode(outputs, size)
     assert boxes.shape == (len(logits), 4) and boxes.dtype == np.float32
-    assert (landmarks is not None) is ("landmarks" in spec.decoder.names)
+    assert (landmarks is not None) is ("landmarks" in names)
     assert landmarks is None or (landmarks.shape == (len(logits), 5, 2) and landmarks.dtype == np.float32)
     with torch.inference_mode():
         pair = nets[name](to_input(noise(2 * size.height, size.width).reshape(2, *size, 3), scaling=spec.scaling))
@@ -150,10 +157,12 @@ def test_detects_on_odd_sizes(nets: dict[str, nn.Module], models: Path, name: st
 
 @every
 @pytest.mark.parametrize("shape", [(0, 0, 3), (0, 40, 3), (40, 0, 3)])
-def test_an_empty_image_has_no_faces(models: Path, name: str, shape: tuple[int, ...]) -> None:
+def test_an_empty_image_has_no_faces(
+    nets: dict[str, nn.Module], models: Path, name: str, shape: tuple[int, ...]
+) -> None:
     found = load_detector(name, models, threshold=0.0)(np.zeros(shape, np.uint8))
     assert len(found) == 0
-    assert (found.landmarks is not None) is ("landmarks" in DETECTORS[name].decoder.names)
+    assert (found.landmarks is not None) is ("landmarks" in names_of(name, nets[name]))
 
 
 @every
@@ -164,8 +173,10 @@ def test_exports_to_onnx(models: Path, name: str, tmp_path: Path) -> None:
     from mtcnn.runtimes.onnx import OnnxRuntime
 
     made = export_onnx(name, tmp_path / "net.onnx", models)
-    assert made.outputs == DETECTORS[name].decoder.names
-    spec, net = DETECTORS[name], load_module(weights_path(models, name), name)
+    spec = DETECTORS[name]
+    net: Any = load_module(weights_path(models, name), name)
+    deployed = getattr(net, "deployed", None)
+    assert made.outputs == (names_of(name, net) if deployed is None else tuple(deployed(torch.zeros(1, 3, 32, 32))))
     image = pad(noise(64, 96), spec.multiple, spec.padding)
     found, (wanted, _) = OnnxRuntime(made.path)(image), outputs_of(net, spec, image)
     assert list(found) == list(wanted)

@@ -73,6 +73,10 @@ def test_vote_at_the_threshold() -> None:
         ("vga", (512, 1024), [Pass(0.625)]),
         ("640", (1024, 512), [Pass(0.625)]),
         ("900", (300, 450), [Pass(2)]),
+        ("1100x1650", (550, 1100), [Pass(1.5)]),
+        ("1100x1650", (1100, 550), [Pass(1.5)]),
+        ("1650x1100", (550, 600), [Pass(2)]),
+        ("letterbox:640", (512, 1024), [Pass(0.625, square=640)]),
         ("multi", (300, 450), [Pass(1), Pass(0.5, 30), Pass(2, short_side_below=100), Pass(4, short_side_below=100)]),
         ("multi", (768, 1024), [Pass(1), Pass(0.5, 30), Pass(2, short_side_below=100)]),
         # 2147483647 / 577 pixels: the square root of 3.7 / 1.5 megapixels.
@@ -83,11 +87,37 @@ def test_vote_at_the_threshold() -> None:
 def test_passes(scale: str, size: tuple[int, int], expected: list[Pass]) -> None:
     found = passes(scale, ImageSize(*size))
     assert [step.factor for step in found] == pytest.approx([step.factor for step in expected], abs=1e-4)
-    rules = [(step.long_side_above, step.short_side_below) for step in found]
-    assert rules == [(step.long_side_above, step.short_side_below) for step in expected]
+    rules = [(step.long_side_above, step.short_side_below, step.square) for step in found]
+    assert rules == [(step.long_side_above, step.short_side_below, step.square) for step in expected]
 
 
-@pytest.mark.parametrize("scale", ["", "Multi", "-640", "11", "10001", "640.5", "0.5,1"])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(50, 100), (100, 50), (64, 64), (16, 40)])
+def test_letterbox(height: int, width: int, flip: bool) -> None:
+    """What SCRFD's program does with OpenCV: bilinear, then a black square. Boxes come back to the image's pixels."""
+    image, seen = np.random.default_rng(0).integers(1, 256, (height, width, 3), np.uint8), []
+
+    def detect(pixels: NDArray[np.uint8]) -> Faces:
+        seen.append(pixels)
+        return Faces(np.array([[8.0, 4, 16, 12]]), np.array([0.5]))
+
+    found = ScaledDetector(detect, "letterbox:64", flip)(image)
+    factor = 64 / max(height, width)
+    size = round(width * factor), round(height * factor)
+    for pixels, mirrored in zip(seen, (False, True), strict=False):
+        wanted = np.zeros((64, 64, 3), np.uint8)
+        small = np.asarray(cv2.resize(image, size))
+        wanted[: size[1], : size[0]] = small[:, ::-1] if mirrored else small
+        np.testing.assert_array_equal(pixels, wanted)
+    assert len(seen) == 1 + flip
+    back = np.array([width / size[0], height / size[1]] * 2)
+    np.testing.assert_allclose(found.boxes[0], np.array([8, 4, 16, 12]) * back, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "scale", ["", "Multi", "-640", "11", "10001", "640.5", "0.5,1", "11x640", "640x10001", "640x", "letterbox",
+              "letterbox:5", "letterbox:640x640", "1x2x3", "\u0661\u0662\u0663"]
+)  # fmt: skip
 def test_unknown_scales_are_refused(scale: str) -> None:
     with pytest.raises(ValueError, match=r"expected original, vga, multi, or pixels of the longest side"):
         check_scale(scale)

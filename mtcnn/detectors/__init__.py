@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..weights import MEAN_COLOUR, UNSCALED, Scaling
+from ..weights import MEAN_COLOUR, SCALING, UNSCALED, Scaling
 from .anchors import RETINAFACE, S3FD, SSH, Level
 from .decoders import Decoder, SsdCodes
+from .distances import Distances
 from .point_decoders import HeatMap, YuNetPoints
 
 __all__ = ["DETECTORS", "Spec"]
@@ -63,6 +64,19 @@ _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level
 
 _YUNET_S = {"channels": (16, 32, 64, 64, 64, 64), "shared": 0}
 
+# [model] of the sizes of SCRFD, where it differs from the defaults, those of 0.5g.
+_SCRFD: dict[str, dict[str, Any]] = {
+    "0.5g": {},
+    "1g": {"stem": (32, 48), "blocks": (3, 2, 1, 5), "widths": (48, 160, 216, 312), "neck": 24, "head": 96,
+           "norm_groups": 8},
+    "2.5g": {"block": "basic", "stem": (24,), "blocks": (3, 5, 3, 2), "widths": (24, 48, 48, 80), "neck": 24,
+             "head_block": "plain"},
+    "10g": {"block": "basic", "stem": (56,), "blocks": (3, 4, 2, 3), "widths": (56, 88, 88, 224), "neck": 56,
+            "head_block": "plain", "head": 80, "head_depth": 3},
+    "34g": {"block": "bottleneck", "stem": (56,), "blocks": (17, 16, 2, 8), "widths": (56, 56, 144, 184), "neck": 128,
+            "head_block": "plain", "head": 256, "norm_groups": 32},
+}  # fmt: skip
+
 # The NMS thresholds are those of the authors' test programs.
 DETECTORS: dict[str, Spec] = {
     "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled=_FAST),
@@ -77,6 +91,10 @@ DETECTORS: dict[str, Spec] = {
     "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
     "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),
+    **{
+        f"scrfd-{size}": Spec("scrfd:SCRFD", Distances(RETINAFACE), SCALING, model=model)
+        for size, model in _SCRFD.items()
+    },
 }
 
 

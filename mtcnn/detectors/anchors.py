@@ -65,16 +65,16 @@ def map_sizes(height: int, width: int, layout: Layout) -> list[tuple[int, int]]:
     return [(-(-height // level.stride), -(-width // level.stride)) for level in layout]
 
 
-def anchors(height: int, width: int, layout: Layout) -> NDArray[np.float32]:
+def anchors(height: int, width: int, layout: Layout, offset: float = 0.5) -> NDArray[np.float32]:
     """All anchors (A, 4) float32 xyxy of an image of `height` x `width` pixels.
 
     In the order of the nets' outputs: level by level, row by row, cell by cell, and on one cell size by size. An anchor
-    has its centre in the middle of its cell, and may reach out of the image.
+    has its centre `offset` cells from the upper left corner of its cell, and may reach out of the image.
     """
     parts = [np.zeros((0, 4), np.float32)]
     for (rows, columns), level in zip(map_sizes(height, width, layout), layout, strict=True):
         y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-        centres = (np.stack([x, y], axis=-1)[:, :, None] + 0.5) * level.stride  # (rows, columns, 1, 2)
+        centres = (np.stack([x, y], axis=-1)[:, :, None] + offset) * level.stride  # (rows, columns, 1, 2)
         half = np.asarray(level.sizes)[:, None] / 2  # (sizes, 1)
         boxes = np.concatenate([centres - half, centres + half], axis=-1)  # (rows, columns, sizes, 4)
         parts.append(boxes.reshape(-1, 4).astype(np.float32))

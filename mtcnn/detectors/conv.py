@@ -1,10 +1,10 @@
-"""A convolution with batch norm and LeakyReLU, the building block of trunks, necks and context modules."""
+"""A convolution with a norm and an activation, the building block of trunks, necks, heads and context modules."""
 
 from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["conv"]
+__all__ = ["conv", "normed_conv", "separable"]
 
 
 def conv(
@@ -26,3 +26,27 @@ def conv(
     if leak is not None:
         layers.append(nn.LeakyReLU(leak, inplace=True))
     return nn.Sequential(*layers)
+
+
+def normed_conv(
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    norm_groups: int = 0,
+    relu: bool = True,
+) -> nn.Sequential:
+    """Convolution that keeps the size (but for the stride), norm, ReLU.
+
+    norm_groups  groups of a group norm; 0 for batch norm.    relu  False leaves ReLU out.
+    """
+    norm = nn.GroupNorm(norm_groups, outputs) if norm_groups else nn.BatchNorm2d(outputs)
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), norm]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+def separable(inputs: int, outputs: int, stride: int = 1, norm_groups: int = 0) -> nn.Sequential:
+    """A 3 x 3 convolution of each channel by itself, then a 1 x 1 one across channels, both with norm and ReLU."""
+    each = normed_conv(inputs, inputs, 3, stride, inputs, norm_groups)
+    return nn.Sequential(each, normed_conv(inputs, outputs, 1, norm_groups=norm_groups))

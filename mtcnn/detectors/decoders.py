@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -79,6 +79,16 @@ class Decoder(ABC):
     def describe(self) -> dict[str, Any]:
         """Plain values that an exported file states, so that its outputs can be decoded without this project."""
         return {}
+
+    def from_file(self, outputs: Outputs) -> Outputs:
+        """The outputs of a net, given those of the file that it was exported to, in order. They are the same, unless
+        files have the form that programs of others expect."""
+        known = [name for name in self.names if name != "landmarks" or self.landmarks_in_file([*outputs])]
+        return dict(zip(known, outputs.values(), strict=True))  # older exports have other names
+
+    def landmarks_in_file(self, outputs: Sequence[str]) -> bool:
+        """Whether the file of a net with these outputs gives landmarks: those that nothing has trained are left out."""
+        return "landmarks" in self.names and len(outputs) == len(self.names)
 
     def decode(self, outputs: Outputs, size: ImageSize) -> Decoded:
         """All predictions."""

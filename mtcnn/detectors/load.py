@@ -91,7 +91,7 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
 
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     """The net of the detector `name` with the weights at `path`, for RGB input with the entry's scaling, in evaluation
-    mode. Its attribute `has_landmarks` is that of the checkpoint.
+    mode. Its attribute `has_landmarks` is False if it has none, or nothing has trained them.
 
     Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
     device that torch does not have.
@@ -108,7 +108,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
         module.load_state_dict(found.tensors())
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {name}: {' '.join(str(error).split())[:160]}") from error
-    module.has_landmarks = found.has_landmarks  # type: ignore[assignment]
+    module.has_landmarks = found.has_landmarks and getattr(module, "has_landmarks", True)  # type: ignore[assignment]
     return module.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
 
 

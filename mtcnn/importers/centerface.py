@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from torch import Tensor, nn
 
 from ..detectors.load import build
 from ..errors import CheckpointError
-from .single_stage import Ready, fitted
+from .single_stage import Ready, fitted, unfolded
 
 __all__ = ["read_centerface"]
 
@@ -29,7 +28,7 @@ def read_centerface(state: Mapping[str, Tensor]) -> Ready:
         raise CheckpointError(f"holds {len(numbered)} unnamed arrays; expected {2 * len(places)}, of CenterFace")
     found: dict[str, Tensor] = {}
     for place, kernel, bias in zip(places, numbered[::2], numbered[1::2], strict=True):
-        found |= _unfolded(place, kernel, bias, net.get_submodule(f"{place}.1").eps)  # type: ignore[arg-type]
+        found |= unfolded(place, kernel, bias, net.get_submodule(f"{place}.1").eps)  # type: ignore[arg-type]
     for level in range(3):
         found[f"enlarge.{level}.0.weight"] = _named(state, f"neck.deconv_layers.{level}.conv.weight")
         for role in ("weight", "bias", "running_mean", "running_var"):
@@ -46,13 +45,6 @@ def _convolutions(net: nn.Module) -> Iterator[str]:
         if isinstance(layer, nn.Conv2d):
             yield f"trunk.{name.removesuffix('.0')}"
     yield from ("top", "lateral.2", "lateral.1", "lateral.0", "merge")
-
-
-def _unfolded(place: str, kernel: Tensor, bias: Tensor, eps: float) -> dict[str, Tensor]:
-    """A convolution with a bias as one with a batch norm that does nothing but add it: its variance and `eps` are 1."""
-    ones, zeros = torch.ones_like(bias), torch.zeros_like(bias)
-    norm = {"weight": ones, "bias": bias, "running_mean": zeros, "running_var": ones - eps}
-    return {f"{place}.0.weight": kernel, **{f"{place}.1.{role}": value for role, value in norm.items()}}
 
 
 def _named(state: Mapping[str, Tensor], name: str) -> Tensor:

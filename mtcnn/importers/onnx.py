@@ -2,7 +2,7 @@
 
 The cascade was converted from ipazc's Keras nets, which take transposed images. Files do not record
 this, so cascades of other converters are rejected: the same layers may expect upright images. A detector is recognised
-by the names of its arrays and handled by `single_stage`; its graph is not read.
+by the names of its arrays and handled by `single_stage`; its graph is read only where names do not tell what they are.
 
 Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodeProto and TensorProto.
 """
@@ -10,6 +10,7 @@ Source of the field numbers: onnx.proto, messages ModelProto, GraphProto, NodePr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, LayerArrays, Orientation
 from .protobuf import Message
-from .single_stage import Ready, read_single_stage
+from .single_stage import GRAPHS, Node, Ready, read_single_stage
 
 __all__ = ["read_onnx"]
 
@@ -44,10 +45,21 @@ def read_onnx(data: bytes) -> list[Found] | list[Ready]:
     if producers == [CONVERTER]:
         return [Found(_layers(graphs[0], tensors), ORIENTATION)]
     floats = {name: _array(tensor) for name, tensor in tensors.items() if tensor.integers(DATA_TYPE) == [FLOAT]}
-    ready = read_single_stage({name: torch.from_numpy(np.array(array)) for name, array in floats.items()})
+    state = {name: torch.from_numpy(np.array(array)) for name, array in floats.items()}
+    by_graph = next((function for sign, function in GRAPHS.items() if sign in state), None)
+    if by_graph is not None:
+        module, function = by_graph.split(".")
+        return [getattr(import_module(f".{module}", __package__), function)(_nodes(graphs[0]), state)]
+    ready = read_single_stage(state)
     if ready is None:
         raise CheckpointError(f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}")
     return [ready]
+
+
+def _nodes(graph: Message) -> list[Node]:
+    """The steps of a graph, in the order in which they are computed."""
+    nodes = graph.messages(NODE)
+    return [Node((node.texts(OPERATOR) or [""])[0], tuple(node.texts(INPUT))) for node in nodes]
 
 
 def _layers(graph: Message, tensors: Mapping[str, Message]) -> list[LayerArrays]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 
-__all__ = ["MAPPINGS", "Ready", "fitted", "from_bgr", "read_single_stage", "unknown"]
+__all__ = ["GRAPHS", "MAPPINGS", "Node", "Ready", "fitted", "from_bgr", "read_single_stage", "unfolded", "unknown"]
 
 MAPPINGS = {
     "ClassHead.0.conv1x1.weight": "pytorch_retinaface.read_retinaface",
@@ -28,6 +28,16 @@ MAPPINGS = {
     "head.pos_conv.weight": "centerface.read_centerface",
 }
 """A parameter that only these files have -> module in this folder and function, which takes the parameters by name."""
+
+GRAPHS = {"neck.lateral_convs.0.conv.weight": "scrfd.read_scrfd"}
+"""The same for .onnx files whose arrays have no names of their own; the function takes the steps of the graph too."""
+
+
+class Node(NamedTuple):
+    """A step of a graph: its operator, and the names of what goes into it, arrays of the file among them."""
+
+    operator: str
+    inputs: tuple[str, ...]
 
 
 class Ready(NamedTuple):
@@ -82,3 +92,11 @@ def fitted(module: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise CheckpointError(f"holds a parameter {min(extra)}; expected {len(wanted)} arrays of weights")
     kept = {name: state[name].detach().to(torch.float32) for name in wanted}
     return {name: kept.get(name, value) for name, value in module.state_dict().items()}
+
+
+def unfolded(place: str, kernel: Tensor, bias: Tensor, eps: float = 1e-5) -> dict[str, Tensor]:
+    """A convolution with a bias as the layers 0 and 1 of `place`, of which the second is a batch norm that does nothing
+    but add it: its variance and `eps` are 1."""
+    ones, zeros = torch.ones_like(bias), torch.zeros_like(bias)
+    norm = {"weight": ones, "bias": bias, "running_mean": zeros, "running_var": ones - eps}
+    return {f"{place}.0.weight": kernel, **{f"{place}.1.{role}": value for role, value in norm.items()}}

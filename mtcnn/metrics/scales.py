@@ -4,6 +4,10 @@ AP on small faces differs by tens of points between these, so a figure must be q
 
     original  the image as it is.
     N         scaled, up or down, so that its longest side has N pixels; "vga" is 640, as in the tables of SCRFD.
+    AxB       scaled, up or down, as large as it fits: its shorter side into the smaller number, its longer side into
+              the larger one, as 1100x1650 of SCRFD's test program.
+    letterbox:N  as N, but sampled and extended as SCRFD's programs do it: by plain bilinear interpolation, at the right
+              or at the bottom with black to a square. For figures of others; the rule of this project finds more.
     multi     several runs, merged by `voting.vote`, after the test code of S3FD: as it is; at half size, of which only
               boxes with a long side above 30 pixels count; at 2 and 4 times its size, of which only boxes with a
               short side under 100 pixels count. Enlarged images have at most 3.7 megapixels, that code's limit of
@@ -16,12 +20,15 @@ the smallest face to find, refer to the scaled image.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.detectors.single_stage import pad
 from mtcnn.metrics.voting import vote
 from mtcnn.resample import resample
 from mtcnn.types import Faces, ImageSize
@@ -44,23 +51,34 @@ _ENLARGED = (2.0, 4.0)  # beyond it, a face of 20 scaled pixels has fewer than 5
 
 @dataclass(frozen=True)
 class Pass:
-    """One run: the factor that the image is scaled by, and which boxes count, by their sides in the original image."""
+    """One run: the factor that the image is scaled by, and which boxes count, by their sides in the original image.
+
+    square  side of the black square that the scaled image is put into, its upper left corner; 0 for none.
+    """
 
     factor: float
     long_side_above: float = -math.inf
     short_side_below: float = math.inf
+    square: int = 0
 
     def scaled(self, size: ImageSize) -> ImageSize:
         return ImageSize(*(max(1, round(side * self.factor)) for side in size))
 
 
 def check_scale(scale: str) -> str:
-    """Returns `scale`. Raises SettingsError unless it is original, vga, multi or a number of pixels."""
-    if scale in ("original", "vga", "multi") or (scale.isdecimal() and SIDES[0] <= int(scale) <= SIDES[1]):
+    """Returns `scale`. Raises SettingsError unless it is original, vga, multi or numbers of pixels."""
+    if scale in ("original", "vga", "multi") or all(SIDES[0] <= side <= SIDES[1] for side in _sides(scale) or (0,)):
         return scale
     raise SettingsError(
-        f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024"
+        f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024, of the "
+        "shorter and the longer one, such as 1100x1650, or of a square, such as letterbox:640"
     )
+
+
+def _sides(scale: str) -> tuple[int, ...]:
+    """The numbers in `scale`, smallest first: one of N and letterbox:N, two of AxB; none of anything else."""
+    found = re.fullmatch(r"(?:letterbox:)?([0-9]{1,6})|([0-9]{1,6})x([0-9]{1,6})", scale)
+    return tuple(sorted(int(side) for side in found.groups() if side)) if found else ()
 
 
 def passes(scale: str, size: ImageSize) -> list[Pass]:
@@ -69,7 +87,10 @@ def passes(scale: str, size: ImageSize) -> list[Pass]:
         return [Pass(1.0)]
     if scale == "multi":
         return list(_many(size))
-    return [Pass((VGA if scale == "vga" else int(scale)) / max(size))]
+    sides = _sides(scale) or (VGA,)
+    if len(sides) == 2:
+        return [Pass(min(sides[0] / min(size), sides[1] / max(size)))]
+    return [Pass(sides[0] / max(size), square=sides[0] if scale.startswith("letterbox") else 0)]
 
 
 def _many(size: ImageSize) -> Iterator[Pass]:
@@ -100,7 +121,7 @@ class ScaledDetector:
     """A detector at one scale or several, itself a detector.
 
     detect  finds faces in one image.
-    scale   "original", "vga", "multi" or a longest side in pixels (`passes`). Raises SettingsError for another.
+    scale   see the top of this file. Raises SettingsError for another.
     flip    also run each pass on the mirror image.
 
     Faces are in pixels of the image given. Several runs are merged by box voting; a single one is returned as it is.
@@ -121,8 +142,9 @@ class ScaledDetector:
 
     def _run(self, image: NDArray[np.uint8], size: ImageSize, step: Pass, flip: bool) -> Faces:
         scaled = step.scaled(size)
-        pixels = image if scaled == size else resample(image, *scaled)
-        faces = self.detect(np.ascontiguousarray(pixels[:, ::-1]) if flip else pixels)
+        pixels = image if scaled == size else _resized(image, scaled, bool(step.square))
+        pixels = np.ascontiguousarray(pixels[:, ::-1]) if flip else pixels
+        faces = self.detect(pad(pixels, step.square, (0, 0, 0)) if step.square else pixels)
         if flip:
             faces = mirror(faces, scaled.width)
         if scaled != size:
@@ -130,3 +152,10 @@ class ScaledDetector:
         sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
         kept = (sides.max(axis=1) > step.long_side_above) & (sides.min(axis=1) < step.short_side_below)
         return faces[kept]
+
+
+def _resized(image: NDArray[np.uint8], size: ImageSize, plain: bool) -> NDArray[np.uint8]:
+    """image (H, W, 3) at another size; `plain`: by bilinear interpolation, which skips pixels where it shrinks."""
+    if not plain:
+        return resample(image, *size)
+    return np.asarray(cv2.resize(image, (size.width, size.height), interpolation=cv2.INTER_LINEAR), np.uint8)

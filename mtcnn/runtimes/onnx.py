@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from os import PathLike
 from pathlib import Path
@@ -21,7 +22,7 @@ _of_parents: list[Any] = []
 
 
 class OnnxRuntime:
-    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder names the outputs. A net
+    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder knows the outputs. A net
     whose landmarks nothing has trained is exported without them.
 
     threads  None for as many as torch uses. Raises CheckpointError for a file of another net or project, MtcnnError
@@ -33,9 +34,11 @@ class OnnxRuntime:
         try:
             self._content = Path(path).read_bytes()
             self._open()
-            names = DETECTORS[self.session.get_modelmeta().custom_metadata_map["net"]].decoder.names
-            self.has_landmarks = len(self.session.get_outputs()) == len(names)
-            self.names = tuple(name for name in names if name != "landmarks" or self.has_landmarks)
+            facts = self.session.get_modelmeta().custom_metadata_map
+            self.decoder = DETECTORS[facts["net"]].decoder
+            self.mean, self.divisor = json.loads(facts.get("scaling", "[0, 1]"))
+            self.outputs = [output.name for output in self.session.get_outputs()]
+            self.has_landmarks = self.decoder.landmarks_in_file(self.outputs)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror}); expected an ONNX file") from None
         except MtcnnError:
@@ -67,6 +70,7 @@ class OnnxRuntime:
             _of_parents.append(getattr(self, "session", None))
             self._open()
         x = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32)  # (H, W, 3) -> (1, 3, H, W)
-        # By order, for older exports have other names.
-        outputs = self.session.run(None, {"images": x})
-        return {name: output[0] for name, output in zip(self.names, outputs, strict=True)}
+        if (self.mean, self.divisor) != (0, 1):
+            x = (x - np.float32(self.mean)) * np.float32(1 / self.divisor)
+        outputs = zip(self.outputs, self.session.run(None, {"images": x}), strict=True)
+        return dict(self.decoder.from_file({name: output[0] for name, output in outputs}))

@@ -1,0 +1,142 @@
+"""SCRFD: a trunk whose computation was distributed by search, path aggregation, and one head of convolutions a level.
+
+Source: Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection", section 3; the layers and
+the numbers of the sizes are those of InsightFace's SCRFD.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ..settings import require
+from .conv import normed_conv, separable
+from .heads import flatten, head
+from .necks import PathAggregation
+from .trunks.staged import MobileNetV1, ResNetV1e, StagedTrunk
+
+__all__ = ["SCRFD"]
+
+_STRIDES = (8, 16, 32)
+_ANCHORS = 2  # on a cell, at the same place: they differ in the faces that training gives them
+_RARE = 0.01  # the score at which the net starts, for few anchors have a face: Lin et al. 2017 (RetinaNet)
+_MOST = 100  # blocks of a stage, and of the head
+
+
+class SCRFD(nn.Module):
+    """Three maps at strides 8, 16 and 32, two predictions a cell.
+
+    block        of the trunk: "mobilenet" (separable convolutions), "basic" or "bottleneck" (residual).
+    stem         channels of the trunk's stem: two numbers for mobilenet, one for the others.
+    blocks       of each of the trunk's four stages.          widths     channels of each; inner ones of bottlenecks.
+    neck         channels of the path aggregation.            head       channels of the head.
+    head_depth   convolutions of the head before those that predict.
+    head_block   of the head: "separable" or "plain".
+    norm         of the head: "gn" in `norm_groups` groups, or "bn". The trunk has batch norm, the neck none.
+    shared       one head for all levels, or one for each.
+    scaled       whether each level has a factor of its distances, which is learned.
+    landmarks    whether five points are predicted.
+
+    Raises SettingsError for settings that make no net.
+    """
+
+    def __init__(
+        self,
+        block: str = "mobilenet",
+        stem: Sequence[int] = (16, 16),
+        blocks: Sequence[int] = (2, 3, 2, 6),
+        widths: Sequence[int] = (40, 72, 152, 288),
+        neck: int = 16,
+        head: int = 64,
+        head_depth: int = 2,
+        head_block: str = "separable",
+        norm: str = "gn",
+        norm_groups: int = 16,
+        shared: bool = True,
+        scaled: bool = True,
+        landmarks: bool = False,
+    ) -> None:
+        super().__init__()
+        require(norm in ("gn", "bn"), "norm", norm, "gn or bn")
+        require(head_block in ("separable", "plain"), "head_block", head_block, "separable or plain")
+        require(0 <= head_depth <= _MOST, "head_depth", head_depth, f"0 to {_MOST}")
+        self.trunk = _trunk(block, stem, blocks, widths)
+        self.neck = PathAggregation(self.trunk.channels, neck)
+        groups = norm_groups if norm == "gn" else 0
+        heads = [
+            LevelHead(neck, head, head_depth, head_block == "separable", groups, landmarks)
+            for _ in range(1 if shared else len(_STRIDES))
+        ]
+        self.heads = nn.ModuleList(heads)
+        self.scales = nn.ParameterList([nn.Parameter(torch.ones(())) for _ in _STRIDES if scaled])
+        self.has_landmarks = landmarks  # a checkpoint may say that nothing has trained them
+
+    def levels(self, x: Tensor) -> list[dict[str, Tensor]]:
+        """Images (N, 3, H, W) to the outputs of each level: logits (N, A, 1), distances (N, A, 4) and landmarks
+        (N, A, 10), the last where the net predicts them."""
+        found = []
+        for i, level in enumerate(self.neck(self.trunk(x))):
+            outputs = self.heads[i % len(self.heads)](level)
+            if len(self.scales):
+                outputs["distances"] = outputs["distances"] * self.scales[i]
+            found.append(outputs)
+        return found
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Images (N, 3, H, W) to logits (N, A), distances (N, A, 4) and landmarks (N, A, 10) of all anchors: finest map
+        first, row by row. The meaning of the last two is `distances.Distances`'s."""
+        levels = self.levels(x)
+        outputs = {name: torch.cat([level[name] for level in levels], dim=1) for name in levels[0]}
+        return {**outputs, "logits": outputs["logits"][..., 0].float()}  # (N, A, 1) -> (N, A)
+
+    def deployed(self, x: Tensor) -> dict[str, Tensor]:
+        """The outputs as programs that run InsightFace's files read them: scores of 0 to 1 (N, A, 1) of each level,
+        then distances (N, A, 4), then points (N, A, 10), as score_8, score_16 and so on."""
+        levels = self.levels(x)
+        for level in levels:
+            level["logits"] = level["logits"].sigmoid()
+        names = {"logits": "score", "distances": "bbox", "landmarks": "kps"}
+        known = [name for name in levels[0] if name != "landmarks" or self.has_landmarks]
+        pairs = [(name, i) for name in known for i in range(len(levels))]
+        return {f"{names[name]}_{_STRIDES[i]}": levels[i][name] for name, i in pairs}
+
+
+class LevelHead(nn.Module):
+    """Convolutions that see one map, and those that predict.
+
+    groups  of group norm; 0 for batch norm.
+    """
+
+    def __init__(self, inputs: int, width: int, depth: int, divided: bool, groups: int, landmarks: bool) -> None:
+        super().__init__()
+        make = separable if divided else _plain
+        sides = [inputs, *[width] * depth]
+        self.body = nn.Sequential(*(make(a, b, norm_groups=groups) for a, b in pairwise(sides)))
+        values = {"logits": 1, "distances": 4, **({"landmarks": 10} if landmarks else {})}
+        self.values = values
+        self.predict = nn.ModuleDict({name: head(sides[-1], _ANCHORS * count, 3) for name, count in values.items()})
+        nn.init.constant_(self.predict["logits"].bias, math.log(_RARE / (1 - _RARE)))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.body(x)
+        return {name: flatten(layer(x), self.values[name]) for name, layer in self.predict.items()}
+
+
+def _plain(inputs: int, outputs: int, norm_groups: int) -> nn.Sequential:
+    return normed_conv(inputs, outputs, 3, norm_groups=norm_groups)
+
+
+def _trunk(block: str, stem: Sequence[int], blocks: Sequence[int], widths: Sequence[int]) -> StagedTrunk:
+    require(block in ("mobilenet", "basic", "bottleneck"), "block", block, "mobilenet, basic or bottleneck")
+    wanted = 2 if block == "mobilenet" else 1
+    for name, values, count in (("stem", stem, wanted), ("blocks", blocks, 4), ("widths", widths, 4)):
+        good = len(values) == count and all(type(value) is int and value > 0 for value in values)
+        require(good, name, list(values), f"{count} whole numbers above 0 for {block}")
+    require(max(blocks) <= _MOST, "blocks", list(blocks), f"at most {_MOST} each")
+    if block == "mobilenet":
+        return MobileNetV1(stem, blocks, widths)
+    return ResNetV1e(stem[0], blocks, widths, block == "bottleneck")

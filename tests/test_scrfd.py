@@ -1,0 +1,190 @@
+"""SCRFD: its sizes as published, its decoder, and weights of InsightFace's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import published_weights as peers
+import pytest
+import torch
+from published_detectors import random_state
+from published_scrfd import scrfd_onnx
+from small_detectors import small_model
+from torch import nn
+
+from mtcnn.checkpoint import weights_path
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, load_module, model_of
+from mtcnn.errors import CheckpointError
+from mtcnn.flops import cost
+from mtcnn.importers import import_weights, read_weights
+from mtcnn.runtimes.torch import fold_norms
+from mtcnn.types import ImageSize
+
+POINTS = {"landmarks": True, "norm": "bn", "shared": False}
+DECODER: Any = DETECTORS["scrfd-0.5g"].decoder
+
+
+@pytest.mark.parametrize(
+    ("name", "giga", "millions"),
+    [("scrfd-0.5g", 0.508, 0.57), ("scrfd-1g", None, 0.64), ("scrfd-2.5g", 2.53, 0.67), ("scrfd-10g", 9.98, 3.86),
+     ("scrfd-34g", 34.13, 9.80)],
+)  # fmt: skip
+def test_cost_as_the_authors_print_it(name: str, giga: float | None, millions: float) -> None:
+    """At 640 x 480, counted as their program does."""
+    with torch.device("meta"):
+        found = cost(build(name), 480, 640)
+    assert found.parameters / 1e6 == pytest.approx(millions, abs=0.005)
+    assert giga is None or found.mmcv / 1e9 == pytest.approx(giga, rel=0.0025)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ({"block": "dense"}, "block is 'dense'; expected mobilenet, basic or bottleneck"),
+        ({"blocks": [2, 3, 2]}, r"blocks is \[2, 3, 2\]; expected 4 whole numbers above 0 for mobilenet"),
+        ({"blocks": [2, 3, 2, 0.5]}, "blocks is"),
+        ({"blocks": [2, 3, 2, 101]}, "blocks is .*; expected at most 100 each"),
+        ({"stem": [16]}, r"stem is \[16\]; expected 2 whole numbers above 0 for mobilenet"),
+        ({"block": "basic"}, r"stem is \[16, 16\]; expected 1 whole numbers above 0 for basic"),
+        ({"widths": [0, 1, 1, 1]}, "widths is"),
+        ({"norm": "ln"}, "norm is 'ln'; expected gn or bn"),
+        ({"norm_groups": 7}, "which makes no scrfd-0.5g"),
+        ({"head_depth": 1000}, "head_depth is 1000; expected 0 to 100"),
+        ({"head_block": "wide"}, "head_block is 'wide'; expected separable or plain"),
+    ],
+)
+def test_settings_that_make_no_net_are_refused(model: dict[str, Any], why: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=why):
+        build("scrfd-0.5g", model)
+
+
+def test_a_head_for_all_levels_or_one_for_each() -> None:
+    counts = []
+    for shared in (True, False):
+        net = build("scrfd-0.5g", {**small_model("scrfd-0.5g"), "shared": shared, "scaled": shared})
+        counts.append(sum(value.numel() for name, value in net.named_parameters() if name.startswith("heads")))
+        assert len([name for name, _ in net.named_parameters() if name.startswith("scales")]) == (3 if shared else 0)
+    assert counts[1] == 3 * counts[0]
+
+
+def test_each_level_has_a_factor_of_its_distances() -> None:
+    net: Any = build("scrfd-0.5g", small_model("scrfd-0.5g")).eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        before = net(x)["distances"]
+        for level, factor in enumerate((2.0, 3.0, 5.0)):
+            net.scales[level].fill_(factor)
+        after = net(x)["distances"]
+    factors = torch.repeat_interleave(torch.tensor([2.0, 3.0, 5.0]), torch.tensor([128, 32, 8]))[:, None]
+    torch.testing.assert_close(after[0], before[0] * factors)
+
+
+# ---- the decoder
+
+
+def test_distances_by_hand() -> None:
+    """Cell (1, 2) of the map of stride 16 over 64 x 96 pixels: the corner (32, 16), both anchors."""
+    size = ImageSize(64, 96)
+    first = 8 * 12 * 2 + (6 + 2) * 2
+    outputs = {"logits": np.zeros(252), "distances": np.zeros((252, 4)), "landmarks": np.zeros((252, 10))}
+    outputs["distances"][first + 1] = (1, 0.5, 2, 0.25)
+    outputs["landmarks"][first + 1] = (-1, 0, 1, 0, 0, 0.5, -1, 1, 1, 1)
+    rows = np.array([first, first + 1])
+    assert DECODER.boxes(outputs, size, rows).tolist() == [[32, 16, 32, 16], [16, 8, 64, 20]]
+    assert DECODER.landmarks(outputs, size, rows)[1].tolist() == [[16, 16], [48, 16], [32, 24], [16, 32], [48, 32]]
+    del outputs["landmarks"]
+    assert DECODER.landmarks(outputs, size, rows) is None
+    anchors = DECODER.anchors(size)[rows]
+    assert anchors.tolist() == [[0, -16, 64, 48], [-32, -48, 96, 80]]
+    assert DECODER.level_counts(size) == [192, 48, 12]
+
+
+def test_encode_is_the_inverse_of_decode() -> None:
+    size, rng, rows = ImageSize(128, 160), np.random.default_rng(0), np.arange(3, 800, 41)
+    corners, sides = rng.uniform(0, 100, (len(rows), 2)), rng.uniform(5, 60, (len(rows), 2))
+    boxes = np.concatenate([corners, corners + sides], axis=1)
+    points = corners[:, None] + rng.uniform(0, 1, (len(rows), 5, 2)) * sides[:, None]
+    points[0, 1] = np.nan
+    count = sum(DECODER.level_counts(size))
+    outputs = {"logits": np.zeros(count), "distances": np.zeros((count, 4)), "landmarks": np.zeros((count, 10))}
+    outputs["distances"][rows], outputs["landmarks"][rows] = DECODER.encode(size, rows, boxes, points)
+    np.testing.assert_allclose(DECODER.boxes(outputs, size, rows), boxes, atol=1e-4)
+    np.testing.assert_allclose(DECODER.landmarks(outputs, size, rows), points, atol=1e-4)
+
+
+# ---- published weights
+
+
+def filled(name: str, model: dict[str, Any]) -> Any:
+    """A net of random numbers, in which two biases of the neck are equal, as where nothing trained them."""
+    net = build(name, model).eval()
+    net.load_state_dict(random_state(net))
+    for layer in ("merge.1.0", "halve.0.0"):
+        nn.init.zeros_(net.get_submodule(f"neck.{layer}").bias)  # type: ignore[arg-type]
+    return net
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("scrfd-0.5g", {}), ("scrfd-0.5g", {**POINTS, "scaled": False}), ("scrfd-2.5g", POINTS), ("scrfd-1g", {})],
+)
+def test_published_weights_come_in(name: str, model: dict[str, Any], tmp_path: Path) -> None:
+    """Each array at its place: with norms folded, the nets are equal."""
+    net = filled(name, model)
+    (found,) = read_weights(peers.write(tmp_path / "net.onnx", scrfd_onnx(net)))
+    assert (found.net, found.colour, found.scaling) == (name, "rgb", (127.5, 128.0))
+    assert found.model == model_of(name, model)
+    again = build(name, found.model).eval()
+    again.load_state_dict(found.tensors())
+    ours, theirs = fold_norms(again).state_dict(), fold_norms(net).state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        torch.testing.assert_close(ours[key], value, msg=key)
+
+
+def test_a_net_of_another_size_is_refused(tmp_path: Path) -> None:
+    data = scrfd_onnx(filled("scrfd-0.5g", {"blocks": (2, 3, 2, 5)}))
+    with pytest.raises(CheckpointError, match="holds 55 convolutions, which are of no size of SCRFD"):
+        read_weights(peers.write(tmp_path / "net.onnx", data))
+    data = scrfd_onnx(filled("scrfd-0.5g", {})).replace(b"Mul", b"Sub")
+    with pytest.raises(CheckpointError, match=r"lacks the arrays of the norm behind heads\.0\.body\.0\.0\.0"):
+        read_weights(peers.write(tmp_path / "net.onnx", data))
+    data = scrfd_onnx(filled("scrfd-0.5g", {})).replace(b"scales.1.scale", b"scales.7.scale")
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        read_weights(peers.write(tmp_path / "net.onnx", data))
+
+
+PUBLISHED = {
+    "scrfd_500m_gn_dynamic": "scrfd-0.5g",
+    "scrfd_500m_bnkps_dynamic": "scrfd-0.5g",
+    "scrfd_1g_gn_dynamic": "scrfd-1g",
+    "scrfd_2.5g_gn_dynamic": "scrfd-2.5g",
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", PUBLISHED)
+def test_outputs_of_the_published_files(file: str, data_folder: Path, tmp_path: Path) -> None:
+    """As onnxruntime computes them, at three sizes."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path, name = data_folder / "weights" / "scrfd" / f"{file}.onnx", PUBLISHED[file]
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {path.parent}")
+    onnxruntime.set_default_logger_severity(3)  # the files name the lengths of 640 x 640
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    import_weights([path], tmp_path)
+    net = load_module(weights_path(tmp_path, name), name)
+    for height, width in ((640, 640), (480, 640), (96, 256)):
+        x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)) / 2
+        parts = session.run(None, {"input.1": x.numpy()})
+        with torch.inference_mode():
+            found = {key: value[0].numpy() for key, value in net(x).items()}
+        found["logits"] = 1 / (1 + np.exp(-found["logits"][:, None]))
+        for key, values in (("logits", 1), ("distances", 4), ("landmarks", 10)):
+            wanted = [part for part in parts if part.shape[1] == values]
+            assert (key in found) is bool(wanted)
+            if wanted:
+                np.testing.assert_allclose(found[key], np.concatenate(wanted), atol=1e-4)
