@@ -92,7 +92,7 @@ DETECTORS: dict[str, Spec] = {
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
     "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),
     **{
-        f"scrfd-{size}": Spec("scrfd:SCRFD", Distances(RETINAFACE), SCALING, model=model)
+        f"scrfd-{size}": Spec("scrfd:SCRFD", Distances(RETINAFACE), SCALING, threshold=0.5, model=model)
         for size, model in _SCRFD.items()
     },
 }

@@ -21,7 +21,7 @@ from ..errors import CheckpointError
 from ..files.safe_pickle import MAX_DIMS, check_shape
 from .layers import Found, LayerArrays, Orientation
 from .protobuf import Message
-from .single_stage import GRAPHS, Node, Ready, read_single_stage
+from .single_stage import GRAPHS, GraphNode, Ready, read_single_stage
 
 __all__ = ["read_onnx"]
 
@@ -56,10 +56,10 @@ def read_onnx(data: bytes) -> list[Found] | list[Ready]:
     return [ready]
 
 
-def _nodes(graph: Message) -> list[Node]:
+def _nodes(graph: Message) -> list[GraphNode]:
     """The steps of a graph, in the order in which they are computed."""
     nodes = graph.messages(NODE)
-    return [Node((node.texts(OPERATOR) or [""])[0], tuple(node.texts(INPUT))) for node in nodes]
+    return [GraphNode((node.texts(OPERATOR) or [""])[0], tuple(node.texts(INPUT))) for node in nodes]
 
 
 def _layers(graph: Message, tensors: Mapping[str, Message]) -> list[LayerArrays]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..detectors import DETECTORS
 from ..detectors.load import build
 from ..errors import CheckpointError
-from .single_stage import Node, Ready, fitted, unfolded
+from .single_stage import GraphNode, Ready, fitted, unfolded
 
 __all__ = ["read_scrfd"]
 
@@ -29,7 +29,7 @@ _CHANNELS = 3  # dimensions of an array with a value for each channel of a map
 
 
 @dataclass
-class _Step:
+class _ConvStep:
     """A convolution: its arrays, and those of the group norm behind it, product and sum."""
 
     kernel: Tensor
@@ -37,7 +37,7 @@ class _Step:
     norm: list[Tensor] = field(default_factory=list)
 
 
-def read_scrfd(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> Ready:
+def read_scrfd(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> Ready:
     """The net in a file, given the nodes of its graph in order, and its arrays by name."""
     steps, model = _steps(nodes, state), _model(nodes, state)
     shapes = [tuple(step.kernel.shape) for step in steps]
@@ -54,19 +54,19 @@ def read_scrfd(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> Ready:
     raise CheckpointError(f"holds {len(steps)} convolutions, which are of no size of SCRFD; expected one of its five")
 
 
-def _steps(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> list[_Step]:
+def _steps(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> list[_ConvStep]:
     """The convolutions of the graph, in the order in which they are computed."""
-    steps: list[_Step] = []
+    steps: list[_ConvStep] = []
     for node in nodes:
         arrays = [state[name] for name in node.inputs if name in state]
         if node.operator == "Conv" and arrays:
-            steps.append(_Step(arrays[0], arrays[1] if len(arrays) > 1 else None))
+            steps.append(_ConvStep(arrays[0], arrays[1] if len(arrays) > 1 else None))
         elif node.operator in ("Mul", "Add") and steps and arrays and arrays[0].ndim == _CHANNELS:
             steps[-1].norm.append(arrays[0].flatten())  # (C, 1, 1) -> (C,)
     return steps
 
 
-def _model(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> dict[str, Any]:
+def _model(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Settings of the net that the file tells: all but its size."""
     groups = [len(state[node.inputs[1]]) for node in nodes if node.operator == "InstanceNormalization"]
     heads = [name for name in state if name.startswith("bbox_head.stride_cls.") and name.endswith(".weight")]
@@ -92,7 +92,7 @@ def _convolves(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d)
 
 
-def _layer(net: nn.Module, place: str, step: _Step) -> dict[str, Tensor]:
+def _layer(net: nn.Module, place: str, step: _ConvStep) -> dict[str, Tensor]:
     """The parameters of the convolution at `place`, and of the norm behind it, if there is one."""
     if net.get_submodule(place).bias is not None and step.bias is not None:
         return {f"{place}.weight": step.kernel, f"{place}.bias": step.bias}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError
 
-__all__ = ["GRAPHS", "MAPPINGS", "Node", "Ready", "fitted", "from_bgr", "read_single_stage", "unfolded", "unknown"]
+__all__ = ["GRAPHS", "MAPPINGS", "GraphNode", "Ready", "fitted", "from_bgr", "read_single_stage", "unfolded", "unknown"]
 
 MAPPINGS = {
     "ClassHead.0.conv1x1.weight": "pytorch_retinaface.read_retinaface",
@@ -33,7 +33,7 @@ GRAPHS = {"neck.lateral_convs.0.conv.weight": "scrfd.read_scrfd"}
 """The same for .onnx files whose arrays have no names of their own; the function takes the steps of the graph too."""
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """A step of a graph: its operator, and the names of what goes into it, arrays of the file among them."""
 
     operator: str
