@@ -41,13 +41,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def to_input(images: NDArray[Any], device: str | torch.device = "cpu", scaling: Scaling = SCALING) -> Tensor:
-    """RGB (N, H, W, 3) from 0 to 255, uint8 or float32, to float32 (N, 3, H, W) on the device: see `scaled`."""
+    """Net input (N, 3, H, W) on the device, of RGB (N, H, W, 3) from 0 to 255, uint8 or float32: see `scaled`."""
     own = images if images.flags.writeable else images.copy()  # torch warns about read-only arrays
     return scaled(torch.from_numpy(own).to(device), scaling)
 
 
 def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:
-    """RGB (N, H, W, 3) from 0 to 255 to (N, 3, H, W), (x - mean) / divisor.
+    """Scale RGB (N, H, W, 3) from 0 to 255 to net input (N, 3, H, W): (x - mean) / divisor.
 
     The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
     """

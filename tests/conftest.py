@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would come in whichever test is the first to need a piece of code, where nothing is in Numba's cache yet."""
-    monkeypatch.setattr("mtcnn.stream.run.compiling_told", lambda say: nullcontext())
+    monkeypatch.setattr("mtcnn.stream.run.compiling_announced", lambda say: nullcontext())
 
 
 @pytest.fixture(scope="session")

@@ -193,7 +193,7 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
         ("net = 'onet'", "net is onet; expected one of retinaface"),
         ("net = 'ssh'\n[model]\nwidth = 0.0", "a layer without channels; expected larger numbers"),
         ("net = 'ssh'\n[model]\nwidth = 'wide'", "model.width is 'wide'; expected a value like 1.0"),
-        ("net = 'ssh'\n[model]\ndepth = 3", "model.depth is no setting of ssh; expected one of width"),
+        ("net = 'ssh'\n[model]\ndepth = 3", "model.depth is not a setting of ssh; expected one of width"),
         ("net = 'ssh'\nmodel = 3", "model is 3; expected a table"),
         ("net = 'ssh'\n[match]\npositive = 2.0", "match.positive is 2.0; expected a number from 0 to 1"),
         ("net = 'ssh'\n[pictures]\nsizes = [33]", "pictures.sizes is [33.0]; expected multiples of 32"),

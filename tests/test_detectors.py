@@ -189,7 +189,7 @@ def test_exports_to_onnx(models: Path, name: str, tmp_path: Path) -> None:
 
 def test_settings_of_a_model_are_checked() -> None:
     assert model_of("retinaface-r50", {"width": 1}) == {"trunk": "resnet50", "width": 1.0, "leak": 0.1}
-    with pytest.raises(ValueError, match=r"model.depth is no setting of ssh; expected one of width"):
+    with pytest.raises(ValueError, match=r"model.depth is not a setting of ssh; expected one of width"):
         build("ssh", {"depth": 3})
     with pytest.raises(ValueError, match=r"model.width is 'wide'; expected a value like 1.0"):
         build("ssh", {"width": "wide"})
@@ -214,7 +214,7 @@ def test_files_from_before_model_are_as_wide_as_their_first_kernel(name: str, wi
 
 def test_a_file_that_does_not_fit_its_model(tmp_path: Path) -> None:
     state, scaling = build("ssh", {"width": 0.125}).state_dict(), DETECTORS["ssh"].scaling
-    for model, why in (({"width": 0.25}, "size mismatch"), ({"depth": 1}, r"model.depth is no setting of ssh")):
+    for model, why in (({"width": 0.25}, "size mismatch"), ({"depth": 1}, r"model.depth is not a setting of ssh")):
         write(tmp_path / "w.pt", Checkpoint("ssh", state, scaling=scaling, model=model))
         with pytest.raises(CheckpointError, match=rf"w.pt does not fit ssh: .*{why}"):
             load_module(tmp_path / "w.pt", "ssh")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mtcnn.cascade import Detector
 from mtcnn.engine import notice, registers
-from mtcnn.engine.notice import LINE, compiling_told
+from mtcnn.engine.notice import LINE, compiling_announced
 from mtcnn.engine.packing import SLACK, pack_winograd, scratch
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
@@ -307,12 +307,12 @@ def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notice, "PATIENCE", -1.0)
     double, triple = njit(lambda x: 2 * x), njit(lambda x: 3 * x)
     said: list[str] = []
-    with compiling_told(said.append):
+    with compiling_announced(said.append):
         assert (double(1), triple(1)) == (2, 3)
         assert said == [LINE]
         assert double(1.5) == 3
     assert said == [LINE]
-    with compiling_told(said.append):
+    with compiling_announced(said.append):
         assert double(1) == 2  # compiled already
     assert triple(1.5) == 4.5  # nobody listens
     assert said == [LINE]
@@ -320,7 +320,7 @@ def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_short_compiling_is_not_told() -> None:
     said: list[str] = []
-    with compiling_told(said.append):
+    with compiling_announced(said.append):
         assert njit(lambda x: 5 * x)(1) == 5
     assert said == []
 
@@ -330,7 +330,7 @@ def test_short_compiling_is_not_told() -> None:
 NARROW = """
 import numpy as np, torch
 from test_engine import assert_near, noise, random_net, whole_map
-from mtcnn.engine.notice import LINE, compiling_told
+from mtcnn.engine.notice import LINE, compiling_announced
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.registers import LANES
 from mtcnn.nets import weights_of

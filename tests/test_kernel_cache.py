@@ -71,7 +71,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "user" / "mtcnn").iterdir())) == 1
     nowhere = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file")}
     assert overlaps(**nowhere) == [RIGHT, "True"]
-    assert "compiled code cannot be kept in" in complaint(**nowhere)
+    assert "compiled code cannot be cached in" in complaint(**nowhere)
 
 
 def test_without_a_home(tmp_path: Path) -> None:

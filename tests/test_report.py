@@ -20,7 +20,7 @@ from numba import njit
 from run_command import problems, visible
 
 from mtcnn.engine import notice
-from mtcnn.engine.notice import LINE, compiling_told
+from mtcnn.engine.notice import LINE, compiling_announced
 from mtcnn.errors import MtcnnError
 from mtcnn.images import read_image
 from mtcnn.pictures.draw import draw_faces, save_image
@@ -181,7 +181,7 @@ def test_compiling_is_told(
         return [self.faces(njit(lambda number: number + 1)(0)) for _ in images]
 
     monkeypatch.setattr(notice, "PATIENCE", -1.0)  # one small function is soon compiled
-    monkeypatch.setattr(report, "compiling_told", compiling_told)
+    monkeypatch.setattr(report, "compiling_announced", compiling_announced)
     monkeypatch.setattr(KnownFaces, "detect", detect)
     assert Run([folder], "json", out)()
     assert problems(capsys.readouterr().err) == f"mtcnn: {LINE}\n"

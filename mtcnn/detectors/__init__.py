@@ -1,8 +1,8 @@
-"""Single-stage detectors: one file a net, one line a detector.
+"""Single-stage detectors: one file per net, one line per detector.
 
-`DETECTORS` is data: where a net is built, what its outputs mean, how it is fed. Nothing here imports torch. `load`
-turns an entry into a net or a working detector, `decoders` gives outputs their meaning, `single_stage` runs them. The
-code that computes a net is in `mtcnn.runtimes`; how one is trained is in `stages`.
+`DETECTORS` is data: the class of a net, the decoder of its outputs, the scaling of its input. Nothing here imports
+torch. `load` turns an entry into a net or a working detector, `decoders` decode outputs, `single_stage` runs detectors.
+The code that executes a net is in `mtcnn.runtimes`, and training in `stages`.
 
     from mtcnn.detectors.load import load_detector
     faces = load_detector("retinaface", Path("models"))(image)
@@ -29,15 +29,16 @@ class Spec:
     """A single-stage detector.
 
     build     "module:Class" in this folder. The class takes the settings of the recipe's [model], all of which have
-              defaults; forward takes images (N, 3, H, W) and returns a dict of tensors, batch first, with the decoder's
-              names as keys, in that order.
-    decoder   what the outputs mean.
+              defaults. forward takes images (N, 3, H, W) and returns a dict of tensors, batch first, whose keys are the
+              decoder's names, in their order.
+    decoder   decodes the outputs to boxes, logits and landmarks.
     scaling   of the input, see `nets.to_input`.
-    multiple  the sides of an input are multiples of it; 32 where every map is half of the one before.
-    nms_iou   IoU with a better box above which a box is dropped.
-    threshold  minimum score of a face, for weights that do not say.
+    multiple  the input is padded to sides that are multiples of this: the stride of the coarsest map.
+    nms_iou   IoU threshold of NMS.
+    threshold  minimum score of a face, unless the weights record their own.
     model     settings of [model] in which the published net differs from the defaults of its class.
-    compiled  "module:Class" in `mtcnn.engine` that runs it on a CPU without torch, see `runtimes.compiled`; or None.
+    compiled  "module:Class" in `mtcnn.engine` that runs the net on a CPU without torch, see `runtimes.compiled`; or
+              None.
     """
 
     build: str
@@ -51,8 +52,7 @@ class Spec:
 
     @property
     def padding(self) -> tuple[int, int, int]:
-        """RGB of what an image is extended with: the mean, which is 0 after scaling, like what convolutions see beyond
-        the other edges."""
+        """RGB of the padding: the mean, which is 0 after scaling, like the zero padding of convolutions."""
         mean = self.scaling[0]
         red, green, blue = mean if isinstance(mean, tuple) else (mean, mean, mean)
         return round(red), round(green), round(blue)

@@ -1,10 +1,9 @@
-"""Anchors of single-stage detectors: where they lie, and how boxes and points are encoded relative to them.
+"""Anchors of single-stage detectors, and the encoding of boxes and points relative to them.
 
-A layout is data: for each level of a net its stride and the sides of its square anchors. Anchors are boxes like any
-others here, xyxy pixels, half-open (docs/conventions.md).
+A layout is data: the stride of each level of a net, and the sides of its square anchors. Anchors are boxes like any
+other, xyxy pixels, half-open (docs/conventions.md).
 
-Source: Liu et al. 2016 (SSD), section 2.2, for the codes and their variances; the layouts are those of the papers named
-beside them.
+Source: Liu et al. 2016 (SSD), section 2.2, for the codes and their variances; the layouts name their papers.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ __all__ = [
 
 Array = NDArray[Any]
 
-VARIANCES = (0.1, 0.2)  # of centres and points, and of the logarithms of sides
+VARIANCES = (0.1, 0.2)  # of centres and points; of log sides
 
-# A box cannot be more than 62.5 times its anchor: exp of an untrained net's output would overflow. The limit is the
-# one of Faster R-CNN's codes, 1000 / 16.
+# Log sides are clipped so that a box is at most 62.5 times its anchor: exp of an untrained net's output would overflow.
+# The limit is that of Faster R-CNN, 1000 / 16.
 _LARGEST = math.log(1000 / 16)
 
 
 class Level(NamedTuple):
-    """One map of a net: pixels of the image from cell to cell, and the sides of the anchors on each cell, pixels."""
+    """One map of a net: its stride, and the sides of the square anchors at each cell, pixels."""
 
     stride: int
     sizes: tuple[float, ...]
@@ -49,19 +48,18 @@ class Level(NamedTuple):
 Layout = tuple[Level, ...]
 
 RETINAFACE: Layout = (Level(8, (16, 32)), Level(16, (64, 128)), Level(32, (256, 512)))
-"""Deng et al. 2019, as Pytorch_Retinaface has it for both of its trunks."""
+"""Deng et al. 2019, as in Pytorch_Retinaface for both trunks."""
 
 SSH: Layout = RETINAFACE
-"""Najibi et al. 2017, section 3.2: scales 1, 2 | 4, 8 | 16, 32 of a base of 16 pixels. In the authors' code the anchors
-of M1 lie half a cell, and those of M3 a quarter, off the middle of their cells; here all lie in the middle."""
+"""Najibi et al. 2017, section 3.2: scales 1, 2 | 4, 8 | 16, 32 of a base of 16 pixels. The authors' code places anchors
+half a cell (M1) or a quarter (M3) off the centre of their cells; here all are centred."""
 
 S3FD: Layout = tuple(Level(stride, (4.0 * stride,)) for stride in (4, 8, 16, 32, 64, 128))
-"""Zhang et al. 2017, table 1: each anchor is four times the stride, so that all sizes lie equally dense."""
+"""Zhang et al. 2017, table 1: anchors are four times their stride, so that all sizes are equally dense."""
 
 
 def map_sizes(height: int, width: int, layout: Layout) -> list[tuple[int, int]]:
-    """Rows and columns of each level's map over an image of `height` x `width` pixels: what convolutions that pad, and
-    pooling that rounds up, leave."""
+    """Rows and columns of each level's map for an image of `height` x `width` pixels: size / stride, rounded up."""
     return [(-(-height // level.stride), -(-width // level.stride)) for level in layout]
 
 
@@ -86,10 +84,10 @@ def _centres_and_sides(boxes: Array) -> tuple[Array, Array]:
 
 
 def encode_box_codes(anchor: Array, boxes: Array, variances: tuple[float, float] = VARIANCES) -> NDArray[np.float32]:
-    """Box codes (N, 4) of boxes (N, 4) relative to their anchors (N, 4): what a net has to learn.
+    """Encode boxes (N, 4) relative to their anchors (N, 4): regression targets float32 (N, 4).
 
-    (centre - anchor's centre) / (anchor's sides * variance), then ln(sides / anchor's sides) / variance. Boxes need
-    positive sides.
+    (centre - anchor's centre) / (anchor's sides * variance), then ln(sides / anchor's sides) / variance. Boxes must
+    have positive sides.
     """
     anchor_centres, anchor_sides = _centres_and_sides(anchor)
     centres, sides = _centres_and_sides(boxes)
@@ -98,7 +96,7 @@ def encode_box_codes(anchor: Array, boxes: Array, variances: tuple[float, float]
 
 
 def decode_box_codes(anchor: Array, codes: Array, variances: tuple[float, float] = VARIANCES) -> NDArray[np.float32]:
-    """The inverse of `encode_box_codes`: boxes (N, 4) xyxy. No side is more than 62.5 times its anchor's."""
+    """Decode box codes (N, 4) to boxes (N, 4) xyxy, at most 62.5 times their anchor: inverts `encode_box_codes`."""
     anchor_centres, anchor_sides = _centres_and_sides(anchor)
     centres = anchor_centres + codes[:, :2] * variances[0] * anchor_sides
     half = anchor_sides * np.exp(np.minimum(codes[:, 2:] * variances[1], _LARGEST)) / 2
@@ -108,9 +106,9 @@ def decode_box_codes(anchor: Array, codes: Array, variances: tuple[float, float]
 def encode_landmark_codes(
     anchor: Array, landmarks: Array, variances: tuple[float, float] = VARIANCES
 ) -> NDArray[np.float32]:
-    """Landmark codes (N, 10) of points (N, 5, 2): (p - anchor's centre) / (anchor's sides * variance). NaN stays NaN.
+    """Encode points (N, 5, 2) as codes float32 (N, 10): (p - anchor's centre) / (anchor's sides * variance).
 
-    x and y in turn, point by point.
+    The order is x1 y1 x2 y2 ... NaN stays NaN.
     """
     centres, sides = _centres_and_sides(anchor)
     codes = (landmarks - centres[:, None]) / (sides[:, None] * variances[0])
@@ -120,7 +118,7 @@ def encode_landmark_codes(
 def decode_landmark_codes(
     anchor: Array, codes: Array, variances: tuple[float, float] = VARIANCES
 ) -> NDArray[np.float32]:
-    """The inverse of `encode_landmark_codes`: points (N, 5, 2) in pixels."""
+    """Decode landmark codes (N, 10), the inverse of `encode_landmark_codes`: points (N, 5, 2) in pixels."""
     centres, sides = _centres_and_sides(anchor)
     points = codes.reshape(len(codes), 5, 2)  # (N, 10) -> (N, 5, 2)
     return (centres[:, None] + points * (sides[:, None] * variances[0])).astype(np.float32)

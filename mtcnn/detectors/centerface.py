@@ -1,4 +1,4 @@
-"""CenterFace: a face is the centre of a peak in a heat map; sizes, offsets and landmarks stand at the same cell.
+"""CenterFace: faces are peaks of a heat map, whose cells also predict size, offset and landmarks.
 
 Source: Xu et al. 2020, "CenterFace: Joint Face Detection and Alignment Using Face as Point", section 3; the layers are
 those of the net that its authors published.
@@ -16,14 +16,14 @@ from .trunks.mobilenet_v2 import MobileNetV2
 
 __all__ = ["CenterFace"]
 
-_VALUES = {"logits": 1, "sizes": 2, "offsets": 2, "landmarks": 10}  # of each cell
-_RARE = 0.1  # the score at which the heat map starts, for few cells are centres: CornerNet's, Law and Deng 2018
+_VALUES = {"logits": 1, "sizes": 2, "offsets": 2, "landmarks": 10}  # outputs of each cell
+_RARE = 0.1  # initial score of the heat map, since few cells are centres: as in CornerNet, Law and Deng 2018
 
 
 class CenterFace(nn.Module):
-    """One map at stride 4, made from MobileNetV2's four, coarsest first; 1,835,895 parameters.
+    """One map at stride 4, upsampled from MobileNetV2's four maps; 1,835,895 parameters.
 
-    width  multiplies all numbers of channels; 1 is the published net.
+    width  multiplies all channel counts; 1 is the published net.
     """
 
     def __init__(self, width: float = 1.0) -> None:
@@ -44,7 +44,7 @@ class CenterFace(nn.Module):
         *fine, x = self.trunk(x)
         x = self.top(x)
         for i in (2, 1, 0):
-            # An odd row or column of the finer map has one cell less than twice the coarser map.
+            # With an odd number of rows or columns, the finer map is one cell smaller than twice the coarser map.
             x = self.enlarge[i](x)[:, :, : fine[i].shape[2], : fine[i].shape[3]] + self.lateral[i](fine[i])
         x = self.merge(x)
         outputs = {name: flatten(head(x), _VALUES[name]) for name, head in self.heads.items()}
@@ -52,6 +52,6 @@ class CenterFace(nn.Module):
 
 
 def _doubled(channels: int) -> nn.Sequential:
-    """A map at twice its size, by 2 x 2 kernels that are learned."""
+    """Upsample a map by 2 with a learned 2 x 2 transposed convolution."""
     enlarge = nn.ConvTranspose2d(channels, channels, 2, stride=2, bias=False)
     return nn.Sequential(enlarge, nn.BatchNorm2d(channels, eps=1e-3), nn.ReLU(inplace=True))

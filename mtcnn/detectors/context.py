@@ -1,6 +1,6 @@
-"""The context module, which sees more of the image around each cell.
+"""The context module, which enlarges the receptive field.
 
-Source: Najibi et al. 2017 (SSH), section 3.2, with the widths and slopes of Pytorch_Retinaface, whose weights must fit.
+Source: Najibi et al. 2017 (SSH), section 3.2, with the widths and slopes of Pytorch_Retinaface, to load its weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["ContextModule"]
 
 
 class ContextModule(nn.Module):
-    """A half of the channels sees 3 x 3 cells, a quarter 5 x 5 and a quarter 7 x 7: stacks of 3 x 3."""
+    """Stacks of 3 x 3 convolutions: half of the channels see 3 x 3 cells, a quarter 5 x 5 and a quarter 7 x 7."""
 
     def __init__(self, inputs: int, outputs: int, leak: float, norm: bool = True) -> None:
         super().__init__()

@@ -16,9 +16,9 @@ def conv(
     leak: float | None = 0.1,
     norm: bool = True,
 ) -> nn.Sequential:
-    """Convolution that keeps the size (but for the stride), batch norm, LeakyReLU.
+    """Convolution with "same" padding, batch norm, LeakyReLU.
 
-    leak  slope of LeakyReLU; None leaves it out.    norm  False leaves batch norm out, and adds a bias.
+    leak  slope of LeakyReLU; None omits it.    norm  False replaces batch norm by a bias.
     """
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=not norm)]
     if norm:

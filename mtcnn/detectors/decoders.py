@@ -1,7 +1,7 @@
-"""Decoders: from the outputs of a net, run by any runtime, to logits, and boxes and landmarks in pixels. NumPy only.
+"""Decoders: from a net's outputs to logits, and to boxes and landmarks in pixels. NumPy only.
 
-A decoder is shared by detection in torch, onnxruntime and compiled code, and by training, whose targets its `encode`
-makes. Adding a kind of output means adding a decoder; those of nets without anchors are in `point_decoders`.
+A decoder is shared by detection in torch, onnxruntime and compiled code, and by training, whose targets come from its
+`encode`. A new kind of output needs a new decoder; those of nets without anchors are in `point_decoders`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ __all__ = ["Decoded", "Decoder", "Outputs", "SsdCodes"]
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
-"""What a net returns for one image: name -> array, without a batch axis."""
+"""A net's outputs for one image: name -> array, without a batch axis."""
 
-_anchors = lru_cache(maxsize=8)(anchors)  # the sizes of a recipe, or of the images of a folder
+_anchors = lru_cache(maxsize=8)(anchors)  # for the few picture sizes of a recipe or of a folder
 
 
 class Decoded(NamedTuple):
@@ -46,17 +46,16 @@ class Decoded(NamedTuple):
 
 
 class Decoder(ABC):
-    """The meaning of a net's outputs, for images of any size.
+    """Decodes a net's outputs, for images of any size.
 
-    A net makes A predictions: one an anchor, a cell of a map, or whatever it has. `logits` gives their scores, by which
-    a detector chooses rows; boxes and landmarks are then decoded for these rows alone. `size` is that of the net's
-    input, which includes padding.
+    A net makes A predictions: one per anchor, or per cell of a map. A detector selects rows by their `logits`; boxes
+    and landmarks are then decoded for these rows only. `size` is that of the net's input, including padding.
     """
 
     @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
-        """Names of the outputs, in the order of the net's, which is that of an exported file."""
+        """Names of the outputs, in the order of the net and of exported files."""
 
     @abstractmethod
     def logits(self, outputs: Outputs) -> Array:
@@ -68,8 +67,8 @@ class Decoder(ABC):
 
     @property
     def max_face(self) -> float:
-        """Side of the largest faces that the net is made for, pixels of the input: of the largest anchor, where it has
-        anchors. Images with room for larger faces are looked at in coarser sizes too, see `looks.views`."""
+        """Side of the largest faces that the net can find, pixels of the input; with anchors, of the largest anchor.
+        Images with room for larger faces are also processed at smaller sizes, see `looks.views`."""
         return math.inf
 
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
@@ -77,7 +76,7 @@ class Decoder(ABC):
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Plain values that an exported file states, so that its outputs can be decoded without this project."""
+        """Plain values stored in exported files, so that their outputs can be decoded without this project."""
         return {}
 
     def from_file(self, outputs: Outputs) -> Outputs:
@@ -100,10 +99,10 @@ class Decoder(ABC):
 
 @dataclass(frozen=True)
 class SsdCodes(Decoder):
-    """One prediction an anchor; boxes and points are codes relative to it. Source: Liu et al. 2016 (SSD), section 2.2.
+    """One prediction per anchor, relative to it. Source: Liu et al. 2016 (SSD), section 2.2.
 
     layout         levels of anchors, finest first, in the order of the outputs.
-    variances      of the codes of centres and points, and of the logarithms of sides.
+    variances      of centres and points; of log sides.
     has_landmarks  whether the net predicts five points.
 
     Outputs: "logits" (A,), "boxes" (A, 4) and "landmarks" (A, 10).
@@ -141,14 +140,14 @@ class SsdCodes(Decoder):
         return _anchors(*size, self.layout)
 
     def level_counts(self, size: ImageSize) -> list[int]:
-        """How many anchors each level has, of an input of this size."""
+        """Number of anchors of each level, for an input of this size."""
         maps = map_sizes(*size, self.layout)
         return [rows * columns * len(level.sizes) for (rows, columns), level in zip(maps, self.layout, strict=True)]
 
     def encode(
         self, size: ImageSize, rows: Array, boxes: Array, landmarks: Array
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What a net has to output at the anchors `rows` (R,) for boxes (R, 4) and landmarks (R, 5, 2): box codes
-        (R, 4) and landmark codes (R, 10). The inverse of `boxes` and `landmarks`; NaN stays NaN."""
+        """Encode boxes (R, 4) and landmarks (R, 5, 2) for the anchors `rows` (R,): box codes (R, 4) and landmark codes
+        (R, 10). The inverse of `boxes` and `landmarks`; NaN stays NaN."""
         places = self.anchors(size)[rows]
         return encode_box_codes(places, boxes, self.variances), encode_landmark_codes(places, landmarks, self.variances)

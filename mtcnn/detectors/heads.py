@@ -1,4 +1,4 @@
-"""Heads: prediction convolutions, whose maps are flattened in the order of the anchors."""
+"""Heads: convolutions whose output maps are flattened to rows in the order of the anchors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ __all__ = ["Heads", "face_logits", "flatten", "head"]
 
 
 def head(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    """A convolution that predicts. It is initialised near 0 (SSH's 0.01), so that no anchor starts confident."""
+    """A prediction convolution. It is initialised near 0 (standard deviation 0.01, as in SSH), so that no anchor starts
+    confident."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -19,10 +20,10 @@ def head(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
 
 
 class Heads(nn.Module):
-    """A convolution a level, whose outputs are laid side by side in the order of the anchors.
+    """One convolution per level, whose outputs are concatenated in the order of the anchors.
 
-    inputs   channels of each level's map.             sizes   anchors on a cell, level by level.
-    outputs  values an anchor, such as 2, 4 or 10.     kernel  of the convolutions, 1 or 3.
+    inputs   channels of each level's map.               sizes   anchors per cell of each level.
+    outputs  values per anchor, such as 2, 4 or 10.      kernel  of the convolutions, 1 or 3.
     """
 
     def __init__(self, inputs: Sequence[int], sizes: Sequence[int], outputs: int, kernel: int = 1) -> None:
@@ -38,13 +39,13 @@ class Heads(nn.Module):
 
 
 def flatten(x: Tensor, outputs: int) -> Tensor:
-    """A map (N, anchors on a cell * outputs, h, w) as rows (N, h * w * anchors on a cell, outputs)."""
+    """Flatten a map (N, anchors per cell * outputs, h, w) to rows (N, h * w * anchors per cell, outputs)."""
     # (N, k * outputs, h, w) -> (N, h, w, k * outputs) -> (N, h * w * k, outputs)
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, outputs)
 
 
 def face_logits(pair: Tensor) -> Tensor:
-    """Logits (N, A) of face against no face, of two-class logits (N, A, 2): a softmax over two is a sigmoid of their
-    difference. In float32, also where mixed precision made the pair in bfloat16."""
+    """Convert two-class logits (N, A, 2), background first, to face logits (N, A): a softmax over two classes is a
+    sigmoid of their difference. It is computed in float32, even if mixed precision gives bfloat16."""
     pair = pair.float()
     return pair[..., 1] - pair[..., 0]

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of"]
 
-MAX_NUMBER = 10_000  # of a setting of [model]: a file may ask for any number of layers or channels
+MAX_NUMBER = 10_000  # limit of a setting of [model]: an untrusted file may ask for any number of layers or channels
 MAX_LENGTH = 1000
 ENGINES = ("torch", "onnx")
 
-# Detectors whose files were once written without [model]: such a net is as wide as its first kernel.
+# Detectors whose old files lack [model]: their width is that of the first kernel.
 _BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
 
 
 def named(name: str) -> Spec:
-    """The entry of DETECTORS. Raises SettingsError for another name."""
+    """The entry of DETECTORS. Raises SettingsError for an unknown name."""
     if name not in DETECTORS:
         raise SettingsError(f"detector is {name!r}; expected one of {', '.join(DETECTORS)}")
     return DETECTORS[name]
@@ -48,7 +48,7 @@ def model_of(name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any
     settings = {**defaults, **spec.model}
     for key, value in (model or {}).items():
         if key not in defaults:
-            raise SettingsError(f"model.{key} is no setting of {name}; expected one of {', '.join(defaults)}")
+            raise SettingsError(f"model.{key} is not a setting of {name}; expected one of {', '.join(defaults)}")
         settings[key] = _typed(value, defaults[key], key)
     return settings
 
@@ -57,7 +57,8 @@ def _typed(value: Any, default: Any, key: str) -> Any:
     values = value if isinstance(value, tuple | list) else [value]
     numbers = [number for number in values if isinstance(number, int | float)]
     if len(values) > MAX_LENGTH or not all(abs(number) <= MAX_NUMBER for number in numbers):  # NaN fails too
-        raise SettingsError(f"model.{key} is {repr(value)[:40]}; expected numbers up to {MAX_NUMBER}, few of them")
+        expected = f"{MAX_LENGTH} numbers or fewer, up to {MAX_NUMBER}"
+        raise SettingsError(f"model.{key} is {repr(value)[:40]}; expected {expected}")
     if isinstance(default, tuple | list) and isinstance(value, tuple | list):
         return type(default)(value)
     if type(default) is float and type(value) is int:
@@ -73,14 +74,16 @@ def _class(spec: Spec) -> Callable[..., nn.Module]:
 
 
 def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
-    """The net of a detector with random weights. model  settings of [model]; what is left out is as published.
+    """The net of a detector with random weights.
 
-    Raises SettingsError for another name, and for settings that make no net.
+    model  settings of [model]; missing ones are as published.
+
+    Raises SettingsError for an unknown name, and for settings from which no net can be built.
     """
     settings = model_of(name, model)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # refused below
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # rejected below
             net = _class(named(name))(**settings)
     except (ValueError, RuntimeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         raise SettingsError(f"model is {settings}, which makes no {name}: {error}") from error
@@ -90,8 +93,8 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
 
 
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
-    """The net of the detector `name` with the weights at `path`, for RGB input with the entry's scaling, in evaluation
-    mode. Its attribute `has_landmarks` is False if it has none, or nothing has trained them.
+    """The net of the detector `name` with the weights at `path`, in evaluation mode, for RGB input with the scaling of
+    its entry. Its attribute `has_landmarks` is False if it has none, or they were not trained.
 
     Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
     device that torch does not have.
@@ -102,7 +105,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     found = read_for(path, name, named(name).scaling)
     try:
         model = _guessed(name, found) if found.model is None else found.model
-        with torch.device("meta"):  # shapes alone: what a file says of its net may need any amount of memory
+        with torch.device("meta"):  # shapes only: an untrusted file may describe a net of any size
             _compare(build(name, model).state_dict(), found.state)
         module = build(name, model)
         module.load_state_dict(found.tensors())
@@ -113,7 +116,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
 
 
 def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Raises ValueError if names or shapes differ."""
+    """Raise ValueError if names or shapes differ."""
     for key in sorted(wanted.keys() ^ state.keys()):
         raise ValueError(f"{'lacks' if key in wanted else 'unexpected'} {key}; expected {len(wanted)} arrays")
     for key, value in wanted.items():
@@ -122,12 +125,12 @@ def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 
 
 def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
-    """[model] of a file from before files stored it."""
+    """[model] of an old file that does not store it."""
     import torch
 
     if name not in _BEFORE_MODEL:
         raise ValueError("the file lacks the settings of its net; train or import it again")
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # shapes only
         first, kernel = next(iter(build(name).state_dict().items()))
     if first not in found.state or found.state[first].ndim != kernel.ndim:
         raise ValueError(f"lacks {first}; expected the parameters of {name}")
@@ -135,7 +138,7 @@ def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
 
 
 def load_trunk(net: nn.Module, path: Path) -> None:
-    """Give the trunk of a single-stage detector the weights at `path`, as `mtcnn weights import` writes them.
+    """Load the weights at `path`, as `mtcnn weights import` writes them, into the trunk of a single-stage detector.
 
     Raises CheckpointError if the file is damaged, or holds another trunk or another width.
     """
@@ -163,14 +166,14 @@ def load_detector(
 ) -> SingleStage:
     """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
 
-    models     None takes the weights that ship with the project.
-    threshold  minimum score of a face, 0 to 1.        device  where torch computes, such as "cpu" or "cuda".
+    models     None: the weights that ship with the project.
+    threshold  minimum score of a face, 0 to 1.        device  of torch, such as "cpu" or "cuda".
     engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None: compiled code if
                available for this net on the CPU, which is fastest; otherwise torch.
-    max_side, coarse  in which sizes an image is looked at, see `SingleStage`.
+    max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
 
-    Raises SettingsError for another name, threshold or engine, CheckpointError when the weights are missing or do not
-    fit, MtcnnError without the packages that an engine needs.
+    Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
+    fit, MtcnnError if a package that the engine needs is missing.
     """
     spec = named(name)
     if engine not in (None, *ENGINES) or (engine == "onnx" and device != "cpu"):
@@ -185,16 +188,16 @@ def load_detector(
 
 
 def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:
-    """What computes the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`.
+    """The runtime of the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`.
 
-    Its outputs lack the landmarks if nothing has trained them.
+    Its outputs lack landmarks if they were not trained.
     """
     compiled = _compiled(path, name) if engine is None and device == "cpu" else None
     return compiled or _in_torch(path, name, device)
 
 
 def _compiled(path: Path, name: str) -> Runtime | None:
-    """Compiled code for a checkpoint, or None where there is none for such a net. torch is not imported."""
+    """Compiled code for a checkpoint, or None if there is none for its net. torch is not imported."""
     spec = DETECTORS[name]
     if spec.compiled is None:
         return None

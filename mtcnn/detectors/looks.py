@@ -1,8 +1,9 @@
-"""The sizes in which a single-stage detector looks at a photo, and how what it finds in them becomes one list.
+"""Multi-scale detection with single-stage detectors: the sizes at which a photo is processed, and the merged result.
 
-A net finds faces up to about its largest anchor, in a larger one it finds eyes and noses that look like faces. So a
-photo that has room for larger faces is shown to it again, smaller, as often as it takes (`views`). What is found is
-put together by `merge`. Photos of many megapixels are cut into overlapping tiles, so that memory has a bound.
+A net finds faces up to about the size of its largest anchor; in a larger face it finds eyes and noses that look like
+faces. So a photo with room for larger faces is also processed at smaller sizes, as often as necessary (`views`), and
+`merge` combines the results. Each size is called a look. Photos of many megapixels are cut into overlapping tiles, to
+bound memory.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ __all__ = ["MAX_SIDE", "View", "covered", "merge", "views"]
 
 Array = NDArray[Any]
 
-COARSER = 4  # sides of a look over those of the next: this has a sixteenth of the pixels, and of the time
-# A look answers for boxes of up to FINER sides of the largest anchor, and the next, coarser one from BEGINS on. What is
-# larger a net sees too near: smooth parts of faces and of backgrounds look like faces. In the next look it knows them.
+COARSER = 4  # scale between looks: the next has a sixteenth of the pixels, and takes a sixteenth of the time
+# A look is responsible for boxes of up to FINER times the side of the largest anchor, the next, coarser look for boxes
+# from BEGINS times on. At larger sizes, smooth parts of faces and backgrounds look like faces to a net.
 FINER, BEGINS = 0.75, 0.5
-REACH = math.sqrt(2)  # a net finds squares of this many sides of its largest anchor: they have an IoU of 0.5
+REACH = math.sqrt(2)  # a net finds squares of up to this many sides of its largest anchor: their IoU is 0.5
 LONGEST = 1.5  # height of a face over its width, rarely more
 
-INSIDE = 0.5  # share of a box that lies in a face from which on it is a part of that face
-PART = 0.5  # of the area of a face: a larger box may be the face itself, on which NMS decides
-CONFIDENT = 0.0  # logit of a face that may have parts
+INSIDE = 0.5  # a box with this share inside a face is a part of that face
+PART = 0.5  # maximum area of a part, as a share of the face's: a larger box may be the face itself, left to NMS
+CONFIDENT = 0.0  # minimum logit of a face that may have parts
 
 MAX_SIDE = Range(min=32)  # pixels; a smaller image shows no face
 
-TILED = 25_000_000  # pixels of a look above which it is cut into tiles
-TILE = 3072  # pixels of a side
-GRID = 128  # pixels: the largest stride. Tiles begin on it, so that a net sees them as it sees the whole
+TILED = 25_000_000  # a look with more pixels is cut into tiles
+TILE = 3072  # side of a tile, pixels
+GRID = 128  # tiles begin at multiples of the largest stride, so that a net computes the same as on the whole image
 
 
 class Span(NamedTuple):
-    """A tile along one axis: its pixels, and where the centres of the faces lie that are its own."""
+    """A tile along one axis: its pixels, and the range of face centres that it is responsible for."""
 
     start: int
     end: int
@@ -56,11 +57,11 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What the net is shown of a photo at a time: a look, or a tile of it.
+    """One input of the net: a look, or a tile of it.
 
     look            its number, 0 for the finest.     size  of the whole photo in this look, pixels.
     rows, columns   the tile, pixels of the look.
-    smallest, largest  longer side of a box that counts, pixels of the photo.
+    smallest, largest  range of the longer side of boxes, pixels of the photo.
     """
 
     look: int
@@ -76,7 +77,7 @@ class View:
         return part if part.shape == look.shape else np.ascontiguousarray(part)
 
     def in_photo(self, seen: Candidates, photo: ImageSize) -> Candidates:
-        """Candidates in pixels of the view, in those of the photo."""
+        """Convert candidates from pixels of the view to pixels of the photo."""
         if self.size == photo and not self.rows.start and not self.columns.start:
             return seen
         corner = np.array([self.columns.start, self.rows.start], np.float32)
@@ -90,7 +91,7 @@ class View:
         return Candidates(moved, moved, seen.logits, None, seen.steps, landmarks)
 
     def owns(self, boxes: Array, photo: ImageSize) -> NDArray[np.bool_]:
-        """Whether the centres of boxes (N, 4), pixels of the photo, are nearer to this tile's middle than to others."""
+        """Whether the centres of boxes (N, 4), pixels of the photo, are nearer to this tile's centre than to others."""
         x = (boxes[:, 0] + boxes[:, 2]) / 2 * (self.size.width / photo.width)
         y = (boxes[:, 1] + boxes[:, 3]) / 2 * (self.size.height / photo.height)
         rows, columns = self.rows, self.columns
@@ -98,11 +99,11 @@ class View:
 
 
 def views(photo: ImageSize, max_face: float, max_side: float | None = None, coarse: bool = True) -> list[View]:
-    """How a photo of this size is looked at by a net whose largest anchor has sides of `max_face` pixels.
+    """The inputs for a photo of this size, for a net whose largest anchor has sides of `max_face` pixels.
 
-    First at its own size, or smaller where its longer side is above `max_side`. Then, if `coarse`, at a quarter of the
-    sides of the look before, until the largest face that the photo has room for is within the net's REACH. A look
-    answers for boxes of some sizes, which overlap with those of the next.
+    The first look is the photo itself, shrunk if its longer side exceeds `max_side`. If `coarse`, each further look has
+    a quarter of the sides of the one before, until the largest face for which the photo has room is within REACH. The
+    size ranges of consecutive looks overlap.
     """
     factor = 1.0 if max_side is None else min(1.0, max_side / max(photo))
     room = min(max(photo), LONGEST * min(photo))
@@ -123,13 +124,13 @@ def _scaled(size: ImageSize, factor: float) -> ImageSize:
 
 def _tiles(look: int, size: ImageSize, max_face: float, smallest: float, largest: float) -> Iterator[View]:
     tiled = size.height * size.width > TILED
-    # Whole in one tile or another is each face that this look answers for.
+    # Each face that this look is responsible for lies completely within some tile.
     rows, columns = (_spans(side, math.ceil(REACH * max_face) if tiled else None) for side in size)
     yield from (View(look, size, row, column, smallest, largest) for row in rows for column in columns)
 
 
 def _spans(side: int, overlap: int | None) -> list[Span]:
-    """Tiles along an axis of `side` pixels, each of which shares `overlap` with the next; None for one tile."""
+    """Tiles along an axis of `side` pixels, with an overlap of `overlap` pixels; None for a single tile."""
     if overlap is None or side <= TILE:
         return [Span(0, side, -math.inf, math.inf)]
     step = max((TILE - overlap) // GRID * GRID, GRID)
@@ -141,16 +142,16 @@ def _spans(side: int, overlap: int | None) -> list[Span]:
     ]
 
 
-# ---- what was found
+# ---- merging
 
 _OF_LOOKS = ("smallest", "largest", "look")
 
 
 def merge(parts: Sequence[Candidates], seen: Sequence[View], photo: ImageSize, nms_iou: float) -> Candidates:
-    """Candidates of all views (of `seen`, in pixels of the photo), with the steps that make one list of them.
+    """Merge the candidates of all views `seen`, in pixels of the photo.
 
-    After the steps of each view: what belongs to a tile's neighbour, what has no size for its look, and parts of faces
-    (`covered`) are dropped; then NMS. Of several boxes of a face it leaves the best.
+    After the steps of each view, boxes of a neighbouring tile, boxes of a size outside the look's range, and parts of
+    faces (`covered`) are dropped; then NMS keeps the best box of each face.
     """
     counts = [len(part.logits) for part in parts]
     starts = np.cumsum([0, *counts])
@@ -178,8 +179,8 @@ def merge(parts: Sequence[Candidates], seen: Sequence[View], photo: ImageSize, n
 
 
 def covered(boxes: Array, logits: Array, look: Array) -> NDArray[np.bool_]:
-    """Which of boxes (N, 4) are parts of a face that a coarser look found: the INSIDE share of it or more lies in a
-    CONFIDENT face of a coarser look, and its area is at most PART of that face's. look  int (N,)."""
+    """Which of boxes (N, 4) are parts of a face from a coarser look: a share of at least INSIDE lies in a CONFIDENT
+    face of a coarser look, and the area is at most PART of that face's. look  int (N,)."""
     found = np.zeros(len(boxes), bool)
     areas = box.areas(boxes)
     for level in range(1, int(look.max(initial=0)) + 1):
@@ -191,7 +192,7 @@ def covered(boxes: Array, logits: Array, look: Array) -> NDArray[np.bool_]:
 
 
 def _joined(steps: Sequence[Step], starts: Array, view: Array) -> Step:
-    """The same step of all views as one; boxes compete within theirs."""
+    """Combine the same step of all views; boxes only compete within their view."""
     left = np.concatenate([start + step.left for start, step in zip(starts, steps, strict=False)])
     one = steps[0]
     return Step(one.name, left, len(view), one.limit, one.rivals, view if one.rivals else None, one.smaller)

@@ -1,4 +1,4 @@
-"""Decoders of nets without anchors: one prediction a cell, relative to the cell."""
+"""Decoders of anchor-free nets: one prediction per cell, relative to the cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 8.0  # the exponential of an untrained net's output would overflow; no
 
 
 def cells(size: ImageSize, stride: int) -> NDArray[np.float32]:
-    """Column and row, float32 (A, 2), of the cells of a map over an input of this size, row by row."""
+    """Column and row, float32 (A, 2), of the cells of a map for an input of this size, row by row."""
     rows, columns = -(-size.height // stride), -(-size.width // stride)
     y, x = np.mgrid[:rows, :columns]
     return np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32)  # (rows, columns, 2) -> (A, 2)
@@ -38,14 +38,14 @@ def _places(size: ImageSize, strides: tuple[int, ...]) -> tuple[NDArray[np.float
 
 @dataclass(frozen=True)
 class YuNetPoints(Decoder):
-    """YuNet: centres and points are measured from the upper left corner of a cell, in strides of its map.
+    """YuNet: centres and points relative to the upper left corner of a cell, in strides of its map.
 
     strides   of the maps, finest first.
-    max_face  side of the largest faces that the net is made for, pixels.
+    max_face  side of the largest faces that the net can find, pixels.
 
-    Outputs: "class_logits" and "object_logits" (A, 1), whose scores are multiplied; "boxes" (A, 4), the centre and the
-    logarithms of the sides; "landmarks" (A, 10), x and y in turn. Source: Wu et al. 2023, section 3.3, and mmdet's code
-    for the score; OpenCV takes the square root of the product, so that the same threshold means another thing there.
+    Outputs: "class_logits" and "object_logits" (A, 1), whose sigmoids are multiplied; "boxes" (A, 4), centre and log
+    sides; "landmarks" (A, 10), x1 y1 x2 y2 ... Source: Wu et al. 2023, section 3.3, and mmdet's code for the score.
+    OpenCV takes the square root of the product, so its thresholds are not comparable.
     """
 
     strides: tuple[int, ...] = (8, 16, 32)
@@ -91,24 +91,25 @@ class YuNetPoints(Decoder):
 
 
 def product_logits(a: Array, b: Array) -> Array:
-    """Logits of sigmoid(a) * sigmoid(b), of any shape, without a rounding to 0 or 1.
+    """The logit of sigmoid(a) * sigmoid(b), for arrays of any shape, without saturating at 0 or 1.
 
-    1 / (sigmoid(a) * sigmoid(b)) = (1 + exp(-a)) * (1 + exp(-b)): the odds against are exp(-a) + exp(-b) + exp(-a - b).
+    1 / (sigmoid(a) * sigmoid(b)) = (1 + exp(-a)) * (1 + exp(-b)), so the odds against are exp(-a) + exp(-b) +
+    exp(-a - b).
     """
     return np.asarray(-np.logaddexp(np.logaddexp(-a, -b), -a - b))
 
 
 @dataclass(frozen=True)
 class HeatMap(Decoder):
-    """CenterFace: one map; a face stands at the cell of its centre.
+    """CenterFace: one map; a face is predicted at the cell of its centre.
 
     stride    of the map.
-    max_face  side of the largest faces that the net is made for, pixels.
+    max_face  side of the largest faces that the net can find, pixels.
 
-    Outputs: "logits" (A,); "sizes" (A, 2), the logarithms of height and width in cells; "offsets" (A, 2), y and x from
-    the middle of the cell to the centre, in cells; "landmarks" (A, 10), y and x in turn, from the upper left corner of
-    the box, in its sides. Source: Xu et al. 2020, section 3.2, and the authors' code for the orders. That code cuts
-    boxes to the image, and moves those that reach out above or on the left; here they reach out.
+    Outputs: "logits" (A,); "sizes" (A, 2), log height and log width in cells; "offsets" (A, 2), y and x from the middle
+    of the cell to the centre, in cells; "landmarks" (A, 10), y1 x1 y2 x2 ... from the upper left corner of the box, in
+    units of its sides. Source: Xu et al. 2020, section 3.2, and the authors' code for the orders. That code clips boxes
+    to the image and shifts those that extend above it or to its left; here boxes may extend beyond the image.
     """
 
     stride: int = 4

@@ -18,7 +18,7 @@ from .trunks.resnet import ResNet
 
 __all__ = ["RetinaFace"]
 
-# Trunk -> what builds it, and the channels of the pyramid and the context modules behind it.
+# Trunk -> its class, and the channels of the pyramid and the context modules.
 _TRUNKS: dict[str, tuple[type[MobileNet] | type[ResNet], int]] = {
     "mobilenet": (MobileNet, 64),
     "resnet50": (ResNet, 256),
@@ -26,11 +26,11 @@ _TRUNKS: dict[str, tuple[type[MobileNet] | type[ResNet], int]] = {
 
 
 class RetinaFace(nn.Module):
-    """A trunk with maps at strides 8, 16 and 32, and three levels of two anchors a cell.
+    """A trunk with maps at strides 8, 16 and 32, and three levels with two anchors per cell.
 
-    trunk  "mobilenet", MobileNet-0.25, which makes 426,608 parameters, or "resnet50".
-    width  multiplies all numbers of channels; 1 is the published net.
-    leak   slope of LeakyReLU; behind the trunk it is 0 in nets of more than 64 channels, as Pytorch_Retinaface has it.
+    trunk  "mobilenet" is MobileNet-0.25, 426,608 parameters in all; or "resnet50".
+    width  multiplies all channel counts; 1 is the published net.
+    leak   slope of LeakyReLU. After the trunk it is 0 in nets of more than 64 channels, as in Pytorch_Retinaface.
            ResNet has ReLU.
     """
 

@@ -1,4 +1,4 @@
-"""RFB: slim whose last block at stride 8 sees wide windows, a receptive field block.
+"""RFB: slim with a receptive field block at stride 8.
 
 Source: Linzaer's Ultra-Light-Fast-Generic-Face-Detector-1MB, `version-RFB`, and biubug6's version with landmarks; the
 block after Liu et al. 2018, "Receptive Field Block Net for Accurate and Fast Object Detection", figure 4a.
@@ -17,21 +17,21 @@ __all__ = ["RFB", "ReceptiveField"]
 
 
 class RFB(Slim):
-    """As `Slim`; 276,292 parameters, with landmarks 359,592."""
+    """As `Slim`; 276,292 parameters, or 359,592 with landmarks."""
 
     def context(self, channels: int) -> nn.Module:
         return ReceptiveField(channels)
 
 
 class ReceptiveField(nn.Module):
-    """A map to one of the same shape, whose cells see windows of 7, 9 and 15 cells a side.
+    """Three branches with receptive fields of 7, 9 and 15 cells; the map keeps its shape.
 
-    channels  of the map; an eighth of them enters each of the three branches.
+    channels  of the map; each branch has an eighth of them.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        few = max(channels // 8, 2)  # of a single one the norm behind the next layer would undo any scale
+        few = max(channels // 8, 2)  # batch norm after a single channel would undo any scale
         more, many = few * 3 // 2, few * 2
         near = [conv(channels, few, 1, leak=None), conv(few, many, 3, leak=0.0), _dilated(many, 2)]
         middle = [conv(channels, few, 1, leak=None), conv(few, many, 3, leak=0.0), _dilated(many, 3)]
@@ -47,6 +47,6 @@ class ReceptiveField(nn.Module):
 
 
 def _dilated(channels: int, dilation: int) -> nn.Sequential:
-    """A 3 x 3 convolution of cells `dilation` apart, and batch norm."""
+    """A dilated 3 x 3 convolution and batch norm."""
     layer = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(channels))

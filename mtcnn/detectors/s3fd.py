@@ -1,4 +1,4 @@
-"""S3FD: six levels on VGG-16, anchors four times the stride, and a background that is the largest of three.
+"""S3FD: six levels on VGG-16, anchors four times the stride, and a max-out background label.
 
 Source: Zhang et al. 2017, "S3FD: Single Shot Scale-invariant Face Detector", section 3.1 and figure 2; numbers of
 channels, and fc6 without dilation, from the authors' `deploy.prototxt`.
@@ -15,13 +15,13 @@ from .trunks.vgg import Vgg, initialise, pool
 
 __all__ = ["S3FD", "L2Norm", "max_out"]
 
-_BACKGROUNDS = 3  # the smallest anchors are nine tenths of all, and most false faces are theirs
+_BACKGROUNDS = 3  # at the finest level, whose anchors are nine tenths of all and give most false positives
 
 
 class L2Norm(nn.Module):
-    """Each cell's channels brought to length 1, then each channel times a learned scale (Liu et al. 2015, ParseNet).
+    """L2 normalisation over the channels of each cell, times a learned scale per channel (Liu et al. 2015, ParseNet).
 
-    The early maps of VGG-16 have values many times those of the later ones.
+    The values of VGG-16's early maps are many times larger than those of the later ones.
     """
 
     def __init__(self, channels: int, scale: float) -> None:
@@ -33,14 +33,15 @@ class L2Norm(nn.Module):
 
 
 def max_out(logits: Tensor) -> Tensor:
-    """Three logits of background and one of face (N, 4, h, w) to the largest of the three and the face (N, 2, h, w)."""
+    """Reduce three background logits and one face logit (N, 4, h, w) to the largest of the three and the face's
+    (N, 2, h, w). Source: section 3.3."""
     return torch.cat([logits[:, :_BACKGROUNDS].amax(dim=1, keepdim=True), logits[:, _BACKGROUNDS:]], dim=1)
 
 
 class S3FD(nn.Module):
-    """Six levels of one anchor a cell, without landmarks; 22,459,110 parameters at width 1.
+    """Six levels with one anchor per cell, without landmarks; 22,459,110 parameters at width 1.
 
-    width  multiplies all numbers of channels.
+    width  multiplies all channel counts.
     """
 
     def __init__(self, width: float = 1.0) -> None:

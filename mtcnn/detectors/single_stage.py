@@ -1,8 +1,7 @@
-"""A single-stage detector at work: the net over the image in the sizes that its anchors cover, then non-maximum
-suppression.
+"""Runs a single-stage detector: the net on the image at one or more sizes, then non-maximum suppression.
 
 Source: `test_widerface.py` of Pytorch_Retinaface and `wider_test.py` of S3FD for the numbers of boxes before and after
-suppression.
+NMS.
 """
 
 from __future__ import annotations
@@ -31,16 +30,15 @@ CONFIDENT = 0.0  # logit of a score of 0.5
 
 @dataclass
 class SingleStage:
-    """Stage 1, or a detector alone: a net over the image as it is, and over smaller copies where these show more.
+    """A single-stage detector, alone or as stage 1 of the cascade.
 
-    runtime    computes the net.             spec  of the detector.
-    threshold  lowest score of a face, 0 to 1.
-    pre_nms    boxes that go into NMS, best first; at most `max_faces` come out. Both limit doubtful faces, which a low
-               threshold lets through: of what scores CONFIDENT or more nothing is cut, or a crowd would lose faces
-               without a word.
-    max_side   longer side, pixels, in which an image is looked at: larger ones are shrunk. None looks at all of them.
-    coarse     whether an image with room for faces larger than the largest anchor is looked at in coarser sizes too,
-               see `looks.views`.
+    runtime    executes the net.             spec  of the detector.
+    threshold  minimum score of a face, 0 to 1.
+    pre_nms, max_faces  maximum number of boxes before and after NMS, best first. Both only limit doubtful faces, below
+               CONFIDENT, which a low threshold lets through; a crowd would otherwise lose faces silently.
+    max_side   images with a longer side are shrunk to this, pixels. None: never.
+    coarse     process images with room for faces larger than the largest anchor at smaller sizes too, see
+               `looks.views`.
     """
 
     runtime: Runtime
@@ -58,15 +56,15 @@ class SingleStage:
             check("max_side", self.max_side, MAX_SIDE)
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
-        """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may reach out of the image."""
+        """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may extend beyond the image."""
         return self._candidates(image, False).faces()
 
     def candidates(self, image: NDArray[np.uint8]) -> Candidates:
-        """All boxes that the net predicts, with the steps that lead to what a call returns."""
+        """All boxes that the net predicts, and the steps that lead to the result of a call."""
         return self._candidates(image, True)
 
     def _candidates(self, image: NDArray[np.uint8], every: bool) -> Candidates:
-        """`every` box, or those alone that go into NMS."""
+        """`every` box, or only those that go into NMS."""
         decoder = self.spec.decoder
         if not image.size:
             return _nothing("landmarks" in decoder.names and getattr(self.runtime, "has_landmarks", True))
@@ -98,11 +96,11 @@ def select(
     max_faces: int,
     every: bool = False,
 ) -> Candidates:
-    """What becomes of the outputs of a net for an input of this size.
+    """Select faces from the outputs of a net for an input of this size.
 
-    Of the boxes that score at least `threshold` the `pre_nms` best go through NMS at `nms_iou`; at most `max_faces`
-    come out. What is CONFIDENT is never cut. Of equal scores the earlier goes first. Candidates are `every` box, or
-    those alone that go into NMS: nothing is decoded that is not looked at.
+    The `pre_nms` best boxes with scores of at least `threshold` go through NMS at `nms_iou`; at most `max_faces`
+    remain. CONFIDENT boxes are never cut. Of equal scores the earlier comes first. Candidates are `every` box, or only
+    those that go into NMS, so that others need no decoding.
     """
     logits = decoder.logits(outputs)
     above = np.flatnonzero(logits >= logit(threshold))
@@ -120,7 +118,7 @@ def select(
     )
 
     def landmarks(index: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        if "landmarks" not in outputs:  # the net has none, or nothing has trained them
+        if "landmarks" not in outputs:  # the net has none, or they were not trained
             return None
         return decoder.landmarks(outputs, size, rows[index])
 
@@ -134,7 +132,7 @@ def _nothing(has_landmarks: bool) -> Candidates:
 
 
 def pad(image: NDArray[np.uint8], multiple: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Image (H, W, 3) extended at its right and lower edge with a colour, to sides that are multiples of `multiple`."""
+    """Pad image (H, W, 3) at the right and bottom with a colour, to sides that are multiples of `multiple`."""
     height, width = image.shape[:2]
     shape = (-(-height // multiple) * multiple, -(-width // multiple) * multiple, 3)
     if shape == image.shape:

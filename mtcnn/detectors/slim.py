@@ -18,11 +18,11 @@ __all__ = ["Slim", "separable"]
 
 
 class Slim(nn.Module):
-    """Four maps at strides 8, 16, 32 and 64; 260,188 parameters, with landmarks 343,488.
+    """Four maps at strides 8, 16, 32 and 64; 260,188 parameters, or 343,488 with landmarks.
 
-    width      multiplies all numbers of channels; 1 is the published net.
-    anchors    on a cell of each map.
-    landmarks  whether there are heads for landmarks.
+    width      multiplies all channel counts; 1 is the published net.
+    anchors    per cell of each map.
+    landmarks  whether to add landmark heads.
     """
 
     def __init__(self, width: float = 1.0, anchors: Sequence[int] = (3, 2, 2, 3), landmarks: bool = False) -> None:
@@ -55,7 +55,7 @@ class Slim(nn.Module):
         return separable(channels, channels)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Images (N, 3, H, W) to logits (N, A), box codes (N, A, 4) and, where asked for, landmark codes (N, A, 10)."""
+        """Images (N, 3, H, W) to logits (N, A), box codes (N, A, 4) and, if enabled, landmark codes (N, A, 10)."""
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -67,12 +67,12 @@ class Slim(nn.Module):
 
 
 def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    """A 3 x 3 convolution of each channel by itself, then one across channels; batch norm and ReLU behind both."""
+    """A depthwise 3 x 3 convolution, then a pointwise one, each with batch norm and ReLU."""
     return nn.Sequential(conv(inputs, inputs, 3, stride, groups=inputs, leak=0.0), conv(inputs, outputs, 1, leak=0.0))
 
 
 def _heads(channels: Sequence[int], anchors: Sequence[int], values: int) -> nn.ModuleList:
-    """A head a map, of `values` an anchor: separable without batch norm, and a plain 3 x 3 on the coarsest map."""
+    """One head per map, with `values` per anchor: separable without batch norm, a plain 3 x 3 on the coarsest map."""
     *fine, (inputs, count) = zip(channels, anchors, strict=True)
     layers: list[nn.Module] = [
         nn.Sequential(conv(c, c, 3, groups=c, leak=0.0, norm=False), head(c, k * values, 1)) for c, k in fine

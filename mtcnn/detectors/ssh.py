@@ -1,4 +1,4 @@
-"""SSH, the single-stage headless face detector: three detection modules on VGG-16, each with its own faces.
+"""SSH, the single-stage headless face detector: three detection modules on VGG-16, each for its own range of sizes.
 
 Source: Najibi et al. 2017, "SSH: Single Stage Headless Face Detector", section 3 and figure 2; numbers of channels from
 the authors' `test_ssh.prototxt`.
@@ -18,18 +18,17 @@ __all__ = ["SSH", "enlarge"]
 
 
 def enlarge(x: Tensor) -> Tensor:
-    """A map at twice its size, by linear interpolation."""
+    """Upsample a map by 2 with bilinear interpolation."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class SSH(nn.Module):
-    """Three levels of two anchors a cell, without landmarks; 19,766,372 parameters at width 1.
+    """Three levels with two anchors per cell, without landmarks; 19,766,372 parameters at width 1.
 
-    M1 sees conv4_3 with the enlarged conv5_3 added, M2 conv5_3, M3 conv5_3 at half its size. The authors enlarge by
-    a transposed convolution whose weights are fixed to linear interpolation; so it is one here, which differs at the
-    border alone.
+    M1 is on conv4_3 plus the upsampled conv5_3, M2 on conv5_3, M3 on the max-pooled conv5_3. The authors upsample by a
+    transposed convolution with fixed bilinear weights; interpolation, used here, differs from it only at the border.
 
-    width  multiplies all numbers of channels.
+    width  multiplies all channel counts.
     """
 
     def __init__(self, width: float = 1.0) -> None:
@@ -54,7 +53,7 @@ class SSH(nn.Module):
         _, fine, coarse = self.trunk(x)
         narrow = functional.relu(self.fine(fine))
         enlarged = enlarge(functional.relu(self.coarse(coarse)))
-        # An odd row or column of the finer map has one cell less than twice the coarser map.
+        # With an odd number of rows or columns, the finer map is one cell smaller than twice the coarser map.
         narrow = narrow + enlarged[:, :, : narrow.shape[2], : narrow.shape[3]]
         levels = [functional.relu(self.merge(narrow)), coarse, pool(coarse)]
         maps = [context(level) for context, level in zip(self.context, levels, strict=True)]

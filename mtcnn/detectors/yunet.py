@@ -1,7 +1,7 @@
-"""YuNet: a tiny net without anchors, in which a 3 x 3 convolution never mixes channels.
+"""YuNet: a tiny anchor-free net whose 3 x 3 convolutions are depthwise.
 
-Source: Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector", figures 2 and 3; the numbers of the sizes n and
-s are those of the authors' libfacedetection.train.
+Source: Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector", figures 2 and 3; the channels of the sizes n
+and s are those of the authors' libfacedetection.train.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .trunks.vgg import pool
 
 __all__ = ["YuNet"]
 
-_VALUES = {"class_logits": 1, "object_logits": 1, "boxes": 4, "landmarks": 10}  # of each cell
+_VALUES = {"class_logits": 1, "object_logits": 1, "boxes": 4, "landmarks": 10}  # outputs of each cell
 _HALVED = (1, 3, 4, 5)  # stages with a pooling in front
 
 # Logit of an untrained net's objects, a score of 0.01: else the loss of the background drowns all others at first.
@@ -28,11 +28,11 @@ BACKGROUND = -4.6
 
 
 class YuNet(nn.Module):
-    """Three maps at strides 8, 16 and 32, one prediction a cell.
+    """Three maps at strides 8, 16 and 32, one prediction per cell.
 
-    channels  of the six stages of the trunk, of which the last three must be equal. The default is YuNet-n, 75,856
-              parameters; YuNet-s has (16, 32, 64, 64, 64, 64).
-    shared    blocks in front of the four heads of a map: 1 in YuNet-n, 0 in YuNet-s, which has 54,608 parameters.
+    channels  of the six stages of the trunk; the last three must be equal. The default is YuNet-n, 75,856 parameters;
+              YuNet-s has (16, 32, 64, 64, 64, 64).
+    shared    number of blocks that the four heads of a map share: 1 in YuNet-n, 0 in YuNet-s, 54,608 parameters.
     """
 
     def __init__(self, channels: Sequence[int] = (16, 64, 64, 64, 64, 64), shared: int = 1) -> None:
@@ -53,7 +53,7 @@ class YuNet(nn.Module):
         }
         self.heads = nn.ModuleDict(heads)
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):  # as the authors begin
+            if isinstance(layer, nn.Conv2d):  # the authors' initialisation
                 nn.init.xavier_normal_(layer.weight)
                 nn.init.constant_(layer.bias, 0.02)  # type: ignore[arg-type]
         for pair in heads["object_logits"]:
@@ -75,7 +75,7 @@ class YuNet(nn.Module):
         return maps[3:]
 
     def pyramid(self, maps: list[Tensor]) -> list[Tensor]:
-        """The same maps; to each but the coarsest the next coarser is added, its cells repeated."""
+        """Add to each map but the coarsest the next coarser one, upsampled by nearest neighbour."""
         levels = [self.lateral[2](maps[2])]
         for i in (1, 0):
             enlarged = functional.interpolate(levels[0], size=maps[i].shape[-2:], mode="nearest")
@@ -84,7 +84,7 @@ class YuNet(nn.Module):
 
 
 def _pair(inputs: int, outputs: int) -> list[nn.Module]:
-    """A 1 x 1 convolution, then a 3 x 3 one of each channel by itself, with nothing between them."""
+    """A pointwise convolution, then a depthwise 3 x 3 one, with nothing in between."""
     return [nn.Conv2d(inputs, outputs, 1), nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs)]
 
 

@@ -1,1 +1,1 @@
-"""Compiled code for nets on a CPU: `runtimes` chooses what runs each net, `tile` has the arithmetic."""
+"""Compiled code for nets on a CPU. `runtimes` selects the engine of each net; `tile` has the innermost loops."""

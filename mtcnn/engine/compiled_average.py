@@ -54,7 +54,7 @@ def average(  # type: ignore[no-untyped-def]
 ):
     """Boxes (count, 4) of whole pixels of image (height, width * 3) into out (count, out_height, out_width * 3).
 
-    shares, firsts, work  room, see `importers.averages`.
+    shares, firsts, work  scratch, see `importers.averages`.
     """
     image, corners = array_at(image_at, (height, width * 3), np.uint8), array_at(corners_at, (count, 4), np.int64)
     out = array_at(out_at, (count, out_height, out_width * 3), np.float32)

@@ -31,7 +31,7 @@ def suppress(boxes_at, order_at, count, threshold, by_smaller, limit, chosen_at,
                 continue
             shared = width * height
             whole = min(area, chosen[k, 4]) if by_smaller else area + chosen[k, 4] - shared
-            # Without a division: a box of no area overlaps nothing.
+            # No division, so that an empty box overlaps nothing.
             if shared > threshold * whole:
                 alone = False
                 break

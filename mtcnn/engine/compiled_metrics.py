@@ -10,9 +10,10 @@ __all__ = ["best_truths", "tally", "vote_groups"]
 
 
 def best_truths(rows_at, count, truth_at, faces, overlap_at_least, best_at):  # type: ignore[no-untyped-def]
-    """For rows (count, 5) x y w h score the first of truth (faces, 4) x y w h of highest overlap, into best (count,).
+    """Match detections, rows (count, 5) x y w h score, with truth (faces, 4) x y w h: indices into best (count,).
 
-    -1 where that is below `overlap_at_least`. Widths and heights are one more than given.
+    The match is the face with the highest IoU, the first of equals, or -1 if that is below `overlap_at_least`. Widths
+    and heights are one more than given, as in the WIDER FACE protocol.
     """
     rows, truth = array_at(rows_at, (count, 5), np.float64), array_at(truth_at, (faces, 4), np.float64)
     best = array_at(best_at, (count,), np.int64)
@@ -64,8 +65,9 @@ def tally(scores_at, best_at, count, counted_at, hit_at, points_at, thresholds):
 
 
 def vote_groups(boxes_at, order_at, count, overlap, limit, groups_at, leaders_at):  # type: ignore[no-untyped-def]
-    """How many groups boxes (count, 4) make; the group of each, into groups (count,), which is given as -1 everywhere
-    and stays so beyond `limit` groups; and the best box of each group, into leaders (limit,)."""
+    """Group boxes (count, 4) by overlap, and return the number of groups. The group of each box goes into groups
+    (count,), which must be -1 everywhere and stays so beyond `limit` groups; the best box of each into leaders
+    (limit,)."""
     boxes, order = array_at(boxes_at, (count, 4), np.float64), array_at(order_at, (count,), np.int64)
     groups, leaders = array_at(groups_at, (count,), np.int64), array_at(leaders_at, (limit,), np.int64)
     found = 0
@@ -86,7 +88,7 @@ def vote_groups(boxes_at, order_at, count, overlap, limit, groups_at, leaders_at
                 continue
             inter = width * height
             other_area = (boxes[other, 2] - boxes[other, 0]) * (boxes[other, 3] - boxes[other, 1])
-            # Not divided, as in nms.
+            # No division, as in nms.
             if inter >= overlap * (area + other_area - inter):
                 groups[other] = found
         leaders[found] = best

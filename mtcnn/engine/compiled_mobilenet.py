@@ -47,7 +47,7 @@ def _stem(
 
 
 @inner()
-def _hold(ring: Array, base: int, keep: int, done: int) -> int:
+def _shift(ring: Array, base: int, keep: int, done: int) -> int:
     """Move the rows `keep` to `done` of a ring buffer, which starts at row `base` of the map, to its start."""
     if keep > base:
         for row in range(keep, done):
@@ -65,14 +65,14 @@ def _clear(row: Array) -> None:
 
 @inner()
 def _cell(ring: Array, base: int, channels: int) -> int:
-    """Address of the first cell of row 0 of the map, were it in the ring."""
+    """Address of the first cell of row 0 of the map, as if it were in the ring."""
     at: int = ring.ctypes.data + FLOAT_BYTES * (channels - base * ring.shape[1])
     return at
 
 
 @inner()
 def _corner(ring: Array, base: int) -> int:
-    """Address of what the kernel of the first cell of row 0 begins with, were it in the ring."""
+    """Address of the first input of the first cell's kernel in row 0, as if it were in the ring."""
     at: int = ring.ctypes.data - FLOAT_BYTES * (1 + base) * ring.shape[1]
     return at
 
@@ -82,7 +82,7 @@ def first_stage(  # type: ignore[no-untyped-def]
 ):
     """Rows `first` to `last` of the map at stride 8 of image (height, width * 3), `band` at a time.
 
-    mean    (3,) float32.    work  address of room, see `mobilenet.first_stage_room`.
+    mean    (3,) float32.    work  address of scratch, see `mobilenet.first_stage_room`.
     layers  (6, 4) addresses: kernels (0 for the first convolution), weights, bias and slope of each.
 
     Rows that the next layer still needs stay in ring buffers: rows b0, b1 … up to d0, d1 … of the maps.
@@ -117,26 +117,26 @@ def first_stage(  # type: ignore[no-untyped-def]
         e2 = min(e3 + 1, quarter)
         e1 = min(2 * e2, half)
         e0 = min(e1 + 1, half)
-        b0 = _hold(r0, b0, d1 - 1, d0)
+        b0 = _shift(r0, b0, d1 - 1, d0)
         _stem(image, d0, e0, mean, lines_at, layers[0, 1], layers[0, 2], layers[0, 3], _cell(r0, b0, 8), row8)
         if e0 == half:
             _clear(r0[e0 - b0])
         d0 = e0
-        b1 = _hold(r1, b1, 2 * d2 - 1, d1)
+        b1 = _shift(r1, b1, 2 * d2 - 1, d1)
         _s1(_corner(r0, b0), row8, 1, layers[1, 0], layers[1, 1], layers[1, 2], layers[1, 3],
             _cell(r1, b1, 16), row16, d1, e1, width // 2, line)  # fmt: skip
         d1 = e1
-        b2 = _hold(r2, b2, d3 - 1, d2)
+        b2 = _shift(r2, b2, d3 - 1, d2)
         _s2(_corner(r1, b1), row16, 2, layers[2, 0], layers[2, 1], layers[2, 2], layers[2, 3],
             _cell(r2, b2, 32), row32, d2, e2, width // 4, line)  # fmt: skip
         if e2 == quarter:
             _clear(r2[e2 - b2])
         d2 = e2
-        b3 = _hold(r3, b3, 2 * d4 - 1, d3)
+        b3 = _shift(r3, b3, 2 * d4 - 1, d3)
         _s3(_corner(r2, b2), row32, 1, layers[3, 0], layers[3, 1], layers[3, 2], layers[3, 3],
             _cell(r3, b3, 32), row32, d3, e3, width // 4, line)  # fmt: skip
         d3 = e3
-        b4 = _hold(r4, b4, start - 1, d4)
+        b4 = _shift(r4, b4, start - 1, d4)
         _s4(_corner(r3, b3), row32, 2, layers[4, 0], layers[4, 1], layers[4, 2], layers[4, 3],
             _cell(r4, b4, 64), row64, d4, e4, width // 8, line)  # fmt: skip
         if e4 == eighth:

@@ -23,7 +23,7 @@ __all__ = ["add_coarser", "pointwise", "separable", "wide"]
 
 
 def separable(inputs: int, outputs: int) -> Any:
-    """A 3 x 3 convolution of each channel by itself, and one across channels, each with bias and LeakyReLU.
+    """A depthwise 3 x 3 convolution and a pointwise one, each with bias and LeakyReLU.
 
     work  address of scratch for a row of the map between the two: `planes.separable_room`.
     """
@@ -49,7 +49,7 @@ def separable(inputs: int, outputs: int) -> Any:
 
 
 def pointwise(inputs: int, outputs: int) -> Any:
-    """A convolution across channels."""
+    """A pointwise convolution with bias and LeakyReLU."""
     vectors, positions = tile_shape(outputs, COLUMNS)
     blocks = padded(outputs) // LANES // vectors
 
@@ -66,7 +66,7 @@ def pointwise(inputs: int, outputs: int) -> Any:
 def wide(inputs: int, outputs: int, in_step: int, out_step: int) -> Any:
     """A 3 x 3 convolution by Winograd's tiles; `first` is even.
 
-    Tiles write a last row or column more where there is an odd number of them: see `Plane.seal`.
+    With an odd number of rows or columns, tiles write one more: see `Plane.seal`.
 
     in_step, out_step  floats from one position to the next.    work  address of `packing.scratch` floats.
     """

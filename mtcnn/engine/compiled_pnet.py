@@ -38,9 +38,9 @@ def _first_layer(
     b: int,
     s: int,
 ) -> None:
-    """Pooled rows `first` to `first + count` of a level (H, W * 3), into pooled (rows, wide, 10), which is an address.
+    """Pooled rows `first` to `first + count` of a level (H, W * 3), into (rows, wide, 10) at the address `pooled`.
 
-    pixels  room for the rows of the level as real numbers, at pixels_at.
+    pixels  scratch for rows of the level as float32; pixels_at is its address.
     """
     height, width = level.shape[0], level.shape[1] // 3
     stride = 3 * width
@@ -101,8 +101,9 @@ def pnet(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Rows `first` to `last` of the map of a level (height, width * 3): writes the cells that pass, returns how many.
 
-    real     whether the level is of real numbers.    weights  (9,) addresses: weights, bias and slope of three layers.
-    heads    (5, 33).    work  room, see `pnet.room`.    cells, values  room for all of them, (N, 2) and (N, 5).
+    real     whether the level is float32.    weights  (9,) addresses: weights, bias and slope of three layers.
+    heads    (5, 33).    work  scratch, see `pnet.room`.    cells, values  outputs, large enough for all cells: (N, 2)
+             and (N, 5).
     """
     wide = (width - 1) // 2  # of the pooled map: ceil((width - 2) / 2)
     level = array_at(level_at, (height, 3 * width), np.uint8)

@@ -41,7 +41,7 @@ def _copy(source: int, target: int, floats: int) -> None:
 def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
     """crops (count, 24 * 24 * 3) to out (count * 5 + SLACK,); their addresses.
 
-    weights  (15,) addresses: weights, bias and slope of the layers.    work  address of room, see `refine.room`.
+    weights  (15,) addresses: weights, bias and slope of the layers.    work  address of scratch, see `refine.room`.
     """
     w = array_at(weights_at, (15,), np.int64)
     map1, pooled1, map2, pooled2 = work + R_MAP1, work + R_POOLED1, work + R_MAP2, work + R_POOLED2

@@ -21,7 +21,7 @@ def _window(start: float, step: float, index: int, limit: int) -> tuple[float, f
     half = max(step, 1.0) * 0.5
     centre = start + (index + 0.5) * step
     low, high = centre - half, centre + half
-    # Clipped while still real numbers: values far outside would overflow an integer.
+    # Clipped as floats: values far outside would overflow an integer.
     first = int(min(max(np.floor(low), 0.0), limit))
     last = int(min(max(np.ceil(high), 0.0), limit))
     return low, high, first, last
@@ -29,9 +29,9 @@ def _window(start: float, step: float, index: int, limit: int) -> tuple[float, f
 
 @inner()
 def _shares(start: float, step: float, limit: int, zero_outside: bool, firsts: Array, shares: Array) -> None:
-    """For each output pixel the first source pixel of its window, and the share of each source pixel from there on.
+    """The first source pixel of each output pixel's window, and the weight of each source pixel from there on.
 
-    firsts (N,); shares (N, T), of which T is at least the number of pixels in any window and at most `limit`.
+    firsts (N,); shares (N, T), where T is at least the number of pixels in any window and at most `limit`.
     """
     for index in range(len(firsts)):
         low, high, first, last = _window(start, step, index, limit)
@@ -99,7 +99,7 @@ def resample(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Boxes (count, 4) of image (height, width * 3), into out, or real_out, (count, out_height, out_width * 3).
 
-    shares, firsts, work  room, see `mtcnn.resample`.
+    shares, firsts, work  scratch, see `mtcnn.resample`.
     """
     image, boxes = array_at(image_at, (height, width * 3), np.uint8), array_at(boxes_at, (count, 4), np.float64)
     out = array_at(out_at, (count, out_height, out_width * 3), np.uint8)

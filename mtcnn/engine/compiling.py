@@ -43,7 +43,7 @@ def inner(**options: Any) -> Callable[[Function], Function]:
 
 @intrinsic
 def array_at(context, address, shape, kind):  # type: ignore[no-untyped-def]
-    """The array of this shape, a tuple, and type, such as np.float32, that lies at an address."""
+    """An array view of the memory at an address. shape  a tuple.    kind  a dtype, such as np.float32."""
     array = types.Array(kind.dtype, len(shape), "C")
 
     def code(target: Any, b: Builder, _signature: Any, args: Any) -> Value:
@@ -61,9 +61,9 @@ def array_at(context, address, shape, kind):  # type: ignore[no-untyped-def]
 
 
 def compiled(module: str, name: str, letters: str, constants: tuple[int, ...] = ()) -> bytes:
-    """The kernel of this name in a module: the name of its function, a line break, and an object file.
+    """Compile the kernel `name` of a module: returns the name of its function, a line break, and an object file.
 
-    constants  arguments of the factory of this name; without any, the name is that of the function itself.
+    constants  arguments of the factory `name`; without any, `name` is the function itself.
     """
     with _jit_enabled():
         function = getattr(import_module(f".{module}", __package__), name)
@@ -73,7 +73,7 @@ def compiled(module: str, name: str, letters: str, constants: tuple[int, ...] = 
     library = result.library
     outside = {item.name for item in library._final_module.functions if item.is_declaration}
     unknown = {symbol for symbol in outside if not symbol.startswith("llvm.")} - _KNOWN
-    assert not unknown, f"{name} calls {unknown}, which is not there where the code is loaded"
+    assert not unknown, f"{name} calls {unknown}, which is missing when the code is loaded"
     symbol: bytes = result.fndesc.llvm_func_name.encode()
     return symbol + b"\n" + bytes(library._get_compiled_object())
 

@@ -1,9 +1,9 @@
-"""A cache of compiled code: Numba compiles a kernel at its first use, later runs load it with LLVM alone.
+"""A cache of compiled code: Numba compiles a kernel at its first use; later runs load it with LLVM alone.
 
-Numba's own cache needs all of Numba to load a function, which takes ten times as long as detecting faces in a photo.
-Here a kernel is one object file, of the code in `compiled_*.py` and all that it calls, compiled for this processor. It
-lies in the folder NUMBA_CACHE_DIR, else in __pycache__ beside this file, else, if that is not writable or is writable
-by others, in the user's cache folder; `kernel_files` has the rules. Its name encodes the processor and the source.
+Numba's own cache must import Numba to load a function, which takes ten times as long as detecting faces in a photo.
+Here a kernel is one object file, with the code in `compiled_*.py` and all that it calls, compiled for this processor.
+It is stored in the folder NUMBA_CACHE_DIR, else in __pycache__ beside this file, else, if that is not writable or is
+writable by others, in the user's cache folder; `kernel_files` has the rules. Its name encodes processor and source.
 
 Kernels take raw addresses, integers and floats, return an integer, and allocate nothing. They do not use Python, so
 threads run them in parallel.
@@ -31,10 +31,10 @@ from . import kernel_files
 
 __all__ = ["KERNELS", "NUMBA", "kernel"]
 
-NUMBA = "numba>=0.60,<0.69"  # the first and the last are tried by `make test-numba`
+NUMBA = "numba>=0.60,<0.69"  # `make test-numba` tests the oldest and the newest
 
-# Kernel -> its module, and a letter for each argument: i an integer or an address, d a real number. Some are made for
-# given constants, such as numbers of channels: their module has a factory, which is called with these.
+# Kernel -> its module, and a letter for each argument: i for an integer or an address, d for a float. Some kernels are
+# specialised for constants, such as numbers of channels: their module has a factory that takes these.
 KERNELS = {
     "average": ("compiled_average", "iiiiiiiiiii"),
     "resample": ("compiled_resample", "iiiiiiiiiiiii"),
@@ -89,7 +89,7 @@ def _compiled(module: str, name: str, letters: str, constants: tuple[int, ...]) 
         made: bytes = import_module(".compiling", __package__).compiled(module, name, letters, constants)
     except MemoryError:
         raise
-    except Exception as error:  # any result of a missing or changed attribute
+    except Exception as error:  # a missing or changed attribute may raise anything
         line = next(iter(str(error).splitlines()), type(error).__name__)
         raise MtcnnError(
             f"Numba {_version('numba')} cannot compile {name} ({line}); expected {NUMBA}: pip install '{NUMBA}'"
@@ -109,8 +109,8 @@ def _warn_of_nothing_written(folders: Sequence[Path]) -> None:
     """Warn once per process, the default for warnings."""
     where = " and ".join(map(str, folders)) or "no folder"
     warnings.warn(
-        f"compiled code cannot be kept in {where}, so that each process compiles again; set NUMBA_CACHE_DIR to a "
-        "folder that you alone can write to",
+        f"compiled code cannot be cached in {where}, so each process compiles again; set NUMBA_CACHE_DIR to a "
+        "folder that only you can write to",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -22,7 +22,7 @@ def conv_row(
     count: int, step: int, vectors: int, positions: int, channels: int, blocks: int,
 ) -> None:  # fmt: skip
     """The body of `conv`, for functions of more than a row; inlined, so that the last five are constants."""
-    # The last block first: its padding lanes fall on the next position's first numbers, which are then written.
+    # The last block first: its padding lanes overlap the next position's first values, which are written later.
     for block in range(blocks - 1, -1, -1):
         used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
         shift = FLOAT_BYTES * block * vectors * LANES
@@ -41,8 +41,8 @@ def conv_row(
 def conv(step: int, channels: int, columns: int) -> Any:
     """A convolution with bias and PReLU over a row of positions.
 
-    step      floats from one position to the next: the channels of the input, or all numbers of a crop.
-    channels  of the output.    columns  about how many positions a row will have, to choose the tile by.
+    step      floats from one position to the next: the channels of the input, or all values of a crop.
+    channels  of the output.    columns  typical number of positions in a row, which determines the tile.
     """
     vectors, positions = tile_shape(channels, columns)
     blocks = padded(channels) // LANES // vectors
@@ -56,9 +56,9 @@ def conv(step: int, channels: int, columns: int) -> Any:
 
 
 def pooled_conv(step: int, channels: int) -> Any:
-    """A convolution with bias and PReLU over two rows, and the largest of each 2 x 2: a row of count outputs.
+    """A convolution with bias and PReLU over two rows, and 2 x 2 max pooling: a row of count outputs.
 
-    columns, two_rows  tell of what is there: an odd last column, or a single row, is pooled by itself.
+    columns, two_rows  size of the input: an odd last column, or a single row, is pooled by itself.
     """
     vectors = padded(channels) // LANES
     pairs = max((REGISTERS - vectors - 1) // (4 * vectors), 1)
@@ -82,9 +82,9 @@ def pooled_conv(step: int, channels: int) -> Any:
 
 
 def max_pool(side: int, channels: int) -> Any:
-    """The largest of each side x side window at stride 2; windows are cut at the end, so that sizes are rounded up.
+    """Max pooling with stride 2 of side x side windows, clipped at the end, so that sizes are rounded up.
 
-    Of a square map of `size`, whose rows lie `stride` floats apart.
+    The map is square, of `size`; its rows are `stride` floats apart.
     """
 
     @inner()

@@ -22,7 +22,7 @@ __all__ = ["PAIRS", "STAGES", "STEM", "STRIDES", "FastMobileNet", "first_stage_r
 
 Array = NDArray[Any]
 
-BAND = 320  # cells of the map at stride 8 at a time: their inputs then take less than a megabyte
+BAND = 320  # cells of the map at stride 8 in a band, whose inputs then take less than a megabyte
 NORM_EPSILON = 1e-5  # of batch norm
 
 STEM = 8  # channels of the first map
@@ -47,13 +47,13 @@ PAIRS = _pairs()
 
 
 def first_stage_room(width: int, band: int) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
-    """Layout of the first stage's scratch memory, for an image of so many columns.
+    """Layout of the first stage's scratch memory, for an image of `width` columns, in floats but for the first five.
 
-    Rows of five rings, which hold what a band needs of the five maps, the frame and room for the tiles; floats of a row
-    with 8, 16, 32 and 64 channels; where, behind the rings, lines of pixels begin, and where the row between the halves
-    of a separable convolution; in floats.
+    The rows of five ring buffers, which contain the part of the five maps that a band needs, the padding, and space for
+    the tiles; the floats of a row with 8, 16, 32 and 64 channels; and the offsets, after the rings, of the pixel rows
+    and of the row between the halves of a separable convolution.
     """
-    # New rows of each map that a band needs at most.
+    # Maximum number of new rows of each map for a band.
     m4 = band + 2
     m3 = 2 * m4 + 2
     m2 = m3 + 2
@@ -69,7 +69,7 @@ def first_stage_room(width: int, band: int) -> tuple[int, int, int, int, int, in
 class FastMobileNet:
     """The trunk: packed weights and kernels.
 
-    numbers  parameters of `detectors.trunks.mobilenet.MobileNet` by name, behind "trunk.", as arrays.
+    numbers  parameters of `detectors.trunks.mobilenet.MobileNet`, by name with the prefix "trunk.", as arrays.
     leak     slope of its LeakyReLU.
     """
 
@@ -89,7 +89,7 @@ class FastMobileNet:
     def __call__(self, image: NDArray[np.uint8], ends: Sequence[Plane], between: Sequence[Sequence[Plane]]) -> None:
         """Fill the maps at the ends of the stages for an image (H, W, 3).
 
-        between  two maps of the second stage and two of the third, which its convolutions write to in turns.
+        between  two maps of the second stage and two of the third, to which its convolutions write alternately.
         """
         self._first_stage(np.ascontiguousarray(image), ends[0])
         before, weights = ends[0], iter(self.separables)
@@ -126,7 +126,7 @@ def _separable(pair: tuple[int, int], before: Plane, plane: Plane, weights: Poin
 
 
 def folded(numbers: Mapping[str, Array], name: str) -> tuple[Array, Array]:
-    """Kernel (out, in, y, x) and bias (out,) of a convolution with the batch norm behind it folded in."""
+    """Kernel (out, in, y, x) and bias (out,) of a convolution with the following batch norm folded in."""
     kernel = numbers[f"{name}.0.weight"]
     scale = numbers[f"{name}.1.weight"] / np.sqrt(numbers[f"{name}.1.running_var"] + NORM_EPSILON)
     bias = numbers[f"{name}.1.bias"] - scale * numbers[f"{name}.1.running_mean"]
@@ -140,5 +140,5 @@ def _pack_stem(kernel: Array, bias: Array, leak: float) -> Packed:
 
 
 def pack_across(kernel: Array, bias: Array, leak: float) -> Packed:
-    """A convolution across channels, kernel (out, in, 1, 1), and the LeakyReLU behind it."""
+    """Pack a pointwise convolution, kernel (out, in, 1, 1), and the LeakyReLU that follows."""
     return pack(kernel[:, :, 0, 0].T, bias, np.full(len(bias), leak), COLUMNS)

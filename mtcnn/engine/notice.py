@@ -1,4 +1,4 @@
-"""Notice of the one long pause: the first use on a machine compiles, later ones read the cache."""
+"""Announces the one long pause: the first use on a machine compiles, later ones read the cache."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["compiling_told", "listen"]
+__all__ = ["compiling_announced", "listen"]
 
 LINE = "compiling for this processor, some ten seconds; later runs need not"
 
-PATIENCE = 1.0  # seconds of compiling without a notice, as for one small function
+PATIENCE = 1.0  # seconds; shorter compilations, as of one small function, are not announced
 
 
 class _Once:
@@ -34,7 +34,7 @@ _waiting: list[_Once] = []
 
 
 @contextmanager
-def compiling_told(say: Callable[[str], None]) -> Iterator[None]:
+def compiling_announced(say: Callable[[str], None]) -> Iterator[None]:
     """Context in which `say` is called with one line if a long compilation starts."""
     once = _Once(say)
     _waiting.append(once)

@@ -31,7 +31,7 @@ __all__ = [
 Array = NDArray[Any]
 
 SLACK = 64  # floats
-KEPT = 1 << 22  # scratch floats that a thread keeps: PNet's for a 4K image
+KEPT = 1 << 22  # maximum scratch floats that a thread keeps: PNet's for a 4K image
 FLOAT_BYTES = 4
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
 TILES = 32  # maximum tiles transformed before the products: intermediates stay in the L1 cache
@@ -50,9 +50,9 @@ class Pointers:
     """Arrays that compiled code reads, and their addresses.
 
     arrays  float32; aligned to cache lines.
-    each    their addresses.    table, at  the same as an int64 array, and its own address.
+    each    their addresses.    table, at  the addresses as an int64 array, and its own address.
 
-    Addresses are valid in one process: a pickle or copy holds the arrays and recomputes their addresses.
+    Addresses are valid in one process: a pickle or copy contains the arrays and recomputes their addresses.
     """
 
     def __init__(self, *arrays: Array) -> None:
@@ -69,7 +69,7 @@ _local = threading.local()  # scratch of a thread, kept for its next call: the s
 
 
 def buffer(floats: int) -> Array:
-    """Scratch for so many float32, aligned to a cache line; valid until this thread's next call."""
+    """Scratch memory, float32 (floats,), aligned to a cache line; valid until this thread's next call."""
     found: Array | None = getattr(_local, "room", None)
     if found is None or len(found) < floats:
         room = np.empty(floats + 16, np.float32)
@@ -108,7 +108,7 @@ def kernel_of(layer: Layer) -> Array:
 
 
 def pack_conv(layer: Layer, columns: int, pixels: bool = False) -> Packed:
-    """Pack a convolution and the PReLU behind it; with `pixels` its input is 0 to 255, as `to_input` is given it."""
+    """Pack a convolution and the PReLU that follows; with `pixels`, scaling is folded in: its input is 0 to 255."""
     kernel, bias = kernel_of(layer), layer.bias.astype(np.float64)
     if pixels:  # w (x - 127.5) / 128 = (w / 128) x - (w / 128) 127.5
         kernel = kernel / PIXEL_DIVISOR
@@ -126,7 +126,7 @@ def pack_dense(layer: Layer, side: int, columns: int) -> Packed:
 
 
 def pack_heads(face: Layer, others: Sequence[Layer], columns: int) -> Packed:
-    """Pack heads side by side: the face logit, which is the second of the pair less the first, and the others."""
+    """Pack heads side by side: the face logit, the second of the pair minus the first, and the others."""
     weights, biases = (
         np.concatenate([_difference(pair), *(layer[part] for layer in others)]) for part, pair in enumerate(face[:2])
     )
@@ -138,13 +138,13 @@ def _difference(pair: Array) -> Array:
 
 
 def pack_winograd(layer: Layer, usual: int) -> Packed:
-    """Turn a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
+    """Transform a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
     assert layer.slope is not None
     return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual)  # to (out, in, y, x)
 
 
 def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
-    """As `pack_winograd`, of a kernel (out, in, 3, 3)."""
+    """As `pack_winograd`, for a kernel (out, in, 3, 3)."""
     outputs, inputs = kernel.shape[:2]
     both = np.einsum("ay,bx,oiyx->abio", TURN, TURN, kernel)
     lanes = tile_shape(outputs, usual).vectors * LANES

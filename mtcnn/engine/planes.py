@@ -23,7 +23,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-COLUMNS = 40  # of a usual map, to choose the tiles by
+COLUMNS = 40  # of a typical map, which determines the tiles
 
 
 class Plane(NamedTuple):
@@ -44,7 +44,7 @@ class Plane(NamedTuple):
 
     @property
     def corner(self) -> int:
-        """Address of the frame's first number: what the 3 x 3 kernel of the first cell begins with."""
+        """Address of the padding's first value: the first input of the first cell's 3 x 3 kernel."""
         return int(self.data.ctypes.data)
 
     @property
@@ -54,7 +54,7 @@ class Plane(NamedTuple):
         return self.corner + FLOAT_BYTES * (self.row + channels)
 
     def seal(self) -> None:
-        """Clear the padding where tiles of two rows or columns have written into it."""
+        """Clear the padding that tiles of two rows or columns have overwritten."""
         if self.rows % 2:
             self.data[self.rows + 1] = 0
         if self.columns % 2:
@@ -62,12 +62,12 @@ class Plane(NamedTuple):
 
 
 def floats_of(rows: int, columns: int, channels: int) -> int:
-    """Numbers that a plane takes."""
+    """Number of floats of a plane."""
     return (rows + 3) * (columns + 2) * channels + SLACK
 
 
 def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
-    """A plane in a buffer of `floats_of` numbers: its padding is cleared, its cells are left unchanged."""
+    """A plane in a buffer of `floats_of` floats: its padding is cleared, its cells are left unchanged."""
     data = buffer[:-SLACK].reshape(rows + 3, columns + 2, channels)
     data[0] = data[rows + 1 :] = 0
     data[:, 0] = data[:, columns + 1] = 0
@@ -75,12 +75,12 @@ def plane(buffer: Array, rows: int, columns: int, channels: int) -> Plane:
 
 
 def separable_room(columns: int, inputs: int) -> int:
-    """Scratch floats of `separable` for a map of so many columns and channels."""
+    """Scratch floats of `separable` for a map with these columns and channels."""
     return columns * inputs + SLACK
 
 
 def pack_depthwise(kernel: Array, bias: Array, leak: float) -> Array:
-    """(blocks, 11, LANES) float32, as `depthwise_row` reads a block; channels repeated where they do not fill one."""
+    """Pack to (blocks, 11, LANES) float32, as `depthwise_row` reads them; channels that do not fill a block repeat."""
     channels = len(kernel)
     rows = np.concatenate([kernel.reshape(channels, 9).T, bias[None], np.full((1, channels), leak)])  # (11, channels)
     rows = np.tile(rows, (1, max(LANES // channels, 1)))
@@ -95,7 +95,7 @@ def spread_rows(rows: int, work: Any) -> None:
 
 
 def over(run: Callable[..., int], source: int, in_row: int, weights: Pointers, target: int, plane: Plane) -> None:
-    """`run`, of `compiled_planes`, over the rows of a plane, beginning to write at the address `target`."""
+    """Run a kernel of `compiled_planes` over the rows of a plane, writing from the address `target` on."""
 
     def work(first: int, last: int) -> None:
         run(source, in_row, *weights.each, target, plane.row, first, last, plane.columns)
@@ -106,7 +106,7 @@ def over(run: Callable[..., int], source: int, in_row: int, weights: Pointers, t
 def over_wide(
     shape: tuple[int, int, int, int], source: int, in_row: int, weights: Pointers, target: int, plane: Plane
 ) -> None:
-    """As `over`, of a 3 x 3 convolution `compiled_planes.wide` of this shape."""
+    """As `over`, for a 3 x 3 convolution `compiled_planes.wide` of this shape."""
     run = kernel("wide", *shape)
 
     def work(first: int, last: int) -> None:

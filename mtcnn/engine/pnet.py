@@ -20,8 +20,8 @@ __all__ = ["BAND", "COLUMNS", "Cells", "FastPNet"]
 
 Array = NDArray[Any]
 
-BAND = 8  # rows of the map at a time: the activations of a 640-pixel level then take half a megabyte
-COLUMNS = 256  # of a usual map, in one band: long enough to choose the tiles by
+BAND = 8  # rows of the map in a band: the activations of a 640-pixel level then take half a megabyte
+COLUMNS = 256  # of a typical map, which determines the tiles
 
 
 PLANES = scratch(16, 32)
@@ -44,10 +44,8 @@ def _heads(net: Weights) -> Array:
 
 
 def room(width: int) -> tuple[int, int, int, int, int]:
-    """Offsets in a float buffer of three maps and Winograd's planes, after the pixels, and its length.
-
-    For a band of a level of so many columns. All are aligned to cache lines.
-    """
+    """Layout of the scratch memory for a band of a level with `width` columns: the offsets of three maps and of
+    Winograd's planes, after the pixels, and the total, in floats. All are aligned to cache lines."""
     wide = (width - 1) // 2  # of the pooled map: ceil((width - 2) / 2)
     first = ((2 * (BAND + 4) + 3) * 3 * width + SLACK) // 16 * 16
     second = first + ((BAND + 4) * wide * 10 + SLACK) // 16 * 16 + 16
@@ -67,7 +65,7 @@ class FastPNet:
     def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
         """The cells of level (H, W, 3), uint8 or float32 0 to 255, with a logit of at least `min_logit`, by rows.
 
-        first, last  rows of the map to look at.
+        first, last  rows of the map to compute.
         """
         level = np.ascontiguousarray(level, np.uint8 if level.dtype == np.uint8 else np.float32)
         height, width = level.shape[:2]

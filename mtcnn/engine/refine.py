@@ -18,7 +18,7 @@ __all__ = ["DENSE", "MANY", "MAPS", "FastRefiner", "Refined"]
 
 Array = NDArray[Any]
 
-MANY = 64  # crops; a usual number, to choose the tiles of the dense layers by
+MANY = 64  # typical number of crops, which determines the tiles of the dense layers
 
 
 class Refined(NamedTuple):
@@ -29,26 +29,26 @@ class Refined(NamedTuple):
     landmarks: Array | None
 
 
-# How each convolution is computed, and the columns or tiles that it is packed for.
+# The algorithm of each convolution, and the columns or tiles that it is packed for.
 LAYERS = {
     "rnet": ((pack_conv, 22), (pack_winograd, 25), (pack_conv, 3)),
     "onet": ((pack_conv, 46), (pack_winograd, 31), (pack_winograd, 16), (pack_conv, 3)),
 }
 
 
-# Floats of the maps of one crop, as `compiled_refine` lays them out. What Winograd's tiles read or write beyond the
-# edge lies in one more row and column.
+# Floats of the maps of one crop, as `compiled_refine` lays them out. One more row and column is for what Winograd's
+# tiles read or write beyond the edge.
 MAPS = {
     "rnet": (24 * 24 * 3, 22 * 22 * 28, 12 * 12 * 28, 10 * 10 * 48, 4 * 4 * 48, scratch(28, 48)),
     "onet": (
         48 * 48 * 3, 46 * 46 * 32, 24 * 24 * 32, 22 * 22 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64, scratch(64, 64)
     ),
 }  # fmt: skip
-DENSE = {"rnet": (576, 128), "onet": (1152, 256)}  # numbers of a crop before and behind the dense layer
+DENSE = {"rnet": (576, 128), "onet": (1152, 256)}  # inputs and outputs of the dense layer
 
 
 def room(net: str, count: int) -> int:
-    """Scratch floats of a net for so many crops."""
+    """Scratch floats of a net for `count` crops."""
     return sum(size + SLACK for size in (*MAPS[net], *(count * size for size in DENSE[net])))
 
 

@@ -37,7 +37,7 @@ LANES, REGISTERS = _registers()
 
 
 class TileShape(NamedTuple):
-    """Vectors of output channels and neighbouring positions that are computed together."""
+    """A tile: vectors of output channels, and neighbouring positions, that are computed together."""
 
     vectors: int
     positions: int
@@ -50,11 +50,11 @@ def padded(channels: int) -> int:
 
 @lru_cache
 def tile_shape(channels: int, columns: int) -> TileShape:
-    """The shape that computes `columns` positions of `channels` outputs with the fewest cycles.
+    """The shape that computes `columns` positions of `channels` outputs in the fewest cycles.
 
-    A step of a tile loads its vectors of weights and one number for each position, and multiplies each with each; it
-    takes as long as the more numerous of the two, and at least the latency of an addition. Sums, weights and one number
-    have to fit the registers.
+    A step of a tile loads its weight vectors and one input per position, and multiplies all pairs. It takes as long as
+    the slower of loads and multiplications, and at least the latency of an addition. The sums, the weights and one
+    input must fit into the registers.
     """
     blocks = padded(channels) // LANES
     best = (float("inf"), TileShape(1, 1))

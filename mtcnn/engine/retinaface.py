@@ -22,15 +22,15 @@ __all__ = ["FastRetinaFace"]
 
 Array = NDArray[Any]
 
-KEPT = 128 << 20  # bytes of activation memory kept between images
+KEPT = 128 << 20  # maximum bytes of activation memory kept between images
 
 WIDTH = 64  # channels of the pyramid
-# Channels of the context module, side by side at each position: what sees 3 x 3 cells, what is reduced for the others,
-# what sees 5 x 5, what is reduced once more, what sees 7 x 7.
+# Channels of the context module, side by side at each position: the 3 x 3 branch, the reduction for the other two, the
+# 5 x 5 branch, the second reduction, the 7 x 7 branch.
 NEAR, REDUCED, MIDDLE, DEEPER, FAR, CONTEXT = 0, 32, 48, 64, 80, 96
 OUTPUTS = 32  # of both anchors of a cell: 2 logits, 2 x 4 of boxes, 2 x 10 of points, 2 of padding
 
-# Channels in and out, and floats from one position to the next, of the 3 x 3 convolutions behind the trunk.
+# Channels in and out, and floats from one position to the next, of the 3 x 3 convolutions after the trunk.
 _MERGE = (WIDTH, WIDTH, WIDTH, WIDTH)
 _CONTEXT1 = (WIDTH, MIDDLE, WIDTH, CONTEXT)
 _CONTEXT2 = (MIDDLE - REDUCED, FAR - MIDDLE, CONTEXT, CONTEXT)
@@ -38,7 +38,7 @@ _CONTEXT3 = (FAR - DEEPER, CONTEXT - FAR, CONTEXT, CONTEXT)
 
 
 class _Workspace:
-    """Memory for the maps of an image: a buffer that grows and is partitioned for each size."""
+    """Memory for the maps of an image: a buffer that grows, and is partitioned anew for each size."""
 
     def __init__(self) -> None:
         self.buffer = np.empty(0, np.float32)
@@ -51,7 +51,7 @@ class _Workspace:
         self.height, self.width = height, width
         sizes = [(height // stride, width // stride) for stride in STRIDES]
         shapes = [(*size, stage[-1][0]) for size, stage in zip(sizes, STAGES, strict=True)]
-        # Between the ends of a stage two maps take turns.
+        # Within a stage, convolutions alternate between two maps.
         shapes += [(*size, stage[-1][0]) for size, stage in zip(sizes[1:], STAGES[1:], strict=True) for _ in range(2)]
         shapes += [(*size, WIDTH) for size in (*sizes, *sizes[:-1])] + [(*size, CONTEXT) for size in sizes]
         needed = sum(floats_of(*shape) for shape in shapes)
@@ -70,13 +70,13 @@ _local = threading.local()  # a thread's workspaces, for its next images
 
 
 def _workspace(height: int, width: int) -> _Workspace:
-    """One of two of this thread, the latest first: a detector looks at an image and at a smaller copy of it in turn."""
-    held: list[_Workspace] = getattr(_local, "workspaces", [])
-    same = [each for each in held if (each.height, each.width) == (height, width)]
-    found = same[0] if same else held[1] if len(held) > 1 else _Workspace()
-    _local.workspaces = []  # whatever happens below, no map is used that was half cut
+    """One of two per thread, the latest first: a detector alternates between an image and a smaller copy of it."""
+    recent: list[_Workspace] = getattr(_local, "workspaces", [])
+    same = [each for each in recent if (each.height, each.width) == (height, width)]
+    found = same[0] if same else recent[1] if len(recent) > 1 else _Workspace()
+    _local.workspaces = []  # so that an exception below leaves no half-partitioned workspace
     found.fit(height, width)
-    others = [each for each in held if each is not found]
+    others = [each for each in recent if each is not found]
     kept = [found, *others][:2]
     while sum(each.buffer.nbytes for each in kept) > KEPT:
         kept.pop()
@@ -172,7 +172,7 @@ class FastRetinaFace:
 
 
 def _outputs(levels: Sequence[Array]) -> dict[str, Array]:
-    """Columns of the heads' outputs (cells, OUTPUTS), level by level, as values of anchors, two of each cell."""
+    """Split the heads' outputs (cells, OUTPUTS) of all levels into values per anchor, two anchors per cell."""
     table = np.concatenate(levels)
     return {
         "logits": table[:, :2].reshape(-1),  # (cells, 2) -> (2 * cells,)
@@ -185,7 +185,7 @@ def _outputs(levels: Sequence[Array]) -> dict[str, Array]:
 
 
 def _pack_wide(parts: Sequence[tuple[Array, Array]], leaks: Sequence[float]) -> Pointers:
-    """Convolutions 3 x 3 of the same map as one, each with a slope of its own."""
+    """Merge 3 x 3 convolutions of the same map into one, each with its own slope."""
     kernel = np.concatenate([part[0] for part in parts])
     bias = np.concatenate([part[1] for part in parts])
     slope = np.concatenate([np.full(len(part[1]), leak) for part, leak in zip(parts, leaks, strict=True)])
@@ -193,12 +193,12 @@ def _pack_wide(parts: Sequence[tuple[Array, Array]], leaks: Sequence[float]) -> 
 
 
 def _pack_heads(numbers: Mapping[str, Array], level: int) -> Pointers:
-    """Classes, boxes and landmarks side by side, over the channels of the context module as they lie."""
+    """Pack the heads for classes, boxes and landmarks side by side, for the context module's order of channels."""
     kernels, biases = [], []
     for name in ("classes", "boxes", "landmarks"):
         kernel, bias = (numbers[f"{name}.levels.{level}.{part}"] for part in ("weight", "bias"))
         kernel = kernel[:, :, 0, 0]  # (out, 64)
-        if name == "classes":  # no face, face of both anchors: one logit each
+        if name == "classes":  # (no face, face) of both anchors: reduced to one logit each
             kernel, bias = kernel[1::2] - kernel[::2], bias[1::2] - bias[::2]
         kernels.append(kernel)
         biases.append(bias)

@@ -1,7 +1,7 @@
-"""A thread pool: compiled code releases the GIL, so that plain threads run in parallel.
+"""A thread pool: compiled code releases the GIL, so plain threads run in parallel.
 
-Their number is torch's setting, so that OMP_NUM_THREADS and torch.set_num_threads apply; if torch is not imported, its
-default.
+The number of threads is torch's, so OMP_NUM_THREADS and torch.set_num_threads apply; if torch is not imported, it is
+torch's default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["spread", "threads"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_inside = threading.local()  # of a thread of the pool, which must not wait for the pool
+_inside = threading.local()  # marks threads of the pool, which must not wait for the pool
 
 
 def threads() -> int:
@@ -34,7 +34,7 @@ def _setting() -> int:
     if hasattr(torch, "get_num_threads"):  # fully imported, not being imported by another thread
         return int(torch.get_num_threads())
     try:
-        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))  # further ones are for nested loops
+        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))  # later numbers are for nested loops
     except (KeyError, ValueError):
         return cores()
 

@@ -49,9 +49,9 @@ def _larger(b: Builder, one: Value, other: Value) -> Value:
 
 
 def _sums(b: Builder, args: Any, vectors: int, offsets: list[Value]) -> list[list[Value]]:
-    """Slots with the sums of a tile, [position][vector]; `offsets` are those of its positions, in floats.
+    """The sums of a tile as stack slots, [position][vector]; `offsets` are those of its positions, in floats.
 
-    args  as `conv_tile` has them first; without bias (None) sums begin at zero.
+    args  the first arguments of `conv_tile`; without bias (None) sums start at zero.
     """
     source, row_stride, rows, run, weights, bias = args
     pointer = FLOAT.as_pointer()
@@ -88,11 +88,11 @@ ADDRESSES = (types.intp,) * 8
 def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, target, step, vectors, positions, out_step):  # type: ignore[no-untyped-def]
     """Convolution, bias and PReLU of one tile.
 
-    source      address of the first number that the first position sees; the next position is `step` floats further.
-    row_stride  floats from one row of the kernel to the next.  rows, run  of the kernel: rows, and numbers in a row.
+    source      address of the first input of the first position; the next position is `step` floats further.
+    row_stride  floats from one row of the kernel to the next.  rows, run  of the kernel: rows, and floats in a row.
     weights     (rows * run, vectors * LANES) floats; bias, slope (vectors * LANES).
-    target      where the outputs of the first position go; the next ones lie `out_step` floats further. Positions are
-                written in order, so that padding lanes are overwritten by the next.
+    target      address of the first position's outputs; the next are `out_step` floats further. Positions are written
+                in order, so that padding lanes are overwritten by the next position.
 
     The last four are constants of the compiled code. Addresses are integers.
     """
@@ -112,9 +112,9 @@ def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, targ
 
 @intrinsic
 def depthwise_row(context, source, row_stride, tap, step, weights, target, out_step, count):  # type: ignore[no-untyped-def]
-    """A 3 x 3 convolution of LANES channels, each by itself, with bias and PReLU: `count` positions of a row.
+    """A depthwise 3 x 3 convolution of LANES channels, with bias and PReLU: `count` positions of a row.
 
-    source   address of the first number that the first position sees; the next position is `step` floats further.
+    source   address of the first input of the first position; the next position is `step` floats further.
     row_stride, tap  floats from a row, and from a column, of the kernel to the next.
     weights  (11, LANES): nine of the kernel, bias, slope.    target  the outputs, `out_step` floats apart.
     """
@@ -141,7 +141,7 @@ def depthwise_row(context, source, row_stride, tap, step, weights, target, out_s
 
 @intrinsic(prefer_literal=True)
 def product_tile(context, source, run, weights, target, vectors, positions, step, out_step):  # type: ignore[no-untyped-def]
-    """As `conv_tile` for a kernel of one row, without bias and PReLU."""
+    """As `conv_tile`, for a kernel of one row, without bias and PReLU."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         offsets = [LONG(p * step.literal_value) for p in range(positions.literal_value)]
@@ -159,9 +159,9 @@ def product_tile(context, source, run, weights, target, vectors, positions, step
 def pooled_tile(  # type: ignore[no-untyped-def]
     context, source, row_stride, rows, run, weights, bias, slope, target, beside, below, step, vectors, pairs, out_step
 ):
-    """As `conv_tile`, then the largest of each 2 x 2 positions: `pairs` outputs.
+    """As `conv_tile`, then 2 x 2 max pooling: `pairs` outputs.
 
-    beside, below  floats from a position to its neighbours; 0 where the map ends, which leaves the neighbour out.
+    beside, below  floats from a position to its neighbours; 0 at the edge of the map, where the neighbour is left out.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
@@ -184,7 +184,7 @@ def pooled_tile(  # type: ignore[no-untyped-def]
 
 @intrinsic(prefer_literal=True)
 def pool_tile(context, source, row_stride, rows, columns, target, channels):  # type: ignore[no-untyped-def]
-    """The largest of rows x columns positions, for each of `channels` and the padding lanes behind them."""
+    """Maximum over rows x columns positions, for each of `channels` and the padding lanes after them."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         source, row_stride, rows, columns, target = args[:5]

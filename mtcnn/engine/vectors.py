@@ -33,7 +33,7 @@ Value: TypeAlias = Any  # an ir.Value, or a type of LLVM
 
 FLOAT, LONG, INT = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
-PIXEL = ir.VectorType(FLOAT, 4)  # three colours, and one number that is ignored
+PIXEL = ir.VectorType(FLOAT, 4)  # three colours, and a value that is ignored
 
 
 def load(b: Builder, base: Value, index: int | Value, kind: Value = VECTOR) -> Value:
@@ -45,7 +45,7 @@ def load(b: Builder, base: Value, index: int | Value, kind: Value = VECTOR) -> V
 
 
 def store(b: Builder, value: Value, base: Value, index: int) -> None:
-    """Put a vector at base[index]."""
+    """Store a vector at base[index]."""
     b.store(value, b.bitcast(b.gep(base, [LONG(index)]), value.type.as_pointer())).align = 4
 
 
@@ -57,7 +57,7 @@ def splat(b: Builder, number: Value, kind: Value = VECTOR) -> Value:
 
 
 def fma(b: Builder, one: Value, other: Value, more: Value) -> Value:
-    """one * other + more, in one instruction where there is one."""
+    """one * other + more, in one instruction if available."""
     name = f"llvm.fmuladd.v{one.type.count}f32"
     insert: Any = cgutils.get_or_insert_function
     function = insert(b.module, ir.FunctionType(one.type, [one.type] * 3), name)
@@ -83,7 +83,7 @@ def loop(b: Builder, count: Value, body: Callable[[Value], None]) -> None:
 def mix_pixels(context, pixels, weights, count, target):  # type: ignore[no-untyped-def]
     """The weighted sum of `count` neighbouring pixels of three floats, as three floats at `target`.
 
-    Addresses are integers. A fourth float is read behind the last pixel, and written behind the sum.
+    Addresses are integers. A fourth float is read after the last pixel, and written after the sum.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:

@@ -21,12 +21,12 @@ Array = NDArray[Any]
 
 @inner(fastmath={"contract"})
 def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, row: Array) -> None:
-    """The weighted sum of rows from `first` on, numbers [left, right) of each, into row (right - left,)."""
+    """The weighted sum of rows from `first` on, values [left, right) of each, into row (right - left,)."""
     line, only = image[first, left:right], shares[0]
     for k in range(len(row)):
         row[k] = only * np.float32(line[k])
     whole = 1 + (len(shares) - 1) // 4 * 4
-    for i in range(1, whole, 4):  # four at a time, to go over `row` less often
+    for i in range(1, whole, 4):  # four at a time, for fewer passes over `row`
         one, two = image[first + i, left:right], image[first + i + 1, left:right]
         three, four = image[first + i + 2, left:right], image[first + i + 3, left:right]
         w1, w2, w3, w4 = shares[i], shares[i + 1], shares[i + 2], shares[i + 3]
@@ -42,11 +42,11 @@ def _mix_rows(image: Array, first: int, shares: Array, left: int, right: int, ro
 
 @inner()
 def mix_row(image: Array, first: int, down: Array, columns: Array, across: Array, row: Array, line: Array) -> None:
-    """One row of output pixels, as real numbers, into line (3 * N + 1,), whose last number is without meaning.
+    """One row of output pixels, float32, into line (3 * N + 1,), whose last value is undefined.
 
     image    uint8 (H, W * 3).        first, down      first source row, and shares (T,) of it and the next ones.
     columns  int64 (N,), rising.      across (N, T)    the same for the columns; T of them for each output pixel.
-    row      float32, room for 3 * W + 1 numbers.
+    row      float32 scratch of 3 * W + 1 values.
     """
     left, right = 3 * columns[0], 3 * (columns[-1] + across.shape[1])  # all source columns used
     _mix_rows(image, first, down, left, right, row[: right - left])

@@ -38,7 +38,7 @@ def _both_ways(b: Builder, turn: Any, table: list[list[Value]]) -> list[list[Val
 
 @intrinsic(prefer_literal=True)
 def _turned_in(context, source, row_stride, target, plane, channels, step):  # type: ignore[no-untyped-def]
-    """The 4 x 4 inputs at `source`, `step` floats from one to the next, turned into 16 planes `plane` floats apart."""
+    """Transform the 4 x 4 inputs at `source`, `step` floats apart, into 16 planes `plane` floats apart."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         image, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2))
@@ -57,7 +57,7 @@ def _turned_in(context, source, row_stride, target, plane, channels, step):  # t
 
 @intrinsic(prefer_literal=True)
 def _turned_out(context, source, plane, bias, slope, target, row_stride, channels, step):  # type: ignore[no-untyped-def]
-    """16 planes at `source` turned back, with bias and PReLU, into 2 x 2 outputs at `target`, `step` floats apart."""
+    """Transform 16 planes at `source` back, with bias and PReLU, to 2 x 2 outputs at `target`, `step` floats apart."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         planes, more, bent, out = (b.inttoptr(args[i], FLOAT.as_pointer()) for i in (0, 2, 3, 4))
@@ -78,8 +78,8 @@ def _turned_out(context, source, plane, bias, slope, target, row_stride, channel
 def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: int = 0) -> Any:
     """A 3 x 3 convolution with bias and PReLU of a map.
 
-    inputs, outputs  channels; `outputs` fills whole vectors.    usual  about how many tiles a map has, at most TILES.
-    in_step, out_step  floats from one position to the next, where a map is part of a wider one.
+    inputs, outputs  channels; `outputs` fills whole vectors.    usual  typical number of tiles of a map, at most TILES.
+    in_step, out_step  floats from one position to the next, if a map is part of a wider one.
 
     The output map has even numbers of rows and columns; values beyond the given size are undefined. One row and column
     beyond the input may be read; they do not affect the valid outputs.
@@ -94,7 +94,7 @@ def winograd(inputs: int, outputs: int, usual: int, in_step: int = 0, out_step: 
     def run(source, row_stride, weights, bias, slope, target, out_stride, rows, columns, work):  # type: ignore[no-untyped-def]
         wide = (columns + 1) // 2
         tiles = (rows + 1) // 2 * wide
-        at_once = -(-tiles // -(-tiles // TILES))  # parts of about one size
+        at_once = -(-tiles // -(-tiles // TILES))  # parts of about equal size
         products = work + FLOAT_BYTES * 16 * in_plane
         for first in range(0, tiles, at_once):
             count = min(at_once, tiles - first)

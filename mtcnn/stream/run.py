@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 
 from ..cascade import Detector
-from ..engine.notice import compiling_told
+from ..engine.notice import compiling_announced
 from ..errors import ImageError, SettingsError, WriteError
 from ..images import MAX_PIXELS
 from ..terminal import tell
@@ -126,7 +126,7 @@ class Run:
         # at the first convolution.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
         with ExitStack() as stack:
-            stack.enter_context(compiling_told((lambda line: None) if self.quiet else tell))
+            stack.enter_context(compiling_announced((lambda line: None) if self.quiet else tell))
             detector = Detector(**self.settings)
             done, sinks = self._open(places, detector)
             stack.callback(_close, sinks, interrupts)

@@ -17,4 +17,4 @@ TRUNKS: dict[str, Callable[[], nn.Module]] = {
     "trunk-resnet50": ResNet,
     "trunk-vgg16": Vgg,
 }
-"""Name in a checkpoint -> what builds the trunk, for input scaled by `weights.MEAN_COLOUR`."""
+"""Name in a checkpoint -> class of the trunk, for input scaled by `weights.MEAN_COLOUR`."""

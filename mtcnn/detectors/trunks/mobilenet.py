@@ -1,4 +1,4 @@
-"""MobileNetV1 at a quarter of its width, cut into the three stages that detectors use.
+"""MobileNetV1 at a quarter of its width, in the three stages whose maps detectors use.
 
 Source: Howard et al. 2017, table 1; LeakyReLU of slope 0.1 and the widths from Pytorch_Retinaface.
 """
@@ -20,14 +20,14 @@ _STAGES = (
 
 
 def _separable(inputs: int, outputs: int, stride: int, leak: float) -> nn.Sequential:
-    """A convolution of each channel by itself, then one across channels."""
+    """A depthwise 3 x 3 convolution, then a pointwise one."""
     return nn.Sequential(conv(inputs, inputs, 3, stride, inputs, leak), conv(inputs, outputs, 1, leak=leak))
 
 
 class MobileNet(nn.Module):
     """(N, 3, H, W) to maps at strides 8, 16 and 32 with `channels` channels.
 
-    width  multiplies all numbers of channels; 1 is the net called MobileNet-0.25.
+    width  multiplies all channel counts; 1 is MobileNet-0.25.
     leak   slope of LeakyReLU; 0 is ReLU.
     """
 

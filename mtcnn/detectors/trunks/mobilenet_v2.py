@@ -1,4 +1,4 @@
-"""MobileNetV2, cut off behind its maps at strides 4, 8, 16 and 32.
+"""MobileNetV2 without its classifier, with maps at strides 4, 8, 16 and 32.
 
 Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2 and figure 3b.
 """
@@ -11,7 +11,7 @@ from ..conv import conv
 
 __all__ = ["MobileNetV2"]
 
-# Expansion, outputs, blocks and first stride: the rows of table 2, grouped by the maps behind them.
+# Expansion, outputs, blocks and first stride: the rows of table 2, grouped by the maps that follow.
 _STAGES = (
     ((1, 16, 1, 1), (6, 24, 2, 2)),
     ((6, 32, 3, 2),),
@@ -23,9 +23,9 @@ _STAGES = (
 class MobileNetV2(nn.Module):
     """(N, 3, H, W) to maps at strides 4, 8, 16 and 32 with `channels` channels: 24, 32, 96 and 320 at width 1.
 
-    ReLU instead of the paper's ReLU6, as CenterFace has it.
+    ReLU instead of the paper's ReLU6, as in CenterFace.
 
-    width  multiplies all numbers of channels.
+    width  multiplies all channel counts.
     """
 
     def __init__(self, width: float = 1.0) -> None:
@@ -53,7 +53,7 @@ class MobileNetV2(nn.Module):
 
 
 class _InvertedResidual(nn.Module):
-    """1 x 1 to many channels, 3 x 3 of each by itself, 1 x 1 to few; added to the input where the shapes agree."""
+    """1 x 1 expansion, depthwise 3 x 3, 1 x 1 projection; added to the input if the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""ResNet-50, cut off behind its maps at strides 8, 16 and 32.
+"""ResNet-50 without its classifier, with maps at strides 8, 16 and 32.
 
-Source: He et al. 2016, table 1, with the stride in the 3 x 3 convolution, as torchvision has it. The parameters have
-torchvision's names, so that its weights fit as they are.
+Source: He et al. 2016, table 1, with the stride in the 3 x 3 convolution, as in torchvision. Parameters have
+torchvision's names, so that its weights load unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 __all__ = ["ResNet"]
 
-_EXPANSION = 4  # a block's outputs over its inner width
+_EXPANSION = 4  # ratio of a block's outputs to its inner width
 
 
 class _Bottleneck(nn.Module):

@@ -11,19 +11,19 @@ from torch.nn import functional
 
 __all__ = ["Vgg", "initialise", "pool"]
 
-_DEVIATION = 64  # of pixels, about: they come less their mean, but not divided
+_DEVIATION = 64  # approximate standard deviation of the input: pixels minus their mean, not divided
 
 _BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 def pool(x: Tensor) -> Tensor:
-    """Halve a map by the maxima of 2 x 2 cells; an odd row or column counts as one more cell."""
+    """2 x 2 max pooling with stride 2 that rounds sizes up."""
     return functional.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
 def initialise(*parts: nn.Module) -> None:
-    """Kaiming initialisation of all convolutions (He et al. 2015, section 2.2), for nets without batch norm: 13 layers
-    of torch's own would leave next to nothing of the image."""
+    """Kaiming initialisation of all convolutions (He et al. 2015, section 2.2), for nets without batch norm: with
+    torch's default, almost no signal passes 13 layers."""
     for layer in nn.ModuleList(parts).modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -34,7 +34,7 @@ def initialise(*parts: nn.Module) -> None:
 class Vgg(nn.Module):
     """(N, 3, H, W) to the maps conv3_3, conv4_3 and conv5_3, at strides 4, 8 and 16, with `channels` channels.
 
-    width  multiplies all numbers of channels.
+    width  multiplies all channel counts.
     """
 
     def __init__(self, width: float = 1.0) -> None:
