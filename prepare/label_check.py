@@ -27,6 +27,8 @@ Array = NDArray[Any]
 INSIDE = 0.5  # minimum share of a box inside its photo; of a face cut by the border the visible part is labelled
 SMALLEST = 1.0  # pixels of the longer side; smaller boxes are relative coordinates, or nothing
 HARDLY_ANY = 0.2  # minimum share of boxes of a source that fit; below it, those fit by chance
+MANY, SOME = 0.02, 5  # share and number of boxes that do not fit; of WIDER FACE's it is one in 26,000
+ENOUGH, END = 100, 0.55  # of so many boxes one reaches the right or lower end of its photo, if their units are pixels
 UNITS = {"wider": "x y w h", "retinaface": "x y w h", "labelv2": "x1 y1 x2 y2", "voc": "xmin ymin xmax ymax",
          "points": "x1 y1 x2 y2", "fddb": "radii, angle, x and y"}  # fmt: skip
 
@@ -39,6 +41,7 @@ class Fit:
     faces    boxes, including ignored ones; for points without a box, the rectangle around the points.
     dropped  reason why boxes do not fit -> count.
     sides    float64 (F,): longer sides of the boxes that fit, pixels.
+    reach    how far boxes reach into photos of known size: the largest share of a width or a height, 0 without boxes.
     """
 
     records: list[ImageRecord]
@@ -47,6 +50,7 @@ class Fit:
     photos: str
     sizes: str
     sides: Array
+    reach: float = 0.0
 
     @property
     def line(self) -> str:
@@ -61,8 +65,23 @@ class Fit:
         """Why the source `spec` cannot be used, in one line: hardly any box fits. "" where it can."""
         if not self.faces or len(self.sides) >= HARDLY_ANY * self.faces:
             return ""
-        units = UNITS.get(spec.partition(":")[0], "the coordinates")
-        return f"{spec}: {self.line}; are these {units} in pixels of these photos?"
+        return f"{spec}: {self.line}; {_question(spec)}"
+
+    def doubt(self, spec: str) -> str:
+        """What is odd about all labels of the source `spec`, in one line: their units may be others.
+
+        "" where nothing is, or where it is a `fault`.
+        """
+        dropped = sum(self.dropped.values())
+        if dropped >= SOME and dropped > MANY * self.faces and not self.fault(spec):
+            return f"{dropped} of {self.faces} boxes do not fit; {_question(spec)}"
+        if len(self.sides) >= ENOUGH and 0 < self.reach < END:
+            return f"no box reaches beyond {self.reach:.0%} of the width or height of its photo; {_question(spec)}"
+        return ""
+
+
+def _question(spec: str) -> str:
+    return f"are these {UNITS.get(spec.partition(':')[0], 'the coordinates')} in pixels of these photos?"
 
 
 def fit(records: Sequence[ImageRecord], spec: str, photo_sizes: PhotoSizes | None = None) -> Fit:
@@ -84,7 +103,7 @@ def compare(records: Sequence[ImageRecord], photo_sizes: PhotoSizes | None = Non
     paths = dict.fromkeys(record.path for record in records if len(record.boxes))
     found = (photo_sizes or PhotoSizes()).of(paths)
     sizes = [found.get(record.path) for record in records]
-    right, side = _all_right(records, sizes)
+    right, side, reach = _all_right(records, sizes)
     checked, dropped, sides = list(records), dict.fromkeys(_REASONS, 0), [side]
     for i in np.flatnonzero(~right).tolist():
         checked[i], why, side = _checked(records[i], sizes[i])
@@ -95,15 +114,17 @@ def compare(records: Sequence[ImageRecord], photo_sizes: PhotoSizes | None = Non
     known = [size for size in sizes if size is not None]
     dropped = {reason: count for reason, count in dropped.items() if count}
     faces = len(long) + sum(dropped.values())
-    return Fit(checked, faces, dropped, _range(known), _span(long), long)
+    return Fit(checked, faces, dropped, _range(known), _span(long), long, reach)
 
 
 _REASONS = ("outside of their photo", "of less than a pixel", "with corners swapped", "for a photo of another size")
 _OUTSIDE, _TINY, _SWAPPED, _OTHER = _REASONS
 
 
-def _all_right(records: Sequence[ImageRecord], sizes: Sequence[ImageSize | None]) -> tuple[NDArray[np.bool_], Array]:
-    """The records (N,) of which each box is known and fits, and the longer sides of these boxes (B,).
+def _all_right(
+    records: Sequence[ImageRecord], sizes: Sequence[ImageSize | None]
+) -> tuple[NDArray[np.bool_], Array, float]:
+    """The records (N,) of which each box is known and fits; the longer sides of these boxes (B,), and their reach.
 
     What `_checked` would find, at once for the thousands of photos that need no second look.
     """
@@ -117,7 +138,9 @@ def _all_right(records: Sequence[ImageRecord], sizes: Sequence[ImageSize | None]
     fits &= np.maximum(seen, 0).prod(axis=1) >= INSIDE * sides.prod(axis=1)
     right = np.array([not _of_other(record, size) for record, size in zip(records, sizes, strict=True)], bool)
     right[owner[~fits]] = False
-    return right, sides[right[owner]].max(axis=1, initial=0)
+    mine = right[owner]
+    reach = (boxes[mine, 2:] / np.stack([width, height], axis=1)[mine]).max(initial=0)
+    return right, sides[mine].max(axis=1, initial=0), float(reach)
 
 
 def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array]:

@@ -152,6 +152,8 @@ def _read(spec: str, photo_sizes: PhotoSizes, seed: int) -> SourceCheck:
     check.problems = [str(problem) for problem in problems if not isinstance(problem, Note)]
     check.fit = compare(check.records, photo_sizes)
     check.fault = check.fit.fault(spec)
+    if doubt := check.fit.doubt(spec):
+        check.notes.append(doubt)
     return check
 
 

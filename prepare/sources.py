@@ -126,5 +126,7 @@ def read_sources(
         result = fit(found, spec, photo_sizes)
         if result.dropped or not quiet:
             print(printable(f"{spec}: {result.line}"), file=sys.stderr)
+        if doubt := result.doubt(spec):
+            print(printable(f"warning: {spec}: {doubt}"), file=sys.stderr)
         records += result.records
     return records

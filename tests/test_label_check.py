@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from run_command import run
 
 from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
 from prepare import label_check
-from prepare.label_check import fit
+from prepare.label_check import Fit, fit
 from prepare.labels import IGNORE, IouBands, Kind, label
 from prepare.readers import read_source
 from prepare.records import ImageRecord
@@ -227,3 +229,59 @@ def test_many_records_at_once_are_as_one_by_one(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one.boxes, many.boxes)
             np.testing.assert_array_equal(one.ignore, many.ignore)
             assert one.complete == many.complete
+
+
+# ---- the labels of a source as a whole
+
+
+def taken_for(change: Callable[[NDArray[np.float32]], NDArray[np.float32]], folder: Path) -> Fit:
+    """150 faces all over photos of 200 x 100 pixels, as a reader would have them that takes them for something else."""
+    rng, given = np.random.default_rng(0), []
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "a.png")
+    for _ in range(50):
+        sides = rng.uniform(10, 40, (3, 1)) * (1, 1.2)
+        corners = rng.uniform(0, 1, (3, 2)) * ((WIDTH, HEIGHT) - sides)
+        given.append(ImageRecord(folder / "a.png", change(np.concatenate([corners, corners + sides], axis=1))))
+    return label_check.compare(given)
+
+
+@pytest.mark.parametrize(("change", "doubt"), [
+    (lambda boxes: boxes, ""),
+    (lambda boxes: np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1), "boxes do not fit"),
+    (lambda boxes: boxes[:, [1, 0, 3, 2]], "boxes do not fit"),
+    (lambda boxes: 1.3 * boxes, "boxes do not fit"),
+    (lambda boxes: boxes / 2, "no box reaches beyond 50% of the width or height of its photo"),
+    (lambda boxes: boxes / (WIDTH, HEIGHT, WIDTH, HEIGHT) * (50, 25, 50, 25), "no box reaches beyond 25% of"),
+], ids=["right", "corners for sides", "y x", "larger", "half", "quarter"])  # fmt: skip
+def test_units_that_hardly_show(
+    tmp_path: Path, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], doubt: str
+) -> None:
+    """Most boxes lie in their photos: the training goes on, with a question."""
+    found = taken_for(change, tmp_path)
+    assert found.fault("wider:x") == ""
+    if doubt:
+        doubt += ".*; are these x y w h in pixels of these photos"
+    assert re.search(doubt, found.doubt("wider:x")) if doubt else found.doubt("wider:x") == ""
+
+
+def test_few_odd_boxes_or_few_boxes_are_no_doubt(tmp_path: Path, photo: Path) -> None:
+    good = [(10, 10, 90, 50)] * 20
+    bad = [(500, 10, 590, 50)]
+    assert label_check.compare([record(photo, [*good, *bad * 4])]).doubt("x") == ""
+    assert label_check.compare([record(photo, [*good, *bad * 5])]).doubt("x").startswith("5 of 25 boxes do not fit")
+    many = [record(photo, good)] * 20
+    few = label_check.compare([*many, record(photo, bad * 8)])
+    assert few.doubt("x").startswith("no box reaches beyond 50% of")
+    assert label_check.compare([*many, record(photo, bad * 9)]).doubt("x").startswith("9 of 409 boxes do not fit")
+    assert label_check.compare([record(photo, good * 4)]).doubt("x") == ""
+    assert label_check.compare([record(photo, [*good * 5, (100, 50, 150, 56)])]).doubt("x") == ""
+    assert label_check.compare([record(photo, [(500, 10, 590, 50)] * 30)]).doubt("x") == ""  # a fault
+
+
+def test_the_doubt_is_said(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = photo.with_name("labels.txt")
+    labels.write_text(f"{photo.name}\n150\n" + "10 10 40 30 0 0 0 0 0 0\n" * 150)
+    read_sources([f"wider:{labels}:{photo.parent}"], quiet=True)
+    assert "warning: wider:" in capsys.readouterr().err
+    done = run("data", "check", f"wider:{labels}:{photo.parent}", "--work", photo.parent / "work")
+    assert "no box reaches beyond 40% of" in done.stdout, done.stderr
