@@ -49,7 +49,7 @@ class DetectorSettings:
 
     def __post_init__(self) -> None:
         known = self.models is None or isinstance(self.models, str | PathLike)
-        require(known, "models", self.models, "a folder, or None")
+        require(known and self.models != "", "models", self.models, "a folder, or None")
         self._choose_stages()
         pnet = self.stage1 == "pnet"
         if pnet and self.engine is not None:
@@ -121,6 +121,9 @@ class DetectorSettings:
             raise SettingsError(f"thresholds are {given!r}; expected {count} from 0 to 1, for {', '.join(stages)}")
         if self.score is not None:
             check("score", self.score, _SHARE)
+            if given is not None and len(stages) == 1 and found != [self.score]:
+                raise SettingsError(f"score is {self.score} and thresholds are {given!r}; expected one of them, which "
+                                    f"are the same for {stages[0]}")  # fmt: skip
             found[-1] = self.score
         return tuple(found)
 

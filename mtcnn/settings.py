@@ -68,8 +68,9 @@ class Range:
 
 
 def _is_number(value: Any) -> bool:
-    """NumPy's numbers count, text that looks like a number does not."""
-    return hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str | bytes)
+    """NumPy's numbers count, arrays and text that looks like a number do not."""
+    single = getattr(value, "ndim", 0) == 0  # of an array
+    return single and hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str | bytes)
 
 
 def setting(

@@ -490,6 +490,11 @@ def test_impossible_settings(models: Path, settings: dict[str, Any], message: st
         MTCNN(models=models, **settings)
 
 
+def test_an_empty_folder_name_is_no_folder() -> None:
+    with pytest.raises(SettingsError, match="models is ''; expected a folder"):
+        MTCNN(models="")
+
+
 def test_unknown_keywords_are_named(models: Path, mtcnn: MTCNN) -> None:
     for call in (
         lambda: MTCNN(models=models, pretrained=True),  # type: ignore[call-arg]

@@ -25,6 +25,7 @@ from mtcnn.errors import SettingsError
         ({"refine": "none", "score": 0.1}, ("pnet",), (0.1,)),
         ({"detector": "mtcnn"}, ("pnet", "rnet", "onet"), (0.6, 0.7, 0.7)),
         ({"detector": "retinaface"}, ("retinaface",), (0.6,)),
+        ({"detector": "retinaface", "thresholds": 0.4, "score": 0.4}, ("retinaface",), (0.4,)),
         ({"detector": "retinaface", "thresholds": 0.02}, ("retinaface",), (0.02,)),
         ({"stage1": "ssh", "thresholds": [0.02]}, ("ssh",), (0.02,)),
         ({"stage1": "ssh", "thresholds": (0.02, 0.3, 0.4)}, ("ssh",), (0.02,)),  # those of a cascade, as before
@@ -50,6 +51,12 @@ def test_a_threshold_for_each_stage(
             "expected no `stage1` and no `refine`",
         ),
         ({"detector": "pnet"}, "detector is 'pnet'; expected one of mtcnn, retinaface"),
+        (
+            {"detector": "retinaface", "score": 0.3, "thresholds": 0.4},
+            "score is 0.3 and thresholds are 0.4; expected one",
+        ),
+        ({"models": ""}, "models is ''; expected a folder, or None"),  # of an unset variable: the current folder
+        ({"min_face": np.array([20.0])}, "min_face is .20.*; expected a number above 0"),
         ({"score": 1.5}, "score is 1.5; expected a number from 0 to 1"),
         ({"min_face": 0}, "min_face is 0; expected a number above 0"),
         ({"scale_factor": 0.9999999999999999}, "expected a number above 0 and at most 0.99"),

@@ -65,9 +65,10 @@ class Finder(nn.Module):
         check_device(place)
         self._watched: dict[str, Watch] = {}
         with TemporaryDirectory() as imported:
-            folder = Path(models or packaged_weights()) if weights is None else _imported(weights, Path(imported))
+            given = packaged_weights() if models is None else models
+            folder = given if weights is None else _imported(weights, Path(imported))
             self._detector = Detector(folder, min_face_size, factor, self.thresholds)
-            self._take_modules(_adopted(self._detector, folder))
+            self._take_modules(_adopted(self._detector, Path(folder)))
         for stage in self.stages:
             if stage.weights is not None:
                 _fill(getattr(self, stage.net), stage.weights)

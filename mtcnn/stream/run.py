@@ -91,7 +91,7 @@ class Run:
         if self.max_pixels is not None and self.max_pixels < 1:
             raise SettingsError(f"max_pixels is {self.max_pixels}; expected 1 or more")
         if self.wider is not None and (self.style != "text" or self.out is not None):
-            raise SettingsError("`wider` writes files of its own; expected no `style` and no `out` beside it")
+            raise SettingsError("`wider` writes files of its own; expected no JSON, no CSV and no `out` beside it")
         if self.resume and self.out is None and self.wider is None:
             raise SettingsError(
                 "`resume` reads what is done from the results; expected `out` FILE or `wider` DIR as well"
