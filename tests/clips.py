@@ -1,4 +1,4 @@
-"""Small videos for tests: pieces of a real photo moved about, and plain ones whose frames tell their numbers."""
+"""Small videos for tests: moving pieces of a real photo, and plain frames whose brightness encodes their number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_clip(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float = 25.
 
 
 def numbered(count: int, height: int = 48, width: int = 64) -> Iterable[NDArray[np.uint8]]:
-    """Evenly gray frames, which tell their numbers: see `number_of`."""
+    """Uniformly gray frames whose brightness encodes their number: see `number_of`."""
     return (np.full((height, width, 3), 20 + 10 * (number % 20), np.uint8) for number in range(count))
 
 

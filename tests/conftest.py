@@ -1,4 +1,4 @@
-"""What all tests share: real photos, the folder of data where there is one, one thread a process, no chance."""
+"""Shared by all tests: real photos, the data folder if there is one, one thread per process, fixed seeds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """Random nets are the same in any order of the tests, those of wider fixtures too."""
+    """Seed torch, so that random nets, those of module fixtures too, do not depend on the order of the tests."""
     import torch
 
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_word_of_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would come in whichever test is the first to need a piece of code, where nothing is in Numba's cache yet."""
+    """With an empty kernel cache, the notice would appear in whichever test compiles first."""
     monkeypatch.setattr("mtcnn.stream.run.compiling_announced", lambda say: nullcontext())
 
 
@@ -64,9 +64,9 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def random_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with nets of random weights: what they find means nothing, but they run like trained ones.
+    """A models folder with random weights: the detections are meaningless, but the nets run like trained ones.
 
-    Offsets are small, as trained ones are; random ones would throw most boxes out of the image.
+    Offsets are small, like those of trained nets; otherwise most boxes would lie outside the image.
     """
     import torch
 

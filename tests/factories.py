@@ -1,4 +1,4 @@
-"""Small versions of what takes long: crop stores, recipes, and the real command on a few drawn scenes."""
+"""Small versions of slow things: crop stores, recipes, and the real command on a few drawn scenes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 def mtcnn(*arguments: object, folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """The real command, run in `folder`; whatever its exit status is."""
+    """Run the real command in `folder`, and return the result whatever its exit status."""
     words = [sys.executable, "-m", "mtcnn", *map(str, arguments)]
     return subprocess.run(words, cwd=folder, env=environment(**changes), capture_output=True, text=True, check=False)
 

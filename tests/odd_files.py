@@ -1,4 +1,4 @@
-"""Files as they turn up in people's folders: some odd but good, some bad in a way that has to be named."""
+"""Files as found in people's folders: unusual ones that must be read, and bad ones that must be reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other processes: killed at a chosen call instead of a moment, waited for with patience, looked for when gone."""
+"""Helpers for other processes: kill one at a chosen call, wait for one, check that one is gone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def signalled(place: str, call: int, number: int, program: str, *arguments: obje
     place    module:function or module:Class.method, in its main process.
     number   of the signal.
 
-    So the same moment is met on machines of any speed.
+    This hits the same moment on machines of any speed.
     """
     words = [sys.executable, "-c", SIGNALLED + program, place, call, int(number), *arguments]
     return subprocess.run(list(map(str, words)), env=environment(), capture_output=True, text=True, check=False)
@@ -60,7 +60,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]
 
 
 def succeeds_forked(work: Callable[[], object]) -> bool:
-    """Whether `work()` is true in a forked copy of this process; fails where it has no end."""
+    """Whether `work()` is true in a forked copy of this process; fails if it hangs."""
     child = os.fork()
     if child == 0:
         status = 1

@@ -1,4 +1,4 @@
-"""Weights files of single-stage detectors and trunks as other projects write them, made of nets of ours.
+"""Weights files of single-stage detectors and trunks in the formats of other projects, made from our nets.
 
 Written from the other side, as `foreign` is: the names are those that the projects' own classes give.
 """
@@ -79,7 +79,7 @@ def renamed(state: Mapping[str, Tensor], names: Iterator[str]) -> dict[str, Tens
 
 
 def retinaface_state(name: str = "retinaface") -> dict[str, Tensor]:
-    """What Pytorch_Retinaface's file holds of the net `random_state` makes: it sees BGR."""
+    """The net of `random_state` as Pytorch_Retinaface stores it, for BGR."""
     trunk = resnet_names("body.") if name == "retinaface-r50" else mobilenet_names("body.")
     state = renamed(random_state(build(name)), retinaface_names(trunk))
     first = next(iter(state))

@@ -1,4 +1,4 @@
-"""Files of light detectors as their authors publish them, made of nets of ours: names and orders are theirs."""
+"""Files of light detectors in their authors' formats, with their names and orders, made from our nets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights files as other projects write them, made of a net of ours: what the importers have to turn back.
+"""Weights files in the formats of other projects, made from our nets, for the importers to convert back.
 
 Written from the other side, with none of the importers' code: the bytes of Caffe and joblib by hand, the rest by the
 libraries that those projects used.

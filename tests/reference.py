@@ -1,6 +1,6 @@
-"""Slow, obvious versions of what the library does fast: plain loops over Python floats, one step of the source a line.
+"""Slow, obvious references for the fast code: plain loops over Python floats, one step of the source per line.
 
-Tests and benchmarks hold the fast code to these. Nothing here uses the library's own arithmetic.
+Tests and benchmarks compare the fast code with these. Nothing here uses the library's own arithmetic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands run in this process: seconds faster than starting one, on a busy machine a minute."""
+"""Run commands in this process: seconds faster than in a new one, a minute on a busy machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SUMMARY = re.compile(r"mtcnn: [\d,]+ (images?|frames?)( and [\d,]+ frames?)?, [
 
 
 def problems(stderr: str) -> str:
-    """What `mtcnn detect` says on stderr, without the closing line, which must be there."""
+    """What `mtcnn detect` prints on stderr, without the summary line, which must be there."""
     text, count = _SUMMARY.subn("", stderr)
     assert count == 1, stderr
     return text

@@ -1,6 +1,6 @@
 """Small files in the formats of WIDER FACE, FDDB and landmark labels, for tests of whole commands.
 
-Photos are drawn scenes, and what is "found" in them are their labels, a little moved.
+Photos are drawn scenes, and their "detections" are the labels, slightly moved.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every single-stage detector as a small net with random weights, whose norms have seen some noise."""
+"""Every single-stage detector as a small net with random weights and batch norm statistics from noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crops: faces come to lie on the template, large ones without aliasing; plain crops hold the image's own pixels."""
+"""Aligned crops match the template, without aliasing; plain crops have the image's own pixels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ plane = st.lists(st.tuples(st.floats(-500, 500), st.floats(-500, 500)), min_size
 
 
 @given(plane, plane)
-def test_similarity_is_umeyamas(source: list[tuple[float, float]], target: list[tuple[float, float]]) -> None:
+def test_similarity_equals_umeyama(source: list[tuple[float, float]], target: list[tuple[float, float]]) -> None:
     points, goal = np.array(source), np.array(target)
     singular = np.linalg.svd((points - points.mean(axis=0)).T @ (goal - goal.mean(axis=0)), compute_uv=False)
     if np.ptp(points, axis=0).max() < 1 or singular[0] - singular[1] < 1e-3 * singular[0] + 1:
@@ -65,7 +65,7 @@ def test_similarity_is_umeyamas(source: list[tuple[float, float]], target: list[
 
 
 def test_similarity_never_mirrors() -> None:
-    """A mirrored face is best met by a small scale, not by a reflection, which would turn left into right."""
+    """The best fit of a mirrored face is a small scale, not a reflection, which would swap left and right."""
     mirrored = np.array([112, 0]) - TEMPLATE * [1, -1]
     matrix = similarity(mirrored, TEMPLATE)
     assert np.linalg.det(matrix[:, :2]) > 0
@@ -86,7 +86,7 @@ def test_unknown_points_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(("scale", "degrees"), [(1, 0), (1, 30), (0.6, -20), (2.3, 45), (5, -90), (4, 180)])
-def test_points_come_to_lie_on_the_template(scale: float, degrees: float) -> None:
+def test_aligned_points_match_the_template(scale: float, degrees: float) -> None:
     face = placed(scale, degrees, 330, 310)
     for point, target in zip(face, TEMPLATE + 0.5, strict=True):
         (aligned,) = align(disc(point, 5 * scale, 640, 660), face)
@@ -100,7 +100,7 @@ def test_size_scales_the_template() -> None:
     assert centre(aligned) == pytest.approx(2 * (TEMPLATE[3] + 0.5), abs=0.05)
 
 
-def test_same_size_is_opencvs_warp() -> None:
+def test_same_size_equals_opencvs_warp() -> None:
     """What insightface does: the template in OpenCV's pixel numbers, one linear look-up a pixel."""
     image = np.random.default_rng(0).integers(0, 256, (150, 140, 3), np.uint8)
     face = placed(0.8, 12, 70, 75) + np.random.default_rng(1).normal(0, 1, (5, 2))
@@ -158,12 +158,12 @@ def test_a_real_face(photos: dict[str, NDArray[np.uint8]]) -> None:
         (np.full((5, 2), np.nan), "0 known points"),
     ],
 )
-def test_landmarks_that_cannot_be_used(landmarks: Array, message: str) -> None:
+def test_unusable_landmarks(landmarks: Array, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         align(np.zeros((50, 50, 3), np.uint8), landmarks)
 
 
-def test_other_wrong_arguments() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="size is 0; expected 1"):
         align(np.zeros((50, 50, 3), np.uint8), TEMPLATE, 0)
     with pytest.raises(ImageError, match="float64"):

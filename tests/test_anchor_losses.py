@@ -1,4 +1,4 @@
-"""Targets of anchors and the losses over them, by hand: what is learned where, and what a wrong answer costs."""
+"""Targets of anchors, and losses computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OBJECTIVE = MultiBox(SETTINGS, SsdCodes(RETINAFACE))
 
 
 def scene(complete: bool = True, ignore: bool = False) -> Scene:
-    """One face of 40 x 50 pixels with five known points, and one far off of which only the box is known."""
+    """One face of 40 x 50 pixels with five known points, and one far away with only a box."""
     points = np.array([[30, 40], [50, 40], [40, 52], [32, 62], [48, 62]], np.float32)
     boxes = np.array([[20, 25, 60, 75], [70, 70, 100, 104]], np.float32)
     landmarks = np.stack([points, np.full((5, 2), np.nan, np.float32)])
@@ -47,7 +47,7 @@ def test_targets_decode_to_the_faces() -> None:
     assert (labels == NO_FACE).sum() + (labels == FACE).sum() == len(places)
 
 
-def test_a_face_to_ignore_is_not_background() -> None:
+def test_an_ignored_face_is_not_background() -> None:
     labels, box_codes, *_ = encode(scene(ignore=True), SsdCodes(RETINAFACE), MatchSettings())
     whole, *_ = encode(scene(), SsdCodes(RETINAFACE), MatchSettings())
     assert (labels == IGNORE).any()
@@ -55,7 +55,7 @@ def test_a_face_to_ignore_is_not_background() -> None:
     assert np.isfinite(box_codes[labels == FACE]).all()
 
 
-def test_a_scene_that_is_not_complete_teaches_landmarks_alone() -> None:
+def test_an_incomplete_scene_trains_only_landmarks() -> None:
     labels, box_codes, landmark_codes, _ = encode(scene(complete=False), SsdCodes(RETINAFACE), MatchSettings())
     assert (labels == IGNORE).all()
     assert np.isnan(box_codes).all()
@@ -63,7 +63,7 @@ def test_a_scene_that_is_not_complete_teaches_landmarks_alone() -> None:
     assert np.array_equal(np.isfinite(landmark_codes), np.isfinite(whole))
 
 
-def test_targets_of_a_picture_made_of_a_photo() -> None:
+def test_targets_of_a_cropped_photo() -> None:
     """From labels in a photo to codes and back, through a crop."""
     record = ImageRecord(Path("x.jpg"), np.array([[110, 65, 150, 115]], np.float32))
     made = crop(np.zeros((200, 300, 3), np.uint8), record, np.array([90.0, 40, 154, 104]), 128)
@@ -124,7 +124,7 @@ def test_where_gradients_go() -> None:
     assert moved[2].tolist() == [True, False, False, False, False, False]
 
 
-def test_a_batch_without_faces_or_points_costs_nothing_there() -> None:
+def test_a_batch_without_faces_or_points_has_zero_loss() -> None:
     wanted = targets([NO_FACE, NO_FACE])
     wanted.landmark_codes[:] = math.nan
     given = output([1.0, 0.0], 3.0, 3.0)

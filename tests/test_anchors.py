@@ -1,4 +1,4 @@
-"""Anchors lie where a plain loop puts them, in the order of the nets' outputs; codes and boxes undo each other."""
+"""Anchors equal a plain loop, in the order of the nets' outputs; encode and decode are inverses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plain_anchors(height: int, width: int, layout: Layout) -> list[tuple[float, 
 
 @pytest.mark.parametrize("layout", [RETINAFACE, S3FD, (Level(16, (10, 20, 37.5)),)], ids=["retinaface", "s3fd", "own"])
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (33, 65), (1, 300), (128, 127)])
-def test_anchors_are_those_of_a_plain_loop(layout: Layout, height: int, width: int) -> None:
+def test_anchors_equal_a_plain_loop(layout: Layout, height: int, width: int) -> None:
     found, wanted = anchors(height, width, layout), plain_anchors(height, width, layout)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, np.array(wanted, np.float32))
@@ -59,7 +59,7 @@ def test_published_numbers() -> None:
     np.testing.assert_array_equal(anchors(8, 8, RETINAFACE)[:2], [[-4, -4, 12, 12], [-12, -12, 20, 20]])
 
 
-def test_codes_by_hand() -> None:
+def test_box_codes_by_hand() -> None:
     """An anchor of 20 pixels at (30, 40), a box of 40 x 10 at (34, 38)."""
     anchor = np.array([[20, 30, 40, 50]], np.float32)
     box = np.array([[14, 33, 54, 43]], np.float32)
@@ -93,8 +93,8 @@ def test_decode_undoes_encode(both: tuple[Array, Array]) -> None:
     np.testing.assert_allclose(again, points, rtol=1e-4, atol=0.02)
 
 
-def test_no_code_makes_a_box_without_end() -> None:
-    """What an untrained net says: exp of it would be infinite."""
+def test_decoded_boxes_are_finite() -> None:
+    """For outputs of an untrained net, whose exp would be infinite."""
     anchor = np.array([[0, 0, 16, 16]], np.float32)
     (box,) = decode_box_codes(anchor, np.array([[0, 0, 1e6, -1e6]], np.float32))
     np.testing.assert_allclose(box, [8 - 500, 8, 8 + 500, 8], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Hidden faces: nothing of a face is left but a few mean colours, and nothing else of the picture changes."""
+"""Anonymised faces: only a few mean colours of a face remain, and the rest of the picture does not change."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_an_ellipse_covers_the_face_and_spares_the_corners(style: Style) -> None
         assert np.array_equal(picture[row, column], NOISE[row, column])
 
 
-def test_an_ellipse_at_the_border_and_the_least_margin() -> None:
+def test_an_ellipse_at_the_border_and_the_minimum_margin() -> None:
     box = np.array([[-30.0, -20.0, 50.0, 60.0]])
     picture = anonymise(np.maximum(NOISE, 1), box, "solid", ELLIPSE_MARGIN, "ellipse")
     assert (picture[:60, :50] == 0).all()
@@ -72,8 +72,8 @@ def test_pixelate_shows_squares() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_only_the_means_are_left(style: Style) -> None:
-    """Two faces whose cells have the same means give the same picture: what differs between them is gone for good."""
+def test_only_the_mean_colours_remain(style: Style) -> None:
+    """Two faces whose cells have the same means give the same picture: their differences are lost for good."""
     exact = np.array([[60.0, 60.0, 150.0, 150.0]])  # with a margin of 1/3: 150 x 150, six by six cells of 25
     other = NOISE.copy()
     cells = other[30:180, 30:180].reshape(6, 25, 6, 25, 3)
@@ -83,7 +83,7 @@ def test_only_the_means_are_left(style: Style) -> None:
     assert np.array_equal(first[30:180, 30:180], second[30:180, 30:180])
 
 
-def test_blur_is_smooth_and_pixelate_is_not() -> None:
+def test_blur_is_smooth_and_pixelate_has_edges() -> None:
     step = np.zeros((200, 220, 3), np.uint8)
     step[:, 90:] = 255
     x1, y1, x2, y2 = COVERED

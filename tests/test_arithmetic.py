@@ -1,4 +1,4 @@
-"""The arithmetic of older projects: equal to their steps written out plainly, and used for their weights alone."""
+"""The arithmetic of older projects: equal to their steps in plain Python, and only used for their weights."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_no_face_and_small_images(random_models: Path, name: str) -> None:
         make.proposer(nets["pnet"], scale_factor=1.0)(plain)
 
 
-def test_adopted_for_imported_weights_alone(tmp_path: Path, random_models: Path) -> None:
+def test_used_only_for_imported_weights(tmp_path: Path, random_models: Path) -> None:
     detector = Detector(random_models, 30, 0.6, (0.1, 0.2, 0.3))
     assert adopt_arithmetic(detector, random_models) == ""
     assert type(detector.proposer) is PNetProposer
@@ -270,7 +270,7 @@ FOUND: dict[str, tuple[list[float], float, list[list[float]]]] = {
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", list(FOUND))
-def test_published_weights_find_what_they_found(
+def test_published_weights_reproduce_their_detections(
     name: str, tmp_path: Path, data_folder: Path, photos: dict[str, NDArray[np.uint8]]
 ) -> None:
     files = [data_folder / "weights" / "mtcnn_caffe" / f"det{number}.caffemodel" for number in (1, 2, 3)]

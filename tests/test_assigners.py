@@ -1,4 +1,4 @@
-"""Matching of anchors and faces, against slow loops and the figures of the original projects."""
+"""Matching of anchors and faces, compared with slow loops and with figures of the original projects."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def faces_in(draw: st.DrawFn, side: int) -> Array:
 
 
 @given(overlap_tables(), st.sampled_from([(0.35, 0.35, 0.2), (0.5, 0.3, 1.0), (0.35, 0.35, 0.0)]))
-def test_thresholds_equal_the_loop(overlaps: Array, bands: tuple[float, float, float]) -> None:
+def test_match_by_iou_equals_a_plain_loop(overlaps: Array, bands: tuple[float, float, float]) -> None:
     exact = tuple(float(np.float32(value)) for value in bands)
     assert match_by_iou(overlaps, *exact).tolist() == slow_match(overlaps, *exact)
 
 
 @given(overlap_tables())
-def test_compensation_equals_the_loop(overlaps: Array) -> None:
+def test_compensation_equals_a_plain_loop(overlaps: Array) -> None:
     first = match_by_iou(overlaps, 0.35, 0.35, 0.0)
     above = float(np.float32(0.1))
     assert compensate(first, overlaps, above).tolist() == slow_compensate(first.tolist(), overlaps, above)
@@ -124,7 +124,7 @@ def test_pattern_of_the_reference_log() -> None:
 
 
 def test_an_empty_slot_makes_no_anchor_positive() -> None:
-    """The face has less than N candidates: what is missing stays missing, and the first anchor stays background."""
+    """A face with fewer than N candidates gets no more, and the first anchor stays background."""
     overlaps = np.zeros((12, 2), np.float32)
     overlaps[3:11, 0] = 0.6
     overlaps[11, 1] = 0.4
@@ -133,15 +133,15 @@ def test_an_empty_slot_makes_no_anchor_positive() -> None:
 
 
 def test_a_face_keeps_its_only_anchor() -> None:
-    """Both faces like anchor 1 best; the second has no other, and the first would be left without."""
+    """Anchor 1 is the best of both faces. The second face has no other, and the first would be left without."""
     overlaps = np.array([[0.0, 0.0], [0.6, 0.3], [0.1, 0.1]], np.float32)
     assert match_by_iou(overlaps, 0.35, 0.35, 0.2).tolist() == [BACKGROUND, 0, BACKGROUND]
     overlaps[2, 0] = 0.5
     assert match_by_iou(overlaps, 0.35, 0.35, 0.2).tolist() == [BACKGROUND, 1, 0]
 
 
-def test_faces_to_ignore_are_neither() -> None:
-    """No anchor for them, and no background below them; a large anchor that holds a small one stays background."""
+def test_ignored_faces_are_neither_matched_nor_background() -> None:
+    """They get no anchors, and anchors on them are not background; a large anchor around a small ignored face is."""
     places = np.array([[0, 0, 16, 16], [0, 0, 256, 256], [200, 200, 216, 216], [4, 0, 20, 16]], np.float32)
     boxes = np.array([[0, 0, 16, 16], [200, 200, 216, 216]], np.float32)
     found = match(places, boxes, np.array([True, False]), MatchSettings())
@@ -158,12 +158,12 @@ def test_no_faces_and_boxes_without_area() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"positive": 1.5}, {"negative": 0.4}, {"compensate": 0.5}, {"forced": -0.1}])
-def test_bad_settings(wrong: dict[str, float]) -> None:
+def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
         MatchSettings(**wrong)
 
 
-def test_an_anchor_near_a_face_to_ignore_is_no_background() -> None:
+def test_an_anchor_near_an_ignored_face_is_not_background() -> None:
     """From an IoU of a tenth on; the anchors are larger than the face, and so not covered by it."""
     hidden = np.array([[0, 0, 10, 1]], np.float32)
     places = np.array([[0, 0, 10, 10], [0, 0, 10, 10.1], [0, 0, 5, 10]], np.float32)  # IoU 0.1, less, 1 / 11
@@ -171,7 +171,7 @@ def test_an_anchor_near_a_face_to_ignore_is_no_background() -> None:
     assert found.tolist() == [IGNORE, BACKGROUND, BACKGROUND]
 
 
-def test_an_anchor_half_covered_by_a_face_to_ignore_is_no_background() -> None:
+def test_an_anchor_half_covered_by_an_ignored_face_is_not_background() -> None:
     """However small: its IoU is below a tenth."""
     hidden = np.array([[0, 0, 100, 100]], np.float32)
     places = np.array([[-5, 0, 5, 10], [-6, 0, 4, 10], [90, 90, 100, 100], [0, 0, 400, 400]], np.float32)

@@ -1,4 +1,4 @@
-"""Batches: the mix, the same draws for any number of processes, and augmentation that keeps the targets true."""
+"""Batches: the mix, the same draws for any number of processes, and augmentation that transforms targets too."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def batch(count: int = 24, size: int = 12, seed: int = 0) -> CropBatch:
 
 @pytest.fixture
 def pool(tmp_path: Path) -> CropPool:
-    """Two stores: 40 items with 4 crops each, and 10 with one hard NEG each; every fifth item is held."""
+    """Two stores: 40 items with 4 crops each, and 10 with one hard NEG each; every fifth item is for validation."""
     rng = np.random.default_rng(0)
     held = tuple(range(0, 40, 5))
     first = write_crops(tmp_path / "a", [random_crops(rng, 12, ONE_EACH) for _ in range(40)], held)
@@ -87,7 +87,7 @@ def test_a_dot_stays_under_its_landmark() -> None:
         np.testing.assert_allclose(after.landmarks[0, named] * size, (column + 0.5, row + 0.5), atol=1e-3)
 
 
-def test_flip_twice_is_nothing_and_leaves_its_input() -> None:
+def test_flip_twice_is_the_identity_and_keeps_its_input() -> None:
     before = batch()
     copy = CropBatch(*(getattr(before, name).copy() for name in CropBatch.__dataclass_fields__))
     every = np.ones(len(before), bool)
@@ -101,7 +101,7 @@ def test_flip_twice_is_nothing_and_leaves_its_input() -> None:
 
 
 def flips_of(found: torch.Tensor, crops: NDArray[np.uint8]) -> list[bool]:
-    """Of each crop, whether it went in mirrored. Fails when it is neither."""
+    """Whether each crop was mirrored. Fails if it is neither the crop nor its mirror image."""
     straight, turned = to_input(crops), to_input(np.ascontiguousarray(crops[:, :, ::-1]))
     mirrored = [bool((x == b).all()) for x, b in zip(found, turned, strict=True)]
     assert all(m or bool((x == a).all()) for m, x, a in zip(mirrored, found, straight, strict=True))
@@ -129,7 +129,7 @@ def test_colour_and_blur_leave_the_targets() -> None:
     assert corner > 0.5, "the picture stays: no crop got the pixels of another"
 
 
-def test_colours_move_no_pixel() -> None:
+def test_colour_changes_keep_the_order_of_brightness() -> None:
     """A gray image keeps its order of brightness, whatever contrast, brightness and saturation do."""
     ramp = np.tile(np.arange(12, dtype=np.uint8)[None, :, None] * 20, (30, 12, 1, 3))  # (30, 12, 12, 3)
     x, _ = augment(dataclasses.replace(batch(30), crops=ramp), TrainSettings(colour=0.3), np.random.default_rng(0))
@@ -212,7 +212,7 @@ def test_the_mix(pool: CropPool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.bincount(none[0][1].kinds, minlength=4).tolist() == [30, 10, 10, 0]
 
 
-def test_chance_is_of_seed_and_epoch_alone(pool: CropPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_randomness_depends_only_on_seed_and_epoch(pool: CropPool, monkeypatch: pytest.MonkeyPatch) -> None:
     first, again = (drawn(pool, monkeypatch, MIX, epoch=2) for _ in range(2))
     for one, other in zip(first[1], again[1], strict=True):
         assert torch.equal(one[0], other[0])
@@ -235,7 +235,7 @@ def test_processes_share_the_draws_of_one(pool: CropPool, monkeypatch: pytest.Mo
         assert (kinds.max(axis=0) - kinds.min(axis=0) <= 1).all(), "each has its share of every kind"
 
 
-def test_a_kind_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_kind_is_reported(tmp_path: Path) -> None:
     only = write_crops(tmp_path / "crops.lmdb", [random_crops(np.random.default_rng(0), 12, [Kind.NEG, Kind.POS])])
     with pytest.raises(DataError, match=r"no PART crops in .*crops\.lmdb"):
         next(training_batches(CropPool([CropStore(only)]), MIX, 0))

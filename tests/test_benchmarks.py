@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/ count right: scenes, matches and ratios, and the process that a detector runs in.
+"""The scripts of benchmarks/: scenes, matches, ratios, and the process that runs a detector.
 
 Peers are not installed here; this project's detector takes their place.
 """
@@ -70,7 +70,7 @@ def test_agreement_counts_boxes_and_landmarks() -> None:
     assert compare_peers.agreement(wanted, Faces.empty(with_landmarks=True)).tolist() == [3, 0, 0]
 
 
-def test_agrees_wants_both_ways_and_faces() -> None:
+def test_agrees_needs_both_directions_and_faces() -> None:
     assert compare_peers.agrees(np.array([100, 99, 98, 100, 98, 98]))
     assert not compare_peers.agrees(np.array([100, 100, 97, 100, 100, 100]))
     assert not compare_peers.agrees(np.array([100, 100, 100, 100, 100, 97]))
@@ -102,7 +102,7 @@ def test_versions_of_peers_are_pinned() -> None:
     assert all(requirement.count("==") == 1 for requirement in wanted)
 
 
-def test_suppression_in_torchvisions_place() -> None:
+def test_nms_in_place_of_torchvisions() -> None:
     import torch
     from peer_nms import batched_nms
 
@@ -126,7 +126,7 @@ def scene(sources: Sources, tmp_path: Path) -> tuple[NDArray[np.uint8], Path]:
     return image, file
 
 
-def test_a_process_finds_what_the_detector_finds(scene: tuple[NDArray[np.uint8], Path]) -> None:
+def test_a_peer_process_equals_the_detector(scene: tuple[NDArray[np.uint8], Path]) -> None:
     image, file = scene
     with PeerProcess(OURS, Settings(min_face=40)) as process:
         seconds, found = process.detect(file, 2)
@@ -139,7 +139,7 @@ def test_a_process_finds_what_the_detector_finds(scene: tuple[NDArray[np.uint8],
     np.testing.assert_allclose(found.landmarks, wanted.landmarks, atol=1e-3)
 
 
-def test_a_process_that_ends_is_told() -> None:
+def test_a_peer_process_that_ends_is_reported() -> None:
     with pytest.raises(SystemExit, match=r"mtcnn ended with status 1; .*mtcnn.log tells why"):
         PeerProcess(OURS, Settings(models="no such folder"))
 
@@ -152,7 +152,7 @@ def test_a_process_that_ends_is_told() -> None:
         (bench_peers.main, ["--threads", "0"], "--threads 0: expected 1 or more"),
     ],
 )
-def test_wrong_options(
+def test_invalid_options(
     main: Callable[[], None],
     words: list[str],
     told: str,

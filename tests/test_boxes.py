@@ -1,4 +1,4 @@
-"""Box algebra: encode and decode undo each other, overlaps are those of the plain reference, nothing adds 1."""
+"""Box algebra: encode and decode are inverses, overlaps equal the plain reference, nothing adds 1."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_areas(boxes: Array) -> None:
     assert box.areas(boxes).tolist() == [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes.tolist()]
 
 
-def test_area_of_a_box_turned_inside_out() -> None:
+def test_area_of_an_inverted_box() -> None:
     assert box.areas(np.array([[5.0, 5, 1, 9], [5, 5, 1, 1], [0, 0, 3, -1]])).tolist() == [0, 0, 0]
 
 
@@ -154,7 +154,7 @@ def test_clip() -> None:
 @pytest.mark.parametrize(("fast", "plain"), [(box.iou, plain_iou), (box.ios, plain_ios)])
 @algebra
 @given(grid_boxes(), grid_boxes())
-def test_overlaps_are_the_plain_ones(
+def test_overlaps_equal_the_reference(
     fast: Callable[..., Array], plain: Callable[..., float], a: Array, b: Array
 ) -> None:
     found = fast(a, b)

@@ -1,4 +1,4 @@
-"""Training on photos whose labels are boxes: no landmarks are learned, said at the start, and none are made up."""
+"""Training on labels without landmarks: this is announced at the start, and detection then returns none."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def said(folder: Path) -> str:
     return done.stderr
 
 
-def test_the_cascade_trains_and_says_so_at_the_start(said: str, folder: Path) -> None:
+def test_the_cascade_trains_and_announces_it_at_the_start(said: str, folder: Path) -> None:
     lines = said.splitlines()
     (told,) = [i for i, line in enumerate(lines) if line.startswith("onet: trains without landmarks")]
     assert told < next(i for i, line in enumerate(lines) if "making" in line)
@@ -58,8 +58,8 @@ def test_the_cascade_trains_and_says_so_at_the_start(said: str, folder: Path) ->
     assert mtcnn("status", folder=folder).stdout.count(" fresh ") == 8
 
 
-def test_landmarks_that_come_make_onet_alone_stale(said: str, folder: Path, tmp_path: Path) -> None:
-    """Its data too, of course: the point is that the settings of the recipe count again."""
+def test_added_landmarks_make_only_onet_stale(said: str, folder: Path, tmp_path: Path) -> None:
+    """And its data: the recipe's landmark settings apply again."""
     shutil.copytree(folder / "work", tmp_path / "work")
     dag = open_project(tmp_path / "work", sources=("synthetic:12",))
     assert not dag.nodes["onet"].note
@@ -80,7 +80,7 @@ def untrained(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_such_faces_have_boxes_alone(untrained: Path, astronaut: Picture) -> None:
+def test_faces_have_no_landmarks(untrained: Path, astronaut: Picture) -> None:
     usual, found = Detector().detect(astronaut), Detector(untrained).detect(astronaut)
     assert found.landmarks is None
     assert usual.landmarks is not None
@@ -90,7 +90,7 @@ def test_such_faces_have_boxes_alone(untrained: Path, astronaut: Picture) -> Non
     assert behind.landmarks is None
 
 
-def test_modules_of_such_nets_know_it(untrained: Path) -> None:
+def test_modules_know_that_landmarks_are_untrained(untrained: Path) -> None:
     weights = load_weights(weights_path(untrained, "onet"), "onet")
     assert not weights.has_landmarks
     assert not weights.turned().has_landmarks
@@ -98,7 +98,7 @@ def test_modules_of_such_nets_know_it(untrained: Path) -> None:
     assert Weights("onet", weights.state).has_landmarks
 
 
-def test_the_drop_in_knows_it(untrained: Path, astronaut: Picture) -> None:
+def test_mtcnn_knows_that_landmarks_are_untrained(untrained: Path, astronaut: Picture) -> None:
     mtcnn = MTCNN(models=untrained)
     boxes, _ = mtcnn.detect(astronaut)
     assert len(boxes) == 1
@@ -113,7 +113,7 @@ def test_the_drop_in_knows_it(untrained: Path, astronaut: Picture) -> None:
 # ---- what labels allow
 
 
-def test_known_points_count_where_they_are_trained_on() -> None:
+def test_have_landmarks_looks_at_the_training_part() -> None:
     train = next(p for p in (Path(f"{i}.jpg") for i in range(99)) if not ImageRecord(p).is_val(20))
     val = next(p for p in (Path(f"{i}.jpg") for i in range(99)) if ImageRecord(p).is_val(20))
     assert have_landmarks([ImageRecord(train, BOX, POINTS)], 20)
@@ -133,13 +133,13 @@ def test_known_points_count_where_they_are_trained_on() -> None:
     (ImageRecord(Path("a"), BOX, ignore=np.array([True])), "no photo to train pnet on has a labelled face"),
     (ImageRecord(Path("a"), np.full((1, 4), np.nan)), "no photo to train pnet on has a labelled face"),
 ])  # fmt: skip
-def test_labels_that_nothing_can_learn_from(record: ImageRecord, fault: str) -> None:
+def test_unusable_labels(record: ImageRecord, fault: str) -> None:
     assert label_fault("pnet", [record], 0).startswith(fault)
     assert bool(label_fault("pnet", [record], 0)) == bool(fault)
 
 
 @pytest.mark.parametrize("net", ["pnet", "retinaface"])
-def test_hours_are_not_spent_on_them(tmp_path: Path, net: str) -> None:
+def test_unusable_labels_are_rejected_before_any_work(tmp_path: Path, net: str) -> None:
     synthetic.write_folder(tmp_path / "data", 6, 0)
     points = tmp_path / "data" / "landmarks" / "faces_train.csv"
     dag = open_project(tmp_path / "work", [net], (f"points:{points}",))  # which does not name all faces of a photo

@@ -1,4 +1,4 @@
-"""Images to store: the same for any number of workers and interruptions; what is bad is named and passed over."""
+"""Building a crop store: the same for any number of workers and interruptions; bad images are reported and skipped."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_same_store_for_any_number_of_workers(tmp_path: Path) -> None:
     assert digest(tmp_path / "seed") != digest(tmp_path / "1")
 
 
-def test_crops_of_an_image_do_not_depend_on_others_being_bad(tmp_path: Path) -> None:
-    """Chance belongs to an image's number, so a file that cannot be read moves nothing else."""
+def test_crops_do_not_depend_on_bad_images_before(tmp_path: Path) -> None:
+    """The seed depends on an image's number, so an unreadable file does not change others."""
     records, make = synthetic.records(4, 0), CropMaker(12, 0, IouBands(), FEW)
     build(records, make, tmp_path / "good", "k", Here(), quiet=True)
     records[1] = ImageRecord(tmp_path / "gone.jpg")
@@ -60,7 +60,7 @@ def test_crops_of_an_image_do_not_depend_on_others_being_bad(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_images_are_named_and_passed_over(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_images_are_reported_and_skipped(tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     bad = [ImageRecord(tmp_path / "text.jpg"), ImageRecord(tmp_path / "gone.png")]
     points = np.full((1, 5, 2), 1e6, np.float32)
@@ -79,7 +79,7 @@ def test_bad_images_are_named_and_passed_over(tmp_path: Path, workers: int, caps
     assert set(CropStore(tmp_path / "crops.lmdb").items) == {1, 2}
 
 
-def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_list_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, make = tmp_path / "crops.lmdb", CropMaker(12, 0, IouBands(), FEW)
     records = [ImageRecord(tmp_path / f"{number}.jpg") for number in range(3)]
     append = CropWriter.append
@@ -100,7 +100,7 @@ def test_list_of_the_skipped_survives_a_kill(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "skipped-crops.txt").exists(), "the list of another build"
 
 
-def test_validation_images_go_by_name(tmp_path: Path) -> None:
+def test_validation_part_depends_on_the_file_name(tmp_path: Path) -> None:
     records = synthetic.records(12, 0)
     build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", Here(), quiet=True)
     store = CropStore(tmp_path / "crops")
@@ -110,7 +110,7 @@ def test_validation_images_go_by_name(tmp_path: Path) -> None:
     assert not any(record.is_val(0) for record in records)
 
 
-def test_incomplete_labels_give_landmark_crops_alone(tmp_path: Path) -> None:
+def test_incomplete_labels_give_only_landmark_crops(tmp_path: Path) -> None:
     record = next(record for record in synthetic.records(9, 0) if len(record.boxes))
     part = ImageRecord(record.path, record.boxes, record.landmarks, complete=False)
     build([part], CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", Here(), quiet=True)
@@ -126,7 +126,7 @@ def test_incomplete_labels_give_landmark_crops_alone(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def eager_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PNet that takes half of everything for a face."""
+    """A PNet that classifies half of all windows as faces."""
     import torch
 
     torch.manual_seed(0)
@@ -182,7 +182,7 @@ def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path)
     "values",
     [{"thresholds": ()}, {"thresholds": (1.5,)}, {"min_face_low": 20.0}, {"scale_factor": 1.0}, {"max_neg": -1}],
 )
-def test_senseless_mining(values: dict[str, object]) -> None:
+def test_invalid_mining_settings(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):
         MineSettings(**values)  # type: ignore[arg-type]
 
@@ -190,8 +190,8 @@ def test_senseless_mining(values: dict[str, object]) -> None:
 # ---- killed
 
 
-def test_killed_and_called_again_equals_unbroken(tmp_path: Path) -> None:
-    """Killed between two images, in the middle of a transaction, and when only the last word is missing."""
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    """Killed between two images, within a transaction, and just before the store is marked complete."""
     for name in ("broken", "unbroken"):
         write_recipes(tmp_path / name)
     words = ("prepare", "--net", 12, "--data", "synthetic:30", "--workers", 1, "--quiet", "--work")
@@ -205,7 +205,7 @@ def test_killed_and_called_again_equals_unbroken(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists(), reason="reads /proc")
-def test_a_kill_leaves_no_workers(tmp_path: Path) -> None:
+def test_a_kill_leaves_no_worker_processes(tmp_path: Path) -> None:
     """Of a run that would take minutes."""
     words = [sys.executable, "-m", "mtcnn", "prepare", "--net", "12", "--data", "synthetic:4000", "--workers", "2"]
     words += ["--work", str(write_recipes(tmp_path)), "--quiet"]

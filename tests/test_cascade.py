@@ -1,4 +1,4 @@
-"""The cascade: nets made by hand show where every box goes, nets of random weights that nothing odd breaks it."""
+"""The cascade: with nets made by hand for exact boxes, and with random weights for unusual images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def map_size(x: Tensor) -> tuple[int, int]:
 
 
 class FiringPNet(nn.Module):
-    """Fires at cells that it is told, by the size of the level: {(height, width): {(row, column): logit}}."""
+    """Fires at given cells, by the size of the level: {(height, width): {(row, column): logit}}."""
 
     def __init__(
         self, cells: dict[tuple[int, int], dict[tuple[int, int], float]], offsets: tuple[float, ...] = (0, 0, 0, 0)
@@ -73,7 +73,7 @@ class WhitePNet(nn.Module):
 
 
 class ShownNet(nn.Module):
-    """RNet or ONet: remembers its crops, is as sure as they are bright, and answers with constants.
+    """RNet or ONet: records its crops; the logit grows with their brightness, and other outputs are constant.
 
     White gives a logit of about 4, black one of about -4.
     """
@@ -92,7 +92,7 @@ class ShownNet(nn.Module):
 
 
 class NumberedNet(ShownNet):
-    """Answers by the place of a crop in the batch: crop i moves right by i eighths, its landmarks by i twentieths."""
+    """Outputs depend on the index of a crop: box i moves right by i eighths, its landmarks by i twentieths."""
 
     def forward(self, x: Tensor) -> NetOutput:
         output, places = super().forward(x), torch.arange(len(x), dtype=torch.float32)
@@ -148,7 +148,7 @@ def test_a_white_square_is_found_at_any_size(side: int, corner: tuple[int, int])
     assert (box.ios(faces.boxes, square + np.array([-3, -3, 3, 3])) > 0.99).all()
 
 
-def test_threshold_of_pnet_is_reached_from_itself() -> None:
+def test_threshold_of_pnet_is_inclusive() -> None:
     net = FiringPNet({(24, 24): {(0, 0): 0.0, (5, 5): -0.01}})
     faces = PNetProposer(net, min_face=12, scale_factor=0.6, threshold=0.5)(black(24, 24))
     assert faces.scores.tolist() == [0.5]
@@ -202,8 +202,8 @@ def test_candidates_become_squares_and_move() -> None:
     assert [tuple(x.shape) for x in net.seen] == [(1, 3, 24, 24)]
 
 
-def test_landmarks_lie_on_the_square_that_was_shown() -> None:
-    """And not on the box that the offsets made of it."""
+def test_landmarks_are_relative_to_the_input_square() -> None:
+    """And not to the regressed box."""
     targets = [[0, 0], [1, 1], [0.5, 0.5], [0.25, 0.75], [1.5, -0.5]]
     net = ShownNet(offsets=(0.5, 0.5, 0.5, 0.5), landmarks=targets)
     faces = NetRefiner(net, "onet")(np.full((100, 100, 3), 255, np.uint8), faces_at((10, 20, 50, 40)))
@@ -214,7 +214,7 @@ def test_landmarks_lie_on_the_square_that_was_shown() -> None:
     assert [tuple(x.shape) for x in net.seen] == [(1, 3, 48, 48)]
 
 
-def test_crops_hold_the_candidate_in_rgb() -> None:
+def test_crops_show_the_candidate_in_rgb() -> None:
     image = black(60, 60)
     image[10:34, 20:44] = (255, 127, 0)
     net = ShownNet()
@@ -223,7 +223,7 @@ def test_crops_hold_the_candidate_in_rgb() -> None:
     assert torch.equal(net.seen[0][0], expected[:, None, None].expand(3, 24, 24))
 
 
-def test_candidates_at_the_border_see_zeros() -> None:
+def test_crops_are_zero_outside_the_image() -> None:
     net = ShownNet()
     white = np.full((48, 48, 3), 255, np.uint8)
     NetRefiner(net, "rnet", threshold=0)(white, faces_at((-12, -12, 12, 12), (36, 36, 60, 60)))
@@ -235,7 +235,7 @@ def test_candidates_at_the_border_see_zeros() -> None:
     assert torch.equal(shown[1], shown[0].flip(0, 1))
 
 
-def test_candidates_that_show_nothing_are_dropped() -> None:
+def test_candidates_outside_the_image_are_dropped() -> None:
     net = ShownNet(landmarks=[[0.5, 0.5]] * 5)
     outside = [(-30, 0, -10, 20), (60, 0, 80, 20), (0, -30, 20, -10), (0, 60, 20, 80), (5, 5, 5, 5)]
     unknown = [(np.nan, 0, 10, 10), (20, 20, 10, 10)]  # turned inside out
@@ -245,7 +245,7 @@ def test_candidates_that_show_nothing_are_dropped() -> None:
     assert sum(len(x) for x in net.seen) == 1
 
 
-def test_threshold_of_a_refiner_is_not_enough_itself() -> None:
+def test_threshold_of_a_refiner_is_exclusive() -> None:
     class Even(ShownNet):
         def forward(self, x: Tensor) -> NetOutput:
             return super().forward(x)._replace(face_logits=torch.arange(len(x)) * 1.0)
@@ -294,7 +294,7 @@ def test_landmarks_and_offsets_follow_their_candidate() -> None:
 
 
 @pytest.mark.parametrize("name", ["rnet", "onet"])
-def test_batches_change_nothing(random_models: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_batch_size_does_not_matter(random_models: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     net = load_net(weights_path(random_models, name), name)
     image, rng = noise(90, 110, 3), np.random.default_rng(1)
     corners = rng.uniform(-10, 80, (11, 2))
@@ -322,7 +322,7 @@ def test_no_candidates_no_faces(random_models: Path, name: str) -> None:
 
 
 def everything(models: Path, **settings: Any) -> Detector:
-    """Finds faces whatever the nets think."""
+    """Returns faces whatever the nets output."""
     return Detector(models, thresholds=(0, 0, 0), **settings)
 
 
@@ -367,14 +367,14 @@ def test_a_single_pixel_may_be_a_face(random_models: Path) -> None:
     assert_valid(everything(random_models, min_face=0.5).detect(noise(1, 1, 3)), 1, 1)
 
 
-def test_no_face_where_nothing_passes(random_models: Path) -> None:
+def test_no_face_if_nothing_passes(random_models: Path) -> None:
     for thresholds in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         faces = Detector(random_models, thresholds=thresholds).detect(noise(50, 60, 3))
         assert len(faces) == 0
         assert_valid(faces, 50, 60)
 
 
-def test_a_path_and_its_pixels_give_the_same(random_models: Path, photo_folder: Path) -> None:
+def test_a_path_and_its_pixels_give_the_same_faces(random_models: Path, photo_folder: Path) -> None:
     detector = everything(random_models, min_face=200)
     path = photo_folder / "astronaut.png"
     from_path, from_text = detector.detect(path), detector.detect(str(path))
@@ -394,7 +394,7 @@ class Fixed:
         return self.faces
 
 
-def test_boxes_are_cut_to_the_image_and_those_outside_dropped(random_models: Path) -> None:
+def test_boxes_are_clipped_to_the_image_or_dropped_outside(random_models: Path) -> None:
     detector = Detector(random_models)
     proposed = faces_at((-5, -5, 15, 25), (60, 60, 70, 70), (30, 5, 55, 20), (8, 8, 2, 2), (-9, 3, 0, 9))
     detector.proposer, detector.refiners = Fixed(proposed), []
@@ -403,7 +403,7 @@ def test_boxes_are_cut_to_the_image_and_those_outside_dropped(random_models: Pat
     assert faces.scores.tolist() == proposed.scores[[0, 2]].tolist()
 
 
-def test_faces_come_best_first_from_any_proposer(random_models: Path) -> None:
+def test_faces_of_any_proposer_are_sorted(random_models: Path) -> None:
     detector = Detector(random_models)
     rising = faces_at((0, 0, 5, 5), (5, 5, 9, 9))[::-1]
     detector.proposer, detector.refiners = Fixed(rising), []
@@ -420,19 +420,19 @@ def test_stages_are_called_in_order_with_the_settings(random_models: Path) -> No
 
 
 @pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.5,) * 4, (0.5, 0.5, 1.1), (-0.1, 0, 0), (math.nan, 0.5, 0.5)])
-def test_senseless_thresholds(random_models: Path, thresholds: tuple[float, ...]) -> None:
+def test_invalid_thresholds(random_models: Path, thresholds: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"thresholds are .*; expected three numbers from 0 to 1"):
         Detector(random_models, thresholds=thresholds)
 
 
-def test_senseless_pyramid(random_models: Path) -> None:
+def test_invalid_pyramid_settings(random_models: Path) -> None:
     with pytest.raises(ValueError, match="min_face is 0"):
         Detector(random_models, min_face=0).detect(black(30, 30))
     with pytest.raises(ValueError, match="scale_factor is 1"):
         Detector(random_models, scale_factor=1).detect(black(30, 30))
 
 
-def test_what_is_no_image_or_no_models(random_models: Path, tmp_path: Path) -> None:
+def test_invalid_images_and_models(random_models: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         Detector(random_models).detect(tmp_path / "missing.jpg")
     with pytest.raises(ImageError, match="dtype float64"):
@@ -441,7 +441,7 @@ def test_what_is_no_image_or_no_models(random_models: Path, tmp_path: Path) -> N
         Detector(tmp_path)
 
 
-def test_many_images_of_any_sizes_are_as_one_by_one(random_models: Path) -> None:
+def test_a_list_of_images_equals_one_by_one(random_models: Path) -> None:
     images = [noise(40, 60, 3), noise(97, 31, 3), black(5, 5), noise(64, 64)]
     found = everything(random_models)
     for batch in (images, tuple(images)):

@@ -1,4 +1,4 @@
-"""Weights files: what is written comes back, colour orders are converted, and any other file is refused in one line."""
+"""Weights files: round trips, conversion of colour orders, and rejection of any other file in one line."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_round_trip(tmp_path: Path, net: str) -> None:
 
 
 def test_state_is_written_detached_and_small(tmp_path: Path) -> None:
-    """A view of a large tensor is written as its own few numbers, and gradients are left behind."""
+    """Of a view of a large tensor only its own values are written, and no gradients."""
     big = torch.zeros(1_000_000)
     state = {"slice": big[:3], "learned": torch.ones(2, requires_grad=True) * 2}
     write(tmp_path / "w.pt", Checkpoint("pnet", state))
@@ -88,7 +88,7 @@ def test_places(tmp_path: Path) -> None:
 
 
 class RunsCode:
-    """Unpickled without care, this makes a folder named after it."""
+    """Unpickling this without restrictions creates a folder."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.filterwarnings("ignore")  # torch's, about files that it should not be asked to load
-def test_refused_in_one_line(tmp_path: Path, kind: str) -> None:
+def test_rejected_in_one_line(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights-pnet.safetensors"
     make, message = REFUSED[kind]
     make(path)
@@ -182,8 +182,8 @@ def test_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_code_of_this_test_would_run(tmp_path: Path) -> None:
-    """Or the cases above would show nothing."""
+def test_the_malicious_code_would_run(tmp_path: Path) -> None:
+    """Otherwise the cases above would prove nothing."""
     pickle.loads(pickle.dumps(RunsCode(tmp_path / "ran")))
     assert (tmp_path / "ran").is_dir()
 
@@ -194,7 +194,7 @@ def test_saved_is_otherwise_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_device_that_is_not_there(good: Path, device: str) -> None:
+def test_missing_device(good: Path, device: str) -> None:
     with pytest.raises(MtcnnError, match=f"device '{device}': .*expected one of those here: cpu") as caught:
         load_net(good, "pnet", device)
     assert "\n" not in str(caught.value)
@@ -218,7 +218,7 @@ def test_a_failing_write_leaves_the_old_file(good: Path, monkeypatch: pytest.Mon
 
 
 def test_the_new_file_appears_whole(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the one step that puts it in place, readers see the old weights; what is put there can be read."""
+    """Until the atomic replacement, readers see the old weights; what replaces them has been verified."""
     replaced = []
 
     def replace(draft: Path, target: Path) -> None:
@@ -234,7 +234,7 @@ def test_the_new_file_appears_whole(good: Path, monkeypatch: pytest.MonkeyPatch)
     assert read(good).recipe_hash == "new"
 
 
-def test_what_could_not_be_read_again_is_not_written(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_checkpoint_is_not_written(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good.read_bytes()
     with pytest.raises(CheckpointError, match=r"Object of type float32 is not JSON .*; expected plain values"):
         write(good, Checkpoint("pnet", weights(), figures={"recall": np.float32(0.97)}))
@@ -249,8 +249,8 @@ def test_what_could_not_be_read_again_is_not_written(good: Path, monkeypatch: py
     assert os.listdir(good.parent) == [good.name]
 
 
-def test_a_detector_is_read_from_its_former_place(tmp_path: Path) -> None:
-    """It lay beside PNet: it is read there, with a warning, until its folder has one."""
+def test_a_detector_is_read_from_its_old_location(tmp_path: Path) -> None:
+    """Beside PNet: it is read there, with a warning, unless its own folder has one."""
     path, former = weights_path(tmp_path, "ssh"), tmp_path / "models-12" / "weights-ssh.pt"
     write(former, Checkpoint("ssh", {}, figures={"epochs": 1}))
     with pytest.warns(FutureWarning, match=r"weights-ssh.pt is read instead of .*models-full/ssh/weights.safetensors"):
@@ -261,7 +261,7 @@ def test_a_detector_is_read_from_its_former_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
 def test_files_of_version_0_1_are_read(tmp_path: Path, colour: str) -> None:
-    """By torch.save, at the place that the new form has now, or where it was."""
+    """Written by torch.save, at the new location or the old one."""
     body = {"format": 1, "net": "pnet", "state": weights(), "colour": colour, "scaling": [127.5, 128.0],
             "recipe": {"epochs": 3}, "recipe_hash": "key", "figures": {"recall": 0.5}}  # fmt: skip
     path = weights_path(tmp_path, "pnet")
@@ -311,7 +311,7 @@ def _rewritten(path: Path, header: dict[str, Any], data: bytes) -> None:
         ({"scaling": [1]}, "has a scaling of a list"),
     ],
 )
-def test_records_that_are_refused(good: Path, record: Any, message: str) -> None:
+def test_invalid_records(good: Path, record: Any, message: str) -> None:
     header, data = _header(good)
     whole = json.loads(header["__metadata__"]["mtcnn"])
     text = json.dumps({**whole, **record}) if isinstance(record, dict) else record
@@ -322,7 +322,7 @@ def test_records_that_are_refused(good: Path, record: Any, message: str) -> None
     assert "\n" not in str(caught.value)
 
 
-def test_any_cut_or_changed_length_is_refused(good: Path) -> None:
+def test_truncated_or_changed_lengths_are_rejected(good: Path) -> None:
     content = good.read_bytes()
     cuts = [content[:size] for size in (1, 7, 8, 9, 200, len(content) - 1)]
     wrong = [(2**40).to_bytes(8, "little") + content[8:], (2).to_bytes(8, "little") + content[8:], content + b"x"]

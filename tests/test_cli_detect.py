@@ -1,4 +1,4 @@
-"""`mtcnn detect` as users run it: what it prints where, what it writes, and its exit status."""
+"""`mtcnn detect` as users run it: stdout, stderr, files and exit status."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def assert_usage_error(result: Result, message: str) -> None:
 # ---- results
 
 
-def test_json_is_what_the_detector_finds(random_models: Path, folder: Path) -> None:
+def test_json_equals_the_detector(random_models: Path, folder: Path) -> None:
     result = detect(random_models, folder, "--json")
     assert_done(result)
     rows = [json.loads(line) for line in result.stdout.splitlines()]
@@ -138,7 +138,7 @@ def test_no_face_is_no_error(random_models: Path, folder: Path) -> None:
 # ---- problems
 
 
-def test_bad_files_are_reported_and_nothing_is_lost(random_models: Path, folder: Path) -> None:
+def test_bad_files_are_reported_and_the_others_processed(random_models: Path, folder: Path) -> None:
     (folder / "broken.jpg").write_bytes((folder / "b.jpg").read_bytes()[:300])
     (folder / "text.png").write_text("no picture")
     result = detect(random_models, folder, folder / "missing.png", "--json")
@@ -151,7 +151,7 @@ def test_bad_files_are_reported_and_nothing_is_lost(random_models: Path, folder:
         assert str(folder / name) in problem
 
 
-def test_names_that_stand_for_nothing(random_models: Path, folder: Path) -> None:
+def test_names_that_match_nothing(random_models: Path, folder: Path) -> None:
     (folder / "empty").mkdir()
     for name in ("empty", "*.webp"):
         result = detect(random_models, folder / name, folder / "a.png")
@@ -160,7 +160,7 @@ def test_names_that_stand_for_nothing(random_models: Path, folder: Path) -> None
         assert f"no image in {folder / name}" in result.stderr
 
 
-def test_models_that_are_not_there(folder: Path, tmp_path: Path) -> None:
+def test_missing_models(folder: Path, tmp_path: Path) -> None:
     result = detect(tmp_path, folder)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
@@ -169,14 +169,14 @@ def test_models_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     assert isinstance(run("--debug", "detect", folder, "--models", tmp_path).exception, mtcnn.MtcnnError)
 
 
-def test_a_device_that_is_not_there(random_models: Path, folder: Path) -> None:
+def test_missing_device(random_models: Path, folder: Path) -> None:
     result = detect(random_models, folder, "--device", "gpu")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("mtcnn: device 'cuda'")
 
 
-def test_a_picture_that_cannot_be_written(random_models: Path, folder: Path) -> None:
+def test_unwritable_picture(random_models: Path, folder: Path) -> None:
     result = detect(random_models, folder / "a.png", "--draw", folder / "b.jpg" / "under" / "a.png")
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
@@ -196,11 +196,11 @@ def test_a_picture_that_cannot_be_written(random_models: Path, folder: Path) -> 
         (["--minface", "20"], "No such option"),
     ],
 )
-def test_wrong_usage(random_models: Path, folder: Path, options: list[str], message: str) -> None:
+def test_usage_errors(random_models: Path, folder: Path, options: list[str], message: str) -> None:
     assert_usage_error(run("detect", folder / "a.png", "--models", random_models, *options), message)
 
 
-def test_wrong_usage_of_draw(random_models: Path, folder: Path) -> None:
+def test_usage_errors_of_draw(random_models: Path, folder: Path) -> None:
     for images, draw in ((folder, "out.png"), (folder / "a.png", "a.png")):
         result = run("detect", images, "--models", random_models, "--draw", folder / draw)
         assert_usage_error(result, "expected a folder, or a new image file")
@@ -214,8 +214,8 @@ def test_no_images_named() -> None:
 # ---- the real command
 
 
-def test_the_command_itself(random_models: Path, folder: Path) -> None:
-    """Another process: results alone on stdout, problems on stderr, the exit status of the shell."""
+def test_in_a_new_process(random_models: Path, folder: Path) -> None:
+    """Only results on stdout, problems on stderr, and the exit status."""
 
     def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "mtcnn", *map(str, arguments)]

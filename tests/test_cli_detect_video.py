@@ -47,7 +47,7 @@ def test_frames_and_times(swaying: Path) -> None:
 
 
 def test_ids(swaying: Path) -> None:
-    """One face throughout; the other keeps its number over a gap of six frames, and gets a new one after sixty."""
+    """One face is always visible; the other keeps its id over a gap of six frames, and gets a new one after sixty."""
     for row in rows_of((swaying / "faces.jsonl").read_text()):
         second = {2 if row["frame"] < 200 else 3} if row["frame"] in SECOND else set()
         by_id = {face["id"]: face["box"] for face in row["faces"]}
@@ -109,7 +109,7 @@ def test_a_video_that_ends_early(random_models: Path, tmp_path: Path) -> None:
     assert problem.startswith(f"mtcnn: {path}: ends after ")
 
 
-def test_a_camera_that_is_not_there(random_models: Path) -> None:
+def test_missing_camera(random_models: Path) -> None:
     done = run("detect", "camera:97", "--models", random_models)
     assert done.exit_code == 1
     (problem,) = problems(done.stderr).splitlines()
@@ -132,8 +132,8 @@ def test_resume_within_a_video(
 
 
 @pytest.mark.parametrize("option", ["--draw", "--blur"])
-def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Path, option: str) -> None:
-    """None can be taken up in the middle. Videos that are done are left alone."""
+def test_resume_restarts_videos(random_models: Path, clip: Path, tmp_path: Path, option: str) -> None:
+    """A video cannot be continued in the middle. Finished videos are left alone."""
     second = write_clip(tmp_path / "second.avi", numbered(20, 64, 80), 10)
     line = ("detect", clip, second, "--json", "--models", random_models, *OPTIONS, "--out", tmp_path / "out")
     assert run(*line).exit_code == 0
@@ -160,7 +160,7 @@ def test_resume_writes_videos_anew(random_models: Path, clip: Path, tmp_path: Pa
 def test_an_interruption_leaves_whole_files(
     random_models: Path, tmp_path: Path, place: str, number: signal.Signals, option: str
 ) -> None:
-    """The real command, in the middle of a frame's results, and between them; then the same again, to go on."""
+    """The real command, interrupted within a frame's results and between frames, and then resumed."""
     clip = write_clip(tmp_path / "clip.avi", numbered(60, 64, 80), 100)
     out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn.avi"
     line = ("detect", clip, "--json", "--out", out, option, drawn, "--batch", 1, "--models", random_models, *OPTIONS)

@@ -69,7 +69,7 @@ def test_train_makes_weights_once(work: Path) -> None:
 
 
 def states(work: Path, *arguments: object) -> dict[str, tuple[str, str]]:
-    """State and reason of each node that `mtcnn status` tells."""
+    """State and reason of each node, as `mtcnn status` prints them."""
     done = run("status", "--work", work, *arguments)
     assert done.exit_code == 0, done.stderr
     rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
@@ -99,7 +99,7 @@ def test_train_starts_from_weights(work: Path, tmp_path: Path) -> None:
 # ---- in the graph
 
 
-def test_status_tells_of_what_was_begun(work: Path, tmp_path: Path) -> None:
+def test_status_lists_detectors_in_the_folder(work: Path, tmp_path: Path) -> None:
     assert list(states(tmp_path / "other", "--data", "synthetic:3"))[-1] == "onet", "no detector was begun there"
     found = states(work, "--data", "synthetic:3")
     assert list(found)[-3:] == ["onet", "photos", "ssh"]
@@ -147,7 +147,7 @@ def test_run_without_a_name_makes_the_cascade(work: Path, monkeypatch: pytest.Mo
     assert run("run", "--work", work).stdout == done.stdout, "whatever the recipe of a detector says"
 
 
-def test_what_was_trained_detects(work: Path, photo_folder: Path) -> None:
+def test_trained_weights_detect(work: Path, photo_folder: Path) -> None:
     recipe_path(work, "retinaface").parent.mkdir()
     recipe_path(work, "retinaface").write_text(SMALL.replace("ssh", "retinaface").replace("0.0625", "0.125"))
     done = run("train", "--net", "retinaface", "--data", "synthetic:8", "--work", work, "--quiet")
@@ -208,7 +208,7 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("net", ["retinaface", "ssh", "s3fd"])
 def test_packaged_recipes(net: str) -> None:
-    """They can be read, and say what the papers do."""
+    """They load, and have the settings of the papers."""
     recipe = load_recipe(DetectorRecipe, ROOT, net)
     assert (recipe.net, recipe.model) == (net, {})
     bands = {"retinaface": (0.35, 0.35, 0.2, 0.0), "ssh": (0.5, 0.3, 1.0, 0.0), "s3fd": (0.35, 0.35, 0.0, 0.1)}[net]
@@ -254,7 +254,7 @@ def test_inspect_matching(drawn: Path) -> None:
     assert other.stdout != table.stdout
 
 
-def test_inspect_without_labels_takes_what_the_cascade_finds(photo_folder: Path) -> None:
+def test_inspect_without_labels_uses_detections(photo_folder: Path) -> None:
     done = run("inspect", "matching", photo_folder / "astronaut.png", "--net", "retinaface", "--json")
     assert done.exit_code == 0, done.stderr
     faces = json.loads(done.stdout)["faces"]
@@ -276,7 +276,7 @@ def test_inspect_errors(drawn: Path, photo_folder: Path) -> None:
         assert message in done.stderr
 
 
-def test_a_report_leaves_out_faces_to_ignore() -> None:
+def test_a_report_leaves_out_ignored_faces() -> None:
     boxes = np.array([[10, 10, 60, 60], [5, 100, 40, 140], [70, 70, 110, 118]], np.float32)
     record = ImageRecord(Path("x"), boxes, ignore=np.array([False, True, False]))
     image = np.zeros((160, 160, 3), np.uint8)
@@ -294,7 +294,7 @@ def test_a_report_leaves_out_faces_to_ignore() -> None:
 
 
 def test_a_detector_without_a_recipe(tmp_path: Path) -> None:
-    """It is trained by a recipe that the user writes."""
+    """It is trained with a recipe written by the user."""
     work = tmp_path / "work"
     done = run("train", "--net", "retinaface-r50", "--work", work, "--data", "synthetic:2")
     recipe = recipe_path(work, "retinaface-r50")
@@ -302,7 +302,7 @@ def test_a_detector_without_a_recipe(tmp_path: Path) -> None:
     assert done.stderr == f"mtcnn: no recipe for retinaface-r50: none is packaged; write one at {recipe}\n"
 
 
-def test_files_move_in_from_their_former_place(work: Path) -> None:
+def test_files_are_moved_from_their_old_location(work: Path) -> None:
     """A work folder whose detectors lie beside PNet keeps its recipes, weights and logs; a newer file stays."""
     former, folder = work / "models-12", recipe_path(work, "ssh").parent
     former.mkdir()

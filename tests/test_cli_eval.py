@@ -1,4 +1,4 @@
-"""`mtcnn eval wider` as a user runs it: figures worked out by hand, files written, every kind of bad input."""
+"""`mtcnn eval wider` as a user runs it: figures computed by hand, files written, all kinds of bad input."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_missing_detections_of_an_image(wider: Path) -> None:
     assert (strict.exit_code, strict.stderr) == (1, "mtcnn: e/b: no detections; counted as none found\n")
 
 
-def test_all_problems_are_told(wider: Path) -> None:
+def test_all_problems_are_reported(wider: Path) -> None:
     """In one run, each with its file and line, before the table; --strict ends at the first."""
     write_text(wider / "found/e/a.txt", "a\n2\n0 0 8 8 nan\n0 0 -8 8 1\n")
     write_text(wider / "found/e/b.txt", "b\nx\n")
@@ -134,7 +134,7 @@ def test_all_problems_are_told(wider: Path) -> None:
     assert "| 0.0000 | 0.0000 | 0.0000 |" in done.stdout
 
 
-def test_an_image_of_the_list_that_has_no_labels(wider: Path) -> None:
+def test_a_listed_image_without_labels(wider: Path) -> None:
     names = write_text(wider / "list.txt", "e/a.jpg\ne/q.jpg\n")
     words = ("eval", "wider", wider / "found", "--ground-truth", wider / "truth", "--labels", names)
     done, strict = run(*words), run(*words, "--strict")
@@ -171,9 +171,7 @@ def test_labels_as_text(wider: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("strict", [False, True])
-def test_what_cannot_be_read_or_done(
-    wider: Path, words: tuple[str, ...], status: int, message: str, strict: bool
-) -> None:
+def test_unusable_input(wider: Path, words: tuple[str, ...], status: int, message: str, strict: bool) -> None:
     """Strict or not: one line that names it, nothing on stdout."""
     write_text(wider / "text.zip", "no archive")
     done = run("eval", "wider", *(word.format(wider) for word in words), *["--strict"] * strict)
@@ -183,8 +181,8 @@ def test_what_cannot_be_read_or_done(
 
 
 @pytest.mark.data
-def test_published_figures_by_the_command(data_folder: Path) -> None:
-    """The archive as it was published, its oddities and all, over the official lists: one line a command."""
+def test_published_figures(data_folder: Path) -> None:
+    """The published archive, with its irregularities, evaluated with the official lists."""
     archive = data_folder / "eval/wider/retinaface_mnet025_val.tar.xz"
     done = run(
         "eval", "wider", f"mnet={archive}", "--ground-truth", data_folder / "wider/ground_truth", "--json", "--strict"

@@ -1,4 +1,4 @@
-"""`mtcnn eval fddb` as a user runs it: rates worked out by hand, files written, every kind of bad input."""
+"""`mtcnn eval fddb` as a user runs it: rates computed by hand, files written, all kinds of bad input."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_bad_result_files(fddb: Path, old: str, new: str, line: int | None, mess
         (("--folds", "{}/folds", "--photos", "{}/none"), 1, "{}/none: no photo of the folds in it; expected d/p.jpg"),
     ],
 )
-def test_what_fddb_cannot_do_without(fddb: Path, words: tuple[str, ...], status: int, message: str) -> None:
+def test_missing_inputs_of_fddb(fddb: Path, words: tuple[str, ...], status: int, message: str) -> None:
     done = run("eval", "fddb", *(word.format(fddb) for word in words))
     assert (done.exit_code, done.stdout) == (status, "")
     assert message.format(fddb) in done.stderr

@@ -1,4 +1,4 @@
-"""`mtcnn eval` where it detects: drawn photos, nets of random weights, all scales, missing photos and weights."""
+"""`mtcnn eval` with detection: drawn photos, random weights, all scales, missing photos and weights."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def _truth_of(folder: Path) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("scale", [(), ("--scale", "vga", "--flip"), ("--scale", "multi", "--flip")])
-def test_detect_write_and_evaluate_again(
+def test_written_detections_give_the_same_figures(
     drawn: Path, random_models: Path, tmp_path: Path, scale: tuple[str, ...]
 ) -> None:
-    """What a run writes gives, as a detection file, the figures of the run."""
+    """The detection files of a run give the figures of the run."""
     own = (
         "--photos",
         drawn / "images",
@@ -67,7 +67,7 @@ def test_detect_write_and_evaluate_again(
     assert again == values["mtcnn"]
 
 
-def test_photos_of_a_part_restrict_the_result(drawn: Path, random_models: Path, tmp_path: Path) -> None:
+def test_photos_restrict_the_result(drawn: Path, random_models: Path, tmp_path: Path) -> None:
     part = tmp_path / "images" / EVENT
     part.mkdir(parents=True)
     for path in sorted((drawn / "images" / EVENT).iterdir())[:2]:
@@ -87,7 +87,7 @@ def test_photos_of_a_part_restrict_the_result(drawn: Path, random_models: Path, 
     assert strict.stderr.startswith(f"mtcnn: {bad}: is not an image")
 
 
-def test_weights_and_folders_that_are_missing(drawn: Path, random_models: Path, tmp_path: Path) -> None:
+def test_missing_weights_and_folders(drawn: Path, random_models: Path, tmp_path: Path) -> None:
     words = ("eval", "wider", *_truth_of(drawn), "--photos", drawn / "images", "--workers", "1")
     done = run(*words, "--models", tmp_path)
     assert (done.exit_code, done.stdout) == (1, "")

@@ -85,7 +85,7 @@ def test_crop_align(inside: Path) -> None:
             assert np.array_equal(read_image(f"faces/{name[0]}-face{number}.png"), picture)
 
 
-def test_faces_that_cannot_be_aligned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faces_without_usable_landmarks_are_not_aligned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image, boxes, points = draw_scene(0, 7)
     points[0] = np.nan
     source = tmp_path / "x.jpg"
@@ -102,7 +102,7 @@ def test_faces_that_cannot_be_aligned(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def photo_with_secrets(path: Path, image: RGB, **settings: Any) -> Path:
-    """An image file that lies on its side, with a place, a thumbnail, a comment, XMP and a colour profile."""
+    """A rotated image file with GPS data, a thumbnail, a comment, XMP and a colour profile."""
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # its top is on the right
     exif[0x010F] = "SecretCamera"
@@ -150,7 +150,7 @@ def test_metadata_is_gone_and_pixels_are_upright(tmp_path: Path, name: str, sett
 
 
 def test_blur(inside: Path) -> None:
-    """Every image has its copy, those without faces too; formats that are not written become PNG."""
+    """Every image gets a copy, even without faces; formats that cannot be written become PNG."""
     Image.fromarray(draw_scene(0, 5)[0]).save("photos/c.gif")
     originals = {path: path.read_bytes() for path in Path("photos").iterdir()}
     done = run("detect", "photos", *OPTIONS, "--blur", "copies")
@@ -177,7 +177,7 @@ def test_blur_shape(inside: Path) -> None:
 
 
 def test_blur_gap(inside: Path, photos: dict[str, RGB]) -> None:
-    """A face in the first second of two stays hidden so many frames longer."""
+    """A face in the first of two seconds stays hidden for as many frames longer."""
     face = np.ascontiguousarray(photos["astronaut"][:230, 110:340])
     write_clip(Path("clip.mp4"), (face if number < 10 else np.full_like(face, 255) for number in range(20)), 10)
     line = ("detect", "clip.mp4", *OPTIONS, "--json", "--blur-style", "solid", "--blur")
@@ -193,8 +193,8 @@ def test_blur_gap(inside: Path, photos: dict[str, RGB]) -> None:
             assert [bool(frame.image.min() < 40) for frame in copy] == [True] * count + [False] * (20 - count)
 
 
-def test_originals_are_never_written_over(inside: Path) -> None:
-    """Neither into their own folder, nor through a link that stands in the folder of the copies."""
+def test_originals_are_never_overwritten(inside: Path) -> None:
+    """Neither in their own folder, nor through a link in the folder of the copies."""
     before = Path("photos/a.png").read_bytes()
     assert run("detect", "photos/a.png", *OPTIONS, "--blur", "photos/a.png").exit_code == 2
     assert run("detect", "photos/a.png", *OPTIONS, "--blur", "photos").exit_code == 0
@@ -224,8 +224,8 @@ def test_blur_and_crop_of_a_video(inside: Path, photos: dict[str, RGB]) -> None:
 # ---- traces
 
 
-def test_trace_changes_nothing(inside: Path) -> None:
-    """The listing is the same with and without; what is traced is what was found."""
+def test_trace_does_not_change_the_listing(inside: Path) -> None:
+    """The listing is the same with and without a trace, and the trace has the same faces."""
     plain = run("detect", "photos", *OPTIONS, "--json")
     traced = run("detect", "photos", *OPTIONS, "--json", "--trace", "why")
     assert traced.stdout == plain.stdout
@@ -291,7 +291,7 @@ def test_resume_makes_no_copy_twice(inside: Path) -> None:
         (["photos/b.jpg", "--trace", "t", "--trace-box", "1", "2", "3", "4"], "is a face of one image and there are 2"),
     ],
 )
-def test_wrong_usage(inside: Path, options: list[str], message: str) -> None:
+def test_usage_errors(inside: Path, options: list[str], message: str) -> None:
     done = run("detect", "photos/a.png", *options)
     assert done.exit_code == 2
     assert done.stdout == ""
@@ -300,7 +300,7 @@ def test_wrong_usage(inside: Path, options: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["photos/a.png\n1\n1 2 3\n", ""])
-def test_labels_that_are_none(inside: Path, text: str) -> None:
+def test_invalid_labels(inside: Path, text: str) -> None:
     write_text(Path("labels.txt"), text)
     done = run("detect", "photos/a.png", "--trace", "why", "--trace-labels", "labels.txt")
     assert done.exit_code == 1
@@ -309,7 +309,7 @@ def test_labels_that_are_none(inside: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("option", ["--crop", "--blur", "--trace"])
-def test_a_folder_that_cannot_be_made(inside: Path, option: str) -> None:
+def test_uncreatable_folder(inside: Path, option: str) -> None:
     done = run("detect", "photos/a.png", *OPTIONS, option, "photos/b.jpg/below")
     assert done.exit_code == 1
     assert "photos/b.jpg/below" in done.stderr.splitlines()[-1]

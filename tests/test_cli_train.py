@@ -1,4 +1,4 @@
-"""The commands that make and train, as users type them: what they print and refuse, and their exit status."""
+"""The commands for data and training as users type them: output, errors and exit status."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_prepare_with_a_preview(tmp_path: Path) -> None:
     assert again.stderr == ""
 
 
-def test_prepare_skips_a_bad_image_and_says_so(here: Path) -> None:
+def test_prepare_skips_a_bad_image_with_a_message(here: Path) -> None:
     synthetic.write_folder(here / "data", 6, 0)
     bad = next((here / "data").rglob("*000003.jpg"))
     bad.write_bytes(bad.read_bytes()[:300])
@@ -96,7 +96,7 @@ def test_status_of_an_empty_folder(here: Path) -> None:
         assert (here / "work" / f"models-{size}" / f"recipe-{net}.toml").read_text().startswith(f'net = "{net}"')
 
 
-def test_sources_are_remembered_where_they_are(here: Path) -> None:
+def test_sources_are_remembered_as_absolute_paths(here: Path) -> None:
     synthetic.write_folder(here / "pictures", 3, 0)
     assert run("status", "--data", "pictures").exit_code == 0
     (remembered,) = json.loads((here / "work" / "sources.json").read_text())
@@ -116,7 +116,7 @@ def test_data_folder_of_the_environment(here: Path, monkeypatch: pytest.MonkeyPa
     assert not (here / "work" / "sources.json").exists(), "the environment is not noted as a choice"
 
 
-def test_label_problems_are_told_once(here: Path) -> None:
+def test_label_problems_are_reported_once(here: Path) -> None:
     synthetic.write_folder(here / "pictures", 3, 0)
     labels = here / "pictures" / "wider" / "wider_face_train_bbx_gt.txt"
     labels.write_text(labels.read_text() + "0--Drawn/gone.jpg\n1\n1 2 30 40 0 0 0 0 0 0\n")
@@ -133,7 +133,7 @@ def test_without_data(here: Path, command: tuple[object, ...]) -> None:
     refused(run(*command), "work has no images noted; name them once with --data FOLDER or --data FORMAT:PATH")
 
 
-def test_without_data_for_real(tmp_path: Path) -> None:
+def test_without_data_in_a_new_process(tmp_path: Path) -> None:
     done = mtcnn("run", folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     debug = mtcnn("--debug", "run", folder=tmp_path)
@@ -182,13 +182,13 @@ def test_too_few_thresholds_are_found_before_hours_of_training(here: Path) -> No
         (("status", "--preview", "x.png"), "No such option"),
     ],
 )
-def test_wrong_usage(here: Path, arguments: tuple[object, ...], message: str) -> None:
+def test_usage_errors(here: Path, arguments: tuple[object, ...], message: str) -> None:
     refused(run(*arguments), message, status=2)
     assert not (here / "work").exists()
 
 
 @pytest.mark.parametrize("command", ["prepare", "train", "run", "status"])
-def test_help_shows_how_it_is_called(command: str) -> None:
+def test_help_shows_the_usage(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     for option in ("--work", "--data", "--hard-from"):
@@ -200,7 +200,7 @@ def test_help_shows_how_it_is_called(command: str) -> None:
 # ---- train
 
 
-def test_train_makes_what_it_needs_and_no_more(tmp_path: Path) -> None:
+def test_train_makes_only_what_it_needs(tmp_path: Path) -> None:
     work = write_recipes(tmp_path / "work")
     done = mtcnn("train", "--net", 12, "--data", "synthetic:8", "--workers", 1, folder=tmp_path)
     assert done.returncode == 0, done.stderr

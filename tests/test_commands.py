@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_name_leads_to_its_command(name: str) -> None:
+def test_every_command_loads(name: str) -> None:
     found = main.get_command(click.Context(main), name)
     assert found is not None
     assert found.name == name
@@ -37,7 +37,7 @@ def loaded(*words: str) -> set[str]:
     return set(done.stdout.rsplit("LOADED", 1)[1].split())
 
 
-def test_a_command_loads_no_other() -> None:
+def test_a_command_does_not_load_others() -> None:
     names = loaded("detect", "--help")
     assert "commands.detect" in names
     assert {name for name in names if name.startswith("commands.")} == {
@@ -95,7 +95,7 @@ def test_old_names_of_options_work_with_a_warning(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("error", "status"), [(DataError("`out`: bad"), 1), (SettingsError("out is bad"), 2)])
-def test_errors_in_the_words_of_the_command(error: Exception, status: int) -> None:
+def test_errors_name_options(error: Exception, status: int) -> None:
     from click.testing import CliRunner
 
     group = Group("mtcnn")
@@ -140,8 +140,8 @@ def test_a_net_has_two_names(name: str) -> None:
     ],
     ids=" ".join,
 )
-def test_empty_names_are_refused(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unset variable of the shell must not become the current folder."""
+def test_empty_names_are_rejected(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unset shell variable must not become the current folder."""
     monkeypatch.chdir(tmp_path)
     done = run(*words)
     assert done.exit_code == 2, done.output
@@ -158,7 +158,7 @@ def test_empty_names_are_refused(words: tuple[str, ...], tmp_path: Path, monkeyp
         (("eval", "fddb", "found", "--folds", "f", "--photos", "p", "--detector", "slim"), "--detector"),
     ],
 )
-def test_options_of_a_detector_that_does_not_run(words: tuple[object, ...], option: str) -> None:
+def test_options_of_unused_detectors(words: tuple[object, ...], option: str) -> None:
     done = run(*words)
     assert done.exit_code == 2
     assert f"{option} is for running a detector over --photos" in done.stderr

@@ -32,7 +32,7 @@ def compare(drawn: Path, *words: object) -> Any:
     return run("compare", *words, "--photos", drawn / "images", "--ground-truth", drawn / "ground_truth")
 
 
-def test_figures_are_those_of_eval(drawn: Path, tmp_path: Path) -> None:
+def test_figures_equal_those_of_eval(drawn: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     done = compare(drawn, "mtcnn", "retinaface", "ssh", "--refine", "rnet,onet", "--out", tmp_path)
     assert done.exit_code == 0, done.stderr
@@ -58,7 +58,7 @@ def test_figures_are_those_of_eval(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_killed_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The photos done are not detected again, nor is a line trusted that was cut off or is of another photo."""
+    """Finished photos are not detected again; truncated lines and lines of other photos are not used."""
     photos = {str(i): tmp_path / f"{i}.jpg" for i in range(6)}
     for i, path in enumerate(photos.values()):
         path.write_bytes(bytes(i + 1))

@@ -1,4 +1,4 @@
-"""`MTCNN` in the shapes of facenet-pytorch and of ipazc's mtcnn: their documented calls, replayed on random nets."""
+"""`MTCNN` with the documented calls of facenet-pytorch and ipazc's mtcnn, on random nets."""
 
 from __future__ import annotations
 
@@ -148,13 +148,13 @@ def test_values_of_another_range(mtcnn: MTCNN, array: Array) -> None:
         mtcnn.detect(array)
 
 
-def test_standardised_images_are_refused(mtcnn: MTCNN) -> None:
+def test_standardised_images_are_rejected(mtcnn: MTCNN) -> None:
     for values in ((np.asarray(image()) - 127.5) / 128, (np.asarray(image()) / 255 - 0.45) / 0.225):
         with pytest.raises(ImageError, match="expected 0 to 255"):
             mtcnn.detect(values)
 
 
-def test_values_that_overshoot_are_cut(mtcnn: MTCNN) -> None:
+def test_slight_overshoot_is_clipped(mtcnn: MTCNN) -> None:
     """As those of generated images, (x + 1) * 127.5."""
     array = np.asarray(image()).astype(np.float32)
     wide = (array - 127.5) * 1.05 + 127.5
@@ -164,7 +164,7 @@ def test_values_that_overshoot_are_cut(mtcnn: MTCNN) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_shares_of_255(mtcnn: MTCNN, dtype: type) -> None:
-    """Numbers in [0, 1] are taken for what they are most likely to be, and a warning says so."""
+    """Values in [0, 1] are multiplied by 255, with a warning."""
     array = np.asarray(image())
     with pytest.warns(UserWarning, match="no value is above 1"):
         found = mtcnn.detect((array / 255).astype(dtype))
@@ -375,8 +375,8 @@ def test_detect_faces_batch(mtcnn: MTCNN, tmp_path: Path) -> None:
     assert mtcnn.detect_faces([]) == []
 
 
-def test_content_that_is_no_image(mtcnn: MTCNN, tmp_path: Path) -> None:
-    """Has no faces, as in ipazc's package; what is missing is an error, and what is no image's name."""
+def test_content_that_is_not_an_image(mtcnn: MTCNN, tmp_path: Path) -> None:
+    """It has no faces, as in ipazc's package; a missing file, or anything but an image or its name, is an error."""
     (tmp_path / "text.jpg").write_text("no image")
     for content in (b"no image", b"", str(tmp_path / "text.jpg"), tmp_path / "text.jpg"):
         with pytest.warns(UserWarning, match="treated as an image without faces"):
@@ -485,7 +485,7 @@ def test_device_names() -> None:
         ({"weights": "x"}, "both given"),
     ],
 )
-def test_impossible_settings(models: Path, settings: dict[str, Any], message: str) -> None:
+def test_invalid_settings(models: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         MTCNN(models=models, **settings)
 
@@ -495,7 +495,7 @@ def test_an_empty_folder_name_is_no_folder() -> None:
         MTCNN(models="")
 
 
-def test_unknown_keywords_are_named(models: Path, mtcnn: MTCNN) -> None:
+def test_unknown_keywords_are_reported(models: Path, mtcnn: MTCNN) -> None:
     for call in (
         lambda: MTCNN(models=models, pretrained=True),  # type: ignore[call-arg]
         lambda: mtcnn.detect(image(), pretrained=1),  # type: ignore[call-arg]

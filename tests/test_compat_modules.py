@@ -1,4 +1,4 @@
-"""`MTCNN` as a module of torch: what a program does to it, or to its nets, counts."""
+"""`MTCNN` as an nn.Module: changes to it or to its nets take effect."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def original(random_models: Path) -> MTCNN:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> MTCNN:
-    """With weights of facenet-pytorch's form, and its arithmetic."""
+    """With weights in facenet-pytorch's format, and its arithmetic."""
     folder = tmp_path_factory.mktemp("facenet")
     for net in SIZES:
         torch.save(facenet_state(net), folder / f"{net}.pt")
@@ -91,7 +91,7 @@ def test_it_is_a_module(mtcnn: MTCNN) -> None:
     assert not any(values.requires_grad for values in mtcnn.requires_grad_(False).parameters())
 
 
-def test_a_subclass_that_overrides_forward_counts(random_models: Path) -> None:
+def test_an_overridden_forward_takes_effect(random_models: Path) -> None:
     class Own(MTCNN):
         def forward(self, img: Any, save_path: Any = None, return_prob: bool = False) -> Any:
             return "own", super().forward(img, save_path, return_prob)
@@ -100,7 +100,7 @@ def test_a_subclass_that_overrides_forward_counts(random_models: Path) -> None:
     assert word == "own" and face.shape == (3, 160, 160)
 
 
-def test_hooks_of_the_whole_run(mtcnn: MTCNN) -> None:
+def test_hooks_of_mtcnn_run(mtcnn: MTCNN) -> None:
     seen: list[Any] = []
     mtcnn.register_forward_hook(lambda module, given, found: seen.append(found.shape))
     mtcnn(image())
@@ -108,7 +108,7 @@ def test_hooks_of_the_whole_run(mtcnn: MTCNN) -> None:
 
 
 @pytest.mark.parametrize("place", ["to", "cpu", "double", "float", "to both"])
-def test_moved_and_cast_it_finds_the_same(mtcnn: MTCNN, original: MTCNN, place: str) -> None:
+def test_moving_and_casting_keep_the_result(mtcnn: MTCNN, original: MTCNN, place: str) -> None:
     moves: dict[str, Any] = {
         "to": lambda: mtcnn.to("CPU:0"),
         "cpu": mtcnn.cpu,
@@ -129,7 +129,7 @@ def test_half_rounds_the_weights(mtcnn: MTCNN, original: MTCNN) -> None:
     assert same(mtcnn.to(torch.bfloat16), original) is False  # 8 bits are fewer
 
 
-def test_a_device_that_is_not_there_is_one_line(mtcnn: MTCNN) -> None:
+def test_missing_device_is_one_line(mtcnn: MTCNN) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
     moves: list[Any] = [lambda: mtcnn.to("GPU:0"), lambda: mtcnn.to(device="cuda"), lambda: MTCNN(device="cuda:0")]
@@ -148,7 +148,7 @@ def test_on_a_gpu(mtcnn: MTCNN, original: MTCNN) -> None:
     assert near(mtcnn, original) and same(mtcnn.cpu(), original)
 
 
-def test_construction_leaves_the_chance_of_a_program_alone(random_models: Path) -> None:
+def test_construction_leaves_the_random_state_alone(random_models: Path) -> None:
     before = torch.get_rng_state()
     MTCNN(models=random_models)
     PNet()
@@ -159,8 +159,8 @@ def test_construction_leaves_the_chance_of_a_program_alone(random_models: Path) 
 
 
 @pytest.mark.parametrize("net", SIZES)
-def test_layout_is_what_the_importer_reads(net: str) -> None:
-    """There and back to the last bit, and as the importer, which was written for itself, has it."""
+def test_layout_matches_the_importer(net: str) -> None:
+    """Round trips are exact, and agree with the importer, which was written independently."""
     weights = Weights(net, {name: value.numpy() for name, value in foreign.random_state(net).items()})
     module = KINDS[net].of(weights)
     assert all(np.array_equal(value, weights.state[name]) for name, value in module.weights().state.items())
@@ -173,7 +173,7 @@ def test_layout_is_what_the_importer_reads(net: str) -> None:
 
 
 @pytest.mark.parametrize("net", SIZES)
-def test_called_it_answers_as_facenet_pytorch(net: str) -> None:
+def test_nets_compute_as_in_facenet_pytorch(net: str) -> None:
     weights = Weights(net, {name: value.numpy() for name, value in foreign.random_state(net).items()})
     ours, theirs = module_of(weights), KINDS[net].of(weights).eval()
     pixels = np.random.default_rng(1).integers(0, 256, (3, SIZES[net], SIZES[net], 3), np.uint8)
@@ -189,7 +189,7 @@ def test_called_it_answers_as_facenet_pytorch(net: str) -> None:
         assert torch.allclose(five[:, 5:], wanted.landmarks[:, :, 1], rtol=1e-4, atol=1e-4)
 
 
-def test_nets_alone() -> None:
+def test_nets_by_themselves() -> None:
     """PNet(), as from facenet_pytorch: with weights, or without."""
     assert torch.equal(PNet().conv1.weight, MTCNN().pnet.conv1.weight)
     assert not torch.equal(PNet().conv1.weight, PNet(pretrained=False).conv1.weight)
@@ -199,7 +199,7 @@ def test_nets_alone() -> None:
 # ---- weights
 
 
-def test_load_state_dict_counts(mtcnn: MTCNN, imported: MTCNN) -> None:
+def test_load_state_dict_takes_effect(mtcnn: MTCNN, imported: MTCNN) -> None:
     assert not same(mtcnn, imported)
     for net in SIZES:
         getattr(mtcnn, net).load_state_dict(facenet_state(net))
@@ -208,7 +208,7 @@ def test_load_state_dict_counts(mtcnn: MTCNN, imported: MTCNN) -> None:
 
 
 @pytest.mark.parametrize("net", SIZES)
-def test_each_net_counts(mtcnn: MTCNN, original: MTCNN, net: str) -> None:
+def test_changes_to_each_net_take_effect(mtcnn: MTCNN, original: MTCNN, net: str) -> None:
     getattr(mtcnn, net).load_state_dict(facenet_state(net))
     assert not same(mtcnn, original)
 
@@ -222,8 +222,8 @@ def saved(state: Any) -> Any:
 @pytest.mark.parametrize(
     "through", [lambda state: state, saved, lambda state: {k: v.clone() for k, v in state.items()}]
 )
-def test_a_state_goes_round(mtcnn: MTCNN, imported: MTCNN, through: Any, random_models: Path) -> None:
-    """With its arithmetic and scoring, also when a plain dict of its numbers comes back to nets that have them."""
+def test_state_dict_round_trip(mtcnn: MTCNN, imported: MTCNN, through: Any, random_models: Path) -> None:
+    """With arithmetic and scoring, even if only a plain dict of the tensors is loaded back into the same nets."""
     for source in (imported, mtcnn, MTCNN(**ALL)):
         again = copy.deepcopy(source)
         again.load_state_dict(through(source.state_dict()))
@@ -237,7 +237,7 @@ def test_a_state_goes_round(mtcnn: MTCNN, imported: MTCNN, through: Any, random_
     assert same(other, MTCNN(**ALL)) and other.onet.scoring == ONet().scoring
 
 
-def test_a_state_without_metadata_of_other_numbers_is_facenet_pytorchs(mtcnn: MTCNN) -> None:
+def test_an_unknown_state_without_metadata_is_facenet_pytorchs(mtcnn: MTCNN) -> None:
     assert mtcnn.pnet.arithmetic == ""
     mtcnn.pnet.load_state_dict(OrderedDict(facenet_state("pnet")))
     assert mtcnn.pnet.arithmetic == "facenet-pytorch" and mtcnn.rnet.arithmetic == ""
@@ -249,14 +249,14 @@ def test_a_trained_state_keeps_its_arithmetic() -> None:
     assert fresh.pnet.arithmetic == "" and fresh.onet.scoring == ONet().scoring
 
 
-def test_a_part_of_a_state_leaves_the_rest(mtcnn: MTCNN) -> None:
+def test_a_partial_state_leaves_the_rest(mtcnn: MTCNN) -> None:
     part = {name: values for name, values in facenet_state("pnet").items() if name.startswith("conv1")}
     mtcnn.load_state_dict({f"pnet.{name}": values for name, values in part.items()}, strict=False)
     assert mtcnn.pnet.arithmetic == "facenet-pytorch"
     assert mtcnn.rnet.arithmetic == "" and mtcnn.onet.arithmetic == ""
 
 
-def test_a_state_of_another_shape_is_refused(mtcnn: MTCNN) -> None:
+def test_a_state_of_another_shape_is_rejected(mtcnn: MTCNN) -> None:
     with pytest.raises(RuntimeError, match="size mismatch"):
         mtcnn.pnet.load_state_dict({**facenet_state("pnet"), "conv1.weight": torch.zeros(2, 3, 3, 3)})
 
@@ -285,7 +285,7 @@ WRITES: dict[str, Any] = {
 
 @pytest.mark.parametrize("how", WRITES)
 @pytest.mark.parametrize("net", SIZES)
-def test_whatever_writes_to_a_net_counts(mtcnn: MTCNN, original: MTCNN, net: str, how: str) -> None:
+def test_all_ways_to_change_a_net_take_effect(mtcnn: MTCNN, original: MTCNN, net: str, how: str) -> None:
     halved = {name: values * 0.5 for name, values in getattr(original, net).state_dict().items()}
     getattr(original, net).load_state_dict(halved)
     assert not same(mtcnn, original)  # and mtcnn has now looked
@@ -296,7 +296,7 @@ def test_whatever_writes_to_a_net_counts(mtcnn: MTCNN, original: MTCNN, net: str
     assert same(mtcnn, original)
 
 
-def test_a_step_of_training_counts(mtcnn: MTCNN, original: MTCNN) -> None:
+def test_a_training_step_takes_effect(mtcnn: MTCNN, original: MTCNN) -> None:
     optimiser = torch.optim.SGD(mtcnn.pnet.parameters(), lr=0.1)
     offsets, pair = mtcnn.pnet(torch.ones(1, 3, 12, 12))
     (offsets.sum() + pair[:, 1].sum()).backward()
@@ -305,7 +305,7 @@ def test_a_step_of_training_counts(mtcnn: MTCNN, original: MTCNN) -> None:
 
 
 def test_under_inference_mode(random_models: Path, original: MTCNN) -> None:
-    """Whose tensors count no writes."""
+    """Its tensors do not count writes."""
     with torch.inference_mode():
         mtcnn = MTCNN(models=random_models, **ALL)
         assert same(mtcnn, original)
@@ -314,7 +314,7 @@ def test_under_inference_mode(random_models: Path, original: MTCNN) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(mtcnn: MTCNN, value: float) -> None:
+def test_weights_with_nan_are_rejected(mtcnn: MTCNN, value: float) -> None:
     with torch.no_grad():
         mtcnn.rnet.conv1.bias[0] = value
     with pytest.raises(CheckpointError, match="rnet holds NaN or infinity"):
@@ -328,7 +328,7 @@ def test_an_unknown_arithmetic_is_one_line(mtcnn: MTCNN) -> None:
 
 
 def test_importing_a_state_knows_its_arithmetic(mtcnn: MTCNN, imported: MTCNN, tmp_path: Path) -> None:
-    """As facenet-pytorch's weights, our own would find other boxes, without a word."""
+    """Treated as facenet-pytorch's, our own weights would silently give other boxes."""
     torch.save(imported.state_dict(), tmp_path / "theirs.pt")
     assert same(MTCNN(weights=tmp_path / "theirs.pt", **ALL), imported)
     torch.save(mtcnn.state_dict(), tmp_path / "ours.pt")
@@ -342,7 +342,7 @@ def test_importing_a_state_knows_its_arithmetic(mtcnn: MTCNN, imported: MTCNN, t
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda mtcnn: pickle.loads(pickle.dumps(mtcnn))])
-def test_copies_stand_alone(mtcnn: MTCNN, imported: MTCNN, through: Any) -> None:
+def test_copies_are_independent(mtcnn: MTCNN, imported: MTCNN, through: Any) -> None:
     other = through(mtcnn)
     assert same(other, mtcnn) and same(through(imported), imported)
     with torch.no_grad():
@@ -357,10 +357,8 @@ def test_copies_stand_alone(mtcnn: MTCNN, imported: MTCNN, through: Any) -> None
 @pytest.mark.parametrize("net", SIZES)
 @pytest.mark.parametrize("weights", ["ours", "facenet-pytorch's"])
 @pytest.mark.parametrize("wrap", ["hook", "subclass", "DataParallel", "trace", "script"])
-def test_a_net_that_is_more_than_numbers_is_called(
-    random_models: Path, imported: MTCNN, net: str, weights: str, wrap: str
-) -> None:
-    """And counts pixels as the one in whose place it stands."""
+def test_a_modified_net_is_called(random_models: Path, imported: MTCNN, net: str, weights: str, wrap: str) -> None:
+    """It uses the arithmetic of the module that it replaces."""
     source = imported if weights != "ours" else MTCNN(models=random_models, **ALL)
     mtcnn = copy.deepcopy(source)
     mtcnn.detect(image())

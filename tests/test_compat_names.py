@@ -1,4 +1,4 @@
-"""Names and settings that programs for ipazc's mtcnn and facenet-pytorch import and pass."""
+"""Names and arguments that programs for ipazc's mtcnn and facenet-pytorch use."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ for line in (
 """
 
 
-def test_what_is_not_here_is_one_line() -> None:
+def test_missing_names_are_one_line() -> None:
     done = run(STAND_IN + NOT_HERE)
     lines = done.stdout.splitlines()
     assert len(lines) == 5 and not done.stderr, done.stderr
@@ -265,8 +265,8 @@ def test_what_is_not_here_is_one_line() -> None:
     assert all("pip install --no-deps facenet-pytorch" in line for line in lines)
 
 
-def test_what_is_not_here_comes_from_facenet_pytorch(tmp_path: Path) -> None:
-    """Where it is installed, without what its own MTCNN needs."""
+def test_missing_names_come_from_facenet_pytorch(tmp_path: Path) -> None:
+    """If it is installed, even without the dependencies of its own MTCNN."""
     folder = tmp_path / "facenet_pytorch"
     (folder / "models" / "utils").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise ImportError('its own MTCNN wants another torch')")
@@ -289,7 +289,7 @@ def test_what_is_not_here_comes_from_facenet_pytorch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_too_late_is_said(tmp_path: Path) -> None:
+def test_too_late_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "facenet_pytorch.py").touch()
     done = run("import facenet_pytorch\n" + STAND_IN, tmp_path)
     assert done.stderr.strip().splitlines()[-1].startswith("ImportError: facenet_pytorch is loaded already")

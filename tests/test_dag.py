@@ -1,4 +1,4 @@
-"""The graph of stages: what is made from what, what a change makes stale, and what is made again."""
+"""The dependency graph: inputs of each node, what a change makes stale, and what is made again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def graph(
 
 @dataclass(frozen=True)
 class Pretend:
-    """Instead of a node's own action."""
+    """Replaces a node's action."""
 
     node: Node
 
@@ -101,7 +101,7 @@ def crops(net: str, **changes: object) -> dict[str, Recipe]:
 # ---- the chain
 
 
-def test_what_needs_what(tmp_path: Path) -> None:
+def test_inputs_of_each_node(tmp_path: Path) -> None:
     assert {name: node.needs for name, node in graph(tmp_path).nodes.items()} == {
         "crops-12": (),
         "pnet-draft": ("crops-12",),
@@ -114,7 +114,7 @@ def test_what_needs_what(tmp_path: Path) -> None:
     }
 
 
-def test_what_lies_where(tmp_path: Path) -> None:
+def test_location_of_each_node(tmp_path: Path) -> None:
     found = {name: node.makes.relative_to(tmp_path).as_posix() for name, node in graph(tmp_path).nodes.items()}
     assert found == {
         "crops-12": "crops-12.lmdb",
@@ -128,7 +128,7 @@ def test_what_lies_where(tmp_path: Path) -> None:
     }
 
 
-def test_without_a_draft_pnet_has_sampled_crops_alone(tmp_path: Path) -> None:
+def test_without_a_draft_pnet_has_only_sampled_crops(tmp_path: Path) -> None:
     dag = graph(tmp_path, {"pnet": Recipe("pnet")})
     assert list(dag.nodes) == ["crops-12", "pnet", *CHAIN[4:]]
     assert dag.nodes["pnet"].needs == ("crops-12",)
@@ -159,7 +159,7 @@ def test_unknown_target(tmp_path: Path) -> None:
 # ---- what a change makes stale
 
 
-def test_all_fresh_is_left_alone(made: Path) -> None:
+def test_fresh_nodes_are_left_alone(made: Path) -> None:
     dag = graph(made)
     assert states(dag) == dict.fromkeys(CHAIN, "fresh")
     assert dag.ensure(*dag.nodes) == []
@@ -173,14 +173,14 @@ def test_a_threshold_makes_nothing_stale_and_is_written(made: Path) -> None:
     assert read_threshold(dag.nodes["onet"].makes) is None
 
 
-def test_onets_rate_concerns_onet_alone(made: Path) -> None:
+def test_onets_lr_makes_only_onet_stale(made: Path) -> None:
     dag = graph(made, train("onet", lr=1e-4))
     assert reasons(dag) == {"onet": "changed: recipe section [train]"}
     assert dag.ensure(*dag.nodes) == ["onet"]
     assert states(dag) == dict.fromkeys(CHAIN, "fresh")
 
 
-def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
+def test_pnets_training_makes_all_downstream_stale(made: Path) -> None:
     dag = graph(made, train("pnet", epochs=3))
     assert reasons(dag) == {
         "pnet": "changed: recipe section [train]",
@@ -205,7 +205,7 @@ def test_pnets_training_concerns_all_behind_it(made: Path) -> None:
         ({"rnet": replace(RECIPES["rnet"], seed=5)}, "crops-24"),
     ],
 )
-def test_a_change_reaches_just_what_is_behind_it(made: Path, changes: dict[str, Recipe], first: str) -> None:
+def test_a_change_makes_only_downstream_nodes_stale(made: Path, changes: dict[str, Recipe], first: str) -> None:
     dag = graph(made, changes)
     stale = [name for name, state in states(dag).items() if state == "stale"]
     assert stale == CHAIN[CHAIN.index(first) :]
@@ -234,7 +234,7 @@ def test_the_data_key_sees_names_boxes_points_and_flags() -> None:
 
 
 def test_keys_stay(tmp_path: Path) -> None:
-    """A key that changes by itself makes all that people have trained stale. Change these on purpose only."""
+    """A changed key makes everything stale that users have trained. Only change these on purpose."""
     keys = {name: node.key for name, node in graph(tmp_path).nodes.items()}
     assert keys["crops-12"] == "fb8631f6c48787a6"
     assert keys["onet"] == "e86b2c70abb9e247"
@@ -265,14 +265,14 @@ def test_a_graph_of_some_nets_has_the_same_keys(tmp_path: Path) -> None:
 # ---- what is gone, or half there
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_an_empty_folder(tmp_path: Path) -> None:
     dag = graph(tmp_path)
     assert states(dag) == dict.fromkeys(CHAIN, "missing")
     assert reasons(dag)["crops-24"].startswith("nothing at ")
     assert reasons(dag)["crops-24"].endswith("crops-24.lmdb")
 
 
-def test_an_input_that_is_gone_is_made_when_it_is_needed(made: Path) -> None:
+def test_a_missing_input_is_made_only_if_needed(made: Path) -> None:
     for name in ("data.mdb", "lock.mdb"):
         (made / "crops-24.lmdb" / name).unlink(missing_ok=True)
     dag = graph(made)
@@ -291,7 +291,7 @@ def test_deleted_weights(made: Path) -> None:
     assert states(graph(made)) == dict.fromkeys(CHAIN, "fresh"), "made from the same, so nothing behind it is stale"
 
 
-def test_begun_crops(made: Path) -> None:
+def test_incomplete_crops(made: Path) -> None:
     dag = graph(made)
     with CropWriter(dag.nodes["crops-12"].makes, 12, dag.nodes["crops-12"].key + "x"):
         pass
@@ -317,8 +317,8 @@ def test_without_its_note_the_reason_is_general(made: Path, note: str | None) ->
     assert reasons(dag) == {"onet": "made by another recipe or from other inputs"}
 
 
-def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> None:
-    """Somebody copies in the pnet of another recipe, then asks what is up."""
+def test_replaced_weights_make_downstream_nodes_stale(made: Path) -> None:
+    """PNet's weights are replaced by those of another recipe."""
     other = graph(made / "other", train("pnet", lr=1e-4))
     other.ensure("pnet")
     (made / "models-12" / "weights-pnet.safetensors").write_bytes(other.nodes["pnet"].makes.read_bytes())
@@ -328,7 +328,7 @@ def test_weights_from_elsewhere_make_what_is_behind_them_stale(made: Path) -> No
     assert reasons(dag)["onet"] == "crops-48 is stale"
 
 
-def test_a_failure_is_not_noted(made: Path) -> None:
+def test_a_failure_is_not_recorded(made: Path) -> None:
     dag = graph(made, train("pnet", lr=1e-4))
 
     class Fails(Pretend):

@@ -1,4 +1,4 @@
-"""Training in two processes: both hold the same weights, which are those of one process, under torchrun as well."""
+"""Training in two processes gives the weights of one process, under torchrun too."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def job(crops: Path, folder: Path) -> partial[None]:
     return partial(train_on_stores, "pnet", [crops], EVEN, folder / "weights.pt", "k", quiet=True)
 
 
-def test_two_processes_are_as_one(crops: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(crops: Path, tmp_path: Path) -> None:
     for processes in (1, 2):
         launch(job(crops, tmp_path / str(processes)), processes)
     one, two = (read(tmp_path / str(processes) / "weights.pt") for processes in (1, 2))
@@ -152,7 +152,7 @@ def train_for_ever(folder: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
-    """Also when SIGINT, by which torch tells them, is ignored, as by all that a shell script runs in the background."""
+    """Even if SIGINT, which torch sends them, is ignored, as by all background processes of a shell script."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "from functools import partial; from stages.graph.ddp import launch; from test_ddp import train_for_ever\n"

@@ -1,4 +1,4 @@
-"""Reading ahead in threads: in order, no further than there is room, and ended at once."""
+"""Reading ahead in threads: in order, bounded, and stopped at once."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def read(monkeypatch: pytest.MonkeyPatch, side: int = 20, then: Callable[[int], 
     return done
 
 
-def test_order_is_that_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Although every third takes longer than those after it."""
+def test_items_keep_the_order_of_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although every third image takes longer than those after it."""
     read(monkeypatch, then=lambda number: time.sleep(0.01 if number % 3 == 0 else 0))
     items = list(SourceDecoder(ahead=8).read(SOURCES))
     assert [int(item.image[0, 0, 0]) for item in items if isinstance(item, Item)] == list(range(30))
     assert [item.source for item in items if isinstance(item, Item)] == SOURCES
 
 
-def test_errors_come_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_keep_their_position(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(number: int) -> None:
         if number % 10 == 3:
             raise ImageError(f"{number} is bad")
@@ -55,7 +55,7 @@ def test_errors_come_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("pixels", "most"), [(10**9, 8 + 1), (1000, 2 + 2), (0, 1 + 2)])
-def test_no_further_than_there_is_room(monkeypatch: pytest.MonkeyPatch, pixels: int, most: int) -> None:
+def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch, pixels: int, most: int) -> None:
     """By number, and by pixels: images have 400; a thread may begin while 1,000 or less wait, and two may at once."""
     monkeypatch.setattr(decoding, "PIXELS", pixels)
     done = read(monkeypatch)
@@ -66,7 +66,7 @@ def test_no_further_than_there_is_room(monkeypatch: pytest.MonkeyPatch, pixels: 
     assert len(done) == 30
 
 
-def test_a_reader_that_is_closed_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_reader_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "PIXELS", 0)  # so that threads wait for room
     done = read(monkeypatch)
     reader = SourceDecoder(ahead=8).read(SOURCES)

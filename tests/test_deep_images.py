@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a sample: whatever their layout, equal to the same image of 8 bits, or an error."""
+"""Images with more than 8 bits a sample: in any layout equal to the same image with 8 bits, or an error."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_tiff_orientation_as_of_8_bits(orientation: int) -> None:
     ("i1", "8-bit signed"), ("i2", "16-bit signed"), ("f2", "16-bit float"), ("f4", "32-bit float"),
     ("u4", "32-bit samples"), ("f8", "64-bit float"),
 ])  # fmt: skip
-def test_samples_whose_range_is_unknown(order: str, dtype: str, said: str) -> None:
+def test_samples_of_unknown_range(order: str, dtype: str, said: str) -> None:
     for samples in (GRAY, RGB):
         photometric = "minisblack" if samples.ndim == 2 else "rgb"
         data = tiff((samples // 2).astype(order + dtype), byteorder=order, photometric=photometric)
@@ -175,7 +175,7 @@ def test_samples_whose_range_is_unknown(order: str, dtype: str, said: str) -> No
             read_image(data)
 
 
-def test_tiff_layouts_that_are_refused() -> None:
+def test_rejected_tiff_layouts() -> None:
     deep = tiff(RGB.astype(np.uint16) * 257, photometric="rgb")
 
     def changed(tag: int, value: int) -> bytes:
@@ -298,7 +298,7 @@ def jpeg2000(samples: NDArray[np.uint16], bits: int) -> bytes:
 
 @pytest.mark.parametrize("bits", [12, 16])
 def test_jpeg2000_of_more_than_8_bits(bits: int) -> None:
-    """Pillow makes black of the white of colour."""
+    """Pillow turns white into black."""
     for shown, expected in ((GRAY, GRAY_RGB), (RGB, RGB)):
         samples = np.round(shown.astype(float) * ((1 << bits) - 1) / 255).astype(np.uint16)
         assert np.array_equal(read_image(jpeg2000(samples, bits)), expected)

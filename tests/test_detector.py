@@ -1,4 +1,4 @@
-"""What Detector takes: images of every kind, and settings, each wrong one named in one line."""
+"""Inputs and settings of Detector; every invalid one is reported in one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def assert_same(found: Faces, expected: Faces) -> None:
     assert np.array_equal(found.scores, expected.scores)
 
 
-def test_whatever_can_be_read_is_detected(
+def test_all_readable_inputs_are_detected(
     random_models: Path, tmp_path: Path, photos: dict[str, NDArray[np.uint8]]
 ) -> None:
     photo = np.ascontiguousarray(photos["astronaut"][60:150, 150:250])
@@ -68,7 +68,7 @@ def test_whatever_can_be_read_is_detected(
         ([[1, 2]], "type list; expected"),
     ],
 )
-def test_what_is_no_image_is_named(random_models: Path, source: Any, said: str) -> None:
+def test_invalid_inputs_are_reported(random_models: Path, source: Any, said: str) -> None:
     with pytest.raises(ImageError, match=said) as caught:
         Detector(random_models).detect(source)
     assert "\n" not in str(caught.value)
@@ -110,7 +110,7 @@ def test_names_of_the_cpu(random_models: Path, device: Any) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu:99", "toaster"])
-def test_devices_that_are_not_here(random_models: Path, device: str) -> None:
+def test_missing_devices(random_models: Path, device: str) -> None:
     with pytest.raises(MtcnnError, match=r"device '.*': .*; expected one of those here: cpu") as caught:
         Detector(random_models, device=device)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Which stages run with which thresholds; settings that nothing uses are refused."""
+"""The stages that run, their thresholds, and rejection of unused settings."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_a_threshold_for_each_stage(
         ({"scale_factor": 0.9999999999999999}, "expected a number above 0 and at most 0.99"),
     ],
 )
-def test_what_nothing_uses_or_contradicts_is_refused(given: dict[str, Any], message: str) -> None:
+def test_unused_and_contradictory_settings_are_rejected(given: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message.replace("(", r"\(")):
         DetectorSettings(**given)
 
 
-def test_smaller_faces_are_left_out(random_models: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
-    """Of a detector that looks for faces of every size: those whose longer side is below min_face."""
+def test_faces_below_min_face_are_dropped(random_models: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    """For single-stage detectors, which find faces of every size: those whose longer side is below min_face."""
     image = photos["astronaut"]
     every = Detector(detector="retinaface", thresholds=0.02).detect(image)
     sides = every.sizes.max(axis=1)
@@ -79,7 +79,7 @@ def test_smaller_faces_are_left_out(random_models: Path, photos: dict[str, NDArr
     assert 0 < len(found) < len(every)
 
 
-def test_the_command_refuses_what_the_detector_does_not_use(random_models: Path, photo_folder: Path) -> None:
+def test_the_command_rejects_unused_settings(random_models: Path, photo_folder: Path) -> None:
     words = ("detect", photo_folder / "astronaut.png", "--detector", "retinaface")
     done = run(*words, "--scale-factor", 0.5)
     assert done.exit_code == 2
@@ -91,7 +91,7 @@ def test_the_command_refuses_what_the_detector_does_not_use(random_models: Path,
     assert old.stdout == run(*words, "--threshold", 0.999).stdout == run(*words, "--score", 0.999).stdout
 
 
-def test_a_level_larger_than_memory_is_that_images_problem(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_level_larger_than_memory_fails_only_that_image(photo_folder: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (8, 8)).save(tmp_path / "tiny.png")

@@ -1,4 +1,4 @@
-"""What holds for every entry of DETECTORS: a new one is tested on the day it is added."""
+"""Tests of every entry of DETECTORS: a new entry is tested from the day it is added."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_published_net_builds(name: str) -> None:
 
 @every
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (65, 97), (33, 31), (127, 40)])
-def test_outputs_are_those_of_the_decoder(nets: dict[str, nn.Module], name: str, height: int, width: int) -> None:
+def test_outputs_match_the_decoder(nets: dict[str, nn.Module], name: str, height: int, width: int) -> None:
     """Named and ordered alike, batch first, and as many predictions as the decoder finds places for."""
     spec, (outputs, size) = DETECTORS[name], outputs_of(nets[name], DETECTORS[name], noise(height, width))
     names = names_of(name, nets[name])
@@ -104,7 +104,7 @@ def test_encode_is_the_inverse_of_decode(nets: dict[str, nn.Module], name: str) 
 
 
 @every
-def test_every_parameter_learns(name: str) -> None:
+def test_every_parameter_gets_a_gradient(name: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = build(name, small_model(name)).train()
@@ -115,8 +115,8 @@ def test_every_parameter_learns(name: str) -> None:
 
 
 @every
-def test_an_untrained_net_is_not_sure(name: str) -> None:
-    """Of pixels as they come, which deviate by some 64 from the mean."""
+def test_an_untrained_net_is_not_confident(name: str) -> None:
+    """On random pixels with a standard deviation of about 64."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net, spec = build(name, small_model(name)).train(), DETECTORS[name]
@@ -140,7 +140,7 @@ def test_rebuilt_from_its_checkpoint(nets: dict[str, nn.Module], models: Path, n
 @every
 @pytest.mark.parametrize(("height", "width"), [(75, 50), (1, 1), (640, 3)])
 def test_detects_on_odd_sizes(nets: dict[str, nn.Module], models: Path, name: str, height: int, width: int) -> None:
-    """What the decoder makes of the net's outputs, above the threshold, by falling score."""
+    """The decoded outputs of the net above the threshold, by falling score."""
     detect, image = load_detector(name, models, threshold=0.3), noise(height, width)
     found = detect(image)
     spec = DETECTORS[name]
@@ -204,7 +204,7 @@ def test_settings_of_a_model_are_checked() -> None:
 
 @pytest.mark.parametrize("name", ["retinaface", "retinaface-r50", "ssh", "s3fd"])
 @pytest.mark.parametrize("width", [0.125, 0.25])
-def test_files_from_before_model_are_as_wide_as_their_first_kernel(name: str, width: float, tmp_path: Path) -> None:
+def test_files_without_model_get_the_width_of_their_first_kernel(name: str, width: float, tmp_path: Path) -> None:
     net = build(name, {"width": width})
     write(tmp_path / "w.pt", Checkpoint(name, net.state_dict(), scaling=DETECTORS[name].scaling))
     assert read(tmp_path / "w.pt").model is None
@@ -212,7 +212,7 @@ def test_files_from_before_model_are_as_wide_as_their_first_kernel(name: str, wi
     assert [value.shape for value in again.parameters()] == [value.shape for value in net.parameters()]
 
 
-def test_a_file_that_does_not_fit_its_model(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_their_model(tmp_path: Path) -> None:
     state, scaling = build("ssh", {"width": 0.125}).state_dict(), DETECTORS["ssh"].scaling
     for model, why in (({"width": 0.25}, "size mismatch"), ({"depth": 1}, r"model.depth is not a setting of ssh")):
         write(tmp_path / "w.pt", Checkpoint("ssh", state, scaling=scaling, model=model))

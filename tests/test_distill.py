@@ -1,4 +1,4 @@
-"""Dense distillation: what a teacher says of every anchor becomes the target, with or without labels."""
+"""Dense distillation: a teacher's outputs become the targets of all anchors, with or without labels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BOX = np.array([[20, 24, 52, 60]], np.float32)
 
 
 def said(seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Outputs of a teacher that says anything."""
+    """Random outputs of a teacher."""
     rng, count = np.random.default_rng(seed), len(ANCHORS)
     return {
         "logits": rng.normal(0, 4, count).astype(np.float32),
@@ -59,7 +59,7 @@ def targets(labelled: bool, **settings: Any) -> TeacherTargets:
     return Distill(DistillSettings(**settings), DECODER, lambda image: said()).targets(scene(labelled))
 
 
-def test_without_labels_the_teacher_decides() -> None:
+def test_without_labels_targets_are_the_teachers() -> None:
     found, teacher = targets(labelled=False), said()
     assert np.allclose(found.scores, 1 / (1 + np.exp(-teacher["logits"].astype(np.float64))), atol=1e-6)
     assert np.array_equal(found.logits, teacher["logits"])
@@ -82,7 +82,7 @@ def test_labels_are_mixed_in(share: float) -> None:
     assert np.array_equal(found.landmarks, plain.landmarks), "the points of this face are unknown"
 
 
-def test_landmarks_of_small_faces_hardly_count() -> None:
+def test_landmarks_of_small_faces_have_low_weight() -> None:
     found = targets(labelled=False, min_landmark_face=20.0)
     boxes = DECODER.boxes(said(), ImageSize(SIDE, SIDE), np.arange(len(ANCHORS)))
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
@@ -123,7 +123,7 @@ def test_losses_equal_a_plain_loop() -> None:
     assert float(losses["total"]) == pytest.approx(total, rel=1e-4)
 
 
-def test_what_the_objective_needs() -> None:
+def test_requirements_of_the_objective() -> None:
     with pytest.raises(RecipeError, match="distill without a teacher; expected weights of the same net"):
         Distill(DistillSettings(), DECODER)
     with pytest.raises(RecipeError, match="a net with object; expected one with anchors"):
@@ -164,8 +164,8 @@ def photos(folder: Path, unlabelled: bool = True) -> PhotoStore:
     return found
 
 
-def test_a_student_comes_nearer_to_its_teacher(folder: Path, tmp_path: Path) -> None:
-    """Without a single label, and as a training that is run twice: the same weights."""
+def test_a_student_approaches_its_teacher(folder: Path, tmp_path: Path) -> None:
+    """Without any label, and deterministically."""
     for name in ("a", "b"):
         train_detector(RECIPE, new_net(RECIPE), photos(folder), tmp_path / name / "ssh.safetensors", "k", quiet=True,
                        teacher=folder / "teacher.safetensors")  # fmt: skip
@@ -200,8 +200,8 @@ def test_unlabelled_photos_need_a_teacher_and_a_teacher_photos(folder: Path) -> 
         make(RECIPE, photos=photos(folder, unlabelled=False), teacher=folder / "teacher.safetensors")
 
 
-def test_by_the_command(folder: Path, tmp_path: Path) -> None:
-    """Without a teacher it ends before any work; with one the folder remembers it, and another makes weights stale."""
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    """Without a teacher it fails before any work; the folder remembers one, and another makes weights stale."""
     work = tmp_path / "work"
     path = recipe_path(work, "ssh")
     path.parent.mkdir(parents=True)

@@ -107,14 +107,14 @@ RUN = [(page, words) for page, words in OURS if words[1] not in NOT_RUN and page
 _names = [f"{page.stem}: {' '.join(words)}" for page, words in RUN]
 
 
-def test_there_are_lines_to_run() -> None:
+def test_pages_have_command_lines() -> None:
     """The pages that must have some, in case a change of their form hides them all."""
     assert {"README", "evaluation"} <= {page.stem for page, _ in RUN}
     assert {words[1] for _, words in RUN} >= {"detect", "eval", "bench", "status"}
     assert {words[1] for _, words in OURS} >= {"run"}
 
 
-def test_every_line_is_ours_or_left_out_on_purpose() -> None:
+def test_every_line_is_ours_or_listed_as_other() -> None:
     unknown = [f"{page.name}: {' '.join(words)}" for page, words in ALL if words[0] not in {"mtcnn", *OTHER}]
     assert not unknown, "lines of another program: add it to OTHER, or mark the block as no sh"
 
@@ -126,7 +126,7 @@ def test_lines_parse(words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Path:
-    """All that the pages name. `work` holds nets of random weights, and drawn scenes as its source; `old` such nets."""
+    """All files that the pages name. `work` and `old` have random weights; the source of `work` is drawn scenes."""
     made = lay_out(tmp_path_factory.mktemp("docs"))
     for name in ("work", "old"):
         shutil.copytree(random_models, made / name)
@@ -167,7 +167,7 @@ def test_lines_run(words: list[str], inside: Path) -> None:
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the page evaluates detections of one data set on another
 def test_python_examples_run(page: Path, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other, for the later ones use names of the earlier."""
+    """In order, because later ones use names of earlier ones."""
     pytest.importorskip("scipy")
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("mtcnn.cascade.packaged_weights", lambda: inside / "work")
@@ -203,7 +203,7 @@ def test_examples_of_detect_run(line: str, inside: Path) -> None:
     assert done.exit_code == 0, done.stderr
 
 
-def test_a_wrong_line_is_noticed() -> None:
+def test_an_invalid_line_is_noticed() -> None:
     with pytest.raises(click.UsageError):
         parse(shlex.split("mtcnn detect photo.jpg --drow x"))
     with pytest.raises(click.UsageError):

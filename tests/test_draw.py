@@ -1,4 +1,4 @@
-"""Drawing: what is drawn lies where the faces are, and nowhere else; pictures are written as their suffix says."""
+"""Drawing: lines at the faces and nowhere else; the format of pictures follows their suffix."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_scores() -> None:
     assert np.array_equal(draw_faces(GRAY, small), draw_faces(GRAY, small, scores=False))
 
 
-def test_a_small_face_is_seen_behind_its_box_and_landmarks() -> None:
+def test_a_small_face_stays_visible_under_its_drawing() -> None:
     image = np.full((1200, 1600, 3), 128, np.uint8)
     points = [[608, 310], [616, 310], [612, 315], [609, 320], [615, 320]]
     picture = draw_faces(image, face((600, 300, 624, 330), points=points), scores=False)
@@ -133,7 +133,7 @@ def test_best_face_is_on_top() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_senseless_coordinates_do_no_harm() -> None:
+def test_extreme_coordinates_do_no_harm() -> None:
     far = face((-1e9, -1e9, 1e9, 1e9), points=[[1e30, -1e30]] * 5)
     assert draw_faces(GRAY, far).shape == GRAY.shape
     unknown = face((np.nan, 0, 10, 10), points=[[np.inf, 3]] * 5)

@@ -1,4 +1,4 @@
-"""The whole chain by its real command, from drawn faces to detection of faces it has never seen.
+"""The whole chain with the real command, from drawn faces to detection of unseen ones.
 
 The recipes make weights in half a minute of two cores that a photo would laugh at; what is held here is that every part
 does its work and fits the next: crops, mining, gating, offsets, landmarks, thresholds.
@@ -54,7 +54,7 @@ mix = {landmark = 2}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `mtcnn run` has made everything, in ./work."""
+    """The folder in which `mtcnn run` has made everything, in ./work."""
     folder = tmp_path_factory.mktemp("end_to_end")
     for name, text in RECIPES.items():
         path = folder / "work" / name
@@ -86,7 +86,7 @@ def matches(faces: Faces, boxes: Any) -> list[tuple[int, int]]:
     return pairs
 
 
-def test_faces_never_seen_are_found(found: list[tuple[Faces, Any, Any]]) -> None:
+def test_unseen_faces_are_found(found: list[tuple[Faces, Any, Any]]) -> None:
     seen = hits = alarms = 0
     for faces, boxes, _ in found:
         pairs = matches(faces, boxes)
@@ -99,7 +99,7 @@ def test_faces_never_seen_are_found(found: list[tuple[Faces, Any, Any]]) -> None
     assert alarms / UNSEEN <= 0.2, f"{alarms} false alarms in {UNSEEN} scenes"
 
 
-def test_boxes_and_landmarks_are_where_they_belong(found: list[tuple[Faces, Any, Any]]) -> None:
+def test_boxes_and_landmarks_are_accurate(found: list[tuple[Faces, Any, Any]]) -> None:
     overlaps, errors = [], []
     for faces, boxes, points in found:
         assert faces.landmarks is not None
@@ -111,14 +111,14 @@ def test_boxes_and_landmarks_are_where_they_belong(found: list[tuple[Faces, Any,
     assert np.mean(errors) <= 0.17, "of the distance of the eyes"
 
 
-def test_all_is_fresh_and_stays(folder: Path) -> None:
+def test_everything_is_fresh_and_stays_fresh(folder: Path) -> None:
     status = mtcnn("status", folder=folder)
     assert [line.split()[:2] for line in status.stdout.splitlines()] == [[name, "fresh"] for name in NODES]
     again = mtcnn("run", "--quiet", folder=folder)
     assert (again.returncode, again.stdout, again.stderr) == (0, "all fresh\n", "")
 
 
-def test_what_a_run_leaves(folder: Path) -> None:
+def test_files_of_a_run(folder: Path) -> None:
     work = folder / "work"
     for name in (
         "draft/models-12/weights-pnet.safetensors",

@@ -1,4 +1,4 @@
-"""The compiled nets against torch: random weights, slopes of either sign, odd sizes, parts and threads."""
+"""The compiled nets compared with torch: random weights, slopes of either sign, odd sizes, parts and threads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def assert_near(found: Any, expected: Any) -> None:
 
 
 def random_net(name: str, seed: int = 0) -> Any:
-    """Slopes of both signs and above 1, as published weights have them, and biases that matter."""
+    """Slopes of both signs and above 1, as in published weights, and large biases."""
     torch.manual_seed(seed)
     net = NETS[name]()
     for layer in net.modules():
@@ -90,7 +90,7 @@ LEVELS = [
 
 
 @pytest.mark.parametrize("shape", LEVELS)
-def test_pnet_is_that_of_torch(shape: tuple[int, int]) -> None:
+def test_pnet_equals_torch(shape: tuple[int, int]) -> None:
     net, level = random_net("pnet"), noise(*shape, 3)
     logits, offsets = whole_map(net, level)
     assert logits.shape == map_size(ImageSize(*shape))
@@ -103,7 +103,7 @@ def test_pnet_is_that_of_torch(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("runner", [lambda net: FastPNet(weights_of(net)), lambda net: TorchPNet(net, "cpu")])
-def test_only_cells_that_reach_the_logit_come_out(runner: Any) -> None:
+def test_only_cells_with_the_minimum_logit_are_returned(runner: Any) -> None:
     net, level = random_net("pnet"), noise(61, 83, 3)
     logits, offsets = whole_map(net, level)
     least = float(np.median(logits)) + 0.01
@@ -140,7 +140,7 @@ def test_a_pyramid_goes_to_the_device_at_once(least: float) -> None:
             assert_near(found, expected)
 
 
-def test_levels_of_real_numbers() -> None:
+def test_levels_of_floats() -> None:
     """Older arithmetic does not round its levels; the given array is left as it is."""
     net, rng = random_net("pnet"), np.random.default_rng(3)
     level = rng.uniform(0, 255, (40, 50, 3)).astype(np.float32)
@@ -156,7 +156,7 @@ def test_levels_of_real_numbers() -> None:
 @pytest.mark.parametrize(("inputs", "outputs"), [(16, 32), (28, 48), (5, 16)])
 @pytest.mark.parametrize("shape", [(3, 3), (4, 5), (9, 4), (11, 30)])
 def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, int]) -> None:
-    """What lies beyond the map may be anything, without a trace in the outputs that count."""
+    """Values beyond the map do not affect the valid outputs."""
     torch.manual_seed(0)
     layer, bent = nn.Conv2d(inputs, outputs, 3), nn.PReLU(outputs)
     nn.init.uniform_(bent.weight, -1, 2)
@@ -183,7 +183,7 @@ def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, 
 
 @pytest.mark.parametrize("name", ["rnet", "onet"])
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
-def test_refiners_are_those_of_torch(name: str, count: int) -> None:
+def test_refiners_equal_torch(name: str, count: int) -> None:
     net, crops = random_net(name, count), noise(count, SIZES[name], SIZES[name], 3, seed=count)
     for given in (crops, crops.astype(np.float32)):
         fast, slow = FastRefiner(weights_of(net))(given), TorchRefiner(net, "cpu")(given)
@@ -229,7 +229,7 @@ def test_weights_are_packed_once_and_again_when_they_change() -> None:
 
 
 @pytest.mark.parametrize("min_face", [20, 31.7])
-def test_whole_detections_are_those_of_torch(
+def test_detections_equal_torch(
     photos: dict[str, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch, min_face: float
 ) -> None:
     """The packaged weights on photos of odd and even sizes, on one pixel, and on a strip that is too low for a face."""
@@ -274,7 +274,7 @@ def test_spread_raises_what_the_work_raises(two_threads: None) -> None:
         spread(lambda i: 1 // i, [1, 0])
 
 
-def test_threads_change_nothing(random_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_do_not_matter(random_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Detector(random_models, thresholds=(0.5, 0.3, 0.3))
     images = [noise(150, 180, 3), noise(90, 70, 3, seed=1)]
     two = [found.detect(image) for image in images]
@@ -303,7 +303,7 @@ def test_a_forked_process_has_threads_of_its_own(two_threads: None) -> None:
     assert succeeds_forked(lambda: spread(abs, [-3, -4]) == [3, 4])  # and does not wait for threads that are not there
 
 
-def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notice, "PATIENCE", -1.0)
     double, triple = njit(lambda x: 2 * x), njit(lambda x: 3 * x)
     said: list[str] = []
@@ -318,7 +318,7 @@ def test_compiling_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == [LINE]
 
 
-def test_short_compiling_is_not_told() -> None:
+def test_short_compiling_is_not_announced() -> None:
     said: list[str] = []
     with compiling_announced(said.append):
         assert njit(lambda x: 5 * x)(1) == 5

@@ -1,4 +1,4 @@
-"""Exported nets: onnxruntime computes what torch does, for any number of images of any size, from plain pixels."""
+"""Exported nets in onnxruntime equal torch, for any number of images of any size, from unscaled pixels."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_equal_to_torch(models: Path, tmp_path: Path, name: str) -> None:
     assert [path.name for path in made.path.parent.iterdir()] == ["net.onnx"]
 
 
-def test_metadata_tells_how_to_decode(models: Path, tmp_path: Path) -> None:
+def test_metadata_suffices_to_decode(models: Path, tmp_path: Path) -> None:
     path = export_onnx("s3fd", tmp_path / "s3fd.onnx", models).path
     facts = ort.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert facts["net"] == "s3fd" and "RGB" in facts["images"]
@@ -86,10 +86,8 @@ def test_metadata_tells_how_to_decode(models: Path, tmp_path: Path) -> None:
     assert json.loads(facts["variances"]) == [0.1, 0.2]
 
 
-def test_file_that_computes_something_else_is_not_handed_over(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if the exporter had misread the net."""
+def test_a_wrong_export_is_rejected(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the exporter had misinterpreted the net."""
 
     def described(whole: Any, path: Path, name: str) -> None:
         whole.mean += 1
@@ -100,7 +98,7 @@ def test_file_that_computes_something_else_is_not_handed_over(
     assert not list(tmp_path.iterdir())
 
 
-def test_refusals(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_exports(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"net is 'yolo'; expected one of pnet, rnet, onet, retinaface"):
         export_onnx("yolo", tmp_path / "x.onnx", models)
     with pytest.raises(CheckpointError, match="no such file"):

@@ -68,7 +68,7 @@ def run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_detector_is_what_the_page_says() -> None:
+def test_files_of_the_page_are_all_a_detector_needs() -> None:
     """Two new files of code, a recipe, a card, and a line each in two tables."""
     names = [name for name, _ in page_files()]
     assert sorted(names) == sorted([*TABLES, "mtcnn/detectors/tiny.py", "mtcnn/importers/tiny.py",
@@ -99,7 +99,7 @@ def test_the_commands_of_the_page_run(copy: Path) -> None:
 
 
 def published(folder: Path) -> None:
-    """The file that the mapping of the page is for: every number is 1, but blue, green and red are 3, 2 and 1 times."""
+    """The file that the page's mapping imports: all parameters are 1, times 3, 2 and 1 for blue, green and red."""
     code = (
         "import torch; from mtcnn.detectors.load import build; state = build('tiny').state_dict()\n"
         "state = {name: torch.ones_like(value) for name, value in state.items()}\n"

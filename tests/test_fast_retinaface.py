@@ -1,4 +1,4 @@
-"""RetinaFace compiled for the CPU: what torch computes, for any weights, size and number of threads."""
+"""RetinaFace compiled for the CPU equals torch, for any weights, size and number of threads."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def nets() -> tuple[Runtime, TorchRuntime]:
 
 # 3 x 5 cells at the coarsest level: an odd number of rows and columns; and the smallest there is.
 @pytest.mark.parametrize(("height", "width"), [(96, 160), (32, 32), (64, 32), (32, 96), (160, 96), (256, 352)])
-def test_as_torch(nets: tuple[Runtime, TorchRuntime], height: int, width: int) -> None:
+def test_equal_to_torch(nets: tuple[Runtime, TorchRuntime], height: int, width: int) -> None:
     fast, slow = nets
     image = noise(height, width)
     assert_alike(fast(image), slow(image))
@@ -91,7 +91,7 @@ def test_other_slopes() -> None:
     assert np.abs(other(image)["logits"] - slow(image)["logits"]).max() > 0.01
 
 
-def test_what_was_before_leaves_no_trace(nets: tuple[Runtime, TorchRuntime]) -> None:
+def test_reused_memory_does_not_matter(nets: tuple[Runtime, TorchRuntime]) -> None:
     fast = nets[0]
     first = fast(noise(96, 160))
     for size in ((224, 96), (96, 160), (32, 32), (96, 160)):
@@ -101,7 +101,7 @@ def test_what_was_before_leaves_no_trace(nets: tuple[Runtime, TorchRuntime]) -> 
     assert all(np.array_equal(one, other) for one, other in zip(first.values(), again.values(), strict=True))
 
 
-def test_bands_and_threads_change_nothing(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_and_threads_do_not_matter(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
     fast, image = nets[0], noise(288, 128)
     whole = fast(image)
     for band, threads in ((1, 1), (48, 1), (10_000, 1), (32, 2), (320, 3)):
@@ -116,7 +116,7 @@ def test_bands_and_threads_change_nothing(nets: tuple[Runtime, TorchRuntime], mo
             assert np.abs(one - other).max() < 1e-5
 
 
-def test_large_maps_are_let_go_of(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_maps_are_released(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
     fast = nets[0]
     fast(noise(64, 64))
     assert engine._local.workspaces
@@ -126,7 +126,7 @@ def test_large_maps_are_let_go_of(nets: tuple[Runtime, TorchRuntime], monkeypatc
 
 
 def test_maps_of_two_sizes_are_kept(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same values whatever came before; a third size takes the room of the one that was used longest ago."""
+    """Results do not depend on earlier images; a third size replaces the least recently used one."""
     fast, images = nets[0], [noise(*size) for size in ((64, 96), (32, 32), (96, 64))]
     monkeypatch.setattr(engine._local, "workspaces", [], raising=False)
     alone = [fast(image) for image in images]
@@ -140,7 +140,7 @@ def test_maps_of_two_sizes_are_kept(nets: tuple[Runtime, TorchRuntime], monkeypa
 
 
 @pytest.mark.parametrize("shape", [(480, 640 + 8, 3), (33, 32, 3), (0, 32, 3)])
-def test_other_sizes_are_refused(nets: tuple[Runtime, TorchRuntime], shape: tuple[int, ...]) -> None:
+def test_other_sizes_are_rejected(nets: tuple[Runtime, TorchRuntime], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"image is {shape[1]} x {shape[0]}; expected sides that are multiples of 32"):
         nets[0](np.zeros(shape, np.uint8))
 
@@ -185,7 +185,7 @@ def test_a_narrower_net_runs_in_torch(tmp_path: Path) -> None:
     assert isinstance(load_detector("retinaface", tmp_path).runtime, TorchRuntime)
 
 
-def test_it_is_what_a_detector_uses() -> None:
+def test_a_detector_uses_it() -> None:
     image = draw_scene(3, 0)[0]
     detectors = [Detector(stage1="retinaface", thresholds=(0.1, 0.5, 0.5), engine=name) for name in (None, "torch")]
     kinds = [type(detector.proposer.runtime) for detector in detectors]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""FDDB: drawing and matching against plain loops, a case worked out by hand, the original's ROC files, bad files."""
+"""FDDB: masks and matching compared with plain loops, a case by hand, the original's ROC files, bad files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mtcnn flops` and what it counts, against torch's own counter."""
+"""`mtcnn flops` compared with torch's counter."""
 
 from __future__ import annotations
 

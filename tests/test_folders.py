@@ -1,4 +1,4 @@
-"""Folders: everything that may be a photo is taken, or counted with what to do about it."""
+"""Folders: every file that may be a photo is read, or counted with advice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make(folder: Path, *names: str, content: bytes = b"") -> None:
 
 
 def found_in(folder: Path, outputs: tuple[Path, ...] = ()) -> tuple[list[str], list[str]]:
-    """What is found, and the lines about what is not; no problems."""
+    """The files found, and the lines about others; fails on problems."""
     passed, problems = PassedOver(), list[str]()
     paths = search(folder, (*SUFFIXES, *VIDEO_SUFFIXES), problems, passed, outputs)
     assert problems == []
@@ -43,7 +43,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert found_in(photos) == (["2024/c.jpg", "2024/deep/d.jpg", "a.jpg", "sub/b.jpg"], [])
 
 
-def test_what_is_no_source_is_counted_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_are_counted_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "find_spec", lambda name: None)
     make(tmp_path, "IMG_1.HEIC", "IMG_2.heic", "d.CR2", "e.psd", "f.zip", "notes.txt", "a.json", "b.jpg")
     make(tmp_path, "download", "photo.jpg_large", content=b"\xff\xd8\xff\xe0 a JPEG")
@@ -62,13 +62,13 @@ def test_what_is_no_source_is_counted_with_the_fix(tmp_path: Path, monkeypatch: 
     ]
 
 
-def test_heic_is_taken_where_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_is_read_if_a_reader_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "find_spec", lambda name: object())
     make(tmp_path, "IMG_1.HEIC")
     assert found_in(tmp_path) == (["IMG_1.HEIC"], [])
 
 
-def test_litter_is_passed_over_and_hidden_photos_are_told(tmp_path: Path) -> None:
+def test_litter_is_skipped_and_hidden_photos_are_reported(tmp_path: Path) -> None:
     make(tmp_path, "a.jpg", "._a.jpg", ".DS_Store", "@eaDir/a.jpg", ".thumbnails/a.png", "__MACOSX/._a.jpg")
     make(tmp_path, "Thumbs.db", ".git/x.png", "sub/.@__thumb/a.jpg", ".Trash-1000/files/a.jpg")
     assert found_in(tmp_path) == (["a.jpg"], [])
@@ -79,7 +79,7 @@ def test_litter_is_passed_over_and_hidden_photos_are_told(tmp_path: Path) -> Non
     ]
 
 
-def test_what_is_named_is_read_and_searched(tmp_path: Path) -> None:
+def test_named_files_and_folders_are_always_read(tmp_path: Path) -> None:
     make(tmp_path, "@eaDir/a.jpg", ".private/b.jpg", "._c.jpg")
     named = [tmp_path / "@eaDir", tmp_path / ".private", tmp_path / "._c.jpg"]
     sources, told = find_sources(named)
@@ -98,7 +98,7 @@ def test_folders_of_outputs_of_this_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".mpo", ".apng"])
-def test_suffixes_that_browsers_and_cameras_give(tmp_path: Path, suffix: str) -> None:
+def test_unusual_suffixes_of_browsers_and_cameras(tmp_path: Path, suffix: str) -> None:
     make(tmp_path, f"a{suffix}")
     assert list(image_files([tmp_path])) == [tmp_path / f"a{suffix}"]
 

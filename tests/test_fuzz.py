@@ -1,4 +1,4 @@
-"""The fuzzer finds what it is for: exceptions, the end of a process, endless work, too much memory; and only these."""
+"""The fuzzer finds exceptions, crashes, hangs and excessive memory, and only these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_good_files_are_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
-def test_cases_are_the_same_every_time_and_no_fault(tmp_path: Path, name: str) -> None:
+def test_cases_are_deterministic_and_pass(tmp_path: Path, name: str) -> None:
     first = [fuzz.case(name, 5, number) for number in range(12)]
     assert first == [fuzz.case(name, 5, number) for number in range(12)]
     assert len(set(first)) > 6 and first != [fuzz.case(name, 6, number) for number in range(12)]
@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Callable[[bytes, Path], object], str]] = {
 @linux
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking where there are threads
 @pytest.mark.parametrize("kind", FAULTS)
-def test_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     run, message = FAULTS[kind]
     monkeypatch.setitem(TARGETS, "planted", Target(lambda: [b"seed"], run))
     monkeypatch.setattr(fuzz, "SECONDS", 1)

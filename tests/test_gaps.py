@@ -1,4 +1,4 @@
-"""Faces that are missed for a few frames: their boxes meanwhile, and copies of videos that hide them."""
+"""Faces missed for a few frames: their interpolated boxes, and anonymised videos that hide them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_longer_gap_is_covered_from_both_sides() -> None:
     assert filled(2, [LEFT], [], [], [], [LEFT]) == [[LEFT], [LEFT], twice, [LEFT], [LEFT]]
 
 
-def test_a_face_that_comes_or_goes() -> None:
+def test_a_face_that_appears_or_disappears() -> None:
     assert filled(2, [], [], [], [LEFT], [], [], []) == [[]] + [[LEFT]] * 5 + [[]]
     assert filled(2, [], [LEFT]) == [[LEFT], [LEFT]]  # at the ends of the video
     assert filled(5, [LEFT], []) == [[LEFT], [LEFT]]
@@ -53,8 +53,8 @@ def test_no_gap_adds_nothing() -> None:
     assert filled(0, [], [LEFT], [], [LEFT, RIGHT]) == [[], [LEFT], [], [LEFT, RIGHT]]
 
 
-def test_two_faces_are_told_apart() -> None:
-    """By place, in whatever order they come; the one that is missed in the middle is the one that is added."""
+def test_two_faces_are_distinguished() -> None:
+    """By position, in any order; the one that is missed in the middle is added."""
     assert filled(3, [LEFT, RIGHT], [RIGHT], [RIGHT, LEFT])[1] == [RIGHT, LEFT]
     # Another size at the same place is another face: each keeps its own box.
     large = [-10.0, -10, 50, 50]
@@ -62,7 +62,7 @@ def test_two_faces_are_told_apart() -> None:
 
 
 def test_a_face_that_moves_fast() -> None:
-    """Its boxes do not overlap: it is the same as far as a face may have moved meanwhile, else both ends are kept."""
+    """Its boxes do not overlap: it is the same face within a maximum distance; otherwise both ends are extended."""
     near, far = [40.0, 10, 60, 30], [75.0, 10, 95, 30]
     assert filled(2, [LEFT], [], [], [near])[1:3] == [[[20, 10, 40, 30]], [[30, 10, 50, 30]]]
     assert sorted(filled(2, [LEFT], [], [], [far])[1]) == [LEFT, far]

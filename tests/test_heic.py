@@ -1,4 +1,4 @@
-"""HEIC: read where pillow-heif is installed, and a line that names it where not."""
+"""HEIC: read if pillow-heif is installed, otherwise an error that names it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_truncated() -> None:
     assert "pip install" not in str(caught.value)
 
 
-def test_a_damaged_one_is_called_by_its_format() -> None:
+def test_a_damaged_file_is_reported_with_its_format() -> None:
     pytest.importorskip("pillow_heif")
     for read in (read_image, image_size):
         with pytest.raises(ImageError, match=r": is a damaged HEIC \(HEIF\) image; expected .*; copy it again"):

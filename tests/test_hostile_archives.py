@@ -1,4 +1,4 @@
-"""Archives of detections and .mat files made to do harm: refused in a line, in time, and in little memory."""
+"""Malicious archives of detections and .mat files: rejected in one line, quickly and with little memory."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def refused(path: Path, data: bytes, names: tuple[str, ...] = ("x",)) -> str:
     return text
 
 
-def test_mat_files_that_are_none(tmp_path: Path) -> None:
+def test_invalid_mat_files(tmp_path: Path) -> None:
     path = tmp_path / "x.mat"
     good = mat(x=np.eye(3))
     assert "header" in refused(path, b"")
@@ -236,7 +236,7 @@ WORDS = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4), b"\x11\0\0\0", b"\x
 
 
 def test_damaged_mat_files(tmp_path: Path) -> None:
-    """Any four bytes may be wrong: it is read, or refused in a line."""
+    """With any four bytes changed: it is read, or rejected in one line."""
     rng = random.Random(0)
     box, keep = np.array([[1.0, 2, 30, 40], [5, 5, 20, 20]]), np.array([[1], [2]], np.uint8)
     good = {name: wider_mat("gt_list", keep) for name in ("easy", "medium", "hard")}

@@ -1,4 +1,4 @@
-"""Texts that are no labels, tables or recipes: a problem or an error in a line, never another exception."""
+"""Malformed labels, tables and recipes: a problem or an error in one line, never another exception."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from stages.run_log import RunLog
 
 @pytest.fixture(autouse=True)
 def _strict() -> None:
-    """NumPy's words about overflow reach people as lines of its code."""
+    """NumPy's overflow warnings would reach users as lines of its code."""
     warnings.simplefilter("error", RuntimeWarning)
 
 
@@ -95,7 +95,7 @@ def test_counts_of_no_faces(count: str) -> None:
     assert len(problems) == 1 and len(str(problems[0])) < 150
 
 
-def test_scores_beyond_all_measure() -> None:
+def test_extreme_scores() -> None:
     rows = parse_detections("a\n3\n1e308 1 1e308 4 1e308\n1 2 3 4 -1e308\n-1e308 2 3 4 -1.1e308", "f", Problems())
     truth = GroundTruth({"e/a": np.array([[1.0, 2, 3, 4]])}, {"hard": {"e/a": np.ones(1, bool)}}, "mat")
     assert np.isfinite(wider.evaluate(truth, {"e/a": rows}, problems=Problems()).ap["hard"])
@@ -128,13 +128,13 @@ def test_an_ordinary_face_of_fddb(tmp_path: Path) -> None:
      ("a/i\n1\n1e9 1e9 0 -1e300 20 1\n", FOUND), (FACE, "a/i\n1\n1e308 1e308 1e308 1e308 0.5\n"),
      (FACE, "a/i\n1\n1e308 1e300 1e300 -1e308 1e308 1e300\n"), (FACE, "a/i\n2\n-1e308 1 2 3 -1e308\n1 2 3 4 1e308\n")],
 )  # fmt: skip
-def test_shapes_beyond_all_measure(tmp_path: Path, fold: str, found: str) -> None:
+def test_extreme_shapes(tmp_path: Path, fold: str, found: str) -> None:
     result = curve(tmp_path, fold, SIZE, found)
     assert np.isfinite(result.continuous).all()
 
 
 def test_a_direction_is_that_of_its_angle() -> None:
-    """However often an angle goes around; beyond a million radians it says nothing."""
+    """For any number of turns; beyond a million radians an angle has no meaning."""
     size = ImageSize(60, 60)
     drawn = {
         angle: fddb.draw(np.array([20, 8, angle, 30, 30, 1]), size) for angle in (0, 0.5, 0.5 + 200 * np.pi, 1e300)
@@ -217,7 +217,7 @@ def test_a_row_without_its_path(tmp_path: Path) -> None:
         ("train=0x" + "f" * 9000, "train is a int"),
     ],
 )
-def test_recipes_that_are_none(tmp_path: Path, lines: str, message: str) -> None:
+def test_invalid_recipes(tmp_path: Path, lines: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
         read_recipe(Recipe, written(tmp_path / "r.toml", f'net="pnet"\n{lines}\n'))
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
@@ -231,13 +231,13 @@ ROWS = ('{"image": ' + "[" * 9999 + "]" * 9999 + "}", '{"image": [1]}', "[1]", '
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_listings_that_are_none(tmp_path: Path, row: str) -> None:
+def test_invalid_listings(tmp_path: Path, row: str) -> None:
     with pytest.raises(DataError, match="is no listing"):
         read_listing(written(tmp_path / "x", row + "\n"), "json", (), [])
 
 
 @pytest.mark.parametrize("quote", ['a,"' + "x" * 200_000 + "\n", "a,b\n" + '"' + "x\n" * 100_000 + "\n"])
-def test_csv_listings_that_are_none(tmp_path: Path, quote: str) -> None:
+def test_invalid_csv_listings(tmp_path: Path, quote: str) -> None:
     with pytest.raises(DataError, match="is no listing"):
         read_listing(written(tmp_path / "x", quote), "csv", ("a", "b"), [])
 

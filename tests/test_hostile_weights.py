@@ -1,4 +1,4 @@
-"""Weights files made to do harm: none ends the process, takes memory without measure, or passes without a word."""
+"""Malicious weights files: none crashes the process, exhausts memory, or is accepted silently."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_many_marks_are_found_in_time(tmp_path: Path) -> None:
 
 
 def shown(count: int, times: int) -> bytes:
-    """A table in which the same storage is shown so many times."""
+    """A table with `count` views of the same storage."""
     numbers = b"(" + get(1) + number(0) + number(count) + b"\x85" + number(1) + b"\x85\x89" + ORDERED + b")Rt"
     first = TENSOR + put(0) + storage(text("0"), count) + put(1) + b"\x86"
     return first + b"}(" + b"".join(text(str(i)) + get(0) + numbers + b"R" for i in range(times)) + b"u"
@@ -165,7 +165,7 @@ def test_a_text_encoded_many_times() -> None:
         read_pickled(PROTO + steps + (get(1) + get(0) + get(2) + b"\x86R") * 1000 + END)
 
 
-def test_members_that_lie_on_each_other(tmp_path: Path) -> None:
+def test_overlapping_members(tmp_path: Path) -> None:
     """The table of a zip may name the same bytes again and again."""
     path = tmp_path / "w.pt"
     rows = b"".join(text(str(i)) + storage(text(str(i)), 25_000) for i in range(20))
@@ -188,14 +188,14 @@ def test_members_that_lie_on_each_other(tmp_path: Path) -> None:
 
 
 def test_a_file_of_nothing(tmp_path: Path) -> None:
-    """A file of holes takes no room on the disk, and had taken it in memory."""
+    """A sparse file takes no space on disk, but would take it in memory."""
     with (tmp_path / "w.pt").open("wb") as file:
         file.truncate(5 << 30)
     with pytest.raises(CheckpointError, match="at most"):
         read_saved(tmp_path / "w.pt")
 
 
-def test_a_device_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_device(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("no /dev/zero here")
     monkeypatch.setattr(importers, "LARGEST", 1 << 20)
@@ -204,7 +204,7 @@ def test_a_device_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("shape", [(-1,), (2**40,), (1.0,), (True,), ("3",), (1,) * 9, (2**2040,) * 8])
-def test_shapes_that_are_none(shape: tuple[object, ...]) -> None:
+def test_invalid_shapes(shape: tuple[object, ...]) -> None:
     with pytest.raises(ValueError, match="shape"):
         check_shape(*shape)
 
@@ -250,7 +250,7 @@ def test_rows_of_pickles_cut_short(part: float) -> None:
         read_old_saved(whole[: int(len(whole) * part)])
 
 
-def test_a_trainings_checkpoint_is_read(tmp_path: Path) -> None:
+def test_a_training_checkpoint_is_read(tmp_path: Path) -> None:
     """A state_dict beside an optimiser's."""
     weight = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = torch.optim.AdamW([weight])
@@ -261,8 +261,8 @@ def test_a_trainings_checkpoint_is_read(tmp_path: Path) -> None:
         assert found.net == "pnet"
 
 
-def test_what_torch_is_given_is_looked_at_before(tmp_path: Path) -> None:
-    """torch itself is ended by nested tuples; the numbers may be of any size."""
+def test_input_of_torch_is_checked_before(tmp_path: Path) -> None:
+    """Nested tuples crash torch itself; numbers may have any size."""
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
     optimizer = torch.optim.AdamW(module.parameters())
     module(torch.ones(1, 3, 9, 9)).sum().backward()
@@ -329,7 +329,7 @@ NO_NETS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", NO_NETS)
-def test_what_is_no_net(tmp_path: Path, kind: str) -> None:
+def test_files_without_a_net(tmp_path: Path, kind: str) -> None:
     data, message = NO_NETS[kind]
     with pytest.raises(CheckpointError, match=message) as caught:
         read_weights(foreign.write(tmp_path / "w", data))
@@ -352,7 +352,7 @@ def test_lz4_that_stores_more_than_the_limit() -> None:
 # ---- what weights give
 
 
-def test_what_is_no_number_is_no_json() -> None:
+def test_nan_is_invalid_json() -> None:
     points = np.array([[[1, 2], [np.inf, 3], [-np.inf, np.nan], [4, 5], [6, 7]]], np.float32)
     (row,) = Faces(np.ones((1, 4), np.float32), np.ones(1, np.float32), points).to_dicts()
     assert row["landmarks"] == [[1, 2], [None, 3], [None, None], [4, 5], [6, 7]]
@@ -367,7 +367,7 @@ def test_a_checkpoint_that_nests(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [1e300, -1e300, math.nan, math.inf, 10**30, 10_001, "x", None, (1,), {}])
-def test_settings_of_a_net_that_nobody_can_build(tmp_path: Path, value: object) -> None:
+def test_settings_of_an_impossible_net(tmp_path: Path, value: object) -> None:
     path = tmp_path / "weights.pt"
     spec = DETECTORS["ssh"]
     write(path, Checkpoint("ssh", {"a.weight": torch.zeros(2, 3, 3, 3)}, "rgb", spec.scaling, model={"width": value}))
@@ -377,7 +377,7 @@ def test_settings_of_a_net_that_nobody_can_build(tmp_path: Path, value: object) 
 
 
 @pytest.mark.parametrize("value", [(1,) * 1001, (10**9,), (1e300,), (math.nan,)])
-def test_rows_of_settings_that_nobody_can_build(value: tuple[float, ...]) -> None:
+def test_lists_of_settings_of_an_impossible_net(value: tuple[float, ...]) -> None:
     with pytest.raises(SettingsError, match=r"model\.anchors is .* expected 1000 numbers or fewer, up to 10000"):
         model_of("slim", {"anchors": value})
 

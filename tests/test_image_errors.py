@@ -1,4 +1,4 @@
-"""What cannot be read as an image: every refusal is an ImageError of one line."""
+"""Unreadable images: every rejection is an ImageError of one line."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_unreadable(tmp_path: Path) -> None:
 
 
 def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As above, for those who run tests as root."""
+    """As above, for tests that run as root."""
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")
@@ -76,12 +76,12 @@ def test_not_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can be opened and not read")
-def test_a_disk_that_fails(tmp_path: Path) -> None:
+def test_disk_errors(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to("/proc/self/mem")
     assert_refused(tmp_path / "link.jpg", "cannot be read", "Input/output error", "check the disk")
 
 
-def test_no_image(tmp_path: Path) -> None:
+def test_files_that_are_not_images(tmp_path: Path) -> None:
     for name, content in {"text.jpg": b"hello\n" * 99, "noise.png": bytes(range(256)), "one": b"\xff"}.items():
         (tmp_path / name).write_bytes(content)
         assert_refused(tmp_path / name, "not an image")
@@ -93,7 +93,7 @@ def test_no_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
 @pytest.mark.parametrize("part", [0.3, 0.7, 0.97])
 def test_truncated(tmp_path: Path, kind: str, part: float) -> None:
-    """But a JPEG that has half of its rows, see test_jpeg_ends.py."""
+    """Except JPEGs with at least half of their rows, see test_jpeg_ends.py."""
     whole = encoded(kind)
     part = min(part, 0.4) if kind == "JPEG" else part
     path = tmp_path / "part"
@@ -109,7 +109,7 @@ def test_truncated_16_bit_colour(tmp_path: Path) -> None:
     assert_refused(path, "damaged", by=(read_image,))
 
 
-def test_32_bit_pixels_are_refused(tmp_path: Path) -> None:
+def test_32_bit_pixels_are_rejected(tmp_path: Path) -> None:
     for dtype in (np.float32, np.int32):
         path = tmp_path / "deep.tiff"
         Image.fromarray(NOISE[..., 0].astype(dtype)).save(path)
@@ -133,7 +133,7 @@ def test_the_limit_itself_is_allowed(tmp_path: Path) -> None:
     assert_refused(path, "damaged", by=(read_image,))  # beyond the limit's check, for want of pixels
 
 
-def test_wrong_types_are_named() -> None:
+def test_wrong_types_are_reported() -> None:
     for source in (None, 3, [[1, 2]], {"a": 1}, object()):
         with pytest.raises(ImageError, match=rf"{type(source).__name__}; expected .*; ") as caught:
             read_image(source)  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def test_wrong_types_are_named() -> None:
         (np.zeros(5, np.uint8), r"\(5,\)"),
     ],
 )
-def test_arrays_that_are_no_images(array: NDArray[Any], said: str) -> None:
+def test_arrays_that_are_not_images(array: NDArray[Any], said: str) -> None:
     for read in (read_image, as_rgb):
         with pytest.raises(ImageError, match=said) as caught:
             read(array)

@@ -1,4 +1,4 @@
-"""What reading takes, by the size in the header: a small file must not fill the memory, nor end a batch."""
+"""Memory of reading, by the size in the header: a small file must neither exhaust memory nor end a batch."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_costly_formats_may_have_a_third() -> None:
     assert MAX_PIXELS >= 200_000_000  # the largest that phones take
 
 
-def test_a_higher_limit_is_taken() -> None:
-    """Beyond what Pillow refuses by itself, too."""
+def test_the_limit_can_be_raised() -> None:
+    """Also beyond Pillow's own limit."""
     data = png(40_000, 1, 8, 0)
     with pytest.raises(ImageError, match="40000 x 1 pixels"):
         image_size(data, max_pixels=39_999)
@@ -79,7 +79,7 @@ def test_a_higher_limit_is_taken() -> None:
     assert image_size(huge, max_pixels=1 << 30) == (1 << 15, 1 << 15)
 
 
-def test_too_little_memory_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lack_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
@@ -88,7 +88,7 @@ def test_too_little_memory_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
         read_photo(png(9, 9, 8, 2))
 
 
-def test_bands_leave_no_seams() -> None:
+def test_bands_have_no_seams() -> None:
     """Images of several bands, at their borders too."""
     chance = np.random.default_rng(0)
     deep = chance.integers(0, 65536, (2100, 1030, 4), np.uint16)

@@ -1,4 +1,4 @@
-"""What commands write to stderr about images: lines of this project's, one a file, and none of a library's."""
+"""What commands write to stderr about images: one line per file, and nothing from libraries."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_detect(random_models: Path, folder: Path) -> None:
     assert done.returncode == 1
 
 
-def test_hushed_libraries_and_the_lines_of_python(tmp_path: Path) -> None:
-    """File descriptor 2 is turned away while something decodes, and back afterwards; Python writes on meanwhile."""
+def test_libraries_are_silenced_and_python_is_not(tmp_path: Path) -> None:
+    """File descriptor 2 is redirected while something decodes, then restored; Python still writes meanwhile."""
     program = (
         "import os, sys, threading\n"
         "from mtcnn.hush import hushed, take_stderr\n"
@@ -100,7 +100,7 @@ def test_hushed_libraries_and_the_lines_of_python(tmp_path: Path) -> None:
     assert done.stderr.splitlines() == ["1 before", "2 between", "3 python", "4 after", "5 the end"]
 
 
-def test_pillow_is_as_it_was_afterwards(folder: Path) -> None:
+def test_pillows_settings_are_restored(folder: Path) -> None:
     import warnings
 
     limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)

@@ -1,4 +1,4 @@
-"""Reading images: every kind of file and array to upright uint8 RGB, or one line that says why not."""
+"""Reading images: every kind of file and array to upright uint8 RGB, or an error of one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def with_orientation(value: int) -> Image.Exif:
 
 
 def tiff_16(pixels: NDArray[np.uint16], orientation: int) -> bytes:
-    """A 16-bit RGB TIFF by hand, for no library at hand writes its orientation. Source: TIFF 6.0, section 2."""
+    """A 16-bit RGB TIFF by hand, since no available library writes its orientation. Source: TIFF 6.0, section 2."""
     height, width, _ = pixels.shape
     data = pixels.astype("<u2").tobytes()
     first = 8 + 2 + 10 * 12 + 4  # behind the header and one directory of ten entries
@@ -87,7 +87,7 @@ def test_colour_files(tmp_path: Path, kind: str) -> None:
 
 
 def test_plain_jpeg_equals_pillow(photos: dict[str, NDArray[np.uint8]]) -> None:
-    """The fast path takes another decoder; it must see the same picture, in the same colour order."""
+    """The fast path uses another decoder, which must give the same pixels in the same colour order."""
     for settings in ({"quality": 90}, {"quality": 60, "progressive": True}, {"quality": 90, "subsampling": 0}):
         data = encoded(Image.fromarray(photos["astronaut"]), "JPEG", **settings)
         expected = np.asarray(Image.open(io.BytesIO(data)))
@@ -159,7 +159,7 @@ def test_16_bit_gray_and_colour() -> None:
     assert np.array_equal(read_image(data.tobytes()), expected)
 
 
-def test_jpeg_with_data_behind_its_end() -> None:
+def test_jpeg_with_data_after_its_end() -> None:
     """Phones append videos; the picture before them is whole."""
     data = encoded(Image.fromarray(drawing()), "JPEG", quality=95)
     assert np.array_equal(read_image(data + bytes(range(256)) * 40), read_image(data))
@@ -174,7 +174,7 @@ def test_first_frame_of_an_animation() -> None:
         assert np.array_equal(image, np.full((10, 20, 3), (255, 0, 0)))
 
 
-def test_paths_that_are_not_ascii(tmp_path: Path) -> None:
+def test_non_ascii_paths(tmp_path: Path) -> None:
     folder = tmp_path / "фото 写真"
     folder.mkdir()
     for suffix in ("jpg", "png"):
@@ -229,19 +229,19 @@ def test_exif_orientation_of_16_bit_and_odd_files(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_senseless_orientation_is_upright(value: int) -> None:
+def test_invalid_orientation_is_upright(value: int) -> None:
     data = encoded(Image.fromarray(drawing()), "JPEG", exif=with_orientation(value))
     assert read_image(data).shape == (40, 56, 3)
 
 
 @pytest.mark.filterwarnings("error")
-def test_broken_exif_does_not_cost_the_picture() -> None:
+def test_broken_exif_is_ignored() -> None:
     data = encoded(Image.fromarray(drawing()), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7fgarbage")
     assert read_image(data).shape == (40, 56, 3)
     assert image_size(data) == (40, 56)
 
 
-def test_pillow_image_is_taken_as_it_stands() -> None:
+def test_pillow_images_are_not_rotated() -> None:
     opened = Image.open(io.BytesIO(encoded(Image.fromarray(drawing()), "PNG", exif=with_orientation(6))))
     assert np.array_equal(read_image(opened), drawing())
     assert np.array_equal(read_image(Image.fromarray(drawing()).convert("RGBA")), drawing())

@@ -1,4 +1,4 @@
-"""Weights of other projects: every form gives back the net it was made of, any other file is refused in one line."""
+"""Weights of other projects: every format gives the original net, and any other file is rejected in one line."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def same(found: Mapping[str, Any], net: str) -> bool:
 
 @pytest.mark.parametrize("net", list(NETS))
 @pytest.mark.parametrize("form", list(ONE_NET))
-def test_every_form_gives_the_net_back(tmp_path: Path, form: str, net: str) -> None:
-    """To the last bit. The name of the file says nothing."""
+def test_every_format_gives_the_same_net(tmp_path: Path, form: str, net: str) -> None:
+    """To the last bit. The file name does not matter."""
     file = peers.write(tmp_path / "weights.bin", ONE_NET[form](net))
     (found,) = read_weights(file)
     assert (found.net, found.colour) == (net, "rgb")
@@ -77,7 +77,7 @@ def test_onnx(tmp_path: Path, net: str, raw: bool) -> None:
 
 
 def test_onnx_of_another_converter(tmp_path: Path) -> None:
-    """It may be meant for upright images, such as this project's own."""
+    """It may expect upright images, like this project's own."""
     pytest.importorskip("onnx")
     data = peers.onnx("pnet", raw=True).replace(b"keras2onnx", b"pytorch123")
     assert "written by pytorch123; expected keras2onnx" in refused(peers.write(tmp_path / "w", data))
@@ -129,7 +129,7 @@ def assert_computes_as_caffe(net: str, file: Path, folder: Path, rtol: float = 0
 
 
 @pytest.mark.parametrize("net", list(NETS))
-def test_outputs_are_those_of_caffe(tmp_path: Path, net: str) -> None:
+def test_outputs_equal_caffe(tmp_path: Path, net: str) -> None:
     # Random weights give outputs of some hundreds, which float32 holds to five digits.
     assert_computes_as_caffe(net, peers.write(tmp_path / "w", peers.caffe(net)), tmp_path / "models", rtol=1e-4)
 
@@ -219,7 +219,7 @@ def test_truncated(tmp_path: Path, form: str, part: float) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch on the version of a pickle
 @pytest.mark.parametrize("form", [*ONE_NET, "npy"])
 def test_damaged(tmp_path: Path, form: str) -> None:
-    """A changed byte gives another weight, or one line of explanation: never another exception."""
+    """A changed byte gives another weight or an error of one line, never another exception."""
     whole = peers.npy() if form == "npy" else ONE_NET[form]("pnet")
     rng, told = np.random.default_rng(0), []
     for place in [*range(60), *rng.integers(0, len(whole), 60)]:
@@ -251,7 +251,7 @@ def test_checkpoint_of_this_project(tmp_path: Path) -> None:
 
 
 def test_wrong_net(tmp_path: Path) -> None:
-    """Told by its layers, with what was expected."""
+    """Recognised by its layers, with what was expected."""
     state = peers.facenet_state("onet")
     del state["conv4.weight"], state["conv4.bias"], state["prelu4.weight"]
     torch.save(state, tmp_path / "short.pt")
@@ -269,7 +269,7 @@ def test_wrong_net(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_no_numbers(tmp_path: Path, value: float) -> None:
+def test_weights_with_nan(tmp_path: Path, value: float) -> None:
     state = peers.facenet_state("pnet")
     state["conv2.bias"][3] = value
     torch.save(state, tmp_path / "w.pt")

@@ -1,4 +1,4 @@
-"""Broken installations: another project's `mtcnn` in the same folder, libraries that cannot be loaded. A line each."""
+"""Broken installations, each reported in one line: overwritten by another `mtcnn`, or with unloadable libraries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def overwrite(site: Path, works: bool) -> None:
-    """What pip does when it installs the other project's; `works`: what that needs is there."""
+    """What pip does when it installs the other project; `works`: its dependencies are there."""
     for name in ("__init__.py", "mtcnn.py"):
         (site / "mtcnn" / name).unlink()
     (site / "mtcnn" / "__init__.py").write_text("from mtcnn.mtcnn import MTCNN\n\n__all__ = ['MTCNN']\n")
@@ -57,7 +57,7 @@ def overwrite(site: Path, works: bool) -> None:
     (site / "mtcnn" / "network").mkdir()
 
 
-def test_whole(site: Path) -> None:
+def test_intact_installation(site: Path) -> None:
     done = python(COMMAND, "--version", path=site, folder=site.parent)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("mtcnn, version ")
     assert fault(str(ROOT / "mtcnn")) is None
@@ -77,7 +77,7 @@ def test_overwritten(site: Path, works: bool) -> None:
 
 
 def test_uninstalled_again(site: Path) -> None:
-    """Which takes this package's first file with it."""
+    """This deletes this package's `__init__.py` too."""
     (site / "mtcnn" / "__init__.py").unlink()
     (site / "mtcnn" / "mtcnn.py").unlink()
     done = python(COMMAND, "--version", path=site, folder=site.parent)
@@ -86,8 +86,8 @@ def test_uninstalled_again(site: Path) -> None:
     assert done.stderr.splitlines()[-1] == f"ImportError: {OVERWRITTEN}"
 
 
-def test_beside(site: Path) -> None:
-    """This one was installed over the other: all works, until that is updated or removed."""
+def test_installed_over_the_other(site: Path) -> None:
+    """This one was installed over the other: it works until the other is updated or removed."""
     (site / "mtcnn" / "network").mkdir()
     done = python(COMMAND, "--version", path=site, folder=site.parent)
     assert (done.returncode, done.stderr) == (0, f"mtcnn: {BESIDE}\n") and done.stdout.startswith("mtcnn, version ")
@@ -95,7 +95,7 @@ def test_beside(site: Path) -> None:
     assert done.returncode == 0 and done.stderr.count(CURE) == 1
 
 
-def test_another_in_front(tmp_path: Path) -> None:
+def test_another_package_earlier_in_the_path(tmp_path: Path) -> None:
     """Not in the same folder, but earlier in the path."""
     (tmp_path / "mtcnn").mkdir()
     (tmp_path / "mtcnn" / "__init__.py").touch()
@@ -164,8 +164,8 @@ def test_a_library_of_torch_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and done.returncode in (1, 2)
 
 
-def test_what_is_left_of_opencv_has_no_names() -> None:
-    """After one of its two distributions was uninstalled from under the other: a folder without a first file."""
+def test_remains_of_opencv_without_names() -> None:
+    """After one of its two distributions was uninstalled from under the other: a folder without `__init__.py`."""
     import types
 
     empty = types.ModuleType("cv2")
@@ -189,5 +189,5 @@ def test_what_is_left_of_opencv_has_no_names() -> None:
         ValueError("of another kind"),
     ],
 )
-def test_our_own_faults_keep_their_traceback(error: Exception) -> None:
+def test_our_own_bugs_keep_their_traceback(error: Exception) -> None:
     assert library_error(error) is None

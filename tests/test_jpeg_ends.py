@@ -1,4 +1,4 @@
-"""JPEGs that end early: read as far as they go, with a word, or refused where most is missing."""
+"""JPEGs that end early: read as far as they go, with a warning, or rejected if most is missing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_without_its_end_marker(photo: NDArray[np.uint8], kind: str) -> None:
         assert np.array_equal(found, whole)
 
 
-def test_gray_and_inks_without_the_end_marker(photo: NDArray[np.uint8]) -> None:
+def test_gray_and_cmyk_without_the_end_marker(photo: NDArray[np.uint8]) -> None:
     for mode in ("L", "CMYK"):
         stream = io.BytesIO()
         Image.fromarray(photo).convert(mode).save(stream, "JPEG", quality=90)
@@ -70,7 +70,7 @@ def test_gray_and_inks_without_the_end_marker(photo: NDArray[np.uint8]) -> None:
 @pytest.mark.parametrize("kind", SETTINGS)
 @pytest.mark.parametrize("ended", [b"", END, bytes(3000)])
 def test_missing_rows_are_counted(photo: NDArray[np.uint8], kind: str, ended: bytes) -> None:
-    """Cut off, cut off with a marker behind it, and a download that has its length and zeros for the rest."""
+    """Truncated, truncated with an end marker, and padded with zeros to the full length."""
     data = encoded(photo, **SETTINGS[kind])
     whole = read_image(data)
     found, said = read_photo(data[: int(len(data) * 0.85)] + ended)
@@ -83,13 +83,13 @@ def test_missing_rows_are_counted(photo: NDArray[np.uint8], kind: str, ended: by
 
 
 @pytest.mark.parametrize("ended", [b"", END])
-def test_most_of_it_missing(photo: NDArray[np.uint8], ended: bytes) -> None:
+def test_rejected_if_most_rows_are_missing(photo: NDArray[np.uint8], ended: bytes) -> None:
     data = encoded(photo)
     with pytest.raises(ImageError, match=r"is damaged \(ends early: the last \d+ of its 240 rows are missing\); .*; "):
         read_image(data[: len(data) // 4] + ended)
 
 
-def test_a_size_that_is_a_lie() -> None:
+def test_a_false_size_in_the_header() -> None:
     data = bytearray(encoded(np.zeros((64, 64, 3), np.uint8)))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 2000, 2000)
@@ -105,14 +105,14 @@ def test_whole_files_with_gray_at_the_bottom() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_data_behind_the_end(photo: NDArray[np.uint8]) -> None:
+def test_data_after_the_end(photo: NDArray[np.uint8]) -> None:
     """Phones append videos; the picture before them is whole."""
     data = encoded(photo)
     for more in (b"\0" * 5000, bytes(range(256)) * 40, b"ftypmp42" * 900 + b"\0" * 900):
         assert np.array_equal(read_image(data + more), read_image(data))
 
 
-def test_the_warning_is_the_callers(photo: NDArray[np.uint8]) -> None:
+def test_the_warning_points_to_the_caller(photo: NDArray[np.uint8]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read_image(encoded(photo)[:-2])
@@ -122,8 +122,8 @@ def test_the_warning_is_the_callers(photo: NDArray[np.uint8]) -> None:
 # -------------------------------------------------------------------------------------------------- who is told what
 
 
-def test_training_passes_over_what_is_not_whole(photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    """Nobody knows which of the labelled faces are missing."""
+def test_training_skips_truncated_photos(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """It is unknown which of the labelled faces are missing."""
     records = []
     for name, data in (("whole", encoded(photo)), ("cut", encoded(photo)[:-900]), ("end", encoded(photo)[:-2])):
         path = tmp_path / f"{name}.jpg"
@@ -144,7 +144,7 @@ def _finds_one() -> Callable[[NDArray[np.uint8]], Faces]:
     return _one_face
 
 
-def test_evaluation_uses_it_and_says_so(photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_evaluation_uses_truncated_photos_with_a_message(photo: NDArray[np.uint8], tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     path.write_bytes(encoded(photo)[:-900])
     problems = Problems()

@@ -1,4 +1,4 @@
-"""Kernels in files: made once, loaded without Numba, made anew where the file is damaged, old or cannot be written."""
+"""The kernel cache: compiled once, loaded without Numba, compiled again if the file is damaged, old or unwritable."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_made_once_and_anew_when_damaged_or_for_another_processor(tmp_path: Path
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    """The next folder is used, and where there is none a line says so."""
+    """The next folder is used; if there is none, a warning says so."""
     (tmp_path / "file").touch()
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "user")}
     assert overlaps(**cache) == [RIGHT, "True"]
@@ -80,19 +80,19 @@ def test_without_a_home(tmp_path: Path) -> None:
     assert overlaps(code, HOME="", XDG_CACHE_HOME="", NUMBA_CACHE_DIR=str(tmp_path)) == [RIGHT, "True"]
 
 
-def test_numba_told_not_to_compile(tmp_path: Path) -> None:
+def test_numba_with_compilation_disabled(tmp_path: Path) -> None:
     assert overlaps(NUMBA_CACHE_DIR=str(tmp_path), NUMBA_DISABLE_JIT="1") == [RIGHT, "True"]
 
 
 def test_two_versions_share_a_folder(tmp_path: Path) -> None:
-    """Each finds what it made itself."""
+    """Each finds its own kernels."""
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     other = "import llvmlite; llvmlite.__version__ += '.other'\n" + OVERLAPS
     assert [overlaps(code, **cache)[1] for code in (OVERLAPS, other, OVERLAPS, other)] == ["True"] * 2 + ["False"] * 2
 
 
 @pytest.mark.parametrize("change", ["option", "attribute"])
-def test_a_numba_that_has_changed_is_named(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_an_incompatible_numba_is_reported(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     from mtcnn.engine import compiling
 
     if change == "option":
@@ -106,13 +106,13 @@ def test_a_numba_that_has_changed_is_named(monkeypatch: pytest.MonkeyPatch, chan
     assert "\n" not in str(told.value)
 
 
-def test_the_oldest_numba_is_the_one_that_is_asked_for() -> None:
+def test_the_oldest_numba_is_the_required_minimum() -> None:
     settings = (ROOT / "setup.cfg").read_text()
     assert kernel_cache.NUMBA.split(",")[0] in settings.split()
 
 
 def test_a_fork_while_another_thread_compiles() -> None:
-    """The child must not wait for a lock that nobody holds any more."""
+    """The child must not wait for a lock whose owner does not exist there."""
     held, release = threading.Event(), threading.Event()
 
     def compiles() -> None:
@@ -135,8 +135,8 @@ def test_every_kernel_is_there() -> None:
         assert made is kernel_cache.kernel(name, *constants.get(name, ()))
 
 
-def test_a_call_with_other_arguments_is_refused() -> None:
-    """Before it writes to an address that is none."""
+def test_a_call_with_wrong_arguments_is_rejected() -> None:
+    """Before it writes to an invalid address."""
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         kernel_cache.kernel("overlaps")(1, 2)
     with pytest.raises(TypeError):
@@ -148,7 +148,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert nms(box, np.ones(2), np.float32(0.5), limit=np.int64(2)).tolist() == [0]  # type: ignore[arg-type]
 
 
-def test_arrays_that_do_not_fit_are_refused() -> None:
+def test_arrays_of_wrong_shape_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"boxes are \(2, 4\); expected \(3, 4\)"):
         nms(np.zeros((2, 4)), np.zeros(3), 0.5)
     with pytest.raises(ValueError, match="reshape"):

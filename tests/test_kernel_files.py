@@ -1,4 +1,4 @@
-"""Files of machine code: which of them are run, where they are put, and when they go."""
+"""Files of machine code: which are trusted, where they are stored, and when they are deleted."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def planted(path: Path) -> Path:
-    """A whole file, as another program could write it."""
+    """A valid file, as another program could write it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(hashlib.sha256(b"code").digest() + b"code")
     return path
 
 
-def test_what_is_written_is_read(path: Path) -> None:
+def test_round_trip(path: Path) -> None:
     assert read(path) is None
     assert write(path, b"code")
     assert read(path) == b"code"
@@ -61,7 +61,7 @@ def test_a_file_that_others_may_write_to_is_not_run(path: Path, mode: int) -> No
 @posix
 @pytest.mark.parametrize("mode", [0o775, 0o777, 0o1777])
 def test_a_folder_that_others_may_write_to(path: Path, mode: int) -> None:
-    """It is not read from. Where it is this user's own cache it is closed; the interpreter's folder is left alone."""
+    """It is not used. The user's own cache folder loses these permissions; the interpreter's folder is left alone."""
     planted(path)
     path.parent.chmod(mode)
     assert read(path) is None
@@ -87,7 +87,7 @@ def test_a_file_of_another_user_is_not_run(path: Path, owned: str) -> None:
 
 
 @posix
-def test_trusted_are_this_user_root_and_the_owner_of_the_package(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trusted_owners(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(path)
     assert {os.geteuid(), 0, Path(kernel_files.__file__).stat().st_uid} == kernel_files._owners(os.geteuid())
     monkeypatch.setattr(kernel_files, "_owners", lambda user: frozenset())
@@ -105,7 +105,7 @@ def test_a_link_or_a_pipe_in_place_of_a_file(path: Path) -> None:
 
 
 def test_no_folder_is_relative(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Or whoever owns the folder where a program is started chooses what it runs."""
+    """Otherwise the owner of the folder in which a program is started could choose what it runs."""
     monkeypatch.chdir(tmp_path)
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)

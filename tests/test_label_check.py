@@ -1,4 +1,4 @@
-"""Labels compared with their photos: right ones stay as they are, the others become neither faces nor background."""
+"""Labels compared with their photos: those that do not fit become neither faces nor background."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ NOT: dict[str, tuple[tuple[float, float, float, float], str, bool]] = {
 
 @pytest.mark.parametrize("kind", NOT)
 def test_a_box_that_does_not_fit(photo: Path, kind: str) -> None:
-    """It is ignored; a photo of which it covers nothing gives no background."""
+    """It is ignored; if it covers nothing of the photo, the photo gives no background."""
     box, why, complete = NOT[kind]
     found = fit([record(photo, [box, *GOOD])], "wider:x")
     (one,) = found.records
@@ -80,8 +80,8 @@ def test_a_box_that_does_not_fit(photo: Path, kind: str) -> None:
     np.testing.assert_array_equal(one.boxes[1:], np.array(GOOD, np.float32))
 
 
-def test_what_a_dropped_box_covers_is_no_background(photo: Path) -> None:
-    """With its corners swapped it was dropped, and the face beneath it was background."""
+def test_a_dropped_box_is_not_background(photo: Path) -> None:
+    """A box with swapped corners was once dropped, and its face became background."""
     one = checked(photo, (180, 90, 140, 50))
     crops = np.array([[140, 50, 180, 90], [145, 55, 170, 80], [100, 60, 130, 90]], np.float64)
     kinds = label(crops, one, IouBands(), 8).kinds
@@ -177,7 +177,7 @@ def test_a_line_for_each_source(drawn: Path, capsys: pytest.CaptureFixture[str])
     assert len(lines) == 2
 
 
-def test_classes_are_told_and_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_are_reported_and_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(draw_scene(0, 1)[0]).save(tmp_path / "1.png")
     things = "".join(
         f"<object><name>{name}</name><bndbox><xmin>5</xmin><ymin>5</ymin><xmax>60</xmax><ymax>70</ymax></bndbox></object>"
@@ -192,7 +192,7 @@ def test_classes_are_told_and_remembered(tmp_path: Path, capsys: pytest.CaptureF
         assert len(read_source(spec)[0][0].boxes) == 1
 
 
-def test_prepare_refuses(drawn: Path, tmp_path: Path) -> None:
+def test_prepare_rejects_bad_labels(drawn: Path, tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_text("0_Drawn_0_000000.jpg\n1\n0.1 0.2 0.3 0.4\n")
     done = run("prepare", "--net", 12, "--work", tmp_path / "w", "--quiet", "--data",
                f"wider:{tmp_path / 'l.txt'}:{drawn / 'wider/train/images/0--Drawn'}")  # fmt: skip
@@ -201,7 +201,7 @@ def test_prepare_refuses(drawn: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "w/sources.json").exists()
 
 
-def test_many_records_at_once_are_as_one_by_one(tmp_path: Path) -> None:
+def test_many_records_equal_one_by_one(tmp_path: Path) -> None:
     """Boxes inside, outside, cut, tiny, swapped, empty and unknown, in photos of any size or none that can be read."""
     rng, values = np.random.default_rng(0), [-5, -1, 0, 0.4, 1, 2, 9, 10, 11, 20, 25, np.nan]
     Image.new("RGB", (20, 10)).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Crop labels: the bands to the last digit, against a loop over exact fractions; who is never learned from."""
+"""Crop labels: exact bands, compared with a loop over fractions, and ignored faces."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_exact_thresholds(side: int, moved: float, kind: int) -> None:
     assert kinds([moved, 0, moved + side, side], record([[0, 0, side, side]])) == [kind]
 
 
-def test_crops_go_with_the_square_of_a_narrow_face() -> None:
+def test_a_narrow_face_is_matched_by_its_square() -> None:
     narrow = record([[30, 0, 40, 40]])  # its square is (15, 0, 55, 40)
     assert kinds([15, 0, 55, 40], narrow) == [Kind.POS], "IoU with the rectangle is only 0.25"
     wide = record([[0, 20, 60, 40]])  # its square is (0, 0, 60, 60)
@@ -120,13 +120,13 @@ def test_crops_go_with_the_square_of_a_narrow_face() -> None:
     assert kinds([70, 0, 90, 20], wide) == [Kind.NEG]
 
 
-def test_ignored_faces_teach_nothing() -> None:
+def test_ignored_faces_are_not_trained_on() -> None:
     crowd = record([[0, 0, 100, 100]], [True])
     inside, around, apart = [40, 40, 60, 60], [-100, -100, 200, 200], [150, 0, 250, 100]
     assert kinds([[0, 0, 100, 100], [10, 0, 110, 100], inside, around, apart], crowd) == [IGNORE] * 4 + [Kind.NEG]
 
 
-def test_small_faces_are_not_learned_and_no_background() -> None:
+def test_small_faces_are_neither_positive_nor_background() -> None:
     small = record([[50, 50, 58, 60]])
     same, large = [49, 50, 59, 60], [30, 30, 80, 80]
     assert kinds([same, large], small, min_face=10) == [Kind.POS, Kind.NEG]
@@ -148,7 +148,7 @@ def test_faces_name_the_best_of_the_record() -> None:
     assert found.faces.tolist() == [1, 3], "indices of the record, rows of unknown boxes counted"
 
 
-def test_nothing_known() -> None:
+def test_no_faces() -> None:
     crop = [0, 0, 12, 12]
     assert kinds(crop, record([])) == [Kind.NEG]
     assert kinds(crop, record([], complete=False)) == [IGNORE]
@@ -158,6 +158,6 @@ def test_nothing_known() -> None:
 
 
 @pytest.mark.parametrize("bands", [(0.0, 0.4, 0.65), (0.5, 0.4, 0.65), (0.3, 0.65, 0.65), (0.3, 0.4, 1.0)])
-def test_bands_in_disorder(bands: tuple[float, float, float]) -> None:
+def test_unordered_bands(bands: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="expected 0 < neg <= part < pos < 1"):
         IouBands(*bands)

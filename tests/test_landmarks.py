@@ -1,4 +1,4 @@
-"""Landmark errors: a case worked out by hand, matching of faces, missed faces, bad files."""
+"""Landmark errors: a case by hand, matching of faces, missed faces, bad files."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def test_plot(tmp_path: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "faces"), [("faces_test", 330), ("thumbs_test", 1000)])
-def test_the_labels_evaluate_to_zero(data_folder: Path, name: str, faces: int) -> None:
-    """Each labelled face, given as found, matches itself."""
+def test_labels_as_detections_have_zero_error(data_folder: Path, name: str, faces: int) -> None:
+    """Each labelled face, used as a detection, matches itself."""
     truths = landmarks.load_landmarks(data_folder / f"landmarks/{name}.csv", Problems(strict=True))
     found = {
         path: _found(list(truth.landmarks), list(landmarks.box_around(truth.landmarks)))

@@ -1,4 +1,4 @@
-"""The house keeps its order: imports point one way, names mean something, no text tells of somebody's machine."""
+"""The layout: imports point one way, the library names no options, no text mentions a machine."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_rooms_know_nothing_of_the_stream(room: str) -> None:
 
 
 def messages(path: Path) -> Iterator[tuple[str, int]]:
-    """The texts in a file that are no docstrings, with their lines; of an f-string its fixed parts."""
+    """All strings in a file except docstrings, with their lines; of an f-string its constant parts."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -122,7 +122,7 @@ def test_messages_are_seen_and_docstrings_are_not(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS[:3])
 def test_the_library_names_settings_and_no_options(layer: str) -> None:
-    """`commands.wording` turns the names into options; who calls the library from Python has none."""
+    """`commands.wording` turns setting names into options, which do not exist in Python."""
     # Without a space it may be an argument for another program.
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {text}"

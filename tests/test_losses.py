@@ -34,7 +34,7 @@ def output(count: int, seed: int = 0, points: bool = True) -> NetOutput:
 
 
 def targets(kinds: Sequence[int], seed: int = 1) -> Targets:
-    """Targets of every task for every crop, as if all labels were known: the kinds alone must decide."""
+    """Targets of every task for every crop, so that only the kinds decide which losses apply."""
     torch.manual_seed(seed)
     return Targets(torch.tensor(kinds, dtype=torch.uint8), torch.randn(len(kinds), 4), torch.rand(len(kinds), 5, 2))
 
@@ -127,7 +127,7 @@ def test_share_is_rounded_up(count: int) -> None:
     assert [bool(value) for value in gradient != 0] == [False] * (count - kept) + [True] * kept
 
 
-def test_judging_takes_all() -> None:
+def test_validation_uses_all_crops() -> None:
     found, wanted = output(10), targets([Kind.NEG] * 5 + [Kind.POS] * 5)
     strict = TrainSettings(hard=0.1)
     every, hardest = multitask_loss(found, wanted, ALL)["face"], multitask_loss(found, wanted, strict)["face"]
@@ -135,7 +135,7 @@ def test_judging_takes_all() -> None:
     assert bool(hardest > every)
 
 
-def test_unknown_landmarks_do_no_harm() -> None:
+def test_unknown_landmarks_are_ignored() -> None:
     kinds = [Kind.NEG, Kind.POS, Kind.PART, Kind.LANDMARK]
     known = targets(kinds)
     points = known.landmarks.clone()
@@ -152,7 +152,7 @@ def test_unknown_landmarks_do_no_harm() -> None:
     assert all(torch.equal(*pair) for pair in zip(results[0][1], results[1][1], strict=True))
 
 
-def test_nothing_to_learn_is_zero_and_has_gradients() -> None:
+def test_an_empty_loss_is_zero_and_has_gradients() -> None:
     """Under DDP every weight must take part in every step, so a loss of nothing is still part of the graph."""
     found = output(3)
     losses = multitask_loss(found, targets([Kind.PART] * 3), ALL)

@@ -1,4 +1,4 @@
-"""Unfolding LZ4: sequences worked out by hand, what a small compressor makes of anything, and damage."""
+"""LZ4 decompression: sequences by hand, round trips with a small compressor, and damage."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_stored_blocks_checksums_and_sizes() -> None:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=30), st.integers(1, 60)), max_size=8))
-def test_unfolds_what_was_compressed(parts: list[tuple[bytes, int]]) -> None:
+def test_decompresses_what_was_compressed(parts: list[tuple[bytes, int]]) -> None:
     data = b"".join(part * count for part, count in parts)
     assert lz4.decompress(frame(compress(data))) == data
 

@@ -1,4 +1,4 @@
-"""The nets as published: sizes, counts and layouts, and the two short cuts that must not change a value."""
+"""The nets as published: sizes, parameter counts and layouts, and two optimisations that must not change values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _seeded() -> Iterator[None]:
 
 
 def one_net(name: str) -> nn.Module:
-    """With random biases and slopes too, some below zero, so that a mistake in any of them shows."""
+    """With random biases and slopes, some negative, so that a mistake in any of them is noticed."""
     net = NETS[name]().eval()
     for weight in net.parameters():
         if weight.dim() == 1:
@@ -149,8 +149,8 @@ def test_prelu_and_pooling_in_either_order(slopes: tuple[float, ...], kernel: in
     assert torch.equal(pooled_first, expected) is (min(slopes) >= 0)  # or the test would show nothing
 
 
-def test_slopes_are_looked_at_each_time() -> None:
-    """Training moves them."""
+def test_slopes_are_checked_at_each_call() -> None:
+    """Training changes them."""
     layer, maps = PooledPReLU(1, 2), pixels(1, 1, 6, 6)
     layer(maps)
     layer.prelu.weight.fill_(-1)
@@ -181,7 +181,7 @@ def test_to_input_of_one_strip() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_pixels_that_may_not_be_written_to_are_scaled_as_well() -> None:
+def test_read_only_pixels() -> None:
     pixels = np.full((1, 2, 2, 3), 255, np.uint8)
     pixels.flags.writeable = False
     assert to_input(pixels).max() == 127.5 / 128

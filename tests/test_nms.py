@@ -61,7 +61,7 @@ def test_equals_the_plain_loop_on_crowds(threshold: float, overlap: Overlap) -> 
 
 @algebra
 @given(scored_boxes(), st.sampled_from(THRESHOLDS), overlaps)
-def test_what_stays_would_stay_again(found: tuple[Array, Array], threshold: float, overlap: Overlap) -> None:
+def test_nms_is_idempotent(found: tuple[Array, Array], threshold: float, overlap: Overlap) -> None:
     boxes, scores = found
     kept = nms(boxes, scores, threshold, overlap)
     assert nms(boxes[kept], scores[kept], threshold, overlap).tolist() == list(range(len(kept)))
@@ -77,9 +77,7 @@ def test_limit_keeps_the_best(found: tuple[Array, Array], threshold: float, over
 
 @algebra
 @given(st.data(), scored_boxes(), st.sampled_from(THRESHOLDS))
-def test_order_of_the_input_decides_ties_alone(
-    data: st.DataObject, found: tuple[Array, Array], threshold: float
-) -> None:
+def test_input_order_only_breaks_ties(data: st.DataObject, found: tuple[Array, Array], threshold: float) -> None:
     boxes, scores = found
     scores = scores + np.arange(len(scores)) * 0.001  # no ties
     order = np.array(data.draw(st.permutations(range(len(boxes)))), np.int64)
@@ -103,7 +101,7 @@ def test_box_inside_another() -> None:
     assert nms(boxes, scores, 0.7, "ios").tolist() == [1]
 
 
-def test_a_removed_box_removes_none() -> None:
+def test_a_suppressed_box_suppresses_none() -> None:
     """The chain a - b - c: b goes because of a, so c, which only b overlaps, stays."""
     boxes = np.array([[0.0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]])
     assert nms(boxes, np.array([0.9, 0.8, 0.7]), 0.4).tolist() == [0, 2]
@@ -122,7 +120,7 @@ def test_neighbours_and_boxes_of_no_size_overlap_nothing() -> None:
     assert nms(boxes, np.arange(5, 0, -1), 0.0).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_empty_input() -> None:
     for limit in (None, 0, 3):
         kept = nms(np.zeros((0, 4)), np.zeros(0), 0.5, limit=limit)
         assert kept.shape == (0,)
@@ -136,7 +134,7 @@ def test_more_boxes_than_16_bits_count() -> None:
     assert nms(boxes, scores, 0.7).tolist() == [69_999, 69_998]
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_modified() -> None:
     boxes, scores = crowd(50)
     before = boxes.copy(), scores.copy()
     boxes.setflags(write=False)
@@ -146,7 +144,7 @@ def test_inputs_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (4, 4), (3, 5), (3, 3), (12,), (3, 2, 2), (0, 4), (1, 3, 4)])
-def test_boxes_that_are_not_as_many_as_the_scores(shape: tuple[int, ...]) -> None:
-    """The compiled pass is given their address, and would read beyond them."""
+def test_different_numbers_of_boxes_and_scores(shape: tuple[int, ...]) -> None:
+    """The compiled kernel takes their address, and would read beyond them."""
     with pytest.raises(ValueError, match=r"boxes are \(.*\); expected \(3, 4\), as there are scores"):
         nms(np.zeros(shape), np.zeros(3), 0.5)

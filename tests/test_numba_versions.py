@@ -1,4 +1,4 @@
-"""Kernels as other versions of Numba compile them, which run in environments of their own: `make test-numba`.
+"""Kernels compiled by other versions of Numba, in separate environments: `make test-numba`.
 
 OTHER_PYTHONS names their interpreters, separated as those of PATH are. Without it these tests are skipped.
 """
@@ -58,7 +58,7 @@ def said(python: str, folder: Path, **settings: str) -> Path:
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=range(len(PYTHONS)))
-def test_every_version_says_the_same(python: str, here: Path, tmp_path: Path) -> None:
+def test_every_version_gives_the_same_results(python: str, here: Path, tmp_path: Path) -> None:
     """Up to the order of sums."""
     with np.load(here) as wanted, np.load(said(python, tmp_path, NUMBA_CACHE_DIR=str(tmp_path))) as found:
         assert len(wanted.files) == 11

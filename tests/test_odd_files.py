@@ -1,4 +1,4 @@
-"""A folder of photos with odd and bad files among them: every good one is done, every bad one is named."""
+"""A folder with unusual and bad files: every good one is processed, every bad one reported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def problems(folder: Path) -> dict[str, str]:
-    """What is to be told, by name."""
+    """The expected problems, by name."""
     readable = os.access(folder / "locked.jpg", os.R_OK)
     return BAD if readable else {**BAD, "locked.jpg": "may not be read"}
 
@@ -47,7 +47,7 @@ def assert_told(stderr: str, problems: dict[str, str], folder: Path) -> None:
         assert "expected" in line
 
 
-def test_every_file_is_done_or_named(random_models: Path, folder: Path, problems: dict[str, str]) -> None:
+def test_every_file_is_processed_or_reported(random_models: Path, folder: Path, problems: dict[str, str]) -> None:
     done = run("detect", folder, "--json", "--models", random_models, *OPTIONS)
     assert done.exit_code == 1
     rows = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
@@ -62,7 +62,7 @@ def test_every_file_is_done_or_named(random_models: Path, folder: Path, problems
     assert_told(done.stderr, problems, folder)
 
 
-def test_the_same_in_other_forms(random_models: Path, folder: Path, problems: dict[str, str], tmp_path: Path) -> None:
+def test_other_output_formats(random_models: Path, folder: Path, problems: dict[str, str], tmp_path: Path) -> None:
     options = ("--models", random_models, *OPTIONS, "--wider", tmp_path / "found", "--draw", tmp_path / "drawn")
     for resume in ((), ("--resume",)):
         done = run("detect", folder, *options, *resume)

@@ -1,6 +1,6 @@
-"""Detectors that are pickled, copied and forked: they find there what they find here.
+"""Detectors that are pickled, copied and forked give the same results.
 
-What holds an address, a thread or a session would crash or hang the other process.
+Addresses, threads or sessions in their state would crash or hang the other process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The end of a run: where the chain stands, how good the nets are, and what to try."""
+"""Progress of a run, and the quality of its nets at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = sum(int(((r.boxes[:, 2:] - r.boxes[:, :2]).max(axis=1, initial=0) >= MIN
 
 
 class Known:
-    """A detector that finds the labelled faces of RECORDS, in turn, but for some."""
+    """A detector that returns the labelled faces of RECORDS in order, except some."""
 
     def __init__(self, missed: int = 0, false: int = 0) -> None:
         self.at, self.missed, self.false = -1, missed, false
@@ -38,7 +38,7 @@ class Known:
         )
 
 
-def test_average_precision_of_what_is_found() -> None:
+def test_average_precision() -> None:
     whole = measure(RECORDS, Known())
     assert whole is not None
     assert whole.ap == pytest.approx(1.0)
@@ -52,7 +52,7 @@ def test_average_precision_of_what_is_found() -> None:
     assert doubtful.ap < 0.75, "false faces above all true ones"
 
 
-def test_it_takes_a_minute_at_most_and_photos_from_everywhere() -> None:
+def test_it_stops_in_time_and_samples_evenly() -> None:
     times = iter([0.0, *range(0, 1000, 15)])
     short = measure(RECORDS, Known(), lambda: next(times))
     assert short is not None
@@ -65,7 +65,7 @@ def test_it_takes_a_minute_at_most_and_photos_from_everywhere() -> None:
     assert measure([RECORDS[0]], Known()) is None or len(RECORDS[0].boxes)
 
 
-def test_time_left_follows_from_the_nodes_that_are_done() -> None:
+def test_time_left_follows_from_finished_nodes() -> None:
     now = [100.0]
     clock = Clock([10, 30, 60], lambda: now[0])
     assert clock.place(0) == " (node 1 of 3)"

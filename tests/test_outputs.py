@@ -1,4 +1,4 @@
-"""Names of the files that are written: no two the same, and none that of a source."""
+"""Names of output files: unique, and never that of a source."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_by_name_of_the_source(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_no_two_are_the_same(tmp_path: Path) -> None:
+def test_names_are_unique(tmp_path: Path) -> None:
     sources = ("x/a.jpg", "y/a.jpg", "z/a.png", "y/a-2.jpg")
     assert names(tmp_path, *sources) == ["a.jpg", "a-2.jpg", "a.png", "a-2-2.jpg"]
     assert names(tmp_path, *sources, suffix=".txt") == ["a.txt", "a-2.txt", "a-3.txt", "a-2-2.txt"]
     assert names(tmp_path, "x/a.jpg", "x/a.jpg") == ["a.jpg", "a.jpg"]  # the same source
 
 
-def test_none_is_that_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_name_is_that_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names(tmp_path, f"{tmp_path}/a.jpg", f"{tmp_path}/a-2.jpg", "b.gif") == ["a-3.jpg", "a-2-2.jpg", "b.gif"]
     monkeypatch.chdir(tmp_path)
     assert names(Path(), f"{tmp_path}/a.jpg") == ["a-2.jpg"]  # the same folder by another name

@@ -1,4 +1,4 @@
-"""The wheel: two top-level names, everything a command needs inside, and commands that run from it."""
+"""The wheel: two top-level names, complete contents, and commands that run from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHES = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.nbi", "*.nbc")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, for a build leaves folders behind that would spoil the next one."""
+    """Built from a copy, because a build leaves folders that would affect the next one."""
     source = tmp_path_factory.mktemp("source")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, source / folder, ignore=CACHES)
@@ -45,7 +45,7 @@ def names(wheel: Path) -> set[str]:
 
 
 def test_two_top_level_names(names: set[str]) -> None:
-    """The library, and where the command starts when another project has put its `mtcnn` over the library."""
+    """The library, and the entry point that works even if another project's `mtcnn` has overwritten it."""
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"mtcnn", "mtcnn_cascade"}
     assert {name for name in names if name.startswith("mtcnn_cascade/")} == {"mtcnn_cascade/__init__.py"}
@@ -59,7 +59,7 @@ def version() -> str:
 
 
 def test_every_module_is_inside(names: set[str]) -> None:
-    """And a folder that setup.cfg does not list is noticed."""
+    """A folder that setup.cfg does not list fails this test."""
     library = {f"mtcnn/{path.relative_to(ROOT / 'mtcnn').as_posix()}" for path in (ROOT / "mtcnn").rglob("*.py")}
     folders = ("commands", "prepare", "stages")
     others = [ROOT / "cli.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
@@ -78,7 +78,7 @@ def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
     assert found == expected
 
 
-def test_types_are_told_to_users(names: set[str]) -> None:
+def test_type_hints_are_shipped(names: set[str]) -> None:
     assert "mtcnn/py.typed" in names, "PEP 561: without it a type checker passes over all hints"
 
 
@@ -133,7 +133,7 @@ def test_the_wheel_finds_its_own_commands_and_weights(wheel: Path, tmp_path: Pat
 
 
 def test_extras_and_requirements_are_pinned() -> None:
-    """Every requirement of setup.cfg has its version in constraints.txt, or two set-ups would differ."""
+    """Every requirement of setup.cfg has its version in constraints.txt, so that installations are equal."""
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     extras = config["options.extras_require"]

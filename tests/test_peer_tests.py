@@ -1,4 +1,4 @@
-"""The runner of the peers' own tests counts right, on tests that are written here."""
+"""The runner of the peers' own tests, on tests written here."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ assert values
 """
 
 
-def test_each_assertion_is_noted(tmp_path: Path) -> None:
-    """One that fails, or raises, ends nothing, and neither does a line that raises."""
+def test_each_assertion_is_recorded(tmp_path: Path) -> None:
+    """Neither a failed assertion nor an exception stops the run."""
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "actions_test.py").write_text(ACTIONS)
     found = peer_assertions.run(tmp_path)
@@ -46,7 +46,7 @@ def test_each_assertion_is_noted(tmp_path: Path) -> None:
 
 
 def checkout(folder: Path, test: str) -> Path:
-    """What tells a checkout of ipazc's mtcnn, with a test of our own."""
+    """The files by which a checkout of ipazc's mtcnn is recognised, with a test of our own."""
     (folder / "tests").mkdir(parents=True)
     (folder / "tests" / "test_mtcnn.py").write_text(test)
     return folder
@@ -81,7 +81,7 @@ def test_tests_run_in_place(
         peer_tests.run_tests([tmp_path])
 
 
-def test_what_is_refused_is_so_with_our_weights_alone() -> None:
+def test_only_failures_with_our_weights_are_excused() -> None:
     name = next(iter(peer_tests.REFUSED))
     ours, theirs = (Outcome("p", weights, ["a"], [name, "b"], ["c"]) for weights in (OURS, THEIRS))
     assert ours.unexplained() == ["b"] and ours.row() == ["p", OURS, "1 of 3", "1", "1"]

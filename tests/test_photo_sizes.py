@@ -1,4 +1,4 @@
-"""Sizes of photos are read once: after that a file of the work folder knows them, until a photo changes."""
+"""Sizes of photos are read once and cached in the work folder, until a photo changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def sizes_of(file: Path | None, paths: list[Path]) -> list[ImageSize | None]:
     return list(found.values())
 
 
-def test_a_size_holds_until_the_photo_changes(tmp_path: Path, photos: list[Path], opened: Opened) -> None:
+def test_a_size_is_valid_until_the_photo_changes(tmp_path: Path, photos: list[Path], opened: Opened) -> None:
     file, first = tmp_path / "work" / "sizes.json", [ImageSize(30, 40), ImageSize(30, 41), ImageSize(30, 42)]
     assert sizes_of(file, photos) == first and opened() == ["0.png", "1.png", "2.png"]
     assert sizes_of(file, photos) == first and opened() == []
@@ -71,7 +71,7 @@ def test_a_size_holds_until_the_photo_changes(tmp_path: Path, photos: list[Path]
     assert sizes_of(file, photos)[2] == ImageSize(42, 30) and opened() == ["2.png"]
 
 
-def test_what_cannot_be_read_is_tried_again(tmp_path: Path, photos: list[Path], opened: Opened) -> None:
+def test_unreadable_photos_are_retried(tmp_path: Path, photos: list[Path], opened: Opened) -> None:
     photos[0].write_bytes(b"no picture")
     paths = [*photos[:2], tmp_path / "missing.png", synthetic.records(1, 0)[0].path]
     for names in (["0.png", "1.png"], ["0.png"]):
@@ -85,7 +85,7 @@ def test_what_cannot_be_read_is_tried_again(tmp_path: Path, photos: list[Path], 
     *(b'{"format": 1, "sizes": {"a": [%s]}}' % row
       for row in (b"1", b"1, 2, 3", b"1, 2, 3, 0", b"1, 2, -3, 4", b"1, 2, 3, 4.5", b'1, 2, 3, "4"', b"1, 2, true, 4")),
 ])  # fmt: skip
-def test_a_damaged_file_knows_nothing(tmp_path: Path, photos: list[Path], opened: Opened, content: bytes) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, photos: list[Path], opened: Opened, content: bytes) -> None:
     file = tmp_path / "sizes.json"
     file.write_bytes(content)
     assert sizes_of(file, photos[:1]) == [ImageSize(30, 40)] and opened() == ["0.png"]
@@ -103,13 +103,13 @@ def test_thousands_are_remembered(tmp_path: Path, photos: list[Path], opened: Op
     assert sizes_of(tmp_path / "sizes.json", paths) == sizes and opened() == []
 
 
-def test_a_file_that_cannot_be_written_is_done_without(tmp_path: Path, photos: list[Path]) -> None:
+def test_an_unwritable_file_is_no_error(tmp_path: Path, photos: list[Path]) -> None:
     (tmp_path / "sizes.json").mkdir()
     assert sizes_of(tmp_path / "sizes.json", photos[:1]) == [ImageSize(30, 40)]
 
 
-def test_the_commands_use_it_and_still_warn(tmp_path: Path, opened: Opened) -> None:
-    """`status` reads it and writes nothing; what is wrong with the labels is said every time."""
+def test_commands_use_the_file_and_still_warn(tmp_path: Path, opened: Opened) -> None:
+    """`status` reads it and writes nothing; problems of labels are reported every time."""
     synthetic.write_folder(tmp_path / "data", 4, 0)
     labels = tmp_path / "data" / "wider" / "wider_face_train_bbx_gt.txt"
     photo = next(line for line in labels.read_text().splitlines() if line.endswith(".jpg"))

@@ -52,7 +52,7 @@ def test_a_single_one_may_be_named(tmp_path: Path) -> None:
         ("a.mp4", ["a.mp4"]),
     ],
 )
-def test_a_file_that_cannot_take_them(tmp_path: Path, draw: str, sources: list[str]) -> None:
+def test_a_file_for_several_pictures_is_rejected(tmp_path: Path, draw: str, sources: list[str]) -> None:
     for name in ("a.png", "a.mp4", "notes.txt"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match="expected a folder, or a new image file"):

@@ -1,4 +1,4 @@
-"""Outputs go where nothing of anybody else is: compared as files, whatever their names are."""
+"""Outputs never replace other files; paths are compared by identity, not by name."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_folder_that_was_empty_is_marked_as_a_whole(tmp_path: Path) -> None:
     assert "other.png" in written_in(tmp_path / "new")
 
 
-def test_in_a_folder_that_held_something_each_output_is_marked(tmp_path: Path) -> None:
+def test_in_a_folder_with_other_files_each_output_is_marked(tmp_path: Path) -> None:
     (tmp_path / "mine.png").touch()
     note_output(tmp_path / "a\nb.png")
     assert sorted(os.listdir(tmp_path)) == sorted([PARTS, "mine.png"])
@@ -82,7 +82,7 @@ def test_names_that_differ_in_case_are_one(tmp_path: Path) -> None:
     assert [names.path(source).name for source in sources] == ["a.png", "A-2.png"]
 
 
-def test_sinks_of_a_run_share_what_is_taken(tmp_path: Path) -> None:
+def test_sinks_of_a_run_share_their_names(tmp_path: Path) -> None:
     sources = [Path("x/a.png"), Path("x/a-face1.png")]
     places = Places(sources)
     drawn, crops = Names(tmp_path, places, lambda _: ".png"), Names(tmp_path / ".", places, lambda _: ".png")
@@ -103,7 +103,7 @@ def test_no_name_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
 
 
 def test_the_folder_of_the_photos_as_output(inside: Path) -> None:
-    """A photo that nobody named stays; the second run writes its own copies again, and no copies of copies."""
+    """Photos that were not inputs stay; the second run rewrites its own copies, and makes no copies of copies."""
     save_image("photos/a-2.png", np.full((40, 50, 3), 7, np.uint8))
     before = files("photos")
     for option in ("--blur", "--draw"):
@@ -137,7 +137,7 @@ def test_a_single_output_is_no_input(inside: Path) -> None:
     assert run("detect", "photos", *OPTIONS).stdout.count(".png: ") == 1
 
 
-def test_drawn_and_hidden_faces_need_two_places(inside: Path) -> None:
+def test_drawn_and_anonymised_pictures_need_two_folders(inside: Path) -> None:
     (inside / "link").symlink_to("both")
     for one, other in (("both", "both"), ("both", "link"), ("x.png", "./x.png")):
         done = run("detect", "photos/a.png", *OPTIONS, "--blur", one, "--draw", other)
@@ -172,7 +172,7 @@ def test_nothing_is_touched_before_all_settings_are_checked(inside: Path, words:
         assert visible(".") == ["photos", "r.jsonl"]
 
 
-def test_results_do_not_replace_what_is_read(inside: Path) -> None:
+def test_results_do_not_replace_inputs(inside: Path) -> None:
     Path("names.txt").write_text("photos/a.png\n")
     Path("labels.txt").write_text("a.png\n1\n1 2 30 40 0 0 0 0 0 0\n")
     os.link("names.txt", "same.txt")
@@ -300,7 +300,7 @@ def test_pictures_of_other_commands_are_no_photos(inside: Path) -> None:
     assert run("detect", "photos", *OPTIONS).stdout.count(".png: ") == 1
 
 
-def test_a_plot_that_cannot_be_written_is_told_before_the_work(inside: Path) -> None:
+def test_an_unwritable_plot_is_reported_before_the_work(inside: Path) -> None:
     pytest.importorskip("matplotlib")
     Path("truth.txt").write_text("photos/a.png\n1\n100 60 60 80 0 0 0 0 0 0\n")
     done = run("eval", "wider", "--ground-truth", "truth.txt", "--photos", ".", "--plot", "nowhere/pr.png")
@@ -315,7 +315,7 @@ def test_a_pattern_takes_no_outputs_of_earlier_commands(inside: Path) -> None:
     assert "1 output of an earlier command passed over, photos/a-2.png" in told[2].stderr
 
 
-def test_no_command_writes_over_what_it_reads(inside: Path) -> None:
+def test_no_command_overwrites_its_input(inside: Path) -> None:
     before = files(".")
     for words in (
         ("inspect", "matching", "photos/a.png", "--net", "s3fd", "--draw", "photos/../photos/a.png"),
@@ -326,8 +326,8 @@ def test_no_command_writes_over_what_it_reads(inside: Path) -> None:
     assert files(".") == before
 
 
-def test_a_folder_of_outputs_is_read_when_it_is_named(inside: Path) -> None:
-    """By itself or in a pattern; but not when this command writes to it."""
+def test_a_named_output_folder_is_read(inside: Path) -> None:
+    """By itself or in a pattern, unless this command writes to it."""
     assert run("detect", "photos", *OPTIONS, "--draw", "photos/drawn", "--crop", "faces").exit_code == 0
     for name in ("photos/drawn", "photos/drawn/*.png", "photos/drawn/"):
         assert run("detect", name, *OPTIONS).stdout.startswith("photos/drawn/a.png: ")

@@ -1,4 +1,4 @@
-"""Decoders of nets without anchors: against plain loops, back and forth, and at the ends of the range."""
+"""Decoders of anchor-free nets: compared with plain loops, round trips, and extreme values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_cells_run_row_by_row() -> None:
     assert cells(ImageSize(17, 1), 8).tolist() == [[0, 0], [0, 1], [0, 2]]
 
 
-def test_yunet_as_a_plain_loop_decodes_it() -> None:
+def test_yunet_equals_a_plain_loop() -> None:
     decoder = YuNetPoints()
     outputs, wanted = outputs_of(decoder), list[list[float]]()
     for stride in decoder.strides:
@@ -55,7 +55,7 @@ def test_yunet_as_a_plain_loop_decodes_it() -> None:
     np.testing.assert_allclose(table, np.array(wanted), rtol=1e-5, atol=1e-4)
 
 
-def test_heat_map_as_a_plain_loop_decodes_it() -> None:
+def test_heat_map_equals_a_plain_loop() -> None:
     decoder = HeatMap()
     outputs, wanted = outputs_of(decoder), list[list[float]]()
     for row in range(SIZE.height // 4):
@@ -93,7 +93,7 @@ def test_decode_undoes_encode(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=repr)
-def test_rows_are_those_of_all(decoder: Decoder) -> None:
+def test_rows_equal_those_of_all(decoder: Decoder) -> None:
     outputs, rows = outputs_of(decoder), np.array([5, 0, 5, 17])
     everything = decoder.decode(outputs, SIZE)
     assert everything.landmarks is not None

@@ -1,4 +1,4 @@
-"""Landmark crops: a dot drawn at a landmark is where the target says, turned, mirrored and jittered."""
+"""Landmark crops: a dot drawn at a landmark is where the target says, after rotation, mirroring and jitter."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_unknown_and_ignored_faces_give_none() -> None:
     assert len(landmark_crops(image, record(FACE), 48, CropSettings(landmarks=0), np.random.default_rng(0))) == 0
 
 
-def test_photo_goes_on_beyond_its_border() -> None:
+def test_the_border_is_reflected() -> None:
     image = np.full((300, 300, 3), 200, np.uint8)
     batch = landmark_crops(image, record(FACE - 190), 48, MANY, np.random.default_rng(0))  # in the upper left corner
     assert len(batch) > 0
@@ -120,7 +120,7 @@ def test_square_by_hand() -> None:
     np.testing.assert_allclose(square_of_points(lying), [[-y - side / 2, x - side / 2, -y + side / 2, x + side / 2]])
 
 
-def test_impossible_points_are_found() -> None:
+def test_implausible_points_are_found() -> None:
     same_place = np.full((5, 2), 240.0)
     far_apart = FACE * 40 - 9000
     outside = FACE + 1000

@@ -1,4 +1,4 @@
-"""Work folders: recipes of nets that nobody asks for are not read; `status` names those that cannot be used."""
+"""Work folders: recipes of other nets are not read; `status` lists unusable ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_onet_behind_pnet_does_not_need_rnet(tmp_path: Path) -> None:
     assert list(dag.nodes) == ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-48", "onet"]
 
 
-def test_status_names_what_is_broken(tmp_path: Path) -> None:
+def test_status_lists_broken_nets(tmp_path: Path) -> None:
     broken(tmp_path, "rnet")
     broken(tmp_path, "ssh", "net = 'ssh'\n[train]\nepochs = 0\n")
     done = run("status", "--work", tmp_path, "--data", "synthetic:2")
@@ -67,7 +67,7 @@ def test_status_names_what_is_broken(tmp_path: Path) -> None:
     ("seed = 7\n[crops]\nnonsense = 1\n", 7), ("seed = 'x'", 0), ("seed = true", 0), (BROKEN, 0), ("", 0)
 ])  # fmt: skip
 def test_drawn_scenes_follow_the_cascades_seed(tmp_path: Path, text: str, seed: int) -> None:
-    """So that the data of a detector does not depend on what else is in the graph."""
+    """So that a detector's data does not depend on the other nodes of the graph."""
     broken(tmp_path / "a", "pnet", text)
     broken(tmp_path / "b", "pnet", f"seed = {seed}")
     keys = [open_project(tmp_path / work, ["retinaface"], SOURCES).nodes["photos"].key for work in "ab"]

@@ -1,4 +1,4 @@
-"""A single-stage detector at work, with nets that say what the test wants: what comes in, what comes out, in pixels."""
+"""Running a single-stage detector, with nets of fixed outputs: its inputs and its results in pixels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BOXES = np.array([[20.5, 30, 50, 70.25], [60, 8, 75, 30], [-4, 50, 20, 90]], np.
 
 
 class Says(nn.Module):
-    """A net that finds BOXES whatever it sees, and keeps what it saw. Other anchors are sure of no face."""
+    """A net that returns BOXES for any input, and records the input. Other anchors have low logits."""
 
     def __init__(self, logits: tuple[float, ...] = (3.0, 2.0, 1.0), landmarks: bool = True) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def test_without_landmarks() -> None:
     )
 
 
-def test_what_the_net_sees() -> None:
+def test_input_of_the_net() -> None:
     """RGB less its mean colour, in the upper left of an input whose sides are multiples of 32; the rest is 0."""
     net = Says()
     at_work(net)(IMAGE)
@@ -102,12 +102,12 @@ def test_what_the_net_sees() -> None:
     assert net.saw.shape == (1, 3, 64, 32)
 
 
-def test_scaling_by_one_number_is_as_it_was() -> None:
+def test_scaling_by_one_number() -> None:
     wanted = (IMAGE.astype(np.float32) - 127.5) / 128
     np.testing.assert_array_equal(to_input(IMAGE[None])[0].permute(1, 2, 0).numpy(), wanted)
 
 
-def test_threshold_is_the_least_score() -> None:
+def test_threshold_is_inclusive() -> None:
     """Exactly, in float32: logit 0 is a score of 0.5."""
     net = Says((0.0, -1e-6, 1.0))
     assert len(at_work(net, threshold=0.5)(IMAGE)) == 2
@@ -167,7 +167,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_load_detector(models: Path, name: str) -> None:
-    """It proposes what the net in the file says of the image: here the better half, and of them no two that overlap."""
+    """It returns the net's boxes after threshold and NMS: here the better half, without overlaps."""
     spec, net = DETECTORS[name], build(name, small_model(name))
     image = np.random.default_rng(2).integers(0, 256, (64, 128, 3), np.uint8)
     net.load_state_dict(read(weights_path(models, name)).tensors())
@@ -196,7 +196,7 @@ def test_engines_find_the_same_faces(models: Path, name: str) -> None:
     np.testing.assert_allclose(onnx_faces.boxes, torch_faces.boxes, atol=0.01)
 
 
-def test_onnx_files_that_are_refused(models: Path, tmp_path: Path) -> None:
+def test_rejected_onnx_files(models: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     (tmp_path / "text.onnx").write_text("hello")
@@ -222,7 +222,7 @@ def test_folded_norms_change_nothing(models: Path, name: str) -> None:
     assert left == (49 if name == "retinaface-r50" else 0)  # the blocks of ResNet are no nn.Sequential
 
 
-def test_load_detector_refuses(models: Path, tmp_path: Path) -> None:
+def test_load_detector_errors(models: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"detector is 'yolo'; expected one of retinaface, .*s3fd"):
         load_detector("yolo", models)
     with pytest.raises(ValueError, match="threshold is 2"):
@@ -240,14 +240,14 @@ def test_checkpoint_keeps_three_means(models: Path) -> None:
     assert read(weights_path(models, "ssh")).scaling == ((123.0, 117.0, 104.0), 1.0)
 
 
-def test_other_scaling_is_refused(models: Path, tmp_path: Path) -> None:
+def test_other_scaling_is_rejected(models: Path, tmp_path: Path) -> None:
     state = read(weights_path(models, "retinaface")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=SCALING))
     with pytest.raises(CheckpointError, match=r"by \(127.5, 128.0\); expected .*\(\(123.0, 117.0, 104.0\), 1.0\)"):
         load_module(tmp_path / "w.pt", "retinaface")
 
 
-def test_weights_of_another_net_are_refused(models: Path, tmp_path: Path) -> None:
+def test_weights_of_another_net_are_rejected(models: Path, tmp_path: Path) -> None:
     state = read(weights_path(models, "ssh")).tensors()
     write(tmp_path / "w.pt", Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
     with pytest.raises(CheckpointError, match=r"w.pt does not fit retinaface: lacks trunk.stages.0.0.0.weight"):

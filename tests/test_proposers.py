@@ -1,4 +1,4 @@
-"""The nets of single-stage detectors: built as published, and their outputs in the order of the anchors."""
+"""The nets of single-stage detectors: built as published, with outputs in the order of the anchors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_cost_of_retinaface() -> None:
 
 
 def test_cost_of_the_trunks() -> None:
-    """As torchvision's documentation has them, less the fully connected layers: 25,557,032 parameters of ResNet-50 and
+    """As in torchvision's documentation, minus the fully connected layers: 25,557,032 parameters of ResNet-50 and
     4.09 G, 138,357,544 of VGG-16 and 15.47 G."""
     with torch.device("meta"):
         resnet, vgg = (cost(TRUNKS[name](), 224, 224) for name in ("trunk-resnet50", "trunk-vgg16"))
@@ -119,8 +119,8 @@ def test_cost_leaves_the_net_alone() -> None:
     assert not any(layer._forward_hooks for layer in net.modules())
 
 
-def test_outputs_lie_in_the_order_of_the_anchors() -> None:
-    """Maps that hold each anchor's own centre and side, as channels of its cell."""
+def test_outputs_have_the_order_of_the_anchors() -> None:
+    """With maps whose channels are each anchor's own centre and side."""
     height, width = 72, 104
     maps = []
     for level in RETINAFACE:
@@ -162,7 +162,7 @@ def test_context_module_sees_3_5_and_7_cells() -> None:
 
 
 def test_feature_pyramid_adds_the_coarser_map() -> None:
-    """Sizes that are not halves of each other too, as images of any size have them."""
+    """Also for sizes that are not halves of each other, as for images of any size."""
     pyramid = FeaturePyramid([1, 1, 1], 1, leak=1.0).eval()
     for layer in pyramid.modules():
         if isinstance(layer, nn.Conv2d):
@@ -177,7 +177,7 @@ def test_feature_pyramid_adds_the_coarser_map() -> None:
     torch.testing.assert_close(fine, torch.full_like(fine, 100 * one**2 + 11 * one**3))
 
 
-def test_ssh_enlarges_as_its_authors_do() -> None:
+def test_ssh_upsamples_as_its_authors_do() -> None:
     """Caffe's deconvolution with `bilinear` weights: 4 x 4, stride 2, padding 1. Zeros beyond the border darken its."""
     line = torch.tensor([0.25, 0.75, 0.75, 0.25])
     x = torch.randn(1, 1, 6, 9)

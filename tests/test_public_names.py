@@ -1,4 +1,4 @@
-"""What users may rely on: the names that the package and its modules list exist, and no others are promised."""
+"""The public interface: all names that the package and its modules list exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = [
 
 
 def test_public_names() -> None:
-    """A change of this list is a change that users notice: it belongs in CHANGELOG.md."""
+    """Users notice changes of this list: note them in CHANGELOG.md."""
     assert mtcnn.__all__ == PUBLIC
     for name in PUBLIC:
         assert inspect.getdoc(getattr(mtcnn, name)), name
@@ -50,8 +50,8 @@ def test_modules_list_what_they_define(name: str) -> None:
             assert inspect.getdoc(value), public
 
 
-def test_import_is_light() -> None:
-    """What takes seconds to load comes with the first use; `mtcnn --help` must not wait for it."""
+def test_import_is_fast() -> None:
+    """Slow imports happen at first use, so that `mtcnn --help` does not wait for them."""
     program = "import sys, mtcnn; print(*sorted({'torch', 'numba', 'cv2', 'PIL', 'lmdb'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -1,4 +1,4 @@
-"""The pyramid: sizes by the formula, in exact fractions; levels that say where their pixels come from."""
+"""The pyramid: sizes by the formula, in exact fractions, and the scales of its levels."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_no_level_below_min_face(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("min_face", [0, -1, -0.5, float("nan"), float("inf")])
-def test_senseless_min_face(min_face: float) -> None:
+def test_invalid_min_face(min_face: float) -> None:
     with pytest.raises(ValueError, match=f"min_face is {min_face}; expected"):
         level_sizes(ImageSize(100, 100), min_face, 0.709)
 
 
 @pytest.mark.parametrize("scale_factor", [0, 1, 1.5, -0.709, float("nan")])
-def test_senseless_scale_factor(scale_factor: float) -> None:
+def test_invalid_scale_factor(scale_factor: float) -> None:
     with pytest.raises(ValueError, match=f"scale_factor is {scale_factor}; expected"):
         level_sizes(ImageSize(100, 100), 20, scale_factor)
 

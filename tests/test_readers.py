@@ -1,4 +1,4 @@
-"""Readers: what a format says is what comes out; what it does not allow is reported with its line, and passed over."""
+"""Readers of label formats: records are correct; invalid rows are reported with their line and skipped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reading = tuple[list[ImageRecord], list[Problem]]
 
 
 def touch(folder: Path, *names: str) -> Path:
-    """Image files with nothing in them: a reader must not look."""
+    """Empty image files: a reader must not open them."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -66,7 +66,7 @@ class TestWider:
         assert [record.complete for record in found] == [True, False]  # a line of more than 3 pixels was a face
 
     def test_boxes_turned_inside_out_stay(self, tmp_path: Path) -> None:
-        """For `fit`, which knows what they cover."""
+        """For `fit`, which handles them."""
         found, problems = self.read(tmp_path, "a/1.jpg\n1\n5 9 -2 4 0 0 0 0 0 0\n")
         assert boxes_of(found[0]) == [[5, 9, 3, 13]] and problems == []
 
@@ -118,7 +118,7 @@ class TestWider:
         assert problems == []
         assert [record.path.name for record in found] == ["x.y.webp", "z.PNG"]
 
-    def test_bytes_that_are_no_text_are_reported(self, tmp_path: Path) -> None:
+    def test_undecodable_bytes_are_reported(self, tmp_path: Path) -> None:
         path = tmp_path / "labels.txt"
         touch(tmp_path / "images", "1.jpg")
         path.write_bytes(b"\xef\xbb\xbf1.jpg\r\n1\r\n1 2 3 4\r\n\xff\xfe.jpg\r\n0\r\n")
@@ -155,8 +155,8 @@ class TestWider:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(noise=st.lists(st.text(st.characters(exclude_characters="\r\n"), max_size=30), max_size=8))
-def test_noise_in_a_block_never_moves_the_next_image(tmp_path: Path, noise: list[str]) -> None:
-    """Whatever stands after the count of the first image, the second is read as if alone, and nothing is silent."""
+def test_noise_in_a_block_never_shifts_the_next_image(tmp_path: Path, noise: list[str]) -> None:
+    """Whatever follows the count of the first image, the second is read correctly, and every problem is reported."""
     noise = [line for line in noise if not line.strip().lower().endswith(SUFFIXES)]
     touch(tmp_path / "images", "1.jpg", "2.jpg")
     text = "\n".join(["1.jpg", "1", *noise, "2.jpg", "1", "1 2 3 4", ""])
@@ -288,7 +288,7 @@ class TestVoc:
         assert [len(record.boxes) for record in voc.read(tmp_path)[0]] == [1, 0, 0]
         assert [len(record.boxes) for record in voc.read(tmp_path, names={"face", "dog"})[0]] == [2, 0, 0]
 
-    def test_names_where_none_is_face(self, tmp_path: Path) -> None:
+    def test_names_without_face(self, tmp_path: Path) -> None:
         touch(tmp_path, "1.jpg")
         things = (
             voc_object(name="head"),
@@ -308,13 +308,13 @@ class TestVoc:
         with pytest.raises(DataError, match="no object is named 'horse'; expected one of cat, dog, head"):
             read_source(f"voc:{tmp_path}::head,horse")
 
-    def test_face_is_taken_in_any_letters(self, tmp_path: Path) -> None:
+    def test_face_is_matched_in_any_case(self, tmp_path: Path) -> None:
         touch(tmp_path, "1.jpg")
         write(tmp_path / "1.xml", voc_xml(voc_object(name="Face"), voc_object(name="face"), voc_object(name="car")))
         assert len(voc.read(tmp_path)[0][0].boxes) == 2
 
     @pytest.mark.parametrize(("size", "told"), [("640 480", (480, 640)), ("0 0", None), ("x 1", None), ("", None)])
-    def test_the_size_that_a_file_tells(self, tmp_path: Path, size: str, told: tuple[int, int] | None) -> None:
+    def test_the_size_in_a_file(self, tmp_path: Path, size: str, told: tuple[int, int] | None) -> None:
         touch(tmp_path, "1.jpg")
         sides = "".join(f"<{n}>{v}</{n}>" for n, v in zip(("width", "height"), size.split(), strict=False))
         write(tmp_path / "1.xml", voc_xml(voc_object(), f"<size>{sides}</size>"))
@@ -442,7 +442,7 @@ class TestReadSource:
             (r"C:\none", ("C", r"\none", ""), ("", r"C:\none", "")),
         ],
     )
-    def test_a_colon_behind_a_drive_parts_nothing(
+    def test_the_colon_of_a_drive_is_no_separator(
         self, spec: str, anywhere: tuple[str, ...], on_windows: tuple[str, ...] | None
     ) -> None:
         assert split_source(spec, drives=False) == anywhere
@@ -466,13 +466,13 @@ class TestReadSource:
             ("no-such-folder", "no such folder; expected a folder with any of"),
         ],
     )
-    def test_what_cannot_be_meant_is_refused(self, spec: str, why: str) -> None:
+    def test_invalid_sources_are_rejected(self, spec: str, why: str) -> None:
         with pytest.raises(DataError, match="^" + spec) as caught:
             read_source(spec)
         assert why in str(caught.value)
         assert "\n" not in str(caught.value)
 
-    def test_a_source_without_a_usable_image_is_refused(self, tmp_path: Path) -> None:
+    def test_a_source_without_a_usable_image_is_rejected(self, tmp_path: Path) -> None:
         labels = write(tmp_path / "labels.txt", "1.jpg\n0\n")
         with pytest.raises(DataError, match=r"no usable image in it; the first problem: .*labels\.txt:1: no image"):
             read_source(f"wider:{labels}:{tmp_path}")

@@ -40,7 +40,7 @@ def test_packaged_recipes_load(net: str) -> None:
     assert (recipe.train.mix.landmark > 0) == (net == "onet")
 
 
-def test_values_arrive(tmp_path: Path) -> None:
+def test_values_are_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(
         'net = "onet"\nseed = 3\n[bands]\nneg = 0.2\n[crops]\nlandmarks = 4\nrotation = 5\n'
@@ -135,7 +135,7 @@ def test_the_net(tmp_path: Path, text: str, message: str) -> None:
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
-def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+def test_files_that_are_not_recipes(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=re.escape(f"no recipe at {tmp_path}")):
         load_recipe(Recipe, tmp_path, "pnet")
     path = tmp_path / "recipe.toml"
@@ -238,7 +238,7 @@ def test_width_is_a_setting_of_the_model(tmp_path: Path) -> None:
     assert recipe.model == {"width": 0.5}
 
 
-def test_an_objective_that_is_not_there(tmp_path: Path) -> None:
+def test_unknown_objective(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('net = "ssh"\n[objective]\nname = "focal"\n')
     names = "distill, distill-cells, multibox, simota"
@@ -246,7 +246,7 @@ def test_an_objective_that_is_not_there(tmp_path: Path) -> None:
         read_recipe(DetectorRecipe, path)
 
 
-def test_new_names_make_nothing_stale() -> None:
+def test_renamed_settings_make_nothing_stale() -> None:
     """Digests of crops and trainings are those that version 0.1 wrote into work folders."""
     found = []
     for net in SIZES:

@@ -1,4 +1,4 @@
-"""What goes wrong around the commands: disks, folders and streams. One line that names the fix, and nothing lost."""
+"""Errors of disks, folders and streams: one line that names the fix, and no data lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def refused(words: list[object], *parts: str) -> None:
-    """The command ends with 1 and one line on stderr that holds `parts`."""
+    """The command exits with 1 and one line on stderr that contains `parts`."""
     done = run(*words)
     assert done.exit_code == 1, done.output
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("mtcnn: "), done.stderr
@@ -34,7 +34,7 @@ def refused(words: list[object], *parts: str) -> None:
     assert done.stdout == ""
 
 
-def test_a_work_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_uncreatable_work_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(["train", "--net", 12, "--data", "synthetic:2", "--work", tmp_path / "file"], str(tmp_path), "permissions")
 
@@ -50,7 +50,7 @@ def test_debug_may_follow_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "[1]", '"synthetic:2"'])
-def test_noted_sources_that_are_none(tmp_path: Path, text: str) -> None:
+def test_damaged_list_of_sources(tmp_path: Path, text: str) -> None:
     (tmp_path / "sources.json").write_text(text)
     with pytest.raises(DataError, match=r"sources.json is no list of sources.*`sources` again"):
         remembered_sources(tmp_path)
@@ -65,7 +65,7 @@ def test_status_does_not_remember_other_images(tmp_path: Path) -> None:
     assert run("status", "--work", work).stdout.startswith("crops-12       fresh")
 
 
-def test_a_preview_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_an_unwritable_preview_is_reported_before_the_work(tmp_path: Path) -> None:
     words = ["prepare", "--net", 12, "--data", "synthetic:2", "--work", tmp_path / "work", "--preview"]
     refused([*words, "sheet.xyz"], "sheet.xyz", ".png")
     refused([*words, tmp_path / "none" / "sheet.png"], "is no folder")
@@ -75,7 +75,7 @@ def test_a_preview_is_refused_before_the_work(tmp_path: Path) -> None:
         check_target(tmp_path / "a.png")
 
 
-def test_a_device_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_a_missing_device_is_reported_before_the_work(tmp_path: Path) -> None:
     words = ["train", "--net", 12, "--data", "synthetic:2", "--work", tmp_path / "work", "--device", "gpu"]
     refused(words, "device 'gpu'", "expected one of those here: cpu")
     assert not (tmp_path / "work").exists()
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_the_crops_before(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
-def test_results_that_find_no_room(tmp_path: Path) -> None:
+def test_a_full_disk_for_results(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "mtcnn", "status", "--data", "synthetic:2", "--work", str(tmp_path)]
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)

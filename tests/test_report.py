@@ -1,4 +1,4 @@
-"""A run over files: what is printed, drawn and told, in which order, and what an interruption leaves."""
+"""A run over files: what is printed and drawn, in which order, and what an interruption leaves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WIDTHS = {"none.png": 30, "one.png": 31, "two.png": 32}  # of the pictures, by w
 
 
 class KnownFaces:
-    """A detector that knows how many faces a picture of some width has."""
+    """A detector whose number of faces depends on the width of the image."""
 
     made_with: dict[str, Any] = {}  # noqa: RUF012 - of the last one made
     batches: list[int] = []  # noqa: RUF012 - how many pictures were given at a time
@@ -82,14 +82,14 @@ def out(tmp_path: Path) -> Path:
 
 
 def names(out: Path) -> list[str]:
-    """Of the images in a file of JSON lines, which are all whole."""
+    """Names of the images in a file of JSON lines, all of which must be complete."""
     text = out.read_text(encoding="utf-8")
     assert not text or text.endswith("\n")
     return [Path(json.loads(line)["image"]).name for line in text.splitlines()]
 
 
 class Noted:
-    """A sink that notes what it is given, and may do something with it."""
+    """A sink that records its items, and may call a function."""
 
     def __init__(self, then: Any = None) -> None:
         self.then, self.names, self.closed = then, list[str](), 0
@@ -122,7 +122,7 @@ def test_to_standard_output(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(lines) == 6
 
 
-def test_names_that_are_no_text_come_out_as_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undecodable_names_are_printed_as_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = os.fsencode(folder) + b"/\xff.png"
     try:
         os.rename(folder / "one.png", name)
@@ -141,7 +141,7 @@ def test_to_a_file(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
-def test_batches_change_nothing(tmp_path: Path, out: Path, batch: int) -> None:
+def test_batch_size_does_not_matter(tmp_path: Path, out: Path, batch: int) -> None:
     images = [tmp_path / f"{number}.png" for number in range(5)]
     for number, image in enumerate(images):
         save_image(image, np.zeros((40, 30 + number % 3, 3), np.uint8))
@@ -154,14 +154,14 @@ def test_batches_change_nothing(tmp_path: Path, out: Path, batch: int) -> None:
 
 
 def test_large_images_make_small_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that memory does not grow with what a user happens to have."""
+    """So that memory is bounded for any images."""
     monkeypatch.setattr("mtcnn.stream.decoding.PIXELS", 40 * 31)
     Run([folder])()
     assert KnownFaces.batches == [2, 1]  # the first two have 40 x 61 pixels together
 
 
 def test_results_come_as_they_are_found(folder: Path) -> None:
-    """While the first of many images is printed, most of the others have not been read."""
+    """When the first of many images is printed, most of the others have not been read yet."""
     for number in range(40):
         save_image(folder / f"z{number:02}.png", np.zeros((40, 30, 3), np.uint8))
 
@@ -173,7 +173,7 @@ def test_results_come_as_they_are_found(folder: Path) -> None:
     assert len(noted.names) == 42
 
 
-def test_compiling_is_told(
+def test_compiling_is_announced(
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def detect(self: KnownFaces, images: Sequence[Any]) -> list[Faces]:
@@ -193,7 +193,7 @@ def test_settings_reach_the_detector(folder: Path) -> None:
 
 
 def test_more_sinks(folder: Path, out: Path) -> None:
-    """They know all sources and the detector, and come before the listing, which says what is whole everywhere."""
+    """They get all sources and the detector, and come before the listing, whose entries imply complete outputs."""
     listed: list[int] = []
     noted = Noted(lambda _: listed.append(len(names(out))))
     assert Run([folder], "json", out, sinks=[noted])()
@@ -204,7 +204,7 @@ def test_more_sinks(folder: Path, out: Path) -> None:
 
 
 def test_progress_on_a_terminal(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a rate; for a video its frames are counted. What is told of bad files stays readable."""
+    """With a rate; frames of a video are counted. Messages about bad files stay readable."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -225,7 +225,7 @@ def test_progress_on_a_terminal(folder: Path, out: Path, monkeypatch: pytest.Mon
 # ---- what goes wrong
 
 
-def test_bad_files_are_told_and_the_rest_is_done(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_reported(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "none.png").write_text("no picture")
     (folder / "one.png").write_bytes((folder / "one.png").read_bytes()[:60])
     assert not Run([folder / "missing.jpg", folder], "json", out)()
@@ -237,7 +237,7 @@ def test_bad_files_are_told_and_the_rest_is_done(folder: Path, out: Path, capsys
         assert name in problem
 
 
-def test_names_without_images_are_told(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_without_images_are_reported(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "empty").mkdir()
     assert not Run([folder / "empty", folder / "one.png"], "json", out)()
     assert names(out) == ["one.png"]
@@ -260,7 +260,7 @@ def test_names_without_images_are_told(folder: Path, out: Path, capsys: pytest.C
         ({"every": 0}, "every is 0"),
     ],
 )
-def test_senseless_settings_are_told_before_anything_is_done(
+def test_invalid_settings_are_reported_before_any_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
 ) -> None:
     monkeypatch.chdir(folder.parent)
@@ -287,7 +287,7 @@ def test_a_sink_that_fails_ends_the_run(folder: Path, out: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_whole_lines(folder: Path, out: Path, number: signal.Signals) -> None:
-    """It comes in the middle of an item, which is finished first; the rest is done when the run is resumed."""
+    """The item in progress is finished first; a resumed run does the rest."""
     before = signal.getsignal(number)
 
     def stop(item: Item) -> None:
@@ -350,7 +350,7 @@ def _camera(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_camera")
 def test_a_camera_runs_until_it_is_stopped(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Which is its usual end, and no error. The video that is drawn keeps the time, whatever the camera did."""
+    """This is no error. The drawn video keeps the timing of the camera."""
 
     def stop(item: Item) -> None:
         if item.frame == 4:
@@ -369,7 +369,7 @@ def test_a_camera_runs_until_it_is_stopped(out: Path, tmp_path: Path, capsys: py
 
 
 @pytest.mark.usefixtures("_camera")
-def test_a_camera_that_goes_away_is_told(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unplugged_camera_is_reported(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Run([Path("camera:3")], "json", out)()
     assert len(out.read_text().splitlines()) == 10
     (problem,) = problems(capsys.readouterr().err).splitlines()
@@ -379,7 +379,7 @@ def test_a_camera_that_goes_away_is_told(out: Path, capsys: pytest.CaptureFixtur
 # ---- resuming
 
 
-def test_resume_does_what_is_missing(folder: Path, out: Path) -> None:
+def test_resume_completes_the_rest(folder: Path, out: Path) -> None:
     full = out.with_suffix(".full")
     Run([folder], "json", full)()
     whole = full.read_bytes()
@@ -404,7 +404,7 @@ def test_resume_finds_files_that_were_added(folder: Path, out: Path) -> None:
     assert names(out) == [*WIDTHS, "between.png"]
 
 
-def test_bad_files_are_told_again_when_resumed(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_reported_again_when_resumed(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "none.png").write_text("no picture")
     for resume in (False, True):
         assert not Run([folder], "json", out, resume=resume)()

@@ -1,4 +1,4 @@
-"""Resampling and crops: the mean over a window, as the plain loops of tests/reference.py compute it."""
+"""Resampling and crops: means over windows, compared with the plain loops of tests/reference.py."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_constants_stay_constant(height: int, width: int, out_h: int, out_w: int
         assert (resample_many(image, box, out_w) == value).all()
 
 
-def test_constants_stay_constant_in_large_images() -> None:
+def test_constants_stay_constant_in_large_photos() -> None:
     """Where float32 sums of whites run to 10^8."""
     image = np.full((1500, 2000, 3), 255, np.uint8)
     assert (resample(image, 2, 3) == 255).all()
@@ -220,7 +220,7 @@ SENSELESS = [
 
 @pytest.mark.parametrize("box", [*OUTSIDE, *SENSELESS])
 @pytest.mark.parametrize("size", [1, 4, 12])  # windows wider and narrower than a pixel
-def test_boxes_that_hold_nothing_are_black(box: list[float], size: int) -> None:
+def test_boxes_outside_the_image_are_black(box: list[float], size: int) -> None:
     image = np.full((10, 20, 3), 255, np.uint8)
     around = np.array([[0.0, 0, 10, 10], box, [0, 0, 10, 10]])
     crops = cut(image, around, size)
@@ -261,7 +261,7 @@ def test_crops_do_not_depend_on_their_neighbours() -> None:
         np.testing.assert_array_equal(cut(image, boxes[i : i + 1], 24)[0], together[i])
 
 
-def test_images_that_may_not_be_written_are_as_others() -> None:
+def test_read_only_images() -> None:
     writable = noise(20, 30)
     fixed = writable.copy()
     fixed.flags.writeable = False

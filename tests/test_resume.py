@@ -1,4 +1,4 @@
-"""What an earlier run has done, by what it has written: at any byte where it may have been killed."""
+"""Resuming from the output of an earlier run that was killed at any byte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = [Path(name) for name in ("a.png", "odd, \n: 2 faces.png", "none.png", 
 
 
 def items() -> list[Item]:
-    """Of all SOURCES but the last; the videos have three frames, of which the middle one shows nobody."""
+    """Items of all SOURCES but the last; the videos have three frames, the middle one without faces."""
     image = np.zeros((40, 32, 3), np.uint8)
     found = [Item(source, image, faces(count)) for source, count in zip(SOURCES, (2, 1, 0), strict=False)]
     for source in SOURCES[3:5]:
@@ -48,7 +48,7 @@ def text_of(style: Style, some: Sequence[Item], begun: bool = False) -> bytes:
 @pytest.mark.parametrize("whole_videos", [False, True])
 @pytest.mark.parametrize("style", STYLES)
 def test_killed_at_any_byte(tmp_path: Path, style: Style, whole_videos: bool) -> None:
-    """What is kept, with what the second run then does behind it, is what an undisturbed run would have written."""
+    """The valid part, with what the second run appends, equals the output of an uninterrupted run."""
     whole, out = text_of(style, items()), tmp_path / "out"
     ends = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
     for cut in sorted({*range(0, len(whole), 11), *ends, *(end - 1 for end in ends)}):
@@ -63,7 +63,7 @@ def test_killed_at_any_byte(tmp_path: Path, style: Style, whole_videos: bool) ->
         assert not (whole_videos and done.first)
 
 
-def test_what_is_done(tmp_path: Path) -> None:
+def test_finished_items(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.write_bytes(text_of("json", items()[:5]) + b'{"image": "torn')
     done = read_listing(out, "json", NAMES, SOURCES)
@@ -91,7 +91,7 @@ def test_names_of_other_runs_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_nothing_yet(tmp_path: Path, style: Style) -> None:
+def test_a_missing_file(tmp_path: Path, style: Style) -> None:
     for content in (None, b"", b"torn"):
         if content is not None:
             (tmp_path / "out").write_bytes(content)
@@ -112,7 +112,7 @@ def test_nothing_yet(tmp_path: Path, style: Style) -> None:
         ("text", b"a.png: 1 face\nletter\n"),
     ],
 )
-def test_files_that_are_something_else_are_left_alone(tmp_path: Path, style: Any, content: bytes) -> None:
+def test_other_files_are_left_alone(tmp_path: Path, style: Any, content: bytes) -> None:
     (tmp_path / "out").write_bytes(content)
     with pytest.raises(DataError, match="out: is no listing to continue with `resume`"):
         read_listing(tmp_path / "out", style, NAMES, SOURCES)

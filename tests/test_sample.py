@@ -1,4 +1,4 @@
-"""Sampled crops: where windows lie, what they are called, how many stay, and that an endless search is impossible."""
+"""Sampled crops: positions of windows, labels, caps, and no endless search."""
 
 from __future__ import annotations
 
@@ -190,14 +190,14 @@ def test_offsets_of_other_kinds_are_zero() -> None:
 @pytest.mark.parametrize(
     "values", [{"negatives": -1}, {"max_pos": -1}, {"min_size": 0.5}, {"val": 100.0}, {"rotation": -5.0}]
 )
-def test_senseless_settings(values: dict[str, Any]) -> None:
+def test_invalid_settings(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):
         CropSettings(**values)
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_windows_anywhere_only_where_all_faces_are_labelled(complete: bool) -> None:
-    """Elsewhere one may show a face that nobody has labelled."""
+    """Otherwise one may show an unlabelled face."""
     chosen = CropSettings(negatives=17, near=3, tries=2)
     alone = ImageRecord(Path("x"), complete=complete)
     assert len(draw_windows(alone, 100, 100, chosen, np.random.default_rng(0))) == 17 * complete

@@ -1,4 +1,4 @@
-"""Which anchors teach what: against slow loops, and counted by hand."""
+"""Sampling of anchors, compared with slow loops and by hand."""
 
 from __future__ import annotations
 
@@ -74,6 +74,6 @@ def test_no_face_in_a_batch() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"negatives": -1.0}, {"min_negatives": -1}, {"anchors": -5}, {"faces": 0.0}])
-def test_bad_settings(wrong: dict[str, float]) -> None:
+def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
         SampleSettings(**wrong)  # type: ignore[arg-type]

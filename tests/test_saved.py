@@ -1,4 +1,4 @@
-"""Files of torch.save, read without torch: what torch reads, to the last bit, and nothing that is not arrays."""
+"""Files of torch.save read without torch: equal to torch to the last bit, and nothing but arrays."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_weights_are_what_torch_reads(net: str, tmp_path: Path) -> None:
     assert equal(read_saved(tmp_path / "w.pt"), torch.load(tmp_path / "w.pt", weights_only=True))
 
 
-def test_all_that_a_file_may_hold(tmp_path: Path) -> None:
+def test_all_kinds_of_content(tmp_path: Path) -> None:
     large = torch.arange(60.0).reshape(3, 4, 5)
     body = {
         "types": [torch.tensor([0, 1, 3]).to(kind) for kind in TYPES],
@@ -120,7 +120,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_tensors_that_are_not_there(tmp_path: Path, kind: str) -> None:
+def test_missing_tensors(tmp_path: Path, kind: str) -> None:
     with pytest.raises(CheckpointError):
         read_saved(rewritten(tmp_path / "w.pt", data_pkl=tensor_pickle(*BAD[kind])))
 
@@ -163,7 +163,7 @@ def test_every_net_has_shapes() -> None:
 
 
 @pytest.mark.parametrize("net", list(NETS))
-def test_modules_and_numbers_are_one(net: str) -> None:
+def test_modules_and_weights_are_equal(net: str) -> None:
     module = NETS[net]()
     weights = weights_of(module)
     again = module_of(weights)
@@ -174,12 +174,12 @@ def test_modules_and_numbers_are_one(net: str) -> None:
     assert next(iter(weights.state.values())).any(), "a copy"
 
 
-def test_numbers_of_other_modules() -> None:
+def test_weights_of_other_modules() -> None:
     with pytest.raises(ValueError, match="Linear; expected one of pnet, rnet, onet"):
         weights_of(nn.Linear(1, 1))
 
 
-def test_numbers_that_do_not_fit() -> None:
+def test_weights_that_do_not_fit() -> None:
     state = dict(weights_of(NETS["pnet"]()).state)
     state["face.bias"], state["more"] = np.zeros(3), np.zeros(1)
     del state["trunk.0.weight"]

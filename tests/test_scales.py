@@ -1,4 +1,4 @@
-"""Detection at several scales and mirrored, and box voting: against plain loops and with a detector made for it."""
+"""Multi-scale and mirrored detection, and box voting: compared with plain loops, and with a synthetic detector."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_letterbox(height: int, width: int, flip: bool) -> None:
     "scale", ["", "Multi", "-640", "11", "10001", "640.5", "0.5,1", "11x640", "640x10001", "640x", "letterbox",
               "letterbox:5", "letterbox:640x640", "1x2x3", "\u0661\u0662\u0663"]
 )  # fmt: skip
-def test_unknown_scales_are_refused(scale: str) -> None:
+def test_unknown_scales_are_rejected(scale: str) -> None:
     with pytest.raises(ValueError, match=r"expected original, vga, multi, or pixels of the longest side"):
         check_scale(scale)
     with pytest.raises(ValueError, match="scale is"):
@@ -215,8 +215,8 @@ def test_multi_keeps_boxes_by_their_size(picture: NDArray[np.uint8]) -> None:
     assert counts == {1: [20, 200, 300], 0.5: [20, 200], 2: [200, 300], 4: [200, 300]}
 
 
-def test_one_run_is_left_alone() -> None:
-    """No vote: what a detector returns for one image is its answer, overlapping boxes and order included."""
+def test_a_single_run_is_not_merged() -> None:
+    """Without voting: the detector's result is unchanged, including overlapping boxes and their order."""
     given_back = _faces((0, 0, 10, 10, 0.1), (0, 0, 10, 11, 0.9))
     faces = ScaledDetector(lambda image: given_back)(np.zeros((20, 20, 3), np.uint8))
     np.testing.assert_array_equal(faces.boxes, given_back.boxes)

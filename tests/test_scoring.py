@@ -1,4 +1,4 @@
-"""Scores that count what the stage before knew: the rule, the stages that have it, and every path that computes it."""
+"""Scores that include the previous stage's logit: the formula, the stages that use it, and all engines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def noise(*shape: int) -> RGB:
 
 @pytest.fixture(scope="module")
 def models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nets of random weights, a narrow RetinaFace among them; RNet and ONet count what was before."""
+    """Nets with random weights, including a narrow RetinaFace; RNet and ONet include the previous stage's logit."""
     folder = tmp_path_factory.mktemp("fused-models")
     for name in NETS:
         state = read(weights_path(random_models, name)).state
@@ -66,7 +66,7 @@ def test_the_rule(pairs: list[tuple[float, float]], before: float, detector: flo
         assert value == pytest.approx(1 / (1 + math.exp(-joined / heat)), rel=1e-9)
 
 
-def test_the_default_is_the_nets_own_score_to_the_last_bit() -> None:
+def test_the_default_is_exactly_the_nets_own_score() -> None:
     own = np.random.default_rng(0).normal(0, 9, 99)
     for behind in (False, True):
         assert Scoring().fused(own, np.linspace(0, 1, 99), behind) is own
@@ -93,7 +93,7 @@ def test_scores_and_logits() -> None:
         ({"temperature": math.nan}, "temperature is nan"),
     ],
 )
-def test_senseless_numbers(values: dict[str, float], message: str) -> None:
+def test_invalid_numbers(values: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Scoring(**values)
 
@@ -102,7 +102,7 @@ def test_senseless_numbers(values: dict[str, float], message: str) -> None:
 
 
 class Even(nn.Module):
-    """RNet or ONet with the logits it is told, in the order of its crops; it moves nothing."""
+    """RNet or ONet with given logits, in the order of its crops, and offsets of 0."""
 
     def __init__(self, logits: list[float], scoring: Scoring, points: bool = False) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def candidates(*scored: tuple[float, float]) -> Faces:
 
 @pytest.mark.parametrize(("behind", "weight"), [(False, 0.5), (True, 2.0)])
 def test_scores_of_a_refiner(behind: bool, weight: float) -> None:
-    """One candidate lies outside of the image: each of the others keeps the score that it came with."""
+    """One candidate lies outside the image: the others keep their own input scores."""
     net = Even([1.0, -1.0], Scoring(0.5, 2.0, 4.0))
     faces = candidates((10, 0.6), (-30, 0.1), (40, 0.9))
     found = NetRefiner(net, "rnet", 0.1, behind_detector=behind)(noise(20, 60, 3), faces)
@@ -133,8 +133,8 @@ def test_scores_of_a_refiner(behind: bool, weight: float) -> None:
 
 
 @pytest.mark.parametrize(("net", "points"), [("rnet", False), ("onet", True)])
-def test_thresholds_and_suppression_go_by_the_fused_score(net: str, points: bool) -> None:
-    """Alone, the first would pass and suppress the second, and the third would pass; fused, only the second does."""
+def test_thresholds_and_nms_use_the_fused_score(net: str, points: bool) -> None:
+    """With own scores the first passes and suppresses the second, and the third passes; fused, only the second does."""
     logits = [2.0, 1.0, 2.0]
     faces = candidates((10, 0.2), (11, 0.9), (40, 0.02))
     alone = NetRefiner(Even(logits, Scoring(), points), net, 0.7)(noise(20, 60, 3), faces)
@@ -187,7 +187,7 @@ def test_onnx_and_torch_agree(models: Path) -> None:
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
 
 
-def test_an_exported_net_tells_its_scoring(models: Path, tmp_path: Path) -> None:
+def test_an_exported_net_records_its_scoring(models: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     ort = pytest.importorskip("onnxruntime")
     path = export_onnx("rnet", tmp_path / "rnet.onnx", models).path

@@ -131,7 +131,7 @@ def filled(name: str, model: dict[str, Any]) -> Any:
     ("name", "model"),
     [("scrfd-0.5g", {}), ("scrfd-0.5g", {**POINTS, "scaled": False}), ("scrfd-2.5g", POINTS), ("scrfd-1g", {})],
 )
-def test_published_weights_come_in(name: str, model: dict[str, Any], tmp_path: Path) -> None:
+def test_published_weights_are_imported(name: str, model: dict[str, Any], tmp_path: Path) -> None:
     """Each array at its place: with norms folded, the nets are equal."""
     net = filled(name, model)
     (found,) = read_weights(peers.write(tmp_path / "net.onnx", scrfd_onnx(net)))

@@ -1,4 +1,4 @@
-"""Settings with declared ranges: what is outside of one is reported when it is made, in one line."""
+"""Settings with declared ranges: a value out of range is reported on construction, in one line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Example(Settings):
     free: float = 0.0
 
 
-def test_what_is_in_range_is_taken() -> None:
+def test_values_in_range_are_accepted() -> None:
     assert Example(1, 1e-9, 0.0, 0.5, "constant", math.nan).epochs == 1
     assert Example(share=1).share == 1
     assert Example(epochs=np.int64(3), lr=np.float32(0.5)).epochs == 3  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("values", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_outside_is_an_error(values: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_errors(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Example(**values)
     assert str(caught.value) == message
@@ -58,7 +58,7 @@ def test_what_is_outside_is_an_error(values: dict[str, Any], message: str) -> No
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
 
 
-def test_a_range_without_bounds_asks_for_a_finite_number() -> None:
+def test_an_unbounded_range_needs_a_finite_number() -> None:
     assert Range().holds(-3.5) and not Range().holds(math.inf)
     assert str(Range()) == "a finite number"
 

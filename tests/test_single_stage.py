@@ -1,4 +1,4 @@
-"""Training of single-stage detectors: it learns, resumes, runs in two processes, stops at a loss that is no number."""
+"""Training of single-stage detectors: it learns, resumes, runs in two processes, stops if the loss is not finite."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def job(photos: Path, folder: Path, recipe: DetectorRecipe = RETINAFACE, **chang
 
 
 def scene_pool(photos: PhotoStore, recipe: DetectorRecipe) -> ScenePool:
-    """What a training of `recipe` draws its pictures from."""
+    """The pool of training pictures for `recipe`."""
     return DetectorTask(recipe, new_net(recipe), photos).pool
 
 
@@ -95,7 +95,7 @@ def test_losses_fall(trained: Path) -> None:
     assert rows[1]["train_total"] == pytest.approx(weighted, abs=1e-3)
 
 
-def test_weights_can_be_used(trained: Path) -> None:
+def test_trained_weights_detect(trained: Path) -> None:
     found = read(trained / "weights-retinaface.pt")
     assert (found.net, found.recipe_hash, found.recipe["model"]) == ("retinaface", "key", {"width": 0.5})
     assert found.figures["val_total"] == metrics(trained)[-1]["val_total"]
@@ -106,14 +106,14 @@ def test_weights_can_be_used(trained: Path) -> None:
 
 
 @pytest.mark.parametrize("recipe", [SSH, S3FD], ids=["ssh", "s3fd"])
-def test_the_others_learn_too(photos: Path, tmp_path: Path, recipe: DetectorRecipe) -> None:
+def test_the_other_detectors_learn(photos: Path, tmp_path: Path, recipe: DetectorRecipe) -> None:
     launch(job(photos, tmp_path, recipe))
     rows = metrics(tmp_path, recipe.net)
     assert rows[1]["val_face"] < 0.9 * rows[0]["val_face"]
     assert rows[1]["train_landmark"] == 0
 
 
-def test_it_starts_from_the_weights_it_is_given(trained: Path, photos: Path, tmp_path: Path) -> None:
+def test_it_starts_from_given_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
     gentle = replace(RETINAFACE, train=replace(SETTINGS, epochs=1, steps=2, lr=1e-7))
     weights = trained / "weights-retinaface.pt"
     launch(job(photos, tmp_path, gentle, start=weights))
@@ -183,8 +183,8 @@ def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
     assert not set(drawn) & set(pool.val.tolist())
 
 
-def test_points_that_cannot_be_right_are_on_no_page(photos: Path) -> None:
-    """All in one place, as in some rows of the landmark sets; and faces to be ignored."""
+def test_implausible_points_are_on_no_page(photos: Path) -> None:
+    """All at one position, as in some rows of the landmark sets; and ignored faces."""
     points = RECORDS[1].landmarks.copy()
     assert len(points) >= 2
     points[0] = points[0].mean(axis=0)
@@ -214,8 +214,8 @@ launch(pickle.load(open(sys.argv[1], "rb")))
 """
 
 
-def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
-    """In the second epoch."""
+def test_killed_and_resumed_gives_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
+    """Killed in the second epoch."""
     given, weights = job(photos, tmp_path), tmp_path / "weights-retinaface.pt"
     (tmp_path / "job").write_bytes(pickle.dumps(given))
     place, call = "stages.fit:Training.step", SETTINGS.steps + 5
@@ -232,7 +232,7 @@ def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photo
     assert rows[0] == rows[1], "every epoch once"
 
 
-def test_two_processes_are_as_one(photos: Path, tmp_path: Path) -> None:
+def test_two_processes_equal_one(photos: Path, tmp_path: Path) -> None:
     """SSH has no batch norm, so the arithmetic is that of one process with the whole batch, in another order.
 
     After three steps the weights agree to 1e-5 of what they have moved. Later they part: Adam divides a gradient by its
@@ -256,7 +256,7 @@ def test_two_processes_are_as_one(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_loss_that_is_no_number(photos: Path, tmp_path: Path, processes: int) -> None:
+def test_a_loss_that_is_not_finite(photos: Path, tmp_path: Path, processes: int) -> None:
     wild = replace(SSH, train=replace(SSH.train, lr=1e30, warmup=0, clip=1e30))
     with pytest.raises(TrainingError, match=r"the loss of ssh is (nan|inf) at step \d+; expected a finite number"):
         launch(job(photos, tmp_path, wild), processes)
@@ -286,7 +286,7 @@ def test_large_photos_are_shrunk_with_their_labels(tmp_path: Path) -> None:
     assert np.allclose(kept.records[1].landmarks, records[1].landmarks / 2, equal_nan=True)
 
 
-def test_photos_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+def test_unreadable_photos_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     records = [RECORDS[0], ImageRecord(tmp_path / "bad.jpg"), RECORDS[2]]
     problems = build_photos(records, tmp_path / "p.raw", "k", quiet=True)

@@ -1,4 +1,4 @@
-"""Published weights of single-stage detectors and trunks: they come in as they are, or are refused in one line."""
+"""Published weights of single-stage detectors and trunks: imported unchanged, or rejected in one line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def same(found: Mapping[str, Any], wanted: Mapping[str, Any], but: tuple[str, ..
     return list(found) == list(wanted) and all(equal)
 
 
-def test_retinaface_comes_back(tmp_path: Path) -> None:
+def test_retinaface_is_imported_unchanged(tmp_path: Path) -> None:
     file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
     (found,) = read_weights(file)
     assert (found.net, found.colour, found.scaling) == ("retinaface", "rgb", MEAN_COLOUR)
@@ -44,7 +44,7 @@ def test_retinaface_comes_back(tmp_path: Path) -> None:
     assert found.recipe["imported"]["form"] == "Pytorch_Retinaface's .pth"
 
 
-def test_retinaface_r50_comes_back() -> None:
+def test_retinaface_r50_is_imported_unchanged() -> None:
     found = read_single_stage(published.retinaface_state("retinaface-r50"))
     assert found is not None and found.net == "retinaface-r50"
     assert same(found.state, published.random_state(build("retinaface-r50")))
@@ -80,8 +80,8 @@ def first_layer(trunk: nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", list(TRUNK_STATES))
-def test_trunks_that_saw_torchvision_scaling(name: str) -> None:
-    """The parameters come back, but for the first layer, which makes of our input what the file's makes of its own."""
+def test_trunks_trained_with_torchvision_scaling(name: str) -> None:
+    """The parameters are unchanged, except the first layer, whose output on our input equals the file's on its own."""
     found = read_single_stage(TRUNK_STATES[name]())
     assert found is not None and found.net == name
     wanted = published.random_state(TRUNKS[name]())
@@ -149,14 +149,14 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Tensor]], object], str]] = {
 
 
 @pytest.mark.parametrize(("change", "told"), list(BROKEN.values()), ids=list(BROKEN))
-def test_broken_files_are_refused(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], told: str) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], told: str) -> None:
     file = peers.write(tmp_path / "net.pth", published.saved(broken(change)))
     with pytest.raises(CheckpointError, match=told) as caught:
         read_weights(file)
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_vgg_with_batch_norm_is_refused(tmp_path: Path) -> None:
+def test_vgg_with_batch_norm_is_rejected(tmp_path: Path) -> None:
     state = {**published.vgg_state(), "features.1.running_mean": torch.zeros(64)}
     with pytest.raises(CheckpointError, match="holds 27 arrays of features; expected 26"):
         read_weights(peers.write(tmp_path / "vgg.pth", published.saved(state)))
@@ -205,7 +205,7 @@ def test_published_weights_find_the_published_boxes(data_folder: Path, retinafac
     assert count > 20 and close == count, f"{close} of {count}"
 
 
-def test_a_file_is_for_the_detector_that_is_named(tmp_path: Path) -> None:
+def test_the_option_net_selects_the_detector(tmp_path: Path) -> None:
     """Face-Detector-1MB-with-landmark's RetinaFace has the names and shapes of Pytorch_Retinaface's, not its slopes."""
     file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
     done = run("weights", "import", file, "--to", tmp_path, "--net", "retinaface-small")
@@ -216,7 +216,7 @@ def test_a_file_is_for_the_detector_that_is_named(tmp_path: Path) -> None:
     assert same(found.state, published.random_state(build("retinaface-small")))
 
 
-def test_a_file_for_another_detector_is_refused(tmp_path: Path) -> None:
+def test_a_file_for_another_detector_is_rejected(tmp_path: Path) -> None:
     """`net` chooses between detectors of the same parameters and input; it turns none into another."""
     file = peers.write(tmp_path / "net.pth", published.saved(published.retinaface_state()))
     assert read_weights(file, net="retinaface")[0].net == "retinaface"

@@ -1,4 +1,4 @@
-"""Which images, videos and cameras a name stands for."""
+"""Resolving names to images, videos and cameras."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_kind(name: str, kind: str) -> None:
     assert kind_of(Path(name)) == kind
 
 
-def test_files_are_taken_as_named(tmp_path: Path) -> None:
-    """Whatever their suffix, and also where there are none: reading them tells."""
+def test_named_files_are_kept(tmp_path: Path) -> None:
+    """With any suffix, and even if they do not exist: reading them reports it."""
     named = [*make(tmp_path, "b.jpg", "a.dat"), tmp_path / "missing.png", Path("camera:3")]
     assert list(image_files(named)) == named
     assert find_sources(named) == (named, [])
@@ -59,26 +59,26 @@ def test_folders_are_searched_through(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_the_name_of_an_image(tmp_path: Path) -> None:
-    """Is searched through like any other; without any image it is a bad image, which reading it tells."""
+    """It is searched like any folder; without any image it is kept as a name, and reading it reports it."""
     make(tmp_path, "full.jpg/a.png", "notes.jpg/readme", "plain/readme")
     assert found_in(tmp_path) == ["full.jpg/a.png", "notes.jpg"]
 
 
-def test_dangling_links_are_not_passed_over(tmp_path: Path) -> None:
+def test_dangling_links_are_not_skipped(tmp_path: Path) -> None:
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     (tmp_path / "li[n]k.jpg").symlink_to(tmp_path / "gone.jpg")
     assert found_in(tmp_path) == ["li[n]k.jpg", "link.jpg"]
     assert found_in(tmp_path, tmp_path / "li[n]k.jpg") == ["li[n]k.jpg"]
 
 
-def test_pipes_are_passed_over(tmp_path: Path) -> None:
-    """Opening one would wait for ever."""
+def test_pipes_are_skipped(tmp_path: Path) -> None:
+    """Opening one would block forever."""
     os.mkfifo(tmp_path / "pipe.jpg")
     make(tmp_path, "a.jpg")
     assert found_in(tmp_path) == ["a.jpg"]
 
 
-def test_folders_that_cannot_be_searched_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_folders_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "a.jpg", "secret/b.jpg")
     scandir = os.scandir
 
@@ -115,7 +115,7 @@ def test_each_source_comes_once_where_it_was_named_first(tmp_path: Path) -> None
     ]
 
 
-def test_names_that_stand_for_nothing_are_told(tmp_path: Path) -> None:
+def test_names_that_match_nothing_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     named = [tmp_path / "empty", tmp_path / "*.jpg", *make(tmp_path, "a.png")]
     sources, problems = find_sources(named)
@@ -139,13 +139,13 @@ def test_a_list_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert find_sources([Path("-")]) == (expected, [])
 
 
-def test_names_in_a_list_may_be_no_text(tmp_path: Path) -> None:
+def test_undecodable_names_in_a_list(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff.png\n")
     (path,) = find_sources([Path(f"@{tmp_path}/list.txt")])[0]
     assert os.fsencode(path) == b"\xff.png"
 
 
-def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
+def test_unusable_lists(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\0\n")
     sources, problems = find_sources([Path(f"@{tmp_path}/{name}") for name in ("none.txt", "empty.txt", "photo.jpg")])

@@ -1,4 +1,4 @@
-"""Pictures that single-stage detectors are trained on: places of faces, edges, colours, pages."""
+"""Training pictures of single-stage detectors: boxes, borders, colours, pages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def photo_with_faces(height: int, width: int, boxes: list[tuple[int, int, int, i
     return image, ImageRecord(Path("x.jpg"), found, np.array(points).transpose(2, 0, 1))
 
 
-def test_faces_lie_where_they_are_seen() -> None:
+def test_boxes_match_the_pixels() -> None:
     image, record = photo_with_faces(200, 300, [(100, 60, 140, 120)])
     scene = crop(image, record, np.array([80.0, 40, 180, 140]), 200)
     x1, y1, x2, y2 = scene.boxes[0].astype(int)
@@ -40,8 +40,8 @@ def test_faces_lie_where_they_are_seen() -> None:
     assert scene.landmarks[0, 4].tolist() == [120, 160]
 
 
-def test_faces_that_are_cut_small_or_unlabelled() -> None:
-    """Cut to the picture; to be ignored when the centre is outside or the size too small; gone when not seen."""
+def test_clipped_small_and_unlabelled_faces() -> None:
+    """Clipped to the picture; ignored if the centre is outside or the size too small; removed if not visible."""
     image, record = photo_with_faces(
         200, 300, [(90, 60, 130, 120), (60, 60, 104, 100), (140, 60, 146, 66), (0, 0, 20, 20)]
     )
@@ -52,7 +52,7 @@ def test_faces_that_are_cut_small_or_unlabelled() -> None:
     assert len(crop(image, unknown, np.array([0.0, 0, 50, 50]), 64).boxes) == 0
 
 
-def test_mirror_twice_is_nothing() -> None:
+def test_mirror_twice_is_the_identity() -> None:
     image, record = photo_with_faces(120, 120, [(10, 20, 50, 70), (60, 60, 100, 90)])
     scene = crop(image, record, np.array([0.0, 0, 120, 120]), 120)
     once = mirrored(scene)
@@ -159,6 +159,6 @@ def test_pages() -> None:
     "wrong",
     [{"sizes": (100.0,)}, {"sizes": ()}, {"crop": (1.0, 0.3)}, {"crop": (0.5,)}, {"points": 2.0}, {"hue": 300.0}],
 )
-def test_bad_settings(wrong: dict[str, float]) -> None:
+def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; expected"):
         PictureSettings(**wrong)  # type: ignore[arg-type]

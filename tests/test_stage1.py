@@ -1,4 +1,4 @@
-"""Single-stage detectors as the detector's first stage: with and without nets behind them, and as a command."""
+"""Single-stage detectors as the first stage: with and without refiners, and as a command."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_nets_behind_it(models: Path, refine: str, names: list[str]) -> None:
     assert found.detect(noise()).landmarks is not None
 
 
-def test_points_outlive_a_net_without_any(models: Path) -> None:
+def test_landmarks_survive_a_net_without_any(models: Path) -> None:
     """RNet drops faces, moves boxes and changes the order; each face keeps its own points, where they were."""
     detector = Detector(models, thresholds=(0.3, 0.2, 0.1), stage1="retinaface", refine="rnet")
     proposals, (refine,) = detector.proposer(noise()), detector.refiners
@@ -72,12 +72,12 @@ def test_points_outlive_a_net_without_any(models: Path) -> None:
 
 
 def test_pnet_alone(models: Path) -> None:
-    """Proposals as they are, for whoever wants to see them."""
+    """Proposals without refinement."""
     found = Detector(models, thresholds=(0, 0, 0), refine="none")
     assert len(found.detect(noise())) > 0
 
 
-def test_senseless_stages(models: Path) -> None:
+def test_invalid_stages(models: Path) -> None:
     with pytest.raises(ValueError, match="stage1 is 'yolo'; expected one of pnet, retinaface"):
         Detector(models, stage1="yolo")
     with pytest.raises(ValueError, match="refine is 'onet'; expected 'rnet,onet', 'rnet', 'none'"):

@@ -1,4 +1,4 @@
-"""What a fresh process loads: not torch or Numba, which take longer to import than a photo to look at."""
+"""Imports of a fresh process: detection loads neither torch nor Numba, whose imports take longer than detection."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def loaded(code: str, *words: object) -> list[str]:
 
 @pytest.fixture(scope="module")
 def imported(random_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that are used with another project's arithmetic. All code is compiled and kept on the way."""
+    """Weights that run with another project's arithmetic. This compiles and caches all kernels."""
     from dataclasses import replace
 
     from mtcnn import MTCNN, Detector
@@ -91,8 +91,8 @@ def test_a_detection_loads_neither_torch_nor_numba(code: str, photo_folder: Path
     assert set(loaded(CODE[code], photo_folder / "astronaut.png", imported)) <= allowed
 
 
-def test_what_is_a_module_loads_torch(photo_folder: Path) -> None:
-    """Which shows, too, that the test above would notice."""
+def test_modules_load_torch(photo_folder: Path) -> None:
+    """This also shows that the test above would fail."""
     code = "from mtcnn import MTCNN\nassert MTCNN()(sys.argv[1]).shape == (3, 160, 160)"
     assert "torch" in loaded(code, photo_folder / "astronaut.png")
 

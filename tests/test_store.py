@@ -1,4 +1,4 @@
-"""The crop store: what goes in comes out, whatever happens in between."""
+"""The crop store: round trips, resuming, and damage."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_reads_at_random(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("done", range(len(MIXED) + 1))
-def test_resume_equals_unbroken(tmp_path: Path, batches: list[CropBatch], done: int) -> None:
+def test_resumed_equals_uninterrupted(tmp_path: Path, batches: list[CropBatch], done: int) -> None:
     unbroken = write_crops(tmp_path / "unbroken", batches, val=(1, 3))
     with CropWriter(tmp_path / "broken", 12, "k") as writer:
         for number, batch in enumerate(batches[:done]):
@@ -100,7 +100,7 @@ def test_complete_store_stays(tmp_path: Path, batches: list[CropBatch]) -> None:
 
 
 @pytest.mark.parametrize(("size", "key"), [(12, "other"), (24, "k")])
-def test_another_key_or_size_starts_anew(tmp_path: Path, batches: list[CropBatch], size: int, key: str) -> None:
+def test_another_key_or_size_restarts(tmp_path: Path, batches: list[CropBatch], size: int, key: str) -> None:
     path = write_crops(tmp_path / "crops.lmdb", batches)
     crops = random_crops(np.random.default_rng(5), size, [Kind.POS])
     with CropWriter(path, size, key) as writer:
@@ -112,7 +112,7 @@ def test_another_key_or_size_starts_anew(tmp_path: Path, batches: list[CropBatch
     assert_equal(store.read(np.array([0])), crops)
 
 
-def test_unfinished_store_is_refused(tmp_path: Path, batches: list[CropBatch]) -> None:
+def test_an_incomplete_store_is_rejected(tmp_path: Path, batches: list[CropBatch]) -> None:
     with CropWriter(tmp_path / "crops", 12, "k") as writer:
         for batch in batches:
             writer.append(batch)

@@ -1,4 +1,4 @@
-"""Pipes, signals, addresses, and files whose reading fails in ways that nobody foresaw."""
+"""Pipes, signals, addresses, and unexpected errors while reading files."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_one_signal_ends_a_run_that_waits_for_a_pipe(tmp_path: Path, name: str) 
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def test_a_reader_that_has_read_enough(tmp_path: Path) -> None:
-    """The command ends by SIGPIPE, like any filter, and without a word."""
+def test_a_closed_pipe_ends_the_command(tmp_path: Path) -> None:
+    """The command ends by SIGPIPE, like any filter, without a message."""
     for number in range(9):
         save_image(tmp_path / f"{number}.png", draw_scene(0, number)[0])
     process = started(tmp_path, "detect", ".", "--batch", 1, *OPTIONS, stdout=subprocess.PIPE)
@@ -107,11 +107,11 @@ def test_standard_input_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"", False),
     ],
 )  # fmt: skip
-def test_an_image_is_told_from_a_list(head: bytes, image: bool) -> None:
+def test_images_and_lists_are_distinguished(head: bytes, image: bool) -> None:
     assert looks_like_image(head) is image
 
 
-def test_a_call_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_call_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mtcnn.stream.readers.GRACE", 0.05)
     forever, readers = threading.Event(), Readers[int](1)
     calls = in_order([lambda: 1, lambda: int(forever.wait())], readers, 1, 9, lambda _: 1)
@@ -140,19 +140,19 @@ def test_addresses_are_kept_as_written(text: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "text", ["http:/host/a.mp4", "concat:a.mp4|b.mp4", "tcp://host/x", "file:///etc/x.mp4", "http://"]
 )
-def test_other_protocols_are_names_of_files(text: str) -> None:
+def test_other_protocols_are_file_names(text: str) -> None:
     assert isinstance(as_source(text), Path)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_empty_names_are_refused(text: str) -> None:
+def test_empty_names_are_rejected(text: str) -> None:
     with pytest.raises(SettingsError, match="an empty name"):
         as_source(text)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
-    """An address, and the first lines of what has been asked there."""
+    """An address, and the first lines of the requests made to it."""
     asked: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -192,7 +192,7 @@ def test_a_list_does_not_open_the_network(tmp_path: Path, server: tuple[str, lis
     assert asked and all(b"/x.mp4" in line for line in asked)
 
 
-def test_an_address_that_is_named_is_opened_and_told(server: tuple[str, list[bytes]]) -> None:
+def test_a_named_address_is_opened_and_reported(server: tuple[str, list[bytes]]) -> None:
     address, asked = server
     done = run("detect", f"{address}/clip.mp4", *OPTIONS)
     assert asked and done.exit_code == 1
@@ -231,7 +231,7 @@ def several(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_any_failure_of_a_detection_is_that_images_line(
+def test_a_failed_detection_fails_only_that_image(
     several: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(running, "Detector", Clumsy)
@@ -246,7 +246,7 @@ def test_any_failure_of_a_detection_is_that_images_line(
         Run([several], debug=True)()
 
 
-def test_any_failure_of_reading_is_that_images_line(
+def test_a_failed_read_fails_only_that_image(
     several: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def read(source: Path, pixels: int) -> Any:
@@ -262,7 +262,7 @@ def test_any_failure_of_reading_is_that_images_line(
     assert len(problems(capsys.readouterr().err).splitlines()) == len(Clumsy.errors)
 
 
-def test_a_damaged_tail_is_said_and_no_problem(tmp_path: Path) -> None:
+def test_a_damaged_tail_is_a_note_and_no_problem(tmp_path: Path) -> None:
     save_image(tmp_path / "a.jpg", draw_scene(0, 3)[0])
     whole = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[:-2])

@@ -1,4 +1,4 @@
-"""Drawn scenes: the same on every call, labelled where they are drawn, readable by the readers they are written for."""
+"""Drawn scenes: deterministic, correctly labelled, and readable by the label readers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scenes() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), index=st.integers(0, 10**7), height=st.integers(64, 200), width=st.integers(64, 200))
-def test_scene_is_decided_by_its_arguments(seed: int, index: int, height: int, width: int) -> None:
+def test_scenes_are_deterministic(seed: int, index: int, height: int, width: int) -> None:
     image, boxes, landmarks = synthetic.draw_scene(seed, index, height, width)
     again = synthetic.draw_scene(seed, index, height, width)
     assert image.shape == (height, width, 3)
@@ -129,13 +129,13 @@ def test_records_carry_the_labels_of_the_scenes() -> None:
 
 
 @pytest.mark.parametrize("path", ["synthetic/a.jpg", "a/synthetic/0-000001", "synthetic/0-1", "0-000001", "synthetic"])
-def test_files_are_no_scenes(path: str) -> None:
+def test_files_are_not_scenes(path: str) -> None:
     assert not synthetic.is_synthetic(Path(path))
     with pytest.raises(ValueError, match="synthetic/<seed>-<index"):
         synthetic.image_of(Path(path))
 
 
-def test_a_tiny_scene_is_refused() -> None:
+def test_a_tiny_scene_is_rejected() -> None:
     with pytest.raises(ValueError, match="63 x 100"):
         synthetic.draw_scene(0, 0, 63, 100)
 

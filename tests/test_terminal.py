@@ -1,4 +1,4 @@
-"""Names and texts of strangers: shown without being obeyed, and read back as they were."""
+"""Untrusted names and texts: escaped on terminals, and read back unchanged."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NAMES = [
 ]  # fmt: skip
 
 
-def test_control_characters_are_shown() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("größe, 名前 a b") == "größe, 名前 a b"
     assert printable(EVIL) == r"\x1b]0;OWNED\x07\nmtcnn: forged\r\x9b31m\u202e"
     assert printable("\t\x7f\u2028\u2066") == r"\t\x7f\u2028\u2066"
 
 
 @given(st.text())
-def test_nothing_printable_is_obeyed(text: str) -> None:
+def test_printable_names_are_unchanged(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable() or not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in shown)
     assert printable(shown) == shown
@@ -76,7 +76,7 @@ def test_no_two_names_are_one_in_the_text_style() -> None:
 
 
 @given(st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1))
-def test_the_text_style_tells_names_apart(name: str) -> None:
+def test_the_text_style_distinguishes_names(name: str) -> None:
     shown = text_name(Path(name))
     assert printable(shown) == shown
     assert json.loads(shown.replace("\\x", "\\u00")) == str(Path(name)) if shown[0] == '"' else shown == str(Path(name))
@@ -94,7 +94,7 @@ def test_resume_knows_any_name(tmp_path: Path, style: Style) -> None:
     assert done.sources == set(sources if style == "json" else sources[:-1])
 
 
-def test_a_table_on_a_terminal_is_shown_and_not_obeyed() -> None:
+def test_tables_on_a_terminal_are_escaped() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -104,7 +104,7 @@ def test_a_table_on_a_terminal_is_shown_and_not_obeyed() -> None:
     assert "\x1b" not in out.getvalue() and "\\x1b]0;" in out.getvalue()
 
 
-def test_no_command_hands_escapes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_prints_escape_sequences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_image("\x1b[31mred\x9b5m.png", draw_scene(0, 3)[0])
     Path(f"{EVIL}.png").write_bytes(b"no image")

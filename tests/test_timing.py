@@ -1,4 +1,4 @@
-"""The benchmark: what it counts, that the detector stays as it was, its command. Times themselves are not judged."""
+"""The benchmark: its counts, the unchanged detector, its command. Times themselves are not tested."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def images() -> list[NDArray[np.uint8]]:
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The thread counts that torch is told, which it is not told: two threads on a busy core take minutes."""
+    """The thread counts requested of torch, which are not set: two threads on a busy core take minutes."""
     told: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", told.append)
     return told
 
 
-def test_clocks_count_what_goes_through(detector: Detector, images: list[NDArray[np.uint8]]) -> None:
+def test_clocks_count_faces(detector: Detector, images: list[NDArray[np.uint8]]) -> None:
     proposer, refiners = detector.proposer, detector.refiners
     plain = detector.detect(images[0])
     with clocked(detector) as clocks:
@@ -60,7 +60,7 @@ def test_clocks_count_what_goes_through(detector: Detector, images: list[NDArray
     assert detector.refiners is refiners
 
 
-def test_clocks_are_taken_off_after_an_error(detector: Detector) -> None:
+def test_clocks_are_removed_after_an_error(detector: Detector) -> None:
     proposer = detector.proposer
     with pytest.raises(RuntimeError), clocked(detector):
         raise RuntimeError
@@ -104,7 +104,7 @@ def test_figures_by_hand() -> None:
     assert values["stages"]["PNet"]["ms_median"] == 2
 
 
-def test_a_detector_that_wavers_is_not_timed(detector: Detector, images: list[NDArray[np.uint8]]) -> None:
+def test_a_nondeterministic_detector_is_rejected(detector: Detector, images: list[NDArray[np.uint8]]) -> None:
     wavering: Any = Detector.__new__(Detector)
     found = iter([0] * 4 + [1] * 100)
     face = Faces(np.array([[0, 0, 9, 9]]), np.array([0.9]))
@@ -137,7 +137,7 @@ def test_photos_of_a_folder(tmp_path: Path) -> None:
         load_photos(tmp_path / "nowhere")
 
 
-def test_photos_in_the_layout_of_fddb_stay_as_they_are(tmp_path: Path) -> None:
+def test_photos_of_fddb_are_not_scaled(tmp_path: Path) -> None:
     photos = load_photos(lay_out(tmp_path) / "originalPics")
     assert photos.fddb
     assert photos.label == "3 of FDDB's photos"
@@ -168,7 +168,7 @@ def test_command_on_a_folder(random_models: Path, tmp_path: Path, threads: list[
     assert done.stderr.startswith(f"mtcnn: skipped {tmp_path}/b.jpg: is empty")
 
 
-def test_command_without_images_draws_some(random_models: Path) -> None:
+def test_command_without_images_uses_drawn_scenes(random_models: Path) -> None:
     done = _bench(random_models, "--limit", "2")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("2 drawn scenes of 450 x 337 pixels, no photos")
@@ -176,7 +176,7 @@ def test_command_without_images_draws_some(random_models: Path) -> None:
     assert "| stage, faces an image | given |" in done.stdout
 
 
-def test_command_names_what_is_missing(random_models: Path, tmp_path: Path) -> None:
+def test_command_reports_missing_inputs(random_models: Path, tmp_path: Path) -> None:
     done = _bench(random_models, "--photos", str(tmp_path))
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (

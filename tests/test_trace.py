@@ -1,4 +1,4 @@
-"""Traces: they show what detection does, and name the stage and the sieve that lost a face.
+"""Traces: they show what detection does, and name the stage and step that lost a face.
 
 Nets made for the purpose are as sure as what they see is bright, so that it is known which stage drops what. What holds
 for real nets is tested with the packaged weights.
@@ -44,7 +44,7 @@ class BrightPNet(nn.Module):
 
 
 class FiringPNet(nn.Module):
-    """Fires at cells that it is told, {level: {(row, column): logit}}; levels are told apart by their height."""
+    """Fires at given cells, {level: {(row, column): logit}}; levels are distinguished by their height."""
 
     def __init__(self, cells: dict[int, dict[tuple[int, int], float]]) -> None:
         super().__init__()
@@ -147,8 +147,8 @@ def assert_same(one: Faces, other: Faces) -> None:
 
 @pytest.mark.parametrize("scoring", [Scoring(), Scoring(before=0.8, temperature=1.5)])
 @pytest.mark.parametrize("index", [0, 5])
-def test_the_inside_of_the_stages_leads_to_what_they_return(index: int, scoring: Scoring) -> None:
-    """With the packaged weights: what is laid open is the stage's own work, and nothing about detection changes."""
+def test_candidates_lead_to_the_stages_results(index: int, scoring: Scoring) -> None:
+    """With the packaged weights: candidates come from the stage's own code, and detection does not change."""
     detector, image = Detector(), draw_scene(0, index)[0]
     for refiner in detector.refiners:
         stage = cast(Any, refiner)
@@ -240,7 +240,7 @@ def test_why_a_single_stage_detector_lost_a_face(
     assert (verdict.lost_by, verdict.why) == ("plain", why)
 
 
-def test_what_the_net_is_not_shown_has_no_score(detector: Detector) -> None:
+def test_candidates_outside_the_image_have_no_score(detector: Detector) -> None:
     image = np.full((100, 100, 3), 255, np.uint8)
     detector.proposer = Given((-60, 20, -20, 60), (20, 20, 60, 60))
     seen = record(detector, image).stages[1].candidates
@@ -250,7 +250,7 @@ def test_what_the_net_is_not_shown_has_no_score(detector: Detector) -> None:
 
 
 @pytest.mark.parametrize(("stage", "steps"), [(0, (0.1, 0.2)), (1, (0.3,)), (2, (0.4,))])
-def test_the_overlaps_of_nms_are_the_stages_own(detector: Detector, stage: int, steps: Sequence[float]) -> None:
+def test_verdicts_use_the_overlap_of_each_stage(detector: Detector, stage: int, steps: Sequence[float]) -> None:
     for settings in (detector.proposer, *detector.refiners)[stage : stage + 1]:
         one = cast(Any, settings)
         one.nms_iou = steps[-1]
@@ -271,7 +271,7 @@ def test_the_overlaps_of_nms_are_the_stages_own(detector: Detector, stage: int, 
         assert len(boxes) > 0
 
 
-def test_the_stages_are_the_detectors_own(detector: Detector, scene: RGB) -> None:
+def test_the_trace_uses_the_detectors_stages(detector: Detector, scene: RGB) -> None:
     parts = (detector.proposer, *detector.refiners)
     faces = detector.detect(scene)
     trace = record(detector, scene, faces)
@@ -299,7 +299,7 @@ def test_counts_by_level_add_up(detector: Detector, scene: RGB) -> None:
     assert pnet["levels"][0]["seen"] == 13 * 22  # cells of 12 pixels, each 2 from the next
 
 
-def test_verdicts_tell_the_score_that_counts(detector: Detector, scene: RGB) -> None:
+def test_verdicts_give_the_fused_score(detector: Detector, scene: RGB) -> None:
     """The gray square's logit is 1.33 in each stage; ONet's score takes half of RNet's as well, or is cooled."""
     for scoring, fused in ((Scoring(before=0.5), 1.5 * 1.33), (Scoring(temperature=4), 1.33 / 4)):
         last = cast(Any, detector.refiners[1])
@@ -382,7 +382,7 @@ def firing(detector: Detector, cells: dict[int, dict[tuple[int, int], float]], *
 
 
 def test_suppressed_within_a_level(detector: Detector) -> None:
-    """What suppressed it is of its own level, though a better cell of another overlaps it even more."""
+    """The box that suppressed it is on its own level, though a better cell of another level overlaps it more."""
     image = np.zeros((40, 40, 3), np.uint8)
     cells = {40: {(0, 11): 3.0, (0, 10): 2.0}, 36: {(0, 10): 3.5}}
     trace = record(firing(detector, cells, scale_factor=0.9), image)
@@ -446,7 +446,7 @@ def test_moved_away(random_models: Any, scene: RGB, stage: str) -> None:
 
 
 def test_off_the_mark(detector: Detector) -> None:
-    """Nothing lost it: the last box covers it, but not well enough to count."""
+    """No stage lost it: the final box overlaps it, but with too low an IoU."""
     image = np.full((100, 100, 3), 255, np.uint8)
     detector.proposer = Given((20, 20, 60, 60))
     verdict = lost(record(detector, image), (34, 20, 74, 60))
@@ -491,6 +491,6 @@ def test_a_later_stage_may_find_what_an_earlier_one_missed(detector: Detector) -
 
 
 @pytest.mark.parametrize("truth", [(10, 10, 10, 20), (10, 20, 30, 15), (0, 0, np.nan, 5), (1, 2, 3)])
-def test_what_is_no_box(detector: Detector, scene: RGB, truth: Sequence[float]) -> None:
+def test_invalid_boxes(detector: Detector, scene: RGB, truth: Sequence[float]) -> None:
     with pytest.raises(ValueError, match="expected finite x1 y1 x2 y2"):
         judge(record(detector, scene), truth)

@@ -1,4 +1,4 @@
-"""What a trace leaves behind: pictures that show it, JSON that counts it, and lines that tell it."""
+"""The outputs of a trace: pictures, JSON, and lines on stderr."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_dropped_boxes_are_orange_and_truth_is_green(trace: Trace, drawn: tuple[
     assert np.abs(line - TRUTH).sum(axis=2).min() < 80  # it lies between pixels
 
 
-def test_nothing_found_is_a_plain_picture(detector: Detector) -> None:
+def test_without_detections_the_picture_is_unchanged(detector: Detector) -> None:
     image = np.full((700, 700, 3), 90, np.uint8)
     made = pictures(image, record(detector, image, Faces.empty()))
     assert np.array_equal(below_caption(made["4-onet"], 700), image)
@@ -199,7 +199,7 @@ def test_truth_is_found_by_event_or_by_a_name_that_is_alone(tmp_path: Path) -> N
     assert truth_of(truth, Path("three.jpg")) is None
 
 
-def test_boxes_that_make_no_sense(detector: Detector, tmp_path: Path) -> None:
+def test_invalid_boxes(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`trace_box` 5 0 2 9; expected pixels x1 y1 x2 y2 with x1 < x2"):
         TraceFiles(tmp_path, [Path("a.jpg")], detector, [(5, 0, 2, 9)])
     with pytest.raises(ValueError, match="`trace_box` is a face of one image and there are 2"):

@@ -1,4 +1,4 @@
-"""Ids of faces: kept while a face stays in view, given up after a while, never shared."""
+"""Track ids: kept while a face stays in view, dropped after a while, never shared."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_face_that_moves_on_is_compared_with_where_it_was_last() -> None:
     assert [tracker.update(faces(at(x))) for x in range(0, 200, 8)] == [(1,)] * 25
 
 
-def test_least_overlap() -> None:
+def test_minimum_overlap() -> None:
     """Two squares of side 20, the second moved by d, have an IoU of (20 - d) / (20 + d)."""
     for moved, same in ((10.7, True), (10.8, False)):
         tracker = Tracker(min_iou=0.3)  # d = 10.77

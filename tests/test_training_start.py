@@ -1,4 +1,4 @@
-"""Trainings that start from given weights: the cascade's nets and detectors, files and the weights that ship."""
+"""Trainings that start from given weights: the cascade's nets and detectors, files and packaged weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_net_begins_with_these_weights(tmp_path: Path, colour: str) -> None:
             np.testing.assert_allclose(made.state[name], values, rtol=1e-5, atol=1e-8, err_msg=name)
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_rejected_before_any_work(tmp_path: Path) -> None:
     rnet = weights_path(packaged_weights(), "rnet")
     with pytest.raises(CheckpointError, match="holds weights of rnet; expected onet"):
         open_project(tmp_path, ["onet"], SOURCES, start=rnet)
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path: Path) ->
     assert not list(tmp_path.rglob("start-*"))
 
 
-def test_both_are_told_in_the_words_of_the_command(tmp_path: Path) -> None:
+def test_both_errors_name_options(tmp_path: Path) -> None:
     path = recipe_path(tmp_path, "ssh")
     path.parent.mkdir(parents=True)
     path.write_text('net = "ssh"\n[model]\nwidth = 0.125\n[pictures]\nsizes = [64]\n'
@@ -83,7 +83,7 @@ def test_both_are_told_in_the_words_of_the_command(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("mtcnn: --start is packaged, but no weights of ssh ship")
 
 
-def test_random_weights_of_a_detector_are_told(tmp_path: Path) -> None:
+def test_random_weights_of_a_detector_are_reported(tmp_path: Path) -> None:
     note = open_project(tmp_path, ["retinaface"], SOURCES).nodes["retinaface"].note
     assert note.startswith("starts from random weights")
     assert note.endswith("as `start` of mtcnn train; packaged are those that ship")

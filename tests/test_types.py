@@ -1,4 +1,4 @@
-"""Faces: checked when made, indexed together, and honest when there are none."""
+"""Faces: checked on construction, indexed together, and possibly empty."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_arrays_become_contiguous_float32() -> None:
         ((2, 4), (2,), (2, 2, 5)),
     ],
 )
-def test_shapes_that_do_not_agree(boxes: Any, scores: Any, landmarks: Any) -> None:
+def test_inconsistent_shapes(boxes: Any, scores: Any, landmarks: Any) -> None:
     points = None if landmarks is None else np.zeros(landmarks)
     with pytest.raises(ValueError, match="expected") as caught:
         Faces(np.zeros(boxes), np.zeros(scores), points)
@@ -102,7 +102,7 @@ def test_index(landmarks: bool) -> None:
 
 
 def test_filters() -> None:
-    """By anything that is known of each face."""
+    """By any property of each face."""
     boxes = np.array([[0, 0, 10, 30], [5, 5, 45, 25], [1, 2, 1, 2]], np.float32)
     faces = Faces(boxes, np.array([0.9, 0.8, 0.7], np.float32))
     assert faces.sizes.tolist() == [[10, 30], [40, 20], [0, 0]]
@@ -173,5 +173,5 @@ def test_unknown_landmarks_are_valid_json() -> None:
     json.dumps(row, allow_nan=False)
 
 
-def test_image_size_is_in_the_order_of_axes() -> None:
+def test_image_size_is_height_width() -> None:
     assert ImageSize(*np.zeros((3, 7)).shape) == ImageSize(height=3, width=7)

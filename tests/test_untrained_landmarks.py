@@ -1,4 +1,4 @@
-"""Nets whose landmarks nothing has trained: detection, export and output files give none."""
+"""Nets with untrained landmarks: detection, export and output files have none."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ val = 20
 
 
 def marked(path: Path, source: Path, net: str) -> None:
-    """A copy of weights that says that nothing has trained its landmarks."""
+    """A copy of weights marked as having untrained landmarks."""
     write(weights_path(path, net), replace(read(weights_path(source, net)), has_landmarks=False))
 
 
@@ -75,7 +75,7 @@ def said(folder: Path) -> str:
     return str(done.stderr)
 
 
-def test_the_start_says_it_and_the_weights_know_it(said: str, folder: Path) -> None:
+def test_it_is_reported_and_recorded_in_the_weights(said: str, folder: Path) -> None:
     (line,) = [line for line in said.splitlines() if "landmarks" in line]
     assert line.endswith(
         "; trains without landmarks, as no face to train on has five labelled points; "
@@ -105,8 +105,8 @@ def test_the_export_leaves_them_out(said: str, folder: Path, tmp_path: Path) -> 
     assert "net.onnx: logits, boxes; equal to torch" in done.stdout, done.stderr
 
 
-def test_points_that_come_are_learned(said: str, folder: Path) -> None:
-    """From incomplete photos by pages alone: RECIPE has some."""
+def test_added_points_are_trained_on(said: str, folder: Path) -> None:
+    """From incomplete photos, through pages only: RECIPE has some."""
     points = folder / "landmarks" / "faces_train.csv"
     shutil.copytree(folder / "data", folder / "wider-and-points" / "data")
     shutil.copytree(folder / "landmarks", folder / "wider-and-points" / "landmarks")
@@ -124,7 +124,7 @@ def test_points_that_come_are_learned(said: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small nets that have learned no landmarks."""
+    """Small nets with untrained landmarks."""
     folder = write_nets(small_nets(), tmp_path_factory.mktemp("models"))
     for net in DETECTORS:
         marked(folder, folder, net)
@@ -132,7 +132,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", POINTED)
-def test_every_detector_with_points_can_be_without(models: Path, name: str) -> None:
+def test_every_detector_can_lack_landmarks(models: Path, name: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)
     outputs = load_runtime(weights_path(models, name), name)(image[:64, :64])
     assert tuple(outputs) == tuple(each for each in DETECTORS[name].decoder.names if each != "landmarks")
@@ -152,7 +152,7 @@ def without(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("engine", [None, "torch", "onnx"])
-def test_boxes_are_as_before(without: Path, photos: dict[str, Picture], engine: str | None) -> None:
+def test_boxes_do_not_change(without: Path, photos: dict[str, Picture], engine: str | None) -> None:
     if engine == "onnx":
         pytest.importorskip("onnxruntime")
     usual = Detector(detector="retinaface", engine=engine)

@@ -1,4 +1,4 @@
-"""Videos read and written: numbers, times, pictures, and what is told of files that are none."""
+"""Reading and writing videos: frame numbers, times, pixels, and errors for other files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suffix", CODECS)
-def test_what_is_written_is_read(tmp_path: Path, suffix: str) -> None:
+def test_round_trip(tmp_path: Path, suffix: str) -> None:
     path = write_clip(tmp_path / f"clip{suffix}", numbered(20, 47, 65), 29.97)  # odd sides lose a pixel
     with Video(path) as clip:
         assert clip.fps == pytest.approx(29.97, rel=1e-3)
@@ -64,7 +64,7 @@ def test_every_and_first(clip: Path) -> None:
 
 
 def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
-    """A video has one size; OpenCV would leave such frames out without a word."""
+    """A video has one frame size; OpenCV would silently drop other frames."""
     path = tmp_path / "clip.avi"
     writer = VideoFile(path, 25, (48, 64))
     for height, width in ((48, 64), (24, 32), (96, 100)):
@@ -79,7 +79,7 @@ def test_frames_of_another_size_are_fitted(tmp_path: Path) -> None:
 
 
 class Fake:
-    """A capture that reports what it is told to, and has frames of one pixel."""
+    """A capture that reports given properties, and has frames of one pixel."""
 
     def __init__(self, fps: float, count: float, clock: list[float], side: int = 1) -> None:
         self.values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: count}
@@ -118,13 +118,13 @@ def test_without_a_frame_rate(monkeypatch: pytest.MonkeyPatch, fps: float) -> No
     assert [frame.time for frame in clip] == pytest.approx([0, 1 / 25, 2 / 25])
 
 
-def test_the_clock_of_the_file_is_believed_while_it_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamps_are_used_while_they_increase(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = opened(monkeypatch, 10.0, 6.0, [500.0, 510.0, 900.0, 900.0, float("nan"), 1200.0])
     assert [frame.time for frame in clip] == pytest.approx([0.5, 0.51, 0.9, 1.0, 1.1, 1.2])
 
 
 def test_a_bare_stream(tmp_path: Path) -> None:
-    """Neither rate nor length in it: JPEGs one after the other."""
+    """It states neither rate nor length: concatenated JPEGs."""
     jpeg = cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
     (tmp_path / "bare.mjpeg").write_bytes(jpeg * 4)
     with Video(tmp_path / "bare.mjpeg") as clip:
@@ -136,7 +136,7 @@ def test_a_bare_stream(tmp_path: Path) -> None:
 # ---- problems
 
 
-def test_files_that_are_no_video(tmp_path: Path, clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_files_that_are_not_videos(tmp_path: Path, clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     whole = clip.read_bytes()
     contents = {"empty.mp4": b"", "text.avi": b"no video", "half.mp4": whole[: len(whole) // 2]}
     for name, content in contents.items():
@@ -150,7 +150,7 @@ def test_files_that_are_no_video(tmp_path: Path, clip: Path, capfd: pytest.Captu
     assert capfd.readouterr().err == ""  # of OpenCV and FFmpeg
 
 
-def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+def test_missing_camera(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ImageError, match=r"^camera:97: cannot be opened; expected a camera"):
         Video("camera:97")
     assert capfd.readouterr().err == ""
@@ -184,7 +184,7 @@ def test_settings(clip: Path, tmp_path: Path) -> None:
         VideoFile(tmp_path / "out.gif", 25, (48, 64))
 
 
-def test_a_video_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ImageError, match=r"out.mp4: cannot be written.*; expected a folder to write to"):
         VideoFile(tmp_path / "none" / "out.mp4", 25, (48, 64))
     assert capfd.readouterr().err == ""

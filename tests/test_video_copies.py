@@ -1,4 +1,4 @@
-"""Videos that few writers make: interlaced, of odd times, turned, with sound; and what becomes of them in copies."""
+"""Unusual videos: interlaced, with irregular times, rotated, with sound; and their copies."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ NOT_CONVERTED = (
 
 @pytest.mark.usefixtures("_opencv")
 def test_interlaced_frames_without_pyav(interlaced: Path) -> None:
-    """OpenCV takes whatever memory holds for such a frame, or the frame before, and calls it a success."""
+    """OpenCV returns uninitialised memory or the previous frame, and reports success."""
     with Video(interlaced) as video, pytest.raises(ImageError, match=f"interlaced.mp4: {NOT_CONVERTED}"):
         list(video)
 
@@ -138,7 +138,7 @@ def test_black_and_still_videos_are_no_error_without_pyav(tmp_path: Path) -> Non
             assert len(list(video)) == 9
 
 
-def test_damage_within_a_video_is_told(tmp_path: Path) -> None:
+def test_damage_within_a_video_is_reported(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.avi", numbered(20), 10)
     data = bytearray(clip.read_bytes())
     places = [place for place in range(len(data)) if data[place : place + 4] == b"00dc"]
@@ -326,7 +326,7 @@ def test_the_sound_is_kept(tmp_path: Path, sound: str, target: str, codec: str) 
     assert min(off) < (1e-3 if found == sound else 0.1) * np.abs(part).mean()
 
 
-def test_sound_that_cannot_be_written_is_told(
+def test_unwritable_sound_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pictures are there all the same."""

@@ -119,7 +119,7 @@ def test_an_error_in_the_items_arrives(workers: int) -> None:
         list(local_workers(workers).map(slow_square, items()))
 
 
-def test_a_killed_worker_is_told() -> None:
+def test_a_killed_worker_is_reported() -> None:
     with pytest.raises(MtcnnError, match=r"a worker process died .*run the same command again") as caught:
         list(local_workers(2).map(die_at_three, range(20)))
     assert type(caught.value) is MtcnnError

@@ -91,7 +91,7 @@ def test_losses_fall(trained: Path) -> None:
     assert last["train_total"] == pytest.approx(weighted, abs=1e-3)
 
 
-def test_killed_and_called_again_ends_with_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_gives_the_same_weights(trained: Path, photos: Path, tmp_path: Path) -> None:
     given, weights = job(photos, tmp_path), weights_path(tmp_path, "yunet-n")
     (tmp_path / "job").write_bytes(pickle.dumps(given))
     killed = signalled("stages.fit:Training.step", RECIPE.train.steps + 5, signal.SIGKILL, PROGRAM, tmp_path / "job")
@@ -170,7 +170,7 @@ def targets(made: Scene, **settings: Any) -> CellTargets:
     return DistillCells(DistillCellsSettings(**settings), DECODER, lambda image: plain(1, 0.5)).targets(made)
 
 
-def test_without_labels_the_teacher_decides() -> None:
+def test_without_labels_targets_are_the_teachers() -> None:
     teacher, found = plain(1, 0.5), targets(scene(FACES, complete=False))
     assert np.allclose(found.scores, 1 / (1 + np.exp(-DECODER.logits(teacher))), atol=1e-6)
     for name in DECODER.names:
@@ -259,7 +259,7 @@ def test_losses_equal_a_slow_loop() -> None:
     assert losses["total"].item() == pytest.approx(total, rel=1e-4)
 
 
-def test_a_student_comes_nearer_to_its_teacher(photos: Path, tmp_path: Path) -> None:
+def test_a_student_approaches_its_teacher(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     net = build("yunet-n", MODEL)
     for part in net.heads["object_logits"]:  # type: ignore[index]
@@ -281,7 +281,7 @@ def test_a_student_comes_nearer_to_its_teacher(photos: Path, tmp_path: Path) -> 
     assert after < 0.3 * before
 
 
-def test_by_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path) -> None:
     """The packaged recipe is copied, and trains once its steps are few."""
     work = tmp_path / "work"
     for name in ("yunet-n", "yunet-s"):
