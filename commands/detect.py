@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from .group import command, say
+from .group import command, debugging, say
 from .options import COUNT, DIR, FILE, PATH, SOURCE, detector_options, options
 from .wording import as_options
+
+if TYPE_CHECKING:
+    from mtcnn.stream.run import Run
 
 FACE_OPTIONS = (
     "crop",
@@ -79,25 +82,33 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     mtcnn detect photos --blur copies                     copies without faces and metadata
     mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
     """
-    from mtcnn.stream.interrupts import Interrupted
     from mtcnn.stream.run import Run
     from mtcnn.stream.sinks.from_options import extra_sinks
 
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv are both given; expected one of them")
-    style: Any = "json" if as_json else "csv" if as_csv else "text"
-    context = click.get_current_context()
     faces = {name: settings.pop(name) for name in FACE_OPTIONS}
     outputs = {name: faces[name] for name in ("crop", "blur", "trace") if faces[name] is not None}
     reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
+    run = Run(
+        images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces),
+        outputs, reads, network, max_pixels, quiet, debugging(), as_options,
+    )  # fmt: skip
+    _exit_after(run)
+
+
+def _style(as_json: bool, as_csv: bool) -> Literal["text", "json", "csv"]:
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are both given; expected one of them")
+    return "json" if as_json else "csv" if as_csv else "text"
+
+
+def _exit_after(run: Run) -> None:
+    """Detect. The exit status is 1 after problems, and 128 + its number after a signal, as a shell expects."""
+    from mtcnn.stream.interrupts import Interrupted
+
     try:
-        done = Run(
-            images, style, out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces), outputs,
-            reads, network, max_pixels, quiet, bool(context.find_root().params.get("debug")),
-            lambda problem: as_options(problem, context.command.params),
-        )()  # fmt: skip
+        done = run()
     except Interrupted as stop:
-        more = "; --resume appends the rest" if out or wider else ""
+        more = "; --resume appends the rest" if run.out or run.wider else ""
         say(f"mtcnn: interrupted; what was written is complete{more}")
         sys.exit(128 + stop.number)
     if not done:

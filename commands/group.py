@@ -16,7 +16,7 @@ from mtcnn.terminal import printable
 
 from .wording import as_options
 
-__all__ = ["Group", "command", "say"]
+__all__ = ["Group", "command", "debugging", "say"]
 
 SIGPIPE = 13  # Windows has no such signal, and no name for it
 
@@ -24,6 +24,11 @@ SIGPIPE = 13  # Windows has no such signal, and no name for it
 def say(line: str) -> None:
     """A line for the user on stderr."""
     click.echo(printable(line), err=True)
+
+
+def debugging() -> bool:
+    """Whether the user asked for the traceback of any error."""
+    return bool(click.get_current_context().find_root().params.get("debug"))
 
 
 class Group(click.Group):
@@ -72,7 +77,7 @@ class Group(click.Group):
             ctx.exit(130)
 
     def _fail(self, ctx: click.Context, error: Exception, line: str) -> None:
-        if ctx.find_root().params.get("debug"):
+        if debugging():
             raise error
         say(f"mtcnn: {line}")
         ctx.exit(1)

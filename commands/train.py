@@ -47,7 +47,7 @@ train_options = options(
 
 def _say(line: str) -> None:
     """A line of the graph, in the words of this command."""
-    say(as_options(line, click.get_current_context().command.params))
+    say(as_options(line))
 
 
 def _dag(**options: Any) -> Any:

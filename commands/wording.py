@@ -12,15 +12,16 @@ __all__ = ["as_options"]
 _SETTING = re.compile(r"`(\w+)`|^(\w+)(?= (?:is|are) )")
 
 
-def as_options(message: str, params: Sequence[click.Parameter]) -> str:
-    """A message of the library in the words of a command.
+def as_options(message: str, params: Sequence[click.Parameter] | None = None) -> str:
+    """A message of the library in the words of a command: of the current one, or of one with these parameters.
 
         "`models` is no folder" -> "--models is no folder"        "min_face is 0; ..." -> "--min-face is 0; ..."
 
     A setting stands in backticks, or first in the message and before "is" or "are". An argument is written
     in capitals, as in the help. A name that the command does not have stays as it is.
     """
-    options = {param.name: _shown(param) for param in params}
+    known = click.get_current_context().command.params if params is None else params
+    options = {param.name: _shown(param) for param in known}
 
     def option(match: re.Match[str]) -> str:
         return options.get(match[1] or match[2], match[0])
