@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mtcnn.boxes import ios
 from mtcnn.errors import SettingsError
+from mtcnn.files.atomic_write import write_whole
 from mtcnn.pictures.draw import save_image
 
 from .painting import Head, paint
@@ -93,8 +94,8 @@ def write_folder(folder: Path, count: int, seed: int) -> None:
         for box, face in zip(boxes, landmarks, strict=True):
             values = ",".join(f"{value:.2f}" for value in (*box, *face.ravel()))
             rows.append(f"../wider/train/images/{EVENT}/{name},{values}")
-    (folder / "wider" / "wider_face_train_bbx_gt.txt").write_text("\n".join(wider) + "\n")
-    points.write_text("\n".join(rows) + "\n")
+    write_whole(folder / "wider" / "wider_face_train_bbx_gt.txt", "\n".join([*wider, ""]).encode())
+    write_whole(points, "\n".join([*rows, ""]).encode())
 
 
 def _wider_row(box: Array) -> str:

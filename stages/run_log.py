@@ -72,7 +72,8 @@ class RunLog:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
             axes.legend()
-        figure.savefig(self.picture, dpi=100)
+        with atomic_write(self.picture, self.picture.suffix) as draft:
+            figure.savefig(draft, dpi=100)
 
 
 def _board(folder: Path, epoch: int) -> Any:

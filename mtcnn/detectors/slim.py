@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .conv import conv
 from .heads import face_logits, flatten, head
+from .stages import Stages
 
 __all__ = ["Slim", "separable"]
 
@@ -45,7 +46,7 @@ class Slim(nn.Module):
             conv(c64, c64, 3, stride=2, groups=c64, leak=0.0, norm=False),
             conv(c64, c256, 1, leak=0.0, norm=False),
         )
-        self.stages = nn.ModuleList([stride8, stride16, stride32, stride64])
+        self.stages = Stages([stride8, stride16, stride32, stride64])
         channels = (c64, c128, c256, c256)
         self.classes, self.boxes = _heads(channels, anchors, 2), _heads(channels, anchors, 4)
         self.landmarks = _heads(channels, anchors, 10) if landmarks else None
@@ -56,10 +57,7 @@ class Slim(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) to logits (N, A), box codes (N, A, 4) and, if enabled, landmark codes (N, A, 10)."""
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        maps = self.stages(x)
         outputs = {"logits": face_logits(_predict(self.classes, maps, 2)), "boxes": _predict(self.boxes, maps, 4)}
         if self.landmarks is not None:
             outputs["landmarks"] = _predict(self.landmarks, maps, 10)

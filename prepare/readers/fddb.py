@@ -17,7 +17,7 @@ from pathlib import Path
 from mtcnn.errors import DataError
 
 from ..records import ImageRecord, Problem
-from .label_file import Face, Gathering, counted_rows, image_folder, numbers, read_blocks
+from .label_file import Face, Gathering, image_folder, numbers, read_blocks
 
 __all__ = ["ellipse_box", "read"]
 
@@ -43,13 +43,7 @@ def read(folds: Path, images: Path | None = None) -> tuple[list[ImageRecord], li
 def _read_fold(file: Path, images: Path) -> tuple[list[ImageRecord], list[Problem]]:
     blocks, problems = read_blocks(file, lambda line: line if "/" in line else None)
     found = Gathering(file, images, problems)
-    for block in blocks:
-        try:
-            rows = counted_rows(block)
-        except ValueError as error:
-            found.report(block.line, f"{error}; image left out")
-            continue
-        found.add_rows(block, rows, _face)
+    found.add_counted(blocks, _face)
     return found.result()
 
 

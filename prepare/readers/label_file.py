@@ -25,7 +25,6 @@ __all__ = [
     "Block",
     "Face",
     "Gathering",
-    "counted_rows",
     "find_image",
     "image_folder",
     "known_size",
@@ -97,7 +96,7 @@ def read_blocks(path: Path, name_of: Callable[[str], str | None]) -> tuple[list[
     return blocks, problems
 
 
-def counted_rows(block: Block) -> list[Row]:
+def _counted_rows(block: Block) -> list[Row]:
     """The rows of a block whose first row is their count. Raises ValueError if the count is wrong."""
     if not block.rows:
         raise ValueError("no face count after the image name")
@@ -173,6 +172,17 @@ class Gathering:
                 self.report(number, f"{error}; face left out")
                 complete = False  # its place is unknown
         self.add(path, faces, complete, size)
+
+    def add_counted(self, blocks: Iterable[Block], parse: Callable[[str], Face]) -> None:
+        """Adds the images of blocks that begin with the number of their faces. One whose number is wrong is left out:
+        the missing rows are unknown."""
+        for block in blocks:
+            try:
+                rows = _counted_rows(block)
+            except ValueError as error:
+                self.report(block.line, f"{error}; image left out")
+                continue
+            self.add_rows(block, rows, parse)
 
     def add(self, path: Path, faces: Sequence[Face], complete: bool = True, size: ImageSize | None = None) -> None:
         """Adds an image, without those of its boxes that have no width or no height.

@@ -16,7 +16,7 @@ from pathlib import Path
 from mtcnn.images import SUFFIXES
 
 from ..records import ImageRecord, Problem
-from .label_file import Face, Gathering, counted_rows, image_folder, numbers, read_blocks
+from .label_file import Face, Gathering, image_folder, numbers, read_blocks
 
 __all__ = ["read"]
 
@@ -34,13 +34,7 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
     """
     blocks, problems = read_blocks(labels, _image_name)
     found = Gathering(labels, image_folder(labels, images, _candidates(labels)), problems)
-    for block in blocks:
-        try:
-            rows = counted_rows(block)
-        except ValueError as error:
-            found.report(block.line, f"{error}; image left out")
-            continue
-        found.add_rows(block, rows, _face)
+    found.add_counted(blocks, _face)
     return found.result()
 
 

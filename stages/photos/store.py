@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError, ImageError
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import atomic_write, write_whole
 from mtcnn.progress import progress
 from mtcnn.resample import resample
 from prepare.build import image_of
@@ -40,11 +40,13 @@ def build_photos(
 
     Returns the images that could not be read and are skipped; skipped-<name>.txt beside the file lists them.
     """
+    index = path.with_suffix(".json")
     with atomic_write(path) as draft, draft.open("wb") as file:
         places, problems = _write(records, file, path.name, longest, quiet)
-    path.with_suffix(".json").write_text(json.dumps({"format": FORMAT, "key": key, "places": places}))
-    skipped = path.with_name(f"skipped-{path.stem}.txt")
-    skipped.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+        index.unlink(missing_ok=True)  # that of other pixels
+    skipped = "".join(f"{problem}\n" for problem in problems)
+    write_whole(path.with_name(f"skipped-{path.stem}.txt"), skipped.encode())
+    write_whole(index, json.dumps({"format": FORMAT, "key": key, "places": places}).encode())  # last: it has the key
     return problems
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..conv import conv
+from ..stages import Stages
 
 __all__ = ["MobileNetV2"]
 
@@ -42,13 +43,10 @@ class MobileNetV2(nn.Module):
             stages.append(nn.Sequential(*layers))
             self.channels.append(inputs)
             layers = []
-        self.stages = nn.ModuleList(stages)
+        self.stages = Stages(stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        maps: list[Tensor] = self.stages(x)
         return maps
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..conv import normed_conv, separable
+from ..stages import Stages
 
 __all__ = ["MobileNetV1", "ResNetV1e", "StagedTrunk"]
 
@@ -20,15 +21,11 @@ class StagedTrunk(nn.Module):
     give maps of `channels` channels."""
 
     stem: nn.Module
-    stages: nn.ModuleList
+    stages: Stages
     channels: list[int]
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        x = self.stem(x)
-        for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
+        maps: list[Tensor] = self.stages(self.stem(x))
         return maps[1:]
 
 
@@ -49,7 +46,7 @@ class MobileNetV1(StagedTrunk):
             later = [separable(width, width) for _ in range(count - 1)]
             stages.append(nn.Sequential(separable(inputs, width, 2), *later))
             inputs = width
-        self.stages, self.channels = nn.ModuleList(stages), list(widths[1:])
+        self.stages, self.channels = Stages(stages), list(widths[1:])
 
 
 class ResNetV1e(StagedTrunk):
@@ -73,7 +70,7 @@ class ResNetV1e(StagedTrunk):
             later = [Residual(outputs, width, outputs, 1, bottleneck) for _ in range(count - 1)]
             stages.append(nn.Sequential(first, *later))
             inputs = outputs
-        self.stages = nn.ModuleList(stages)
+        self.stages = Stages(stages)
         self.channels = [4 * width if bottleneck else width for width in widths[1:]]
 
 
