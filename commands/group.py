@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
 from importlib import import_module
@@ -50,6 +51,14 @@ class Group(click.Group):
         module, _, attribute = self.modules[name].partition(":")
         found: click.Command = getattr(import_module(module), attribute)
         return found
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **settings)
+        except OSError as error:  # of --help and --version, which write while the words are parsed
+            if error.errno == errno.EPIPE:
+                sys.exit(128 + SIGPIPE)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -71,6 +71,14 @@ def test_a_closed_pipe_ends_the_command(tmp_path: Path) -> None:
     assert b"Traceback" not in told and b"Broken" not in told
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("detect", "--help"), ("flops", "pnet")])
+def test_a_reader_that_reads_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    process = started(tmp_path, *words, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(PATIENCE)) == (b"", -signal.SIGPIPE)
+
+
 def test_an_image_on_standard_input(tmp_path: Path) -> None:
     save_image(tmp_path / "a.jpg", draw_scene(0, 3)[0])
     words = ("detect", "-", "--json", "--draw", "drawn", *OPTIONS)
