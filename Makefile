@@ -2,7 +2,7 @@
 # constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test test-numba format clean fuzz bench compare-peers bench-peers
+.PHONY: demo test test-numba format clean fuzz mutants bench compare-peers bench-peers
 
 # The first Python that is new enough; name another with `make PYTHON=...`.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -49,6 +49,10 @@ bench-peers: .venv/ready-for-test
 # Damaged files for all that reads files of strangers, ten minutes; ARGS="--minutes 1 --seed 7" for less, and others.
 fuzz: .venv/ready-for-test
 	$(BIN)/python benchmarks/fuzz.py $(ARGS)
+
+# Small changes of the code that its tests have to notice; ARGS="--number 20 --only nms" for less.
+mutants: .venv/ready-for-test
+	$(BIN)/python benchmarks/mutants.py $(ARGS)
 
 clean:
 	rm -rf .venv .numba build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -98,3 +98,29 @@ def test_decoded_boxes_are_finite() -> None:
     anchor = np.array([[0, 0, 16, 16]], np.float32)
     (box,) = decode_box_codes(anchor, np.array([[0, 0, 1e6, -1e6]], np.float32))
     np.testing.assert_allclose(box, [8 - 500, 8, 8 + 500, 8], rtol=1e-5)
+
+
+def test_layouts_are_the_published_ones() -> None:
+    assert RETINAFACE == ((8, (16, 32)), (16, (64, 128)), (32, (256, 512))) == SSH
+    assert S3FD == ((4, (16,)), (8, (32,)), (16, (64,)), (32, (128,)), (64, (256,)), (128, (512,)))
+
+
+def test_a_decoder_gives_boxes_and_points_of_its_anchors() -> None:
+    """Of rows and of all; the inverse of its codes; no points where the outputs, or the net, have none."""
+    size, decoder = ImageSize(16, 24), SsdCodes((Level(8, (16, 20)),))
+    places = decoder.anchors(size)
+    boxes, points = places + np.array([1, 2, 3, 5]), np.arange(10 * len(places), dtype=np.float32).reshape(-1, 5, 2)
+    codes, point_codes = decoder.encode(size, np.arange(len(places)), boxes, points)
+    outputs = {"logits": np.arange(len(places), dtype=np.float32), "boxes": codes, "landmarks": point_codes}
+    found = decoder.decode(outputs, size)
+    np.testing.assert_allclose(found.boxes, boxes, atol=1e-4)
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, points, atol=1e-3)
+    rows = np.array([7, 0])
+    np.testing.assert_array_equal(decoder.boxes(outputs, size, rows), found.boxes[rows])
+    np.testing.assert_array_equal(decoder.landmarks(outputs, size, rows), found.landmarks[rows])
+    without = {name: value for name, value in outputs.items() if name != "landmarks"}
+    assert decoder.decode(without, size).landmarks is None
+    assert SsdCodes(decoder.layout, has_landmarks=False).decode(outputs, size).landmarks is None
+    assert (decoder.max_face, decoder.level_counts(size)) == (20, [12])
+    assert decoder.describe() == {"anchors": [{"stride": 8, "sizes": [16, 20]}], "variances": [0.1, 0.2]}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.files.atomic_write import ABANDONED, atomic_write
+from mtcnn.files.atomic_write import ABANDONED, atomic_write, write_whole
 
 
 def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -49,3 +49,29 @@ def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
         draft.touch()
     left = {".a[1].txt.2.draft", ".a[1].txt.1", ".b.txt.1.draft"}
     assert {each.name for each in tmp_path.iterdir()} == {*left, path.name}, "nothing that may be somebody's"
+
+
+def test_a_small_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    write_whole(path, b"first")
+    write_whole(path, b"second")
+    assert path.read_bytes() == b"second" and list(tmp_path.iterdir()) == [path]
+
+    def full(draft: Path, data: bytes) -> int:
+        draft.touch()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, b"third")
+    assert path.read_bytes() == b"second" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_name_of_a_draft_ends_as_asked(tmp_path: Path) -> None:
+    old = tmp_path / ".a.png.1.draft.png"
+    old.touch()
+    os.utime(old, (0, 0))
+    with atomic_write(tmp_path / "a.png", ".png") as draft:
+        assert draft == tmp_path / f".a.png.{os.getpid()}.draft.png"
+        assert not old.exists()
+        draft.touch()

@@ -267,3 +267,44 @@ def test_roc_files_of_the_original(data_folder: Path, name: str) -> None:
         roc = fddb.read_roc(str(file).replace("result", f"{kind}ROC"))
         for count, rates in result.rates().items():
             assert rates[kind == "Cont"] == pytest.approx(fddb.rate_at(roc[:, 0], roc[:, 1], count), abs=tolerance)
+
+
+def test_memory_is_counted_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask for each face and two more, and eight bytes for each pair."""
+    faces = {"a": np.array([[3, 3, 0, 5, 5, 1]] * 3)}
+    found = {"a": np.array([[0, 0, 9, 9, 0.5]] * 7)}
+    sizes = {"a": ImageSize(10, 20)}
+    needed = 5 * 10 * 20 + 8 * 3 * 7
+    monkeypatch.setattr(fddb, "LARGEST", needed)
+    assert fddb.evaluate(faces, found, sizes).faces == 3
+    monkeypatch.setattr(fddb, "LARGEST", needed - 1)
+    with pytest.raises(
+        DataError, match=f"3 faces and 7 detections in 20 x 10 pixels take {needed} bytes; expected at most"
+    ):
+        fddb.evaluate(faces, found, sizes)
+
+
+def test_far_and_huge_regions() -> None:
+    """OpenCV would overflow: everything, nothing, and a half are drawn."""
+    size = ImageSize(20, 30)
+    assert fddb.draw(np.array([1e12, 1e12, 1e9, 15, 10, 1]), size).all()
+    assert not fddb.draw(np.array([5, 5, 0, 1e12, 10, 1]), size).any()
+    assert not fddb.draw(np.array([5, 5, 0, 3e9, -3e9, 1]), size).any()
+    half = fddb.draw(np.array([-1e30, -1e30, 1e30 + 1, 2e30, 1]), size)
+    assert half[:, 0].all() and not half[:, 1:].any()
+
+
+def test_sizes_of_one_pixel_and_rectangles_without_width(tmp_path: Path) -> None:
+    problems = Problems()
+    table = _write(tmp_path, "sizes.csv", "path,width,height\na,1,7\nb,7,1\nc,0,7\nd,7,0\ne,x,1\n")
+    assert fddb.load_sizes(table, problems) == {"a": ImageSize(7, 1), "b": ImageSize(1, 7)}
+    assert [problem.where.rpartition(":")[2] for problem in problems] == ["4", "5", "6"]
+    problems = Problems()
+    rows = fddb.load_results(_write(tmp_path, "r.txt", "a\n3\n1 2 0 5 .5\n1 2 5 0 .5\n1 2 -1 5 .5\n"), problems)["a"]
+    assert len(rows) == 3 and [problem.where.rpartition(":")[2] for problem in problems] == ["5"]
+
+
+def test_a_pair_without_overlap_is_none() -> None:
+    """The best assignment may have to pair the rest with 0."""
+    assert best_pairs(np.array([[1, 0.1], [0.5, 0]])).tolist() == [[0, 0]]
+    assert best_pairs(np.array([[0, 0, 0], [0, 0.25, 0.25], [0, 0, 0]])).tolist() == [[1, 1]]

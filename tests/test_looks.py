@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from run_command import run
 
 from mtcnn.boxes import ios, iou
+from mtcnn.candidates import Candidates, Step
 from mtcnn.cascade import Detector
 from mtcnn.detector_settings import DetectorSettings
 from mtcnn.detectors import DETECTORS, looks
 from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
-from mtcnn.detectors.looks import covered, views
+from mtcnn.detectors.looks import Span, View, covered, merge, views
 from mtcnn.detectors.single_stage import SingleStage
 from mtcnn.errors import SettingsError
 from mtcnn.metrics.detections import Cascade
@@ -309,3 +310,62 @@ def test_an_entry_without_anchors_is_asked_for_its_largest_face() -> None:
     decoder = replace(DETECTORS["yunet-n"].decoder, max_face=100.0)  # type: ignore[type-var]
     stage = SingleStage(Squares(), replace(DETECTORS["yunet-n"], decoder=decoder))
     assert [view.size for view in views(ImageSize(400, 400), stage.spec.decoder.max_face)] == [(400, 400), (100, 100)]
+
+
+# ---- a tile and the photo
+
+
+def test_a_tile_is_moved_to_its_place_in_the_photo() -> None:
+    """A tile that begins at another row or another column, and one of a smaller look."""
+    box, points = (
+        np.array([[1, 2, 11, 22]], np.float32),
+        np.array([[[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]], np.float32),
+    )
+    step = Step("threshold", np.array([0]), 1)
+    seen = Candidates(box, box, np.zeros(1), None, (step,), lambda index: points[index])
+    whole, photo = Span(0, 400, -np.inf, np.inf), ImageSize(400, 400)
+    for size, rows, columns, corner, factor in (
+        (photo, whole, whole, (0, 0), 1),
+        (photo, Span(128, 400, 0, 9), whole, (0, 128), 1),
+        (photo, whole, Span(256, 400, 0, 9), (256, 0), 1),
+        (ImageSize(100, 200), Span(50, 100, 0, 9), Span(10, 200, 0, 9), (10, 50), (2, 4)),
+    ):
+        found = View(0, size, rows, columns).in_photo(seen, photo)
+        moved = (points + corner) * np.array(factor)
+        np.testing.assert_array_equal(
+            found.boxes, (box + np.tile(corner, 2)) * np.tile(np.array(factor), 2 if size != photo else 1)
+        )
+        np.testing.assert_array_equal(found.landmarks(np.array([0])), moved)
+
+
+def test_a_view_of_a_look_is_contiguous_and_the_whole_no_copy() -> None:
+    look = np.zeros((60, 80, 3), np.uint8)
+    size, whole = ImageSize(60, 80), (Span(0, 60, 0, 9), Span(0, 80, 0, 9))
+    assert np.shares_memory(View(0, size, *whole).of(look), look)
+    tile = View(0, size, whole[0], Span(16, 80, 0, 9)).of(look)
+    assert tile.shape == (60, 64, 3) and tile.flags.c_contiguous
+    read = look[:, ::-1]
+    assert np.shares_memory(View(0, size, *whole).of(read), look)
+
+
+def test_tiles_begin_on_the_largest_stride() -> None:
+    seen = views(ImageSize(4000, 9000), 512, coarse=False)
+    assert {view.rows.start for view in seen} == {0, 2304} and {view.columns.start for view in seen} == {
+        0,
+        2304,
+        4608,
+        6912,
+    }
+    assert all(view.rows.end - view.rows.start <= 3072 for view in seen)
+    assert len(views(ImageSize(5000, 5000), 512, coarse=False)) == 1  # 25 megapixels
+    assert len(views(ImageSize(5000, 5001), 512, coarse=False)) == 4
+
+
+def test_steps_without_a_limit_show_none() -> None:
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    part = Candidates(box, box, np.zeros(1), None, (Step("threshold", np.array([0]), 1),))
+    photo = ImageSize(3000, 4000)
+    found = merge([part] * 3, views(photo, 512), photo, 0.4)
+    assert [(step.name, step.limit) for step in found.steps] == [
+        ("threshold", 0.0), ("size for its look", 0.0), ("parts of faces", 0.5), ("NMS across looks", 0.4),
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtcnn.pyramid import CELL, level_sizes, levels
+from mtcnn.pyramid import CELL, level_sizes, levels, map_size
 from mtcnn.resample import resample
 from mtcnn.types import ImageSize
 
@@ -87,3 +87,12 @@ def test_a_point_keeps_its_place_on_every_level() -> None:
         left, right = columns.min() * level.step_x, (columns.max() + 1) * level.step_x
         top, bottom = rows.min() * level.step_y, (rows.max() + 1) * level.step_y
         assert (left, top, right, bottom) == pytest.approx((100, 40, 140, 80), abs=0.51 * level.step_x)
+
+
+def test_a_map_has_a_cell_every_two_pixels() -> None:
+    """ceil((side - 2) / 2) - 4 along each axis: convolutions of 3 cells around a pooling that rounds up."""
+    for side in range(CELL, 60):
+        wanted = -(-(side - 2) // 2) - 4
+        assert map_size(ImageSize(side, 41)) == (wanted, 16) and map_size(ImageSize(40, side)) == (15, wanted)
+        assert all(type(count) is int for count in map_size(ImageSize(side, side)))
+    assert map_size(ImageSize(CELL, CELL)) == (1, 1)

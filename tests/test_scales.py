@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import plain_vote
 
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, SettingsError
 from mtcnn.metrics.detections import Cascade, detect_all, event_photos
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import Pass, ScaledDetector, check_scale, mirror, passes, stretch
@@ -261,3 +261,14 @@ def test_event_photos(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert event_photos(tmp_path) == {"e/a": tmp_path / "e/a.JPG", "e/b.c": tmp_path / "e/b.c.png"}
     assert event_photos(tmp_path, ["e/q", "e/a"]) == {"e/q": tmp_path / "e/q.jpg", "e/a": tmp_path / "e/a.JPG"}
+
+
+@pytest.mark.parametrize("scale", ["12", "10000", "12x10000", "letterbox:12"])
+def test_sides_up_to_the_ends_of_their_range(scale: str) -> None:
+    assert check_scale(scale) == scale
+
+
+@pytest.mark.parametrize("scale", ["11", "10001", "11x10000", "12x10001", "letterbox:11", "0", "1000000"])
+def test_sides_beyond_the_ends(scale: str) -> None:
+    with pytest.raises(SettingsError, match=f"scale is '{scale}'; expected"):
+        check_scale(scale)

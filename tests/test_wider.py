@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import plain_wider
+from sample_data import write_mats
 
 from mtcnn.errors import DataError, MtcnnError
-from mtcnn.metrics import plots, wider
+from mtcnn.metrics import plots, wider, wider_detections
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider import GroundTruth
 from mtcnn.types import Faces
@@ -346,3 +347,58 @@ def test_detections_with_nan_are_told_and_left_out() -> None:
     assert found.ap == wanted.ap
     with pytest.raises(DataError, match="e/a: 2 detections with NaN"):
         wider.evaluate(_HAND, {"e/a": np.concatenate([good, bad]), "e/b": good}, problems=Problems(strict=True))
+
+
+@pytest.mark.parametrize(("count", "why"), [
+    ("999999999", "count is 999999999, but 1 rows follow; read as empty"),
+    ("9999999999", "second line is '9999999999', expected the number of faces; read as empty"),
+])  # fmt: skip
+def test_counts_that_are_none(count: str, why: str) -> None:
+    problems = Problems()
+    assert not len(wider_detections.parse_detections(f"a\n{count}\n1 2 3 4 0.5\n", "a.txt", problems))
+    assert [problem.why for problem in problems] == [why]
+
+
+def test_a_bar_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = _truth({"e/a": [(1, 2, 3, 4)]}, {"easy": {"e/a": [True]}}), {"e/a": np.array([[1, 2, 3, 4, 0.5]])}
+    wider.evaluate(truth, found)
+    assert capsys.readouterr().err == ""
+    wider.evaluate(truth, found, progress=True)
+    assert "matching" in capsys.readouterr().err
+
+
+def test_official_files_of_two_photos(tmp_path: Path) -> None:
+    """Faces are numbered from 1; files of different releases, which name other photos or faces, do not mix."""
+    boxes = {"0--A/a": [(1, 2, 3, 4)], "0--A/b": [(5, 6, 7, 8), (9, 8, 7, 6)], "1--B/c": []}
+    lists = {"0--A/a": [1], "0--A/b": [2], "1--B/c": []}
+    keep = {"easy": {**lists, "0--A/a": []}, "medium": lists, "hard": lists}
+    truth = GroundTruth.load(write_mats(tmp_path / "good", boxes, keep))
+    assert {name: rows.tolist() for name, rows in truth.boxes.items()} == {
+        n: [list(r) for r in b] for n, b in boxes.items()
+    }
+    assert truth.boxes["1--B/c"].shape == (0, 4) and truth.source == "mat"
+    assert {name: mask.tolist() for name, mask in truth.counted["hard"].items()} == {
+        "0--A/a": [True], "0--A/b": [False, True], "1--B/c": [],
+    }  # fmt: skip
+    assert truth.counted["easy"]["0--A/a"].tolist() == [False]
+    for wrong in ({"0--A/a": [2]}, {"0--A/b": [0]}, {"1--B/c": [1]}):
+        write_mats(tmp_path / "wrong", boxes, {**keep, "hard": {**lists, **wrong}})
+        with pytest.raises(DataError, match=f"wider_hard_val.mat: {next(iter(wrong))} does not agree with"):
+            GroundTruth.load(tmp_path / "wrong")
+    for name in ("wider_hard_val.mat", "wider_face_val.mat"):
+        write_mats(tmp_path / "wrong", boxes, keep)
+        other = write_mats(tmp_path / "other", {"0--A/x": [(1, 2, 3, 4)]}, {"hard": {"0--A/x": [1]}})
+        (other / name).replace(tmp_path / "wrong" / name)
+        with pytest.raises(DataError, match="does not agree with"):
+            GroundTruth.load(tmp_path / "wrong")
+    write_mats(tmp_path / "wrong", {**boxes, "0--A/a": [(1, 2, np.nan, 4)]}, keep)
+    with pytest.raises(DataError, match="expected rows of four finite numbers"):
+        GroundTruth.load(tmp_path / "wrong")
+
+
+def test_text_rows_without_width_or_height_never_count(tmp_path: Path) -> None:
+    rows = "0 0 0 50 0 0 0 0 0 0\n0 0 50 0 0 0 0 0 0 0\n0 0 9 50\n0 0 9 10 0 0 0 0 0 0\n0 0 9 49.5 0 0 0 0 0 0\n"
+    truth = GroundTruth.load_text(_write(tmp_path, "gt.txt", f"e/a.jpg\n5\n{rows}"), Problems(strict=True))
+    assert {band: truth.counted[band]["e/a"].nonzero()[0].tolist() for band in truth.settings} == {
+        "10+": [2, 3, 4], "10-50": [3, 4], "50-300": [2], "300+": [],
+    }  # fmt: skip
