@@ -22,7 +22,7 @@ COMMANDS = {
     "export": "commands.export:export",
     "flops": "commands.flops:flops",
 }
-"""In the order of a day's work, which is that of `mtcnn --help`."""
+"""In the order of `mtcnn --help`, which is that of typical use."""
 
 
 @click.group(

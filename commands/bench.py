@@ -32,14 +32,14 @@ def _drawn_photos(count: int) -> Any:
 @click.option("--threads", type=COUNT, multiple=True, default=(1,), show_default=True,
               help="Threads of torch; repeat to compare.")  # fmt: skip
 @click.option("--repeats", type=COUNT, default=5, show_default=True, help="Rounds over all images.")
-@click.option("--limit", type=COUNT, default=200, show_default=True, help="Most images to take.")
+@click.option("--limit", type=COUNT, default=200, show_default=True, help="Maximum number of images.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @detector_options
 def bench_fddb(images: Path | None, threads: tuple[int, ...], repeats: int, limit: int, as_json: bool,
                **settings: Any) -> None:  # fmt: skip
-    """Milliseconds an image, by stage and thread count.
+    """Milliseconds per image, by stage and thread count.
 
-    Photos are taken at FDDB's size.
+    Photos are scaled to FDDB's size.
 
     \b
     mtcnn bench fddb --photos originalPics --threads 1 --threads 2

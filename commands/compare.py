@@ -35,7 +35,7 @@ from .options import DIR, FILE, PATH, workers_option
     type=click.Choice(["none", "rnet", "rnet,onet"]),
     default="none",
     show_default=True,
-    help="Also measure each single-stage detector with these nets behind it.",
+    help="Also measure each single-stage detector followed by these nets.",
 )
 @click.option("--out", type=PATH, default="compare", show_default=True, help="Folder of the results.")
 @click.option("--timing/--no-timing", default=True, show_default=True, help="Measure time and memory too.")
@@ -47,8 +47,8 @@ def compare(names: tuple[str, ...], photos: Path, ground_truth: Path, labels: Pa
     NAMEs are mtcnn, the cascade; mtcnn-recall, the cascade with settings that find more; and single-stage detectors,
     also as retinaface+rnet+onet. The default is all of them; those without weights are listed as such.
 
-    OUT receives table.md, table.json, table.png with time against AP, and photos.jpg with the photos on which the
-    detectors differ most. Detections are kept there: a run that was stopped resumes, and a repeated one only measures
+    OUT receives table.md, table.json, table.png with AP over time, and photos.jpg with the photos on which the
+    detectors differ most. Detections are cached there: an interrupted run resumes, and a repeated one only measures
     what has changed.
 
     \b

@@ -1,4 +1,4 @@
-"""`mtcnn data`: labelled photos looked at before a training."""
+"""`mtcnn data`: checks labelled photos before training."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from .options import DIR, FILE
 
 @click.group("data", cls=Group)
 def data() -> None:
-    """Look at labelled photos before training on them."""
+    """Check labelled photos before training on them."""
 
 
 @command("check", data)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--eval-hashes", type=FILE, multiple=True,
-              help="Hashes of photos that no training may see, beside those that ship (docs/data.md).")  # fmt: skip
+              help="Hashes of photos to exclude from training, besides the packaged ones (docs/data.md).")  # fmt: skip
 @click.option("--sheet", type=FILE, help="Draw labelled photos, and photos that are nearly the same, to this picture.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a source.")
 @click.option("--work", type=DIR, default=Path("work"), show_default=True,
-              help="Folder that remembers sizes and hashes of photos, as a training does.")  # fmt: skip
+              help="Folder that caches sizes and hashes of photos, shared with training.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def check(
     sources: tuple[str, ...], eval_hashes: tuple[Path, ...], sheet: Path | None, as_json: bool, work: Path, quiet: bool
 ) -> None:
-    """Say what sources hold and what is wrong with them.
+    """Summarise sources and report their problems.
 
-    SOURCE is what `--data` of the training commands takes; the format of a label file may be left out. Every photo is
-    decoded once; later checks and trainings remember what they need.
+    SOURCE is as for `--data` of the training commands; the format of a label file may be left out. Every photo is
+    decoded once; sizes and hashes are cached for later checks and trainings.
 
-    The exit status is 1 where a training would refuse a source, or leave out photos of an evaluation.
+    The exit status is 1 if training would reject a source, or leave out photos of an evaluation.
 
     \b
     mtcnn data check FOLDER

@@ -31,55 +31,55 @@ FACE_OPTIONS = (
 face_options = options(
     click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
     click.option("--crop-margin", type=float, metavar="SHARE",
-                 help="Added around a crop, of its side.  [default: 0.2]"),
-    click.option("--crop-align", is_flag=True, help="Crops of 112 x 112 with eyes and mouth where ArcFace has them."),
-    click.option("--blur", type=PATH, help="Copies with hidden faces and without metadata."),
+                 help="Margin around a crop, as a share of its side.  [default: 0.2]"),
+    click.option("--crop-align", is_flag=True, help="Crops of 112 x 112 with ArcFace's eye and mouth positions."),
+    click.option("--blur", type=PATH, help="Write copies with hidden faces and without metadata."),
     click.option("--blur-style", type=click.Choice(["pixelate", "blur", "solid"]),
-                 help="How they are hidden.  [default: pixelate]"),
-    click.option("--blur-shape", type=click.Choice(["box", "ellipse"]), help="What is covered.  [default: box]"),
+                 help="How faces are hidden.  [default: pixelate]"),
+    click.option("--blur-shape", type=click.Choice(["box", "ellipse"]), help="Area that is hidden.  [default: box]"),
     click.option("--blur-gap", type=click.IntRange(min=0), metavar="FRAMES",
-                 help="In videos also hide a face so many frames before and after.  [default: half a second]"),
-    click.option("--trace", type=DIR, help="Pictures and counts of what each stage found."),
+                 help="In videos, hide a face for this many frames before and after too.  [default: half a second]"),
+    click.option("--trace", type=DIR, help="Write pictures and counts of each stage's candidates."),
     click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
-                 help="Say which stage lost the face in this box; repeat for more."),
+                 help="Report which stage lost the face in this box; repeat for more."),
     click.option("--trace-labels", type=PATH, metavar="LABELS", help="The same for all faces in WIDER FACE labels."),
 )  # fmt: skip
 
 
 @command("detect", renamed={"--trace-truth": "--trace-labels"})
 @click.argument("images", nargs=-1, required=True, type=SOURCE, metavar="IMAGES...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an image, or a frame of a video.")
-@click.option("--csv", "as_csv", is_flag=True, help="One row a face, with a header.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per image or video frame.")
+@click.option("--csv", "as_csv", is_flag=True, help="One row per face, with a header.")
 @click.option("--wider", type=DIR, help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
-@click.option("--out", type=FILE, help="Write to this file what would go to stdout.")
-@click.option("--resume", is_flag=True, help="Continue the --out or --wider of an earlier run: skip what it has.")
+@click.option("--out", type=FILE, help="Write the results to this file instead of stdout.")
+@click.option("--resume", is_flag=True, help="Resume an earlier run: skip what its --out or --wider has.")
 @click.option(
-    "--draw", type=PATH, help="Draw the faces into copies of images and videos: in this folder, or this file."
+    "--draw", type=PATH, help="Write copies of images and videos with faces drawn in, to this folder or file."
 )
-@click.option("--every", type=COUNT, default=1, show_default=True, help="Of videos take each n-th frame.")
-@click.option("--track", is_flag=True, help="Number faces: one stays the same from frame to frame of a video.")
+@click.option("--every", type=COUNT, default=1, show_default=True, help="Process every n-th frame of videos.")
+@click.option("--track", is_flag=True, help="Give each face of a video an id that stays the same from frame to frame.")
 @click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
 @click.option("--max-pixels", type=COUNT, help="Largest image to decode.  [default: 268 million]")
-@click.option("--network", is_flag=True, help="Also open the addresses that lists name.")
-@click.option("--quiet", is_flag=True, help="No progress bar, notices and summary; problems are still reported.")
+@click.option("--network", is_flag=True, help="Also open addresses named in lists.")
+@click.option("--quiet", is_flag=True, help="No progress bar, notices or summary; problems are still reported.")
 @face_options
 @detector_options
 def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
            draw: Path | None, every: int, track: bool, batch: int, max_pixels: int | None,
            network: bool, quiet: bool, **settings: Any) -> None:  # fmt: skip
-    """Find faces in images, videos, folders of them, and cameras.
+    """Find faces in images, videos, folders and cameras.
 
-    IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list of names, one a
+    IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list with one name per
     line) or - (an image or such a list on stdin).
 
     \b
-    mtcnn detect photo.jpg                        one line a face: box and score
-    mtcnn detect photos --json > faces.jsonl      one JSON object an image
+    mtcnn detect photo.jpg                        one line per face: box and score
+    mtcnn detect photos --json > faces.jsonl      one JSON object per image
     mtcnn detect photo.jpg --draw photo-faces.jpg
     mtcnn detect photos --json --out faces.jsonl --resume
     mtcnn detect clip.mp4 --track --every 2 --draw faces.mp4
     mtcnn detect photos --crop faces --crop-align         crops for face recognition
-    mtcnn detect photos --blur copies                     copies without faces and metadata
+    mtcnn detect photos --blur copies                     copies with hidden faces, without metadata
     mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
     """
     from mtcnn.stream.run import Run

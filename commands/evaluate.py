@@ -25,12 +25,12 @@ eval_options = options(
                  metavar="original|vga|N|AxB|letterbox:N|multi",
                  help="Detect at this size: N pixels for the longest side, vga is 640; AxB for the shorter and the "
                  "longer; letterbox as SCRFD's program does it; multi votes over several."),
-    click.option("--flip/--no-flip", show_default=True, help="Detect in the mirror image too, and vote."),
+    click.option("--flip/--no-flip", show_default=True, help="Also detect in the mirror image, and merge by voting."),
 )  # fmt: skip
 
 
 def _check_used(detects: bool, *more: str) -> None:
-    """Raises UsageError for options of the detector where none runs: they would look as if they worked."""
+    """Raise UsageError for detector options if no detector runs: they would be silently ignored."""
     if not detects and (unused := given((*DETECTOR_SETTINGS, "workers", "scale", "flip", *more))):
         raise click.UsageError(f"{unused[0]} is for running a detector over --photos, and none runs; leave it out")
 
@@ -49,7 +49,7 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
 
     It is computed as the official Matlab code does.
 
-    DETECTIONS are folders or archives of <event>/<image>.txt; with --photos this project's cascade joins them.
+    DETECTIONS are folders or archives of <event>/<image>.txt; --photos adds a detector of this project.
 
     \b
     mtcnn eval wider detections.zip --ground-truth ground_truth
@@ -71,7 +71,7 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
 @click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--folds", type=DIR, required=True, help="Folder with FDDB-fold-01-ellipseList.txt to -10-.")
 @click.option("--sizes", type=FILE, help="CSV of image sizes: path,width,height.")
-@click.option("--photos", type=DIR, help="FDDB's photos: image sizes; without DETECTIONS, where to detect.")
+@click.option("--photos", type=DIR, help="FDDB's photos, for image sizes; without DETECTIONS, to detect in.")
 @click.option("--write", metavar="PREFIX", help="Write PREFIXDiscROC.txt and PREFIXContROC.txt, as the original tool.")
 @eval_options
 @detector_options
@@ -82,7 +82,7 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
     They are computed as the original C++ tool does.
 
     DETECTIONS are result files of that tool: image name, count, then rectangles or ellipses with scores. Without any,
-    this project's cascade is run over --photos, and --write adds its result file.
+    this project's detector runs on --photos, and --write adds its result file.
 
     \b
     mtcnn eval fddb results.txt --folds FDDB-folds --photos originalPics
@@ -101,14 +101,14 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
 
 @command("landmarks", evaluate)
 @click.argument("labels", type=PATH, metavar="CSV")
-@click.option("--photos", type=DIR, help="What the paths in CSV are relative to.  [default: folder of CSV]")
+@click.option("--photos", type=DIR, help="Folder that paths in CSV are relative to.  [default: folder of CSV]")
 @eval_options
 @detector_options
 def eval_landmarks(labels: Path, photos: Path | None, **options: Any) -> None:
-    """Landmark error of this project's cascade.
+    """Landmark error of a detector.
 
-    It is the distance from the labels over that of the eyes. CSV has the columns path, x1 y1 x2 y2, and x and y of the
-    eyes, the nose and the mouth corners, left first as you see them.
+    It is the distance from the labels divided by that of the eyes. CSV has the columns path, x1 y1 x2 y2, and x and y
+    of the eyes, the nose and the mouth corners, the viewer's left first.
 
     \b
     mtcnn eval landmarks landmarks/faces_test.csv

@@ -16,7 +16,7 @@ NAMES = [*NETS.values(), *DETECTORS]
 
 @command("export")
 @click.argument("words", nargs=-1, metavar="NET [OUT]")
-@click.option("--net", type=NetType(NAMES), help=f"Which net, in place of NET: {', '.join(NAMES)}.")
+@click.option("--net", type=NetType(NAMES), help=f"The net, instead of NET: {', '.join(NAMES)}.")
 @click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
 @click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
               help="Take images of this size only: the graph is simplified.")  # fmt: skip
@@ -28,9 +28,9 @@ def export(
 
     The file, OUT, takes any number of images of any size, unless --shape is given.  [default: NET.onnx]
 
-    Its input is RGB from 0 to 255, float32 (N, 3, H, W); its outputs are logits and codes, see docs/detectors.md. SCRFD
-    is written as the programs that run it expect: for images that are scaled already, with scores for logits.
-    It is run by onnxruntime on several sizes, and compared with torch, before it takes its place.
+    The input is RGB from 0 to 255, float32 (N, 3, H, W); the outputs are logits and codes, see docs/detectors.md. SCRFD
+    is exported as programs that run it expect: with scaled input, and scores instead of logits. Before the file is
+    written, its outputs in onnxruntime are compared with torch's at several sizes.
 
     \b
     mtcnn export pnet

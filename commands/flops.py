@@ -18,13 +18,13 @@ from .options import COUNT
 @command("flops")
 @click.argument("net", type=click.Choice([*SIZES, *DETECTORS]), metavar="NET")
 @click.option("--size", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
-              help="Of the image, pixels.  [default: 480 640; 24 24 and 48 48 for rnet and onet]")  # fmt: skip
+              help="Size of the image, pixels.  [default: 480 640; 24 24 for rnet, 48 48 for onet]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
-    """Parameters and arithmetic of a net for one image or crop, in all and by part.
+    """Parameters and multiply-adds of a net, in total and by part.
 
-    Nothing is computed and no weights are needed. PNet is counted for one level of the pyramid. What thop would print
-    counts a bias as one and batch norm as four a value; mmcv counts batch norm as two, and ReLU and pooling as one.
+    They are for one image or crop, and for PNet one level of the pyramid. No weights are needed. The figures of thop
+    count a bias as one and batch norm as four per value; mmcv counts batch norm as two, and ReLU and pooling as one.
 
     \b
     mtcnn flops retinaface --size 240 320

@@ -1,4 +1,4 @@
-"""`mtcnn inspect`: what a training would learn from an image."""
+"""`mtcnn inspect`: the training targets of an image."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ ANCHORED = [name for name, spec in DETECTORS.items() if isinstance(spec.decoder,
 
 @click.group("inspect", cls=Group)
 def inspect() -> None:
-    """Look at what a training would learn."""
+    """Inspect training targets."""
 
 
 @command("matching", inspect, renamed={"--model": "--net"})
 @click.argument("image", type=PATH)
 @click.argument("labels", required=False)
-@click.option("--net", type=NetType(ANCHORED), required=True, help=f"Whose anchors: {', '.join(ANCHORED)}.")
-@click.option("--work", type=DIR, help="Work folder with the recipe to go by.  [default: the packaged one]")
+@click.option("--net", type=NetType(ANCHORED), required=True, help=f"Net with these anchors: {', '.join(ANCHORED)}.")
+@click.option("--work", type=DIR, help="Work folder with the recipe.  [default: the packaged one]")
 @click.option("--draw", type=FILE, help="Draw the matched anchors to this picture.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def inspect_matching(image: Path, labels: str | None, net: str, work: Path | None, draw: Path | None,
                      as_json: bool) -> None:  # fmt: skip
-    """How many anchors each face of an image is matched with.
+    """Number of anchors matched with each face of an image.
 
     They are counted before and after S3FD's second stage.
 
-    LABELS is a WIDER FACE text file, or FORMAT:PATH[:IMAGES] as with `train --data`; without it, the faces are those
-    that the packaged cascade finds.
+    LABELS is a WIDER FACE text file, or FORMAT:PATH[:IMAGES] as for `train --data`. Without it, the faces are
+    detections of the packaged cascade.
 
     \b
     mtcnn inspect matching photo.jpg --net s3fd --draw matching.png

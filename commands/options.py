@@ -35,13 +35,13 @@ NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
 
 
 def _named(kind: Any, name: str) -> Any:
-    """A type of click's with the name that help texts show for its values."""
+    """A click type with the name that help texts show for its values."""
     kind.name = name
     return kind
 
 
 class PathType(click.Path):
-    """A path that is not empty: of an empty name, as an unset variable of the shell leaves it, pathlib makes "."."""
+    """A path that is not empty: pathlib would turn an empty name, as from an unset shell variable, into "."."""
 
     def __init__(self, name: str) -> None:
         super().__init__(path_type=Path)
@@ -114,26 +114,26 @@ _detector_options = options(
                  help=f"What detects: mtcnn, the cascade, or {', '.join(DETECTORS)} alone.  [default: mtcnn]"),
     click.option("--min-face", type=float, metavar="PIXELS", help="Smallest face.  [default: 20 for the cascade]"),
     click.option("--scale-factor", type=float, metavar="RATIO",
-                 help="Size of a pyramid level over that of the one before, for the cascade.  [default: 0.709]"),
+                 help="Ratio of consecutive pyramid levels, for the cascade.  [default: 0.709]"),
     click.option("--score", type=float, metavar="S",
-                 help="Lowest score of a face: the threshold of the last stage.  [default: that of the weights]"),
+                 help="Minimum score of a face: the threshold of the last stage.  [default: that of the weights]"),
     click.option("--threshold", type=float, metavar="T",
-                 help="Lowest score of a detector with one stage.  [default: that of the weights]"),
+                 help="Minimum score, for a detector with one stage.  [default: that of the weights]"),
     click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3",
-                 help="Lowest scores of stage 1, RNet and ONet.  [default: those of the weights]"),
+                 help="Minimum scores of stage 1, RNet and ONet.  [default: those of the weights]"),
     click.option("--stage1", metavar="NAME",
-                 help=f"The front of the cascade: pnet or {', '.join(DETECTORS)}.  [default: pnet]"),
+                 help=f"First stage of the cascade: pnet, {', '.join(DETECTORS)}.  [default: pnet]"),
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
-                 help="The nets behind stage 1.  [default: rnet,onet behind pnet, none behind others]"),
+                 help="Nets that follow stage 1.  [default: rnet,onet after pnet, none after others]"),
     click.option("--engine", type=click.Choice(["torch", "onnx"]),
-                 help="What runs a single-stage detector.  [default: compiled code where there is some, else torch]"),
+                 help="Engine of a single-stage detector.  [default: compiled code if available, else torch]"),
     click.option("--max-side", type=float, metavar="PIXELS",
                  help="Shrink larger images to this longer side, for single-stage detectors."),
     click.option("--coarse/--no-coarse", default=None,
-                 help="Look at images in coarser sizes too, where a face may be larger than a single-stage detector's "
+                 help="Also process large images at smaller sizes, to find faces larger than a single-stage detector's "
                       "anchors.  [default: yes in detect, no in eval]"),
     click.option("--device", metavar="NAME", default="cpu", show_default=True,
-                 help="Where torch computes, such as cpu or cuda."),
+                 help="Device of torch, such as cpu or cuda."),
 )  # fmt: skip
 
 DETECTOR_SETTINGS = (
@@ -143,7 +143,7 @@ DETECTOR_SETTINGS = (
 
 
 def detector_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of what detects. The command is given them as keyword arguments of `Detector`."""
+    """The options of a detector, passed to the command as keyword arguments of `Detector`."""
 
     def with_settings(*args: Any, **options: Any) -> Any:
         threshold = options.pop("threshold")

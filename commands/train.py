@@ -16,17 +16,17 @@ from .group import command, say
 from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
 from .wording import as_options
 
-LOWEST_SCORE = 0.05  # of a face in the average precision at the end of `mtcnn run`: it is about the order of scores
+LOWEST_SCORE = 0.05  # minimum score for AP at the end of `mtcnn run`, which ranks doubtful faces too
 
 work_options = options(
-    click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for all that is made."),
+    click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for everything made here."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
-                 help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Remembered in the work "
+                 help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Stored in the work "
                  "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, unlabelled, synthetic:N. "
-                 "Of voc, the classes that are faces may follow: voc:PATH:IMAGES:face,head."),
+                 "voc can be followed by the classes that are faces: voc:PATH:IMAGES:face,head."),
     click.option("--eval-hashes", type=FILE, multiple=True,
-                 help="Hashes of photos that no training may see, beside those that ship (docs/data.md); copied into "
-                 "the work folder."),
+                 help="Hashes of photos to exclude, besides the packaged ones (docs/data.md); copied into the work "
+                 "folder."),
     click.option("--hard-from", type=click.Choice(["pnet", "rnet"]),
                  help="Mine hard examples with the cascade up to this net.  [default: the net before]"),
 )  # fmt: skip
@@ -46,7 +46,7 @@ train_options = options(
 
 
 def _say(line: str) -> None:
-    """A line of the graph, in the words of this command."""
+    """Print a line of the graph, with options instead of settings."""
     say(as_options(line))
 
 
@@ -63,10 +63,10 @@ def _dag(**options: Any) -> Any:
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
     """Make the training crops of one net.
 
-    They go into an LMDB in the work folder.
+    They are stored as an LMDB in the work folder.
 
-    Crops for rnet and onet include hard examples mined by the nets before, which are trained first if need be. A killed
-    run resumes where it stopped.
+    Crops for rnet and onet include hard examples mined by the previous nets, which are trained first if needed. An
+    interrupted run resumes where it stopped.
 
     \b
     mtcnn prepare --net pnet --data FOLDER --preview crops-12.png
@@ -78,7 +78,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     from prepare.preview import contact_sheet, summary
 
     if preview:
-        check_target(preview)  # now, and not after an hour of cutting
+        check_target(preview)  # now, not after an hour of cutting
     dag = _dag(nets=[net], **options)
     name = f"crops-{SIZES[net]}"
     made = dag.ensure(name, say=_say)
@@ -94,17 +94,17 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @click.option("--net", type=NetType([*NETS.values(), *DETECTORS]), required=True,
               help=f"pnet, rnet or onet (or 12, 24 or 48), or {', '.join(DETECTORS)}.")  # fmt: skip
 @click.option("--start", type=FILE,
-              help="Weights that the net starts from: its own, those of a detector's trunk, or packaged, the weights "
-              "that ship; copied into the work folder.")  # fmt: skip
+              help="Initial weights, of the net or of a detector's trunk, or \"packaged\" for those that ship; copied "
+              "into the work folder.")  # fmt: skip
 @click.option("--teacher", type=FILE,
-              help="Weights of the same detector, for the objectives distill and distill-cells to learn from; copied "
+              help="Weights of the same detector as the teacher of the objectives distill and distill-cells; copied "
               "too.")  # fmt: skip
 @build_options
 @train_options
 def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:
-    """Train one net, and first make what it needs.
+    """Train one net, after making what it needs.
 
-    A checkpoint is written every epoch; a killed run resumes from the last one and ends with the same weights.
+    A checkpoint is written every epoch; an interrupted run resumes from the last one and ends with the same weights.
     Recipes are TOML files in the work folder: edit them there.
 
     \b
@@ -134,14 +134,14 @@ def _check_hard_from(net: str | None, options: dict[str, Any]) -> None:
 @build_options
 @train_options
 def run(net: str | None, **options: Any) -> None:
-    """Make all that is missing or out of date.
+    """Make everything that is missing or out of date.
 
     The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run resumes where it stopped.
 
     \b
     mtcnn run --data FOLDER --work work --processes 2
-    mtcnn run --data synthetic:500 --work drawn         drawn faces, to try it without any data
-    mtcnn run --net retinaface                          its photos and weights, and nothing of the cascade
+    mtcnn run --data synthetic:500 --work drawn         drawn faces, to try it without data
+    mtcnn run --net retinaface                          a detector instead of the cascade
     """
     _check_hard_from(net, options)
     dag = _dag(nets=[net] if net else list(SIZES), **options)
@@ -152,7 +152,7 @@ def run(net: str | None, **options: Any) -> None:
 
 
 def _tell_outcome(dag: Any, net: str | None) -> None:
-    """What a newcomer asks next: how good it is, and how it is used."""
+    """Print what a newcomer asks next: how good the result is, and how to use it."""
     from mtcnn import Detector
     from stages.graph.ddp import is_main
     from stages.outcome import measure
@@ -168,11 +168,11 @@ def _tell_outcome(dag: Any, net: str | None) -> None:
 @command("status")
 @work_options
 def status(**options: Any) -> None:
-    """Say of each stage whether it is fresh, stale or missing, and why.
+    """Show which stages are fresh, stale or missing, and why.
 
-    Stages are those of the cascade, and of each single-stage detector that the work folder has a recipe or weights of.
-    A net whose recipe cannot be used is broken; then the exit status is 1.
-    With --data, what other images would make stale; those that are remembered stay.
+    Stages are those of the cascade, and of each single-stage detector with a recipe or weights in the work folder. A
+    net whose recipe is unusable is broken, and the exit status is then 1. With --data, show what other images would
+    make stale; the stored sources do not change.
 
     \b
     mtcnn status --work work

