@@ -35,7 +35,7 @@ class Made(NamedTuple):
 
 
 def image_of(record: ImageRecord) -> NDArray[np.uint8]:
-    """The pixels of a record, uint8 RGB (H, W, 3): read, or drawn where the record is a drawn scene.
+    """The pixels of a record, uint8 RGB (H, W, 3): read from its file, or rendered if it is a synthetic scene.
 
     Raises ImageError as `read_photo` does, and for a truncated photo: it may lack some of the labelled faces.
     """

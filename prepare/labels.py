@@ -24,7 +24,7 @@ IGNORE = -1  # not a kind: the crop or anchor is excluded from the loss
 
 
 class Kind(IntEnum):
-    """Kinds of crops. Which losses each one feeds is one table, in stages/crops/losses.py."""
+    """Kinds of crops. The losses that each kind trains are a table in stages/crops/loss.py."""
 
     NEG = 0
     PART = 1

@@ -22,6 +22,6 @@ class PhotoSizes(PhotoNotes):
         return image_size(path)
 
     def of(self, paths: Iterable[Path]) -> dict[Path, ImageSize | None]:
-        """Sizes by path; None for a photo that cannot be read, and for a drawn scene."""
+        """Sizes by path; None for unreadable photos and synthetic scenes."""
         found = self.numbers(paths)
         return {path: None if size is None else ImageSize(*size) for path, size in found.items()}

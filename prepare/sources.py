@@ -80,7 +80,7 @@ def remembered_sources(work: Path) -> list[str]:
     if os.environ.get("MTCNN_DATA"):
         return [os.environ["MTCNN_DATA"]]
     raise DataError(
-        f"{work} has no images noted; name them once with `sources` FOLDER or `sources` FORMAT:PATH, "
+        f"{work} has no stored sources; name them once with `sources` FOLDER or `sources` FORMAT:PATH, "
         "or try `sources` synthetic:500 for drawn faces"
     )
 

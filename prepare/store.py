@@ -122,7 +122,7 @@ class CropWriter:
         why = str(error).rpartition(": ")[2]
         return DataError(
             f"{self.path} cannot be written ({why}); expected a folder with room on its disk; "
-            "the same command goes on where this one stopped"
+            "the same command then resumes"
         )
 
     def __enter__(self) -> CropWriter:
@@ -164,7 +164,7 @@ class CropStore:
             head = json.loads(txn.get(b"head", b"{}"))
             if not head.get("complete"):
                 raise DataError(
-                    f"the crops at {self.path} are not complete; run the same `mtcnn prepare` again to go on"
+                    f"the crops at {self.path} are not complete; run the same `mtcnn prepare` again to resume"
                 )
             return head, [txn.get(_item_key(i)) for i in range(head["items"])]  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""Weights that a training is given: copied into the work folder, where later commands find them, and hashed."""
+"""Weights given to a training: copied into the work folder, where later commands find them, and hashed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGED = "packaged"
 
 
 def given_file(given: Path | None, net: str, option: str) -> Path | None:
-    """The file that a user means by `given`. Raises MtcnnError for PACKAGED if no weights of `net` ship."""
+    """Resolve `given`, which may be PACKAGED. Raises MtcnnError if no weights of `net` ship."""
     if given is None or str(given) != PACKAGED:
         return given
     if not has_weights(packaged_weights(), net):
@@ -26,7 +26,7 @@ def given_file(given: Path | None, net: str, option: str) -> Path | None:
 
 
 def _paths(work: Path, net: str, kind: str) -> list[Path]:
-    """Where an input may be: a file of version 0.1 keeps its format."""
+    """Possible locations of an input: a file of version 0.1 keeps its format."""
     return [weights_path(work, net).with_name(f"{kind}-{net}{suffix}") for suffix in (SUFFIX, ".pt")]
 
 
@@ -36,12 +36,12 @@ def input_of(work: Path, net: str, kind: str) -> Path | None:
 
 
 def content_hash(path: Path) -> str:
-    """The part of a node's key that stands for an input."""
+    """A hash of an input, for a node's key."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def keep(given: Path, work: Path, net: str, kind: str) -> None:
-    """Copy an input into a work folder, in place of one that is there."""
+    """Copy an input into a work folder, replacing an existing one."""
     paths = _paths(work, net, kind)
     target = paths[1] if given.read_bytes()[:2] == b"PK" else paths[0]
     with atomic_write(target) as draft:  # the processes of torchrun all do this at once

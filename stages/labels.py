@@ -1,4 +1,4 @@
-"""What the labels of a training allow, looked at before hours of cutting and mining."""
+"""Checks what can be trained on given labels, before hours of cutting and mining crops."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NO_POINTS = "no face to train on has five labelled points"
 
 
 def without_landmarks(why: str) -> str:
-    """What a user should know of a training that trains no landmarks."""
+    """The note for a training that does not train landmarks."""
     return f"trains without landmarks, as {why}; detection with it gives boxes alone"
 
 
 def label_fault(net: str, records: Sequence[ImageRecord], val: float) -> str:
-    """Why no net can be trained on these labels, in one line; "" where one can. val  percent of the validation part."""
+    """Why a net cannot be trained on these labels, in one line, or "". val  percent of the validation part."""
     scenes = [record for record in records if record.complete and not record.is_val(val)]
     if not scenes:
         return f"no photo to train {net} on has all its faces labelled; expected some, such as those of WIDER FACE"
@@ -30,7 +30,7 @@ def label_fault(net: str, records: Sequence[ImageRecord], val: float) -> str:
 
 
 def have_landmarks(records: Sequence[ImageRecord], val: float) -> bool:
-    """Whether a face of the training part has five known points that can be those of a face."""
+    """Whether a face of the training part has five known and plausible points."""
     for record in records:
         known = spread_points(record) if record.size is None else pointed_faces(record, *record.size)
         if len(known) and not record.is_val(val):

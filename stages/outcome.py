@@ -1,4 +1,4 @@
-"""How good the nets of a work folder are, measured in a minute: average precision on photos of the validation part."""
+"""Measures the nets of a work folder in a minute: average precision on photos of the validation part."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["Outcome", "measure"]
 Array = NDArray[Any]
 
 PHOTOS = 200  # at most, taken evenly
-SECONDS = 40.0  # after which no further photo is looked at
-MIN_FACE = 20.0  # longer side of the faces that count, pixels: what the cascade looks for
+SECONDS = 40.0  # no further photo is processed after this time
+MIN_FACE = 20.0  # minimum longer side of the faces that count, pixels: the cascade's default
 
 
 class Outcome(NamedTuple):
@@ -46,7 +46,7 @@ def measure(
     find: Callable[[NDArray[np.uint8]], Faces],
     now: Callable[[], float] = time.monotonic,
 ) -> Outcome | None:
-    """What `find` finds in validation photos. None without a photo that can be read, or a face that counts.
+    """Average precision of `find` on validation photos. None without a readable photo, or a face that counts.
 
     Faces that are ignored or smaller than MIN_FACE count neither for nor against, as in WIDER FACE.
     """
@@ -69,7 +69,7 @@ def measure(
 
 
 def _truth(record: ImageRecord) -> tuple[Array, Array]:
-    """Boxes (G, 4) x y w h, and which count; one box of zeros without any, so that what is found there is wrong."""
+    """Boxes (G, 4) x y w h, and which count; without faces one box of zeros, so that detections are false positives."""
     known = np.isfinite(record.boxes).all(axis=1)
     boxes = record.boxes[known].astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]

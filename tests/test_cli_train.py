@@ -130,7 +130,7 @@ def test_label_problems_are_reported_once(here: Path) -> None:
 
 @pytest.mark.parametrize("command", [("prepare", "--net", 12), ("train", "--net", 24), ("run",), ("status",)])
 def test_without_data(here: Path, command: tuple[object, ...]) -> None:
-    refused(run(*command), "work has no images noted; name them once with --data FOLDER or --data FORMAT:PATH")
+    refused(run(*command), "work has no stored sources; name them once with --data FOLDER or --data FORMAT:PATH")
 
 
 def test_without_data_in_a_new_process(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_without_data_in_a_new_process(tmp_path: Path) -> None:
     debug = mtcnn("--debug", "run", folder=tmp_path)
     assert debug.returncode == 1
     assert "Traceback" in debug.stderr
-    assert "DataError: work has no images noted" in debug.stderr
+    assert "DataError: work has no stored sources" in debug.stderr
 
 
 @pytest.mark.parametrize(

@@ -400,7 +400,7 @@ def test_negatives_take_all_images_below(tmp_path: Path) -> None:
     found, problems = negatives.read(tmp_path)
     assert [record.path.name for record in found] == ["c.webp", "b.JPG"]
     assert all(record.complete and len(record.boxes) == 0 for record in found)
-    assert [str(problem) for problem in problems] == [f"{tmp_path}: 1 files that are not images passed over"]
+    assert [str(problem) for problem in problems] == [f"{tmp_path}: 1 files that are not images skipped"]
     with pytest.raises(DataError, match="no such folder"):
         negatives.read(tmp_path / "nothing")
 

@@ -31,5 +31,5 @@ def read(folder: Path) -> tuple[list[ImageRecord], list[Problem]]:
     images = [path for path in search(folder, SUFFIXES, [], PassedOver()) if path.is_file()]
     taken = set(images)
     others = sum(path.is_file() and path not in taken for path in folder.rglob("*"))
-    problems = [Problem(str(folder), f"{others} files that are not images passed over")] if others else []
+    problems = [Problem(str(folder), f"{others} files that are not images skipped")] if others else []
     return [ImageRecord(path) for path in images], problems

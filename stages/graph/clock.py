@@ -1,4 +1,4 @@
-"""Where a chain of nodes stands, and how long the rest of it takes."""
+"""Progress of a chain of nodes, and an estimate of the time left."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ __all__ = ["Clock"]
 
 
 class Clock:
-    """Started when the first node is, with the costs of all: seconds of any machine, 0 for unknown."""
+    """Starts with the first node. costs  relative durations of all nodes, 0 for unknown."""
 
     def __init__(self, costs: Sequence[float], now: Callable[[], float] = time.monotonic) -> None:
         self.costs, self.now, self.began = list(costs), now, now()
 
     def place(self, done: int) -> str:
-        """ " (node 4 of 8, about 0:20:00 left)" when `done` nodes are; "" for a single node.
+        """ " (node 4 of 8, about 0:20:00 left)" after `done` nodes; "" for a single node.
 
-        The time left follows from the time of the nodes that are done, so that the first of them has none.
+        The time left is extrapolated from the finished nodes, so the first one has none.
         """
         if len(self.costs) < 2:
             return ""

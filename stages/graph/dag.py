@@ -59,9 +59,9 @@ class Node:
     needs       names of the nodes whose files it reads.    makes  the file or folder.
     parts       what its key hashes, by name: recipe sections, and an entry for each input. `key` is their digest.
     collective  made by all torchrun processes together, like a training; anything else is made by rank 0.
-    note        what a user should know before it is made, in one line.
+    note        one line to print before it is made.
     fault       why it cannot be made; raised before any of its inputs is made.
-    cost        about how many seconds one core needs for it, to tell how long the others take; 0 if unknown.
+    cost        approximate seconds on one core, to estimate the time of the others; 0 if unknown.
     """
 
     name: str
@@ -187,7 +187,7 @@ class Dag:
         return names
 
     def _announce(self, names: Sequence[str], say: Callable[[str], None]) -> None:
-        """Say what a user should know of these nodes, or raise what would stop one of them hours later."""
+        """Print the notes of these nodes, or raise the fault that would stop one of them hours later."""
         for node in (self.nodes[name] for name in names):
             if node.fault:
                 raise DataError(node.fault)
