@@ -32,7 +32,7 @@ from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
-NETS = ("retinaface", "ssh", "s3fd", "yunet-n", "yunet-s")
+NETS = ("retinaface", "ssh", "s3fd", "yunet-n", "yunet-s", "scrfd-0.5g")
 NARROW = ("ssh", "s3fd")  # at a part of their width
 LR = {"yunet-n": 6e-3, "yunet-s": 6e-3}  # small nets take larger steps
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95

@@ -20,9 +20,10 @@ from mtcnn.errors import RecipeError
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 from stages.objectives.assigning import FAR, AssignSettings, assign, dynamic_k, overlaps
+from stages.objectives.box_overlaps import extended_iou
 from stages.objectives.cells import CellPlaces, boxes_of, product_logits
 from stages.objectives.matching import BACKGROUND
-from stages.objectives.simota import BETA, SMOOTH, SimOTA, SimOTASettings, extended_iou
+from stages.objectives.simota import BETA, SMOOTH, SimOTA, SimOTASettings
 from stages.objectives.targets import stack
 from stages.photos.crops import Scene
 

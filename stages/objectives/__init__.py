@@ -1,8 +1,8 @@
 """Objectives: they turn a scene into targets, and outputs and targets into losses.
 
 A new loss or assignment is a new file here and a line in OBJECTIVES; recipes choose it by `[objective] name`. Anchors
-are matched (`matching`), sampled (`sampling`) and encoded (`targets`); cells of nets without anchors are assigned by
-what the net predicts (`assigning`). Losses of crops are in `stages.crops.loss`.
+are matched (`matching`, or `adaptive`, which needs no sampling), sampled (`sampling`) and encoded (`targets`); cells of
+nets without anchors are assigned by what the net predicts (`assigning`). Losses of crops are in `stages.crops.loss`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mtcnn.errors import SettingsError
 __all__ = ["OBJECTIVES", "TAUGHT", "Objective", "objective_class"]
 
 OBJECTIVES = {
+    "atss": "atss:Atss",
     "distill": "distill:Distill",
     "distill-cells": "distill_cells:DistillCells",
     "multibox": "multibox:MultiBox",

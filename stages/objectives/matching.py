@@ -16,7 +16,8 @@ from mtcnn.boxes import areas, ios, iou
 from mtcnn.settings import Settings, require, setting
 from prepare.labels import IGNORE
 
-__all__ = ["BACKGROUND", "MatchSettings", "Matching", "compensate", "counts", "match", "match_by_iou"]
+__all__ = ["BACKGROUND", "MatchSettings", "Matching", "compensate", "counts", "doubtful", "match",
+           "match_by_iou"]  # fmt: skip
 
 Array = NDArray[Any]
 Matching = NDArray[np.int64]
@@ -112,11 +113,15 @@ def match(anchors: Array, boxes: Array, ignore: NDArray[np.bool_], settings: Mat
     if settings.compensate > 0:
         matching = compensate(matching, overlaps, settings.compensate)
     if ignore.any():
-        hidden = boxes[ignore]
-        # Of equal areas, half covered is an IoU of a third: there <= and < are one.
-        covered = (ios(anchors, hidden) >= COVERED) & (areas(anchors)[:, None] <= areas(hidden))
-        doubtful = (covered | (iou(anchors, hidden) >= NEAR)).any(axis=1)
-        matching[doubtful & (matching == BACKGROUND)] = IGNORE
+        matching[doubtful(anchors, boxes[ignore]) & (matching == BACKGROUND)] = IGNORE
     if len(rows):
         matching[matching >= 0] = rows[matching[matching >= 0]]
     return matching
+
+
+def doubtful(anchors: Array, hidden: Array) -> NDArray[np.bool_]:
+    """Whether anchors (A, 4) overlap any of the regions (I, 4), in which there may be faces, so much that they are no
+    background: bool (A,)."""
+    # Of equal areas, half covered is an IoU of a third: there <= and < are one.
+    covered = (ios(anchors, hidden) >= COVERED) & (areas(anchors)[:, None] <= areas(hidden))
+    return np.asarray((covered | (iou(anchors, hidden) >= NEAR)).any(axis=1))

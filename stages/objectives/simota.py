@@ -20,10 +20,11 @@ from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
 from .assigning import Assignment, AssignSettings, assign
+from .box_overlaps import extended_iou
 from .cells import CellPlaces, SceneFaces, boxes_of, faces_of, yunet_decoder
 from .sampling import whole
 
-__all__ = ["SimOTA", "SimOTASettings", "extended_iou"]
+__all__ = ["SimOTA", "SimOTASettings"]
 
 SMOOTH = 0.1  # a box loss below this is squared, so that its slope falls to 0
 BETA = 1 / 9  # the same for landmarks, in strides
@@ -112,17 +113,3 @@ def _of_cells(values: Tensor, faces: Tensor, mine: Tensor) -> Tensor:
 def smooth_l1(x: Tensor, beta: float) -> Tensor:
     """Girshick 2015, equation 3, with the square up to `beta`."""
     return F.smooth_l1_loss(x, torch.zeros_like(x), reduction="none", beta=beta)
-
-
-def extended_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (M,) of pairs of boxes (M, 4), negative where they are apart, the more the farther: it has a slope there.
-
-    The intersection is the sum of signed rectangles that reach from the outer corner of both boxes to the corners of
-    the inner ones; of overlapping boxes it is the usual one. Source: Peng and Yu 2021, section III.
-    """
-    corner = torch.minimum(a[:, :2], b[:, :2])
-    first, last = torch.maximum(a[:, :2], b[:, :2]) - corner, torch.minimum(a[:, 2:], b[:, 2:]) - corner  # (M, 2)
-    low, high = torch.minimum(first, last), torch.maximum(first, last)
-    shared = last.prod(1) + low.prod(1) - first[:, 0] * high[:, 1] - high[:, 0] * first[:, 1]
-    union = sum((boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b)) - shared + TINY
-    return shared / union

@@ -16,9 +16,9 @@ from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
-from .matching import BACKGROUND, MatchSettings, match
+from .matching import BACKGROUND, Matching, MatchSettings, match
 
-__all__ = ["FACE", "NO_FACE", "AnchorTargets", "anchor_decoder", "encode", "stack"]
+__all__ = ["FACE", "NO_FACE", "AnchorTargets", "anchor_decoder", "encode", "stack", "targets_of"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -54,14 +54,22 @@ def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTa
     matching = match(places, scene.boxes, scene.ignore, settings)
     found = np.flatnonzero(matching >= 0)
     faces = matching[found]
-    labels = np.full(len(places), IGNORE, np.int8)
-    box_codes = np.full((len(places), 4), np.nan, np.float32)
-    landmark_codes = np.full((len(places), 10), np.nan, np.float32)
-    boxes, landmark_codes[found] = decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])
-    if scene.complete:
+    codes = decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])
+    return targets_of(matching, found, codes, scene.complete, decoder.level_counts(size))
+
+
+def targets_of(
+    matching: Matching, found: Array, codes: tuple[Array, Array], complete: bool, levels: Sequence[int]
+) -> AnchorTargets:
+    """Targets of a matching. codes  of boxes (F, 4) and landmarks (F, 10) at the anchors `found` (F,) of faces."""
+    labels = np.full(len(matching), IGNORE, np.int8)
+    box_codes = np.full((len(matching), 4), np.nan, np.float32)
+    landmark_codes = np.full((len(matching), 10), np.nan, np.float32)
+    landmark_codes[found] = codes[1]
+    if complete:
         labels[matching == BACKGROUND], labels[found] = NO_FACE, FACE
-        box_codes[found] = boxes
-    return AnchorTargets(labels, box_codes, landmark_codes, np.array(decoder.level_counts(size)))
+        box_codes[found] = codes[0]
+    return AnchorTargets(labels, box_codes, landmark_codes, np.array(levels))
 
 
 def stack(targets: list[T]) -> T:

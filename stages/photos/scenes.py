@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.distances import Distances
 from mtcnn.errors import DataError, RecipeError
 from mtcnn.nets import to_input
 from prepare.points import pointed_faces
@@ -42,7 +43,7 @@ class ScenePool:
         self.photos, self.recipe, self.objective = photos, recipe, objective
         self.spec = DETECTORS[recipe.net]
         decoder = self.spec.decoder
-        layout = decoder.layout if isinstance(decoder, SsdCodes) else ()
+        layout = decoder.layout if isinstance(decoder, SsdCodes | Distances) else ()
         self.sides = [side for level in layout for side in level.sizes]
         if recipe.pictures.anchored and not self.sides:
             raise RecipeError(
