@@ -3,9 +3,9 @@
     python -m venv READER; READER/bin/pip install scrfd
     python benchmarks/scrfd_reader.py --models FOLDER --python READER/bin/python PHOTO...
 
-FOLDER holds weights of SCRFD nets with landmarks, such as `mtcnn weights import scrfd_500m_bnkps.onnx --to FOLDER` makes;
-the reader, the package `scrfd`, takes files with landmarks for images of 640 x 640 alone. Each net is exported with free
-and with fixed sizes. The photos are put into a black square of 640 pixels first, so that both see the same pixels.
+FOLDER holds weights of SCRFD nets with landmarks, such as `mtcnn weights import` makes of scrfd_500m_bnkps.onnx;
+the reader, the package `scrfd`, takes files with landmarks for images of 640 x 640 alone. Each net is exported with
+free and with fixed sizes. The photos are put into a black square of 640 pixels first, so that both see the same pixels.
 Prints a markdown row for each file: boxes of either side, and the largest differences between them, pixels and score.
 Exits with 1 where the boxes are not the same: another number of them, or 0.01 pixels or more apart.
 """
