@@ -1,4 +1,4 @@
-"""The threshold of a net, by default: it belongs to the weights and travels in their file."""
+"""The default threshold of a net, which is stored with its weights."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def default_threshold(path: Path, net: str) -> float:
 
 
 def published_threshold(net: str) -> float:
-    """The same for weights that do not say."""
+    """The default threshold of weights that do not record one."""
     return DETECTORS[net].threshold if net in DETECTORS else THRESHOLDS[net]

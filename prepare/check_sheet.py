@@ -1,4 +1,4 @@
-"""The contact sheet of `mtcnn data check`: labelled photos, and photos that are nearly the same."""
+"""The contact sheet of `mtcnn data check`: labelled photos, and near-duplicates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IGNORED = (213, 94, 0)  # Okabe and Ito's vermilion
 
 def check_sheet(checks: Sequence[SourceCheck], target: Path, seed: int = 0) -> None:
     """Draw random labelled photos of each source, faces yellow and ignored ones red, then pairs of near-duplicates and
-    photos of an evaluation. What cannot be read is left out."""
+    evaluation photos. Unreadable photos are left out."""
     rng, bands = np.random.default_rng(seed), []
     for check in checks:
         records = check.records if check.fit is None else check.fit.records

@@ -1,7 +1,7 @@
-"""Perceptual hashes of photos: which photos are nearly the same, and which are photos of an evaluation.
+"""Perceptual hashes of photos, to find near-duplicates and evaluation photos.
 
-The hash is a difference hash of 64 bits (`mtcnn.images.difference_hash`). Encoding a photo again, or at half its size,
-changes none or one of its bits; two of them are NEAR for one photo in fifty. docs/decisions.md has the figures.
+The hash is a difference hash of 64 bits (`mtcnn.images.difference_hash`). Re-encoding a photo, or halving its size,
+changes at most one bit for most photos; docs/decisions.md has the figures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PhotoHashes(PhotoNotes):
         return (difference_hash(path),)
 
     def of(self, paths: Iterable[Path], bar: str | None = None) -> dict[Path, int | None]:
-        """Hashes by path; None for a photo that cannot be read, and for a drawn scene."""
+        """Hashes by path; None for unreadable photos and synthetic scenes."""
         return {path: None if row is None else row[0] for path, row in self.numbers(paths, bar).items()}
 
     def _is_row(self, row: object) -> bool:
@@ -75,10 +75,10 @@ def near_pairs(hashes: Hashes) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class EvalHashes:
-    """Hashes of photos that are evaluated on, which no training may see.
+    """Hashes of evaluation photos, which are excluded from training.
 
     hashes   uint64 (E,).
-    allowed  hashes of photos that look like one of these and are none.
+    allowed  hashes of photos that only look like one of these.
     """
 
     hashes: Hashes
@@ -86,8 +86,8 @@ class EvalHashes:
 
     @classmethod
     def read(cls, files: Iterable[Path]) -> EvalHashes:
-        """The hashes in text files: one a line in 16 hexadecimal digits; what follows a space, and lines that begin
-        with #, are remarks. A hash behind ! is allowed. Raises DataError for any other line, and without a file.
+        """Read text files with one hash per line, 16 hexadecimal digits. Anything after a space, and lines that begin
+        with #, are comments. A hash after ! is allowed. Raises DataError for any other line, and for a missing file.
         """
         hashes: set[int] = set()
         allowed: set[int] = set()

@@ -1,4 +1,4 @@
-"""What is known of photos, remembered in a file: reading thousands of photos at each start takes seconds to minutes."""
+"""A cache of facts about photos: reading thousands of photos at each start takes seconds to minutes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["PhotoNotes"]
 
 
 class PhotoNotes:
-    """Whole numbers by photo. They hold as long as the file has the same number of bytes and time of change.
+    """Integers by photo, valid as long as the photo's file size and modification time are unchanged.
 
-    A subclass says what it learns of a photo: `look` gives its numbers, `length` of them, each from `lowest` on.
+    A subclass defines them: `look` returns `length` numbers of at least `lowest` for a photo.
 
-    file  remembers them, where given; one that is missing or damaged holds none.
+    file  the cache; None for none. A missing or damaged one counts as empty.
     """
 
     name: ClassVar[str]  # of the numbers in the file
@@ -37,13 +37,13 @@ class PhotoNotes:
         self._learned = False
 
     def look(self, path: Path) -> Sequence[int]:
-        """The numbers of a photo. Raises ImageError where it cannot be read."""
+        """The numbers of a photo. Raises ImageError if it cannot be read."""
         raise NotImplementedError
 
     def numbers(self, paths: Iterable[Path], bar: str | None = None) -> dict[Path, list[int] | None]:
-        """Numbers by path; None for a photo that cannot be read, and for a drawn scene.
+        """Numbers by path; None for unreadable photos and synthetic scenes.
 
-        bar  name of a progress bar over the photos that have to be read; None for no bar.
+        bar  title of a progress bar over the photos to read; None for no bar.
         """
         stamps = {path: None if synthetic.is_synthetic(path) else _stamp(path) for path in paths}
         found = {path: self._remembered(path, stamp) for path, stamp in stamps.items()}
@@ -58,7 +58,7 @@ class PhotoNotes:
         return found
 
     def save(self) -> None:
-        """Write what is new to the file, atomically. It is lost where the file cannot be written."""
+        """Write new numbers to the file, atomically. If it cannot be written, they are lost without an error."""
         if self._file is None or not self._learned:
             return
         with suppress(OSError), atomic_write(self._file) as draft:
@@ -68,7 +68,7 @@ class PhotoNotes:
     def _look(self, path: Path) -> list[int] | None:
         try:
             return list(self.look(path))
-        except ImageError:  # reported by whoever needs its pixels
+        except ImageError:  # reported when its pixels are needed
             return None
 
     def _remembered(self, path: Path, stamp: tuple[int, int] | None) -> list[int] | None:
@@ -84,7 +84,7 @@ class PhotoNotes:
         return rows if isinstance(rows, dict) and all(self._is_row(row) for row in rows.values()) else {}
 
     def _is_row(self, row: object) -> bool:
-        """Bytes and time of change of a file, and the numbers of its photo."""
+        """Whether it is [file size, modification time, numbers...]."""
         whole = isinstance(row, list) and len(row) == 2 + self.length and all(type(number) is int for number in row)
         return whole and min(row[2:]) >= self.lowest  # type: ignore[index]  # a list, as checked
 

@@ -1,4 +1,4 @@
-"""Sizes of photos, remembered in a file."""
+"""A cache of photo sizes."""
 
 from __future__ import annotations
 

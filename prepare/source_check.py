@@ -1,7 +1,7 @@
-"""What a source holds and what is wrong with it: `mtcnn data check`.
+"""Content and problems of a source: `mtcnn data check`.
 
-The labels are compared with their photos as a training does it (`label_check`), every photo is decoded once, and its
-hash compared with those of the other photos and of evaluations (`photo_hashes`).
+Labels are compared with their photos as in training (`label_check`); every photo is decoded once, and its hash is
+compared with those of the other photos and of evaluation photos (`photo_hashes`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .records import ImageRecord, Note
 
 __all__ = ["SIZES", "SourceCheck", "check_sources"]
 
-SIZES = (0, 8, 16, 32, 64, 128, 256)  # pixels of a face's longer side: lower ends of what is counted together
+SIZES = (0, 8, 16, 32, 64, 128, 256)  # lower ends of the bins of a face's longer side, pixels
 SHOWN = 5  # files or problems of a kind in the text
 
 Pair = tuple[Path, Path]
@@ -34,16 +34,16 @@ Pair = tuple[Path, Path]
 
 @dataclass
 class SourceCheck:
-    """What was found in the source `spec`.
+    """The result for the source `spec`.
 
-    form        format of the labels.    records  as read; none where it cannot be read.
-    fault       why a training would refuse all of it; "" where it does not.
-    problems    rows and images that the reader skipped.    notes  what else it has to say.
+    form        format of the labels.    records  as read; empty if the source cannot be read.
+    fault       why training would reject the source, or "".
+    problems    rows and images that the reader skipped.    notes  its other messages.
     fit         labels compared with photos.
     unreadable  photos that cannot be decoded, each with the reason.
-    duplicates  pairs of photos of the source that are nearly the same.
-    between     the same with a photo of an earlier source first.
-    evaluation  photos that an evaluation uses, or nearly.
+    duplicates  pairs of near-duplicates within the source.
+    between     pairs of near-duplicates, the first from an earlier source.
+    evaluation  evaluation photos and near-duplicates of these.
     """
 
     spec: str
@@ -60,16 +60,16 @@ class SourceCheck:
 
     @property
     def usable(self) -> bool:
-        """Whether a training takes all of its photos."""
+        """Whether training uses all of its photos."""
         return not self.fault and not self.evaluation
 
     def photos(self) -> list[Path]:
-        """The photos, each once, in order; drawn scenes are none."""
+        """The photos, each once, in order, without synthetic scenes."""
         paths = dict.fromkeys(record.path for record in self.records)
         return [path for path in paths if not synthetic.is_synthetic(path)]
 
     def sizes(self) -> dict[str, int]:
-        """Faces by the longer side of their boxes, from each of SIZES on."""
+        """Number of faces by the longer side of their boxes, in the bins of SIZES."""
         sides = np.zeros(0) if self.fit is None else self.fit.sides
         counts = np.histogram(sides, [*SIZES, np.inf])[0].tolist()
         names = [f"{low}-{high}" for low, high in pairwise(SIZES)]
@@ -92,7 +92,7 @@ class SourceCheck:
         }  # fmt: skip
 
     def lines(self) -> list[str]:
-        """The check as text: a line about each thing, those without content left out."""
+        """The result as text; empty items are omitted."""
         found, said = self.to_dict(), [f"{self.spec}: {self.form or 'no format that is known'}"]
         if self.fit is not None:
             said.append(
@@ -127,7 +127,7 @@ def check_sources(
     seed: int = 0,
     quiet: bool = False,
 ) -> list[SourceCheck]:
-    """Check sources, and compare the photos of each with those before it. A source that cannot be read has a fault."""
+    """Check sources, and compare the photos of each with the sources before it. Unreadable sources have a fault."""
     found = [_read(spec, photo_sizes, seed) for spec in specs]
     hashes: dict[Path, int | None] = {}
     for check in found:
@@ -166,7 +166,7 @@ def _why(path: Path) -> str:
 
 
 def _compare_photos(checks: Sequence[SourceCheck], hashes: dict[Path, int | None]) -> None:
-    """Fill in `duplicates` and `between`: each photo with the earliest that it is near to."""
+    """Fill in `duplicates` and `between`: each photo with its earliest near-duplicate."""
     owners: dict[Path, int] = {}
     for number, check in enumerate(checks):
         for path in check.photos():

@@ -150,7 +150,7 @@ def test_a_net_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds 55 convolutions, which are of no size of SCRFD"):
         read_weights(peers.write(tmp_path / "net.onnx", data))
     data = scrfd_onnx(filled("scrfd-0.5g", {})).replace(b"Mul", b"Sub")
-    with pytest.raises(CheckpointError, match=r"lacks the arrays of the norm behind heads\.0\.body\.0\.0\.0"):
+    with pytest.raises(CheckpointError, match=r"lacks the arrays of the norm after heads\.0\.body\.0\.0\.0"):
         read_weights(peers.write(tmp_path / "net.onnx", data))
     data = scrfd_onnx(filled("scrfd-0.5g", {})).replace(b"scales.1.scale", b"scales.7.scale")
     with pytest.raises(CheckpointError, match="truncated or damaged"):

@@ -40,13 +40,13 @@ def _counts(size: ImageSize, layout: Layout) -> list[int]:
 
 @dataclass(frozen=True)
 class Distances(Decoder):
-    """SCRFD: boxes and points are measured from the upper left corner of a cell, in strides of its map.
+    """SCRFD: boxes and points relative to the upper left corner of a cell, in strides of its map.
 
-    layout  levels of anchors, finest first. The anchors of a cell share its corner as their centre; their sizes matter
-            in training alone, where they decide which of them a face gets.
+    layout  levels of anchors, finest first. All anchors of a cell are centred on its upper left corner; their sizes
+            only matter for assignment in training.
 
-    Outputs: "logits" (A,); "distances" (A, 4), to the left, upper, right and lower side; and, of a net that has points,
-    "landmarks" (A, 10), x and y in turn. Source: Guo et al. 2021 (SCRFD) for the outputs, InsightFace's code for the
+    Outputs: "logits" (A,); "distances" (A, 4), to the left, upper, right and lower side; and, if the net has them,
+    "landmarks" (A, 10), x1 y1 x2 y2 ... Source: Guo et al. 2021 (SCRFD) for the outputs, InsightFace's code for the
     units and the corner.
     """
 
@@ -69,7 +69,7 @@ class Distances(Decoder):
         return np.concatenate([centres - lengths[:, :2], centres + lengths[:, 2:]], axis=1).astype(np.float32)
 
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
-        """None also where this net has none, although others of its kind do."""
+        """As in `Decoder`; None also if this net has none, although others with this decoder do."""
         if "landmarks" not in outputs:
             return None
         centres, strides = (values[rows, None] for values in _points(size, self.layout))
@@ -96,14 +96,14 @@ class Distances(Decoder):
         return _anchors(size, self.layout)
 
     def level_counts(self, size: ImageSize) -> list[int]:
-        """How many anchors each level has, of an input of this size."""
+        """Number of anchors of each level, for an input of this size."""
         return _counts(size, self.layout)
 
     def encode(
         self, size: ImageSize, rows: Array, boxes: Array, landmarks: Array
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What a net has to output at the anchors `rows` (R,) for boxes (R, 4) and landmarks (R, 5, 2): distances
-        (R, 4) and landmarks (R, 10). The inverse of `boxes` and `landmarks`; NaN stays NaN."""
+        """Encode boxes (R, 4) and landmarks (R, 5, 2) for the anchors `rows` (R,): distances (R, 4) and landmarks
+        (R, 10). The inverse of `boxes` and `landmarks`; NaN stays NaN."""
         centres, strides = (values[rows] for values in _points(size, self.layout))
         distances = np.concatenate([centres - boxes[:, :2], boxes[:, 2:] - centres], axis=1) / strides
         points = (landmarks - centres[:, None]) / strides[:, None]

@@ -1,7 +1,7 @@
-"""SCRFD: a trunk whose computation was distributed by search, path aggregation, and one head of convolutions a level.
+"""SCRFD: a trunk whose stages were sized by search, path aggregation (PAFPN), and a convolutional head per level.
 
-Source: Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection", section 3; the layers and
-the numbers of the sizes are those of InsightFace's SCRFD.
+Source: Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection", section 3; layers and
+channels of the five sizes are those of InsightFace's SCRFD.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .trunks.staged import MobileNetV1, ResNetV1e, StagedTrunk
 __all__ = ["SCRFD"]
 
 _STRIDES = (8, 16, 32)
-_ANCHORS = 2  # on a cell, at the same place: they differ in the faces that training gives them
-_RARE = 0.01  # the score at which the net starts, for few anchors have a face: Lin et al. 2017 (RetinaNet)
+_ANCHORS = 2  # per cell, at the same position: they differ in the faces that training assigns to them
+_RARE = 0.01  # initial score, since few anchors have a face: Lin et al. 2017 (RetinaNet)
 _MOST = 100  # blocks of a stage, and of the head
 
 
 class SCRFD(nn.Module):
-    """Three maps at strides 8, 16 and 32, two predictions a cell.
+    """Three maps at strides 8, 16 and 32, two predictions per cell.
 
     block        of the trunk: "mobilenet" (separable convolutions), "basic" or "bottleneck" (residual).
     stem         channels of the trunk's stem: two numbers for mobilenet, one for the others.
     blocks       of each of the trunk's four stages.          widths     channels of each; inner ones of bottlenecks.
     neck         channels of the path aggregation.            head       channels of the head.
-    head_depth   convolutions of the head before those that predict.
+    head_depth   convolutions of the head before the prediction layers.
     head_block   of the head: "separable" or "plain".
     norm         of the head: "gn" in `norm_groups` groups, or "bn". The trunk has batch norm, the neck none.
     shared       one head for all levels, or one for each.
-    scaled       whether each level has a factor of its distances, which is learned.
+    scaled       whether each level has a learned factor for its distances.
     landmarks    whether five points are predicted.
 
-    Raises SettingsError for settings that make no net.
+    Raises SettingsError for invalid settings.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class SCRFD(nn.Module):
         ]
         self.heads = nn.ModuleList(heads)
         self.scales = nn.ParameterList([nn.Parameter(torch.ones(())) for _ in _STRIDES if scaled])
-        self.has_landmarks = landmarks  # a checkpoint may say that nothing has trained them
+        self.has_landmarks = landmarks  # a checkpoint may record that they were not trained
 
     def levels(self, x: Tensor) -> list[dict[str, Tensor]]:
-        """Images (N, 3, H, W) to the outputs of each level: logits (N, A, 1), distances (N, A, 4) and landmarks
-        (N, A, 10), the last where the net predicts them."""
+        """Images (N, 3, H, W) to the outputs of each level: logits (N, A, 1), distances (N, A, 4) and, if the net has
+        them, landmarks (N, A, 10)."""
         found = []
         for i, level in enumerate(self.neck(self.trunk(x))):
             outputs = self.heads[i % len(self.heads)](level)
@@ -88,14 +88,14 @@ class SCRFD(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) to logits (N, A), distances (N, A, 4) and landmarks (N, A, 10) of all anchors: finest map
-        first, row by row. The meaning of the last two is `distances.Distances`'s."""
+        first, row by row. `distances.Distances` decodes them."""
         levels = self.levels(x)
         outputs = {name: torch.cat([level[name] for level in levels], dim=1) for name in levels[0]}
         return {**outputs, "logits": outputs["logits"][..., 0].float()}  # (N, A, 1) -> (N, A)
 
     def deployed(self, x: Tensor) -> dict[str, Tensor]:
-        """The outputs as programs that run InsightFace's files read them: scores of 0 to 1 (N, A, 1) of each level,
-        then distances (N, A, 4), then points (N, A, 10), as score_8, score_16 and so on."""
+        """The outputs in the format of InsightFace's files: scores from 0 to 1 (N, A, 1) of each level, then distances
+        (N, A, 4), then points (N, A, 10), named score_8, score_16 and so on."""
         levels = self.levels(x)
         for level in levels:
             level["logits"] = level["logits"].sigmoid()
@@ -106,7 +106,7 @@ class SCRFD(nn.Module):
 
 
 class LevelHead(nn.Module):
-    """Convolutions that see one map, and those that predict.
+    """The convolutions of one level's head, and its prediction layers.
 
     groups  of group norm; 0 for batch norm.
     """

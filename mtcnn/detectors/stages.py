@@ -1,4 +1,4 @@
-"""Modules in a row, of which every output is used: what trunks and nets with several maps are made of."""
+"""A sequence of modules whose outputs are all returned, for trunks and nets with several maps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Stages"]
 
 
 class Stages(nn.ModuleList):
-    """An nn.ModuleList that can be called: each stage takes the output of the one before."""
+    """A callable nn.ModuleList: each stage takes the output of the previous one."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The output of every stage, in order."""

@@ -1,8 +1,8 @@
-"""SCRFD: InsightFace's .onnx files. They see RGB, scaled as here.
+"""SCRFD: InsightFace's .onnx files, for RGB with the same scaling as here.
 
-Batch norms were folded into convolutions, whose arrays have numbers for names, and equal arrays are stored once, under
-the name of one of them: what an array is, its place in the graph tells. Group norm is an instance norm of groups, then
-a product and a sum with an array each.
+Batch norms are folded into convolutions whose arrays are named by numbers, and equal arrays are stored only once. So
+arrays are identified by their position in the graph. Group norm is exported as instance norm over groups, followed by a
+multiplication and an addition.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LEVELS = 3
 _NECK = [f"{layer}.{level}" for layer, count in (("lateral", 3), ("merge", 3), ("halve", 2), ("smooth", 2))
          for level in range(count)]  # fmt: skip
 _SCALE = "bbox_head.scales.{}.scale"
-_CHANNELS = 3  # dimensions of an array with a value for each channel of a map
+_CHANNELS = 3  # dimensions of an array with one value per channel: (C, 1, 1)
 
 
 @dataclass
 class _ConvStep:
-    """A convolution: its arrays, and those of the group norm behind it, product and sum."""
+    """A convolution: its arrays, and those of the following group norm, scale and shift."""
 
     kernel: Tensor
     bias: Tensor | None
@@ -38,7 +38,8 @@ class _ConvStep:
 
 
 def read_scrfd(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> Ready:
-    """The net in a file, given the nodes of its graph in order, and its arrays by name."""
+    """The net in a file, from the nodes of its graph in order, and its arrays by name. Raises CheckpointError for any
+    net but the five sizes."""
     steps, model = _steps(nodes, state), _model(nodes, state)
     shapes = [tuple(step.kernel.shape) for step in steps]
     for name in (name for name in DETECTORS if name.startswith("scrfd-")):
@@ -55,7 +56,7 @@ def read_scrfd(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> Ready
 
 
 def _steps(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> list[_ConvStep]:
-    """The convolutions of the graph, in the order in which they are computed."""
+    """The convolutions of the graph, in order of execution."""
     steps: list[_ConvStep] = []
     for node in nodes:
         arrays = [state[name] for name in node.inputs if name in state]
@@ -67,7 +68,7 @@ def _steps(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> list[_Con
 
 
 def _model(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Settings of the net that the file tells: all but its size."""
+    """Settings of the net that follow from the file: all but its size."""
     groups = [len(state[node.inputs[1]]) for node in nodes if node.operator == "InstanceNormalization"]
     heads = [name for name in state if name.startswith("bbox_head.stride_cls.") and name.endswith(".weight")]
     return {
@@ -80,7 +81,7 @@ def _model(nodes: Sequence[GraphNode], state: Mapping[str, Tensor]) -> dict[str,
 
 
 def _places(net: nn.Module, shared: bool) -> Iterator[str]:
-    """Names of the convolutions of a net in the order of the file's; a shared head stands there once for each level."""
+    """Names of a net's convolutions in the order of the file, in which a shared head appears once per level."""
     yield from (f"trunk.{name}" for name, layer in net.get_submodule("trunk").named_modules() if _convolves(layer))
     yield from (f"neck.{name}.0" for name in _NECK)
     for level in range(_LEVELS):
@@ -93,12 +94,12 @@ def _convolves(layer: nn.Module) -> bool:
 
 
 def _layer(net: nn.Module, place: str, step: _ConvStep) -> dict[str, Tensor]:
-    """The parameters of the convolution at `place`, and of the norm behind it, if there is one."""
+    """The parameters of the convolution at `place`, and of the norm that follows, if there is one."""
     if net.get_submodule(place).bias is not None and step.bias is not None:
         return {f"{place}.weight": step.kernel, f"{place}.bias": step.bias}
     block = place.removesuffix(".0")
     if isinstance(net.get_submodule(f"{block}.1"), nn.BatchNorm2d) and step.bias is not None:
         return unfolded(block, step.kernel, step.bias)
     if len(step.norm) != 2:
-        raise CheckpointError(f"lacks the arrays of the norm behind {place}; expected those of SCRFD")
+        raise CheckpointError(f"lacks the arrays of the norm after {place}; expected those of SCRFD")
     return {f"{block}.0.weight": step.kernel, f"{block}.1.weight": step.norm[0], f"{block}.1.bias": step.norm[1]}

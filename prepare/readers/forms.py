@@ -1,4 +1,4 @@
-"""Finds the format of labels by looking at them."""
+"""Detects the format of labels from their content."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ELLIPSE = 6  # numbers of FDDB's rows
 
 
 def find_format(path: Path) -> str | None:
-    """The format of a label file, or of a folder of them; None where it is none that is known.
+    """The format of a label file, or of a folder of them; None if unknown.
 
-    What a format cannot be mistaken for decides: the head of a block, and how many numbers the first row has. Photos
-    without labels have no format: only their owner knows whether they may show faces.
+    It is recognised by the head of a block and the number of values in the first row. Photos without labels have no
+    format: only their owner knows whether they may show faces.
     """
     if path.is_dir():
         if any(path.glob("FDDB-fold-*-ellipseList.txt")):

@@ -1,7 +1,7 @@
-"""SimOTA: assigns faces to the cells of a net without anchors, by what the net predicts there.
+"""SimOTA: assigns faces to the cells of an anchor-free net, using its predictions.
 
-Source: Ge et al. 2021 (YOLOX), section 2.1, a simple form of the optimal transport of Ge et al. 2021 (OTA). The numbers
-are those of YuNet's authors, whose code is built on mmdet's.
+Source: Ge et al. 2021 (YOLOX), section 2.1, a simplification of the optimal transport of Ge et al. 2021 (OTA).
+Constants are those of YuNet's authors, whose code is based on mmdet's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .matching import BACKGROUND
 
 __all__ = ["AssignSettings", "Assignment", "assign", "dynamic_k", "overlaps"]
 
-FAR = 1e5  # cost of a cell outside the box or the centre of a face: taken only for want of others
+FAR = 1e5  # cost of a cell outside the box or the centre region of a face: only used if there are no others
 TINY = 1e-7
 
 
@@ -59,13 +59,13 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
 def assign(
     boxes: Tensor, scores: Tensor, places: CellPlaces, faces: Tensor, ignored: Tensor, settings: AssignSettings
 ) -> Assignment:
-    """The cells of one picture with their faces.
+    """Assign the cells of one picture to faces.
 
     boxes   predicted (A, 4).      scores   predicted (A,), square roots of class times object.
     faces   labelled (G, 4) of positive area.      ignored  regions (I, 4): a cell in one is not background.
 
-    The cost of a pair is the cross-entropy of the score plus -log(IoU), weighted, plus FAR unless the middle of the
-    cell lies both in the box and near its centre.
+    The cost of a pair is the weighted sum of the score's cross-entropy and -log(IoU), plus FAR unless the cell's centre
+    is both inside the box and near the box's centre.
     """
     centres = places.centres
     chosen = torch.full_like(scores, BACKGROUND, dtype=torch.int64)
@@ -88,8 +88,8 @@ def assign(
 def dynamic_k(cost: Tensor, shared: Tensor, candidates: int) -> Tensor:
     """The face of each candidate, int64 (V,), or -1, from costs and IoUs (V, G).
 
-    Each face takes its cheapest candidates, as many as its `candidates` largest IoUs add up to, rounded down, at least
-    one. Of equal costs the earlier wins. A candidate that several faces take goes to the one it costs least, of all.
+    Each face takes its k cheapest candidates, where k is the sum of its `candidates` largest IoUs, rounded down, at
+    least 1. Of equal costs the earlier wins. A candidate taken by several faces goes to the face with the lowest cost.
     """
     limit = min(candidates, len(cost))
     wanted = shared.topk(limit, dim=0).values.sum(dim=0).int().clamp(min=1)  # (G,)

@@ -1,6 +1,6 @@
-"""Predictions of nets without anchors in torch, as their losses need them: places of cells, boxes, scores.
+"""Decoding of anchor-free nets in torch, for their losses: positions of cells, boxes, scores.
 
-The same as `mtcnn.detectors.point_decoders` computes in NumPy for detection.
+It equals the NumPy code of `mtcnn.detectors.point_decoders`, which detection uses.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ __all__ = ["CellPlaces", "SceneFaces", "boxes_of", "faces_of", "product_logits",
 class SceneFaces(NamedTuple):
     """The labels of one scene; those of a batch are tensors (N, ...), padded with NaN.
 
-    boxes      float32 (G, 4), and landmarks float32 (G, 5, 2), NaN where unknown, of the faces to learn.
+    boxes      float32 (G, 4), and landmarks float32 (G, 5, 2), NaN where unknown, of the faces to train on.
     ignored    float32 (I, 4), regions that are neither face nor background.
-    complete   bool (): False if unlabelled faces may be visible, so that only landmarks can be learnt.
+    complete   bool (): False if unlabelled faces may be visible, so that only landmarks can be trained.
     size       int64 (2,), height and width of the picture.
     """
 
@@ -55,12 +55,12 @@ class CellPlaces(NamedTuple):
 
     @property
     def centres(self) -> Tensor:
-        """Middles of the cells (A, 2)."""
+        """Centres of the cells (A, 2)."""
         return self.corners + self.strides / 2
 
     @classmethod
     def of(cls, decoder: YuNetPoints, size: ImageSize, device: torch.device | str = "cpu") -> CellPlaces:
-        """Those of an input of this size."""
+        """The cells of an input of this size."""
         return cls(*(torch.from_numpy(values.copy()).to(device) for values in decoder.places(size)))
 
 

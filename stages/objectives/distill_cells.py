@@ -1,8 +1,7 @@
-"""Dense distillation of YuNet: a teacher of the same layout gives the targets of every cell, on any picture.
+"""Dense distillation of YuNet: a teacher's outputs are the targets of every cell, on any picture.
 
-What `distill` is for nets with anchors. Two differences: a score is the product of class and object, so that the
-product is learnt too; and codes are in strides, whose errors matter the less the larger the face, so that they are
-divided by its size. Source: as in `distill`.
+As `distill` for nets with anchors, with two differences. A score is the product of class and object, so there is a loss
+on the product too. Codes are in strides, so their errors are divided by the size of the face. Source: as in `distill`.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from .simota import smooth_l1
 
 __all__ = ["CellTargets", "DistillCells", "DistillCellsSettings"]
 
-SEEN = 0.005  # score from which on the labels change what the teacher says
-SAME, OTHER = 0.5, 0.3  # IoU of a teacher's box with a labelled face: of that face; of none
-BEST = 0.6  # share of the face's best score: its other cells stay what they are
+SEEN = 0.005  # minimum score of a cell whose targets are changed by labels
+SAME, OTHER = 0.5, 0.3  # a teacher's box belongs to a labelled face from the first IoU, and to none below the second
+BEST = 0.6  # minimum share of the face's best score; cells below keep the teacher's target
 BETA = 0.05  # of smooth L1, in sizes of the face
 
 
@@ -109,7 +108,7 @@ class DistillCells:
         scores = sigmoid(self.decoder.logits(outputs)).astype(np.float32)
         sides = np.exp(outputs["boxes"][:, 2:].sum(axis=1) / 2) * self.decoder.places(size)[1][:, 0]
         points = np.where(sides >= self.settings.min_landmark_face, 1, SMALL).astype(np.float32)
-        if "landmarks" not in outputs:  # a teacher that has learned none
+        if "landmarks" not in outputs:  # the teacher's were not trained
             outputs["landmarks"], points = np.zeros((len(scores), 10), np.float32), np.zeros_like(points)
         if scene.complete:
             self._mix(scene, size, scores, outputs)
@@ -118,8 +117,9 @@ class DistillCells:
     def _mix(self, scene: Scene, size: ImageSize, scores: NDArray[np.float32], outputs: dict[str, Any]) -> None:
         """Blend the labels into scores, boxes and landmarks, in place.
 
-        A cell whose box is a labelled face's is one of it: its best cells, see BEST, are told so. One whose box is no
-        face's, and which no ignored region hides, is background. All others keep the teacher's target.
+        Labels raise the scores of cells whose box matches a labelled face and whose score is high enough (BEST), and
+        move their boxes and landmarks. They lower the scores of cells whose box matches neither a face nor an ignored
+        region. All others keep the teacher's target.
         """
         rows, share = np.flatnonzero(scores > SEEN), self.settings.labels
         boxes, faces = self.decoder.boxes(outputs, size, rows), np.flatnonzero(~scene.ignore)

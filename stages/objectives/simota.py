@@ -48,9 +48,9 @@ class SimOTASettings(Settings):
 
 
 class SimOTA:
-    """Losses of a detector without anchors, which predicts class, object, box and landmarks in each cell.
+    """Losses of an anchor-free detector that predicts class, object, box and landmarks in each cell.
 
-    decoder  of the net. Raises RecipeError for another than YuNet's.
+    decoder  of the net. Raises RecipeError unless it is YuNet's.
     """
 
     Settings = SimOTASettings
@@ -59,7 +59,7 @@ class SimOTA:
         self.settings, self.decoder = settings, yunet_decoder(decoder, "simota")
 
     def targets(self, scene: Scene) -> SceneFaces:
-        """The labels themselves: which cells they are targets of depends on what the net predicts."""
+        """The labels themselves: their assignment to cells depends on the net's predictions."""
         return faces_of(scene)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: SceneFaces) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ class SimOTA:
 
         class and box use the cells of faces, object all cells but ignored ones, landmarks the cells of faces whose
         five points are known. The first three are divided by the number of cells of faces, landmarks by theirs.
-        Pictures without faces teach the object, incomplete ones landmarks alone.
+        Pictures without faces only train the object, incomplete ones only landmarks.
         """
         logits = outputs["class_logits"][..., 0], outputs["object_logits"][..., 0]
         places = CellPlaces.of(self.decoder, ImageSize(*targets.size[0].tolist()), logits[0].device)

@@ -1,4 +1,4 @@
-"""Trunks whose depth and width are chosen stage by stage: MobileNetV1 and ResNetV1e, as SCRFD's search varies them.
+"""Trunks with adjustable depth and width of each stage: MobileNetV1 and ResNetV1e, as varied by SCRFD's search.
 
 Source: Howard et al. 2017, table 1 (MobileNetV1); He et al. 2019, "Bag of Tricks", figure 2, C and D together (the deep
 stem and the averaged shortcut); the first pooling and the widths are those of InsightFace's SCRFD.
@@ -32,7 +32,7 @@ class StagedTrunk(nn.Module):
 class MobileNetV1(StagedTrunk):
     """Separable convolutions.
 
-    stem    channels of the first convolution, and of the separable one behind it.
+    stem    channels of the first convolution, and of the separable one that follows.
     blocks  separable convolutions of each of the four stages; the first of a stage halves the map.
     widths  channels of each stage.
     """
@@ -50,10 +50,11 @@ class MobileNetV1(StagedTrunk):
 
 
 class ResNetV1e(StagedTrunk):
-    """Residual blocks behind a stem of three 3 x 3 convolutions.
+    """Residual blocks after a stem of three 3 x 3 convolutions.
 
     stem    channels of the stem's last convolution; the other two have half as many.
-    blocks  of each of the four stages; the first halves the map, but in the first stage, behind the stem's pooling.
+    blocks  of each of the four stages; the first one of a stage halves the map, except in the first stage, which
+            follows the stem's pooling.
     widths  inner channels of each stage.
     bottleneck  blocks of 1 x 1, 3 x 3 and 1 x 1 with four times as many outputs, or of two 3 x 3.
     """
@@ -75,7 +76,8 @@ class ResNetV1e(StagedTrunk):
 
 
 class Residual(nn.Module):
-    """Convolutions, added to their input; where its shape changes, to its 2 x 2 means through a 1 x 1 convolution."""
+    """Convolutions added to their input; if the shape changes, the input goes through 2 x 2 averaging and a 1 x 1
+    convolution."""
 
     def __init__(self, inputs: int, inner: int, outputs: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class Residual(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.shortcut = nn.Sequential()
         if stride != 1:
-            # Of an odd map the last row and column are means of what there is, as convolutions round sizes up.
+            # ceil_mode, since convolutions round sizes up: the last row and column of an odd map average fewer cells.
             self.shortcut.append(nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False))
         if stride != 1 or inputs != outputs:
             self.shortcut.append(normed_conv(inputs, outputs, 1, relu=False))
