@@ -112,7 +112,7 @@ def test_names(tmp_path: Path) -> None:
     assert every[:2] == ["mtcnn", RECALL]
     assert {"retinaface", "yunet-n", "s3fd"} <= set(every)
     for wrong in ("cascade", "mtcnn+rnet", "retinaface+onet", "retinaface+"):
-        with pytest.raises(SettingsError, match="is no detector; expected all, or one of mtcnn"):
+        with pytest.raises(SettingsError, match="is not a detector; expected all, or one of mtcnn"):
             choose([wrong])
     with pytest.raises(SettingsError, match="scale is 'big'"):
         choose(["mtcnn"], scales=["big"])

@@ -475,7 +475,7 @@ def test_stages_of_other_kinds(detector: Detector, scene: RGB) -> None:
     trace = record(detector, scene)
     assert [(stage.name, stage.candidates) for stage in trace.stages] == [("Given", None), ("Dropper", None)]
     verdict = lost(trace, WHITE)
-    assert (verdict.lost_by, verdict.why) == ("Dropper", "nothing that it kept covers the face")
+    assert (verdict.lost_by, verdict.why) == ("Dropper", "none of its outputs covers the face")
     assert lost(trace, GRAY).lost_by == "Given"
     assert trace.stages[0].to_dict().keys() == {"stage", "given", "found", "ms", "kept"}
 

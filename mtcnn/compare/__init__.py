@@ -49,8 +49,8 @@ def compare(
     ground_truth  see `wider.GroundTruth`.  images  the images to evaluate; default: all in `photos`.
     timing        measure time and memory too, in this process and fresh ones: nothing else should run.
 
-    Detections are kept in <out>/detections by the hash of weights and settings, so a run that was killed resumes, and a
-    row added later costs only itself. Raises DataError if no photo is in the ground truth.
+    Detections are cached in <out>/detections by a hash of weights and settings, so an interrupted run resumes, and a
+    row added later only costs its own time. Raises DataError if no photo is in the ground truth.
     """
     problems = Problems.default(problems)
     truth = with_attributes(wider.GroundTruth.load(ground_truth, problems), ground_truth)
@@ -82,7 +82,7 @@ def _line(row: Row) -> str:
 
 
 def _time(entries: Sequence[Entry], rows: dict[str, Row], paths: Sequence[Path]) -> None:
-    """Time and memory do not depend on the scale that AP is measured at, so each detector is run once."""
+    """Measure time and memory once per detector: they do not depend on the scale at which AP is measured."""
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, TIMED).round().astype(int))]
     images = costs.frames([read_image(path) for path in chosen])
     first: dict[str, Entry] = {}

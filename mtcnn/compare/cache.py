@@ -1,4 +1,4 @@
-"""Detections of a comparison on disk, so that a killed or repeated run detects nothing twice."""
+"""Detections of a comparison on disk, so that an interrupted or repeated run detects nothing twice."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def detections(
 ) -> dict[str, Rows]:
     """Detections of every readable photo, by name: float64 (N, 5) x y w h score.
 
-    path  a file of JSON lines, one a photo, to which every chunk is appended. A photo of another size or date than its
-          line tells is detected again; a last line that was cut off is not read.
+    path  a file of JSON lines, one per photo, to which every chunk is appended. A photo whose file size or date differs
+          from its line is detected again; a truncated last line is ignored.
     bar   its `update` is called with the number of photos done.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _lines(path: Path) -> Iterator[tuple[str, list[int], list[list[float]]]]:
             row = json.loads(line)
             yield row["photo"], row["stamp"], row["faces"]
         except (ValueError, KeyError, TypeError):
-            continue  # cut off by a kill or a full disk
+            continue  # truncated by a kill or a full disk
 
 
 def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
@@ -82,5 +82,5 @@ def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) ->
         for name, faces in rows.items()
     ]
     with path.open("a+", encoding="utf-8") as file:
-        # A line break first, in case that the last line was cut off.
+        # A line break first, in case the last line was truncated.
         file.write("".join(f"\n{line}" for line in lines) + "\n")

@@ -1,4 +1,4 @@
-"""What a detector costs: parameters, multiply-adds, milliseconds and memory."""
+"""Costs of a detector: parameters, multiply-adds, milliseconds and memory."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def frames(photos: Sequence[RGB]) -> list[RGB]:
 def speed(
     detectors: Mapping[str, Callable[[RGB], Any]], images: Sequence[RGB], rounds: int, bar: Any
 ) -> dict[str, float]:
-    """Median milliseconds of processor time of one image, by detector, in this process.
+    """Median milliseconds of CPU time per image, by detector, in this process.
 
-    The detectors take turns on each image, so that a machine that slows down does so for all of them. An image's time
-    is its minimum over the rounds; the median is over the images. The time of all threads is added up.
+    The detectors alternate on each image, so that a slow machine affects all of them. An image's time is its minimum
+    over the rounds; the median is over the images. The times of all threads are added.
     """
     times = {name: np.full((rounds, len(images)), np.inf) for name in detectors}
     for i, image in enumerate(images):
@@ -84,9 +84,9 @@ def speed(
 
 
 def memory(entry: Entry) -> float | None:
-    """Peak memory in MiB of a fresh process that finds faces in one frame, of which Python and NumPy have a part.
+    """Peak memory in MiB of a fresh process that detects faces in one frame, including Python and NumPy.
 
-    None where the system does not tell it, or the process failed.
+    None if the system does not report it, or the process failed.
     """
     if not _STATUS.is_file():
         return None

@@ -33,7 +33,7 @@ _VERSION = 1  # of cached detections; raised when the same settings give other f
 class Entry:
     """One row of the table.
 
-    name      CASCADE, RECALL or a name of DETECTORS, with "+rnet" or "+rnet+onet" where these run behind it.
+    name      CASCADE, RECALL or a name of DETECTORS, with "+rnet" or "+rnet+onet" if these follow it.
     models    the folder with the weights of its first net; None where no folder has them.
     refiners  the folder with those of RNet and ONet.
     scale     see `scales.passes`.
@@ -65,7 +65,7 @@ class Entry:
         return self.models if net == self.first and self.models is not None else self.refiners
 
     def missing(self) -> str:
-        """What stops it from running: the nets without weights, as text; "" if nothing does."""
+        """Why it cannot run: the nets without weights, as text, or ""."""
         lacking = [net for net in self.nets if self.models is None or not has_weights(self.folder(net), net)]
         return f"no weights of {', '.join(lacking)}" if lacking else ""
 
@@ -103,7 +103,7 @@ class Entry:
 
 
 def _digest(path: Path) -> str:
-    """Of the numbers of a file and what they mean, however it is written."""
+    """Digest of a weights file's content, independent of its format."""
     found = read(path)
     digest = hashlib.sha256(repr((found.model, found.scoring, found.colour, found.scaling)).encode())
     for name, values in sorted(found.arrays().items()):
@@ -118,7 +118,7 @@ def choose(
 
     names   of `Entry`; "all" stands for the cascade and every single-stage detector.
     models  folders with weights, searched in order, the packaged weights last.
-    refine  "rnet" or "rnet,onet" adds a row with these nets behind each single-stage detector that has weights.
+    refine  "rnet" or "rnet,onet" adds a row for each single-stage detector with weights, followed by these nets.
 
     Raises SettingsError for an unknown name or scale.
     """
@@ -144,7 +144,7 @@ def _entry(name: str, folders: Sequence[Path], scale: str) -> Entry:
     first, *rest = name.split("+")
     if first not in _all() or (rest and (first in (CASCADE, RECALL) or ",".join(rest) not in REFINED)):
         raise SettingsError(
-            f"{name} is no detector; expected all, or one of {', '.join(_all())}, "
+            f"{name} is not a detector; expected all, or one of {', '.join(_all())}, "
             "the single-stage ones also with +rnet or +rnet+onet"
         )
     start = Entry(name, None, folders[0], scale)

@@ -20,7 +20,7 @@ MAIN = ("easy", "medium", "hard", "10+")
 
 @dataclass
 class Row:
-    """What was measured of one detector; `missing` says why there is nothing."""
+    """The measurements of one detector; `missing` says why there are none."""
 
     label: str
     missing: str = ""
@@ -62,7 +62,7 @@ def _main_table(rows: Sequence[Row], settings: Sequence[str]) -> str:
 
 
 def _detail_table(rows: Sequence[Row], settings: Sequence[str]) -> str:
-    """One line a subset of faces, one column a detector; a subset without a face is left out."""
+    """One line per subset of faces, one column per detector; empty subsets are omitted."""
     lines = []
     for name in settings:
         curves = [row.result.curves[name] for row in rows if row.result]
@@ -72,8 +72,10 @@ def _detail_table(rows: Sequence[Row], settings: Sequence[str]) -> str:
 
 
 def plot(rows: Sequence[Row], path: Path) -> Path:
-    """One panel for each difficulty: milliseconds, logarithmic, against AP; a line joins those that no other detector
-    beats in both. Raises MtcnnError if matplotlib is missing or the file cannot be written."""
+    """One panel per difficulty: AP over milliseconds, logarithmic; a line joins the detectors on the Pareto front.
+
+    Raises MtcnnError if matplotlib is missing or the file cannot be written.
+    """
     timed = [row for row in rows if row.result is not None and "ms" in row.costs]
     settings = [name for name in timed[0].result.curves if name in MAIN] if timed and timed[0].result else []
     figure, axes = figure_panels(max(1, len(settings)))

@@ -33,30 +33,30 @@ MARGIN = 0.4
 and ears as well."""
 
 CELLS = 4
-"""Mean colours along the longer side of a face. People identify faces of squares far worse from 15 squares across than
-from 18 (Bachmann 1991, "How many pixels does it take to carry identity?"), but those they know well from fewer: 4, with
-hair 7, stay well below."""
+"""Mean colours along the longer side of a face. People identify pixelated faces far worse from 15 squares across than
+from 18 (Bachmann 1991, "How many pixels does it take to carry identity?"), but familiar ones from fewer. 4, or 7 with
+hair, is well below that."""
 
-ELLIPSE_MARGIN = (math.sqrt(2) - 1) / 2  # from this on, the ellipse covers the whole box of the face
+ELLIPSE_MARGIN = (math.sqrt(2) - 1) / 2  # minimum margin at which the ellipse covers the whole box of the face
 
-LEAST_CELL = 4.0  # pixels: a small face is hidden by few squares, which its own pixels would not be
+LEAST_CELL = 4.0  # pixels, so that small faces are pixelated too
 
 
 def anonymise(
     image: NDArray[Any], boxes: Array, style: Style = "pixelate", margin: float = MARGIN, shape: Shape = "box"
 ) -> RGB:
-    """A new picture, uint8 RGB (H, W, 3), in which nobody in the boxes (N, 4) xyxy pixels is recognised by eye.
+    """Hide the faces in boxes (N, 4) xyxy pixels from human viewers, in a copy of the image: uint8 RGB (H, W, 3).
 
-    image   any array that `images.as_rgb` takes; it is not changed.
-    style   "pixelate" shows CELLS mean colours along the face's longer side as squares, "blur" the same colours run
-            into each other, "solid" is black.
-    margin  what is covered around the box on each side, as a share of that side.
-    shape   "box" covers the box with its margin, "ellipse" the ellipse in it, which has to hold the box of the face.
+    image   any array that `images.as_rgb` takes; it is not modified.
+    style   "pixelate" shows CELLS mean colours along the face's longer side as squares, "blur" the same colours
+            interpolated, "solid" is black.
+    margin  added around the box on each side, as a share of that side.
+    shape   "box" covers the box with its margin, "ellipse" the inscribed ellipse, which must contain the face's box.
 
-    A program that has been shown hidden faces of the same few people can still tell some of them apart by such colours
-    (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); against that, only "solid"
-    helps. Raises ImageError as `as_rgb` does, ValueError for another style or shape, or a margin
-    that leaves a part of the face.
+    A classifier trained on hidden faces of the same few people can still recognise some of them by these colours
+    (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); only "solid" prevents
+    that. Raises ImageError as `as_rgb` does, SettingsError for another style or shape, or a margin that leaves a part
+    of the face visible.
     """
     check_style(style, margin, shape)
     picture = as_rgb(image).copy()
@@ -76,7 +76,7 @@ def anonymise(
 
 
 def check_style(style: str, margin: float, shape: str = "box") -> None:
-    """Raises SettingsError for what `anonymise` cannot do."""
+    """Raise SettingsError for settings that `anonymise` rejects."""
     if shape not in SHAPES:
         raise SettingsError(f"shape is {shape!r}; expected one of {', '.join(SHAPES)}")
     if style not in STYLES:
@@ -91,14 +91,14 @@ def check_style(style: str, margin: float, shape: str = "box") -> None:
 
 
 def _in_ellipse(box: Array, columns: Array, rows: Array) -> NDArray[np.bool_]:
-    """Which pixels (rows, columns) have their middle in the ellipse that fills a box (4,) xyxy."""
+    """Which pixels (rows, columns) have their centre in the ellipse inscribed in a box (4,) xyxy."""
     x, y = (columns + 0.5 - (box[0] + box[2]) / 2), (rows + 0.5 - (box[1] + box[3]) / 2)
     across, down = (box[2:] - box[:2]) / 2
     return np.asarray((x[None] / across) ** 2 + (y[:, None] / down) ** 2 <= 1)
 
 
 def _hidden(patch: RGB, cell: float, style: Style) -> RGB:
-    """The patch (h, w, 3) with no more in it than the mean colours of cells of at least `cell` pixels."""
+    """Reduce a patch (h, w, 3) to the mean colours of cells of at least `cell` pixels."""
     if style == "solid":
         return np.zeros_like(patch)
     height, width = patch.shape[:2]

@@ -23,8 +23,8 @@ __all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
 RGB = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-# Two of Okabe and Ito's colours, which colour-blind readers tell apart, each on black: bright on dark pictures, and
-# edged on light ones.
+# Two of Okabe and Ito's colours, which colour-blind people can distinguish, with black edges: visible on dark and light
+# pictures.
 BOX: Colour = (240, 228, 66)
 DOT: Colour = (86, 180, 233)
 EDGE: Colour = (0, 0, 0)
@@ -44,17 +44,17 @@ def draw_faces(
     line_width: int | None = None,
     labels: Sequence[str] | None = None,
 ) -> RGB:
-    """A new picture, uint8 RGB (H, W, 3), with a box around every face, its score above, and its five landmarks.
+    """Draw boxes, scores and landmarks on a copy of the image: uint8 RGB (H, W, 3).
 
-    image       any array that `images.as_rgb` takes; it is not changed.
-    scores      write each score; a face narrower than half the text gets none, or a crowd would vanish behind numbers.
-    landmarks   draw the landmarks that are known; NaN is passed over.
-    line_width  of boxes, in pixels; by default one for each 300 pixels of the image's mean side, and at a small face
-                at most one for each 20 pixels of its own, so that it can be seen behind them.
-    labels      texts to write instead of the scores, one a face, at faces of any size.
+    image       any array that `images.as_rgb` takes; it is not modified.
+    scores      draw scores, except of faces narrower than half the text, or a crowd would disappear behind numbers.
+    landmarks   draw landmarks; unknown ones (NaN) are skipped.
+    line_width  of boxes, in pixels. By default 1 for each 300 pixels of the image's mean side, but at most 1 for each
+                20 pixels of the face, so that small faces stay visible.
+    labels      texts instead of the scores, one per face, for faces of any size.
 
-    The best face is drawn last, so that worse ones do not cover it, and a score that would cover a better one is left
-    out. Raises ImageError as `as_rgb` does.
+    The best face is drawn last, on top; a score that would cover a better one is omitted. Raises ImageError as `as_rgb`
+    does.
     """
     picture = as_rgb(image).copy()
     side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
@@ -80,7 +80,7 @@ def _line_width(box: NDArray[np.float32], side: float) -> int:
 
 
 def _scores(picture: RGB, faces: Faces, side: float) -> None:
-    """The scores of faces, the best first, at those that are wide enough, none over another."""
+    """Draw scores, the best first, of faces that are wide enough, without overlaps."""
     taken: list[Place] = []
     for face in faces:
         box, text = face.boxes[0], f"{face.scores[0]:.2f}"
@@ -92,7 +92,7 @@ def _scores(picture: RGB, faces: Faces, side: float) -> None:
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
-    """Raises what `save_image` would: ImageError for the suffix of `path`, WriteError for want of its folder."""
+    """Raise what `save_image` would: ImageError for an unknown suffix, WriteError for a missing folder."""
     target = Path(path)
     if target.suffix.lower() not in SAVE_SUFFIXES:
         known = " ".join(SAVE_SUFFIXES)
@@ -106,12 +106,12 @@ def check_target(path: str | os.PathLike[str]) -> None:
 
 
 def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
-    """Write an image, any array that `images.as_rgb` takes, in the format that the suffix of `path` names.
+    """Write an image, any array that `images.as_rgb` takes, in the format of the suffix of `path`.
 
     It is encoded in memory and written atomically: a full disk leaves the earlier file, or none.
 
-    Raises ImageError when the suffix is none of SAVE_SUFFIXES or the format cannot hold so many pixels, WriteError when
-    the file cannot be written.
+    Raises ImageError if the suffix is not in SAVE_SUFFIXES or the image is too large for the format, WriteError if the
+    file cannot be written.
     """
     target = Path(path)
     check_target(target)
@@ -126,7 +126,7 @@ def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
 def _encoded(target: Path, picture: RGB) -> bytes:
     stream = BytesIO()
     try:
-        # JPEG and WebP have a quality; other formats pass over it.
+        # JPEG and WebP have a quality; other formats ignore it.
         Image.fromarray(picture).save(stream, Image.registered_extensions()[target.suffix.lower()], quality=92)
     except (OSError, ValueError) as error:
         size = f"{picture.shape[1]} x {picture.shape[0]} pixels"
@@ -137,9 +137,9 @@ def _encoded(target: Path, picture: RGB) -> bytes:
 
 
 def _fixed(points: NDArray[Any], picture: RGB) -> NDArray[np.int32]:
-    """Points (..., 2) x y as OpenCV's fixed-point numbers, held near the picture so that they fit.
+    """Convert points (..., 2) x y to OpenCV's fixed-point coordinates, clipped near the picture to avoid overflow.
 
-    Our first pixel spans 0 to 1, OpenCV's has its centre at 0: half a pixel lies between.
+    Our first pixel spans 0 to 1, OpenCV's has its centre at 0: a shift of half a pixel.
     """
     height, width = picture.shape[:2]
     near = np.clip(points, (-width, -height), (2 * width, 2 * height))
@@ -163,7 +163,7 @@ def _dots(picture: RGB, points: NDArray[np.float32], width: int) -> None:
 
 
 class Place(NamedTuple):
-    """Where a text goes, in pixels: its upper left corner, its size, and how far its letters reach down."""
+    """Position of a text in pixels: upper left corner, size, and descent of its letters."""
 
     x: int
     y: int
@@ -176,7 +176,7 @@ class Place(NamedTuple):
 
 
 def _place(picture: RGB, box: NDArray[np.float32], text: str, side: float) -> Place | None:
-    """Above the box; inside, where the picture ends; never beyond its sides. None for a box that is nowhere."""
+    """Above the box, or inside it at the picture's upper edge; never beyond the sides. None if outside the picture."""
     if not np.isfinite(box).all():
         return None
     (wide, high), below = cv2.getTextSize(text, _FONT, *_letters(side))

@@ -98,7 +98,7 @@ def _explain(stage: StageTrace, face: Array) -> tuple[str, float, float | None]:
     """Why no output of a stage covers a face: the reason, the best IoU, and the best score at the face."""
     seen = stage.candidates
     if seen is None:
-        return "nothing that it kept covers the face", float(_overlaps(stage.found.boxes, face).max(initial=0)), None
+        return "none of its outputs covers the face", float(_overlaps(stage.found.boxes, face).max(initial=0)), None
     overlaps = _overlaps(seen.given, face)
     near = overlaps >= COVERED
     iou = float(overlaps.max(initial=0))

@@ -84,7 +84,7 @@ class Processes:
             except BrokenProcessPool as error:
                 flying.clear()  # the pool ends them itself, and warns about cancelled ones
                 raise MtcnnError(
-                    "a worker process died (killed, or out of memory); run the same command again to go on, "
+                    "a worker process died (killed, or out of memory); run the same command again to resume, "
                     "with fewer `workers` if memory was short"
                 ) from error
             finally:

@@ -34,10 +34,11 @@ def distance_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def extended_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (M,) of pairs of boxes (M, 4), negative where they are apart, the more the farther: it has a slope there.
+    """IoU (M,) of pairs of boxes (M, 4), extended to disjoint boxes: it decreases below 0 with their distance, which
+    gives it a gradient there.
 
-    The intersection is the sum of signed rectangles that reach from the outer corner of both boxes to the corners of
-    the inner ones; of overlapping boxes it is the usual one. Source: Peng and Yu 2021, section III.
+    The intersection is a sum of signed rectangles between the outer corner of both boxes and the corners of the
+    intersection; for overlapping boxes it is the usual one. Source: Peng and Yu 2021, section III.
     """
     corner = torch.minimum(a[:, :2], b[:, :2])
     first, last = torch.maximum(a[:, :2], b[:, :2]) - corner, torch.minimum(a[:, 2:], b[:, 2:]) - corner  # (M, 2)
