@@ -142,7 +142,7 @@ def forked(copy: Path, arguments: Sequence[str], limit: float, say: bool = False
         if not say:
             for number in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-        options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={copy}/.basetemp"]
+        options = ["-q", "-x", "-p", "no:cacheprovider", f"--basetemp={copy.parent}/tests"]
         code = pytest.main([*options, *arguments], plugins=[plugin] if plugin else [])
         with os.fdopen(write, "wb") as pipe:
             pickle.dump((int(code), plugin and plugin.seen), pipe)
@@ -220,8 +220,8 @@ def main() -> None:
             __import__(library)
     alive = 0
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["PYTHONPATH"] = folder
-        checkout = Checkout(Path(folder))
+        checkout = Checkout(Path(folder) / "checkout")
+        os.environ["PYTHONPATH"] = str(checkout.folder)
         for done, (module, number) in enumerate(drawn, 1):
             if checkout.alive(module, number, bool(given.again)):
                 change, _ = mutated((checkout.folder / module).read_text(), number)

@@ -122,8 +122,10 @@ class DetectorSettings:
         if self.score is not None:
             check("score", self.score, _SHARE)
             if given is not None and len(stages) == 1 and found != [self.score]:
-                raise SettingsError(f"score is {self.score} and thresholds are {given!r}; expected one of them, which "
-                                    f"are the same for {stages[0]}")  # fmt: skip
+                raise SettingsError(
+                    f"score is {self.score} beside `thresholds` {given!r}; expected one of them: {stages[0]} has one "
+                    "threshold"
+                )
             found[-1] = self.score
         return tuple(found)
 

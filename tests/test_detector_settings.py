@@ -53,7 +53,7 @@ def test_a_threshold_for_each_stage(
         ({"detector": "pnet"}, "detector is 'pnet'; expected one of mtcnn, retinaface"),
         (
             {"detector": "retinaface", "score": 0.3, "thresholds": 0.4},
-            "score is 0.3 and thresholds are 0.4; expected one",
+            "score is 0.3 beside `thresholds` 0.4; expected one of them",
         ),
         ({"models": ""}, "models is ''; expected a folder, or None"),  # of an unset variable: the current folder
         ({"min_face": np.array([20.0])}, "min_face is .20.*; expected a number above 0"),

@@ -285,3 +285,9 @@ def test_the_doubt_is_said(photo: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "warning: wider:" in capsys.readouterr().err
     done = run("data", "check", f"wider:{labels}:{photo.parent}", "--work", photo.parent / "work")
     assert "no box reaches beyond 40% of" in done.stdout, done.stderr
+
+
+def test_photos_are_ranged_by_their_areas() -> None:
+    assert label_check._range([ImageSize(40, 30), ImageSize(10, 100), ImageSize(35, 30)]) == " of 100 x 10 to 30 x 40"
+    assert label_check._range([ImageSize(100, 10), ImageSize(30, 40)]) == " of 10 x 100 to 40 x 30"
+    assert label_check._range([ImageSize(3, 4)] * 2) == " of 4 x 3" and label_check._range([]) == ""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from prepare import points
 from prepare.labels import Kind
 from prepare.points import FLIP_ORDER, landmark_crops, square_of_points, wild_faces
 from prepare.records import ImageRecord
@@ -129,3 +130,50 @@ def test_implausible_points_are_found() -> None:
     batch = landmark_crops(dot(240, 240), given, 48, MANY, np.random.default_rng(0))
     assert len(batch) == MANY.landmarks, "those of the first face"
     assert np.isfinite(batch.landmarks).all()
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_the_face_turns_about_its_middle_in_the_middle_of_the_canvas(mirror: bool) -> None:
+    square = square_of_points(FACE[None])[0]
+    side, centre = float(square[2] - square[0]), (square[:2] + square[2:]) / 2
+    for degrees in (-20.0, 0.0, 15.0):
+        turned, moved = points._turned(dot(*centre), FACE, degrees, mirror)
+        extent = int(np.ceil(2.5 * side))
+        assert turned.shape == (extent, extent, 3)
+        np.testing.assert_allclose(brightest(turned[None]), [[extent / 2] * 2], atol=0.2)
+        # Where the points place the middle: a linear map, which the five points determine.
+        before = np.c_[FACE[list(FLIP_ORDER)] if mirror else FACE, np.ones(5)]
+        matrix, *_ = np.linalg.lstsq(before, moved, rcond=None)
+        np.testing.assert_allclose([*centre, 1] @ matrix, [extent / 2] * 2, atol=1e-6)
+        eyes, along = FACE[1] - FACE[0], (moved[1] - moved[0]) * ((1, -1) if mirror else (1, 1))
+        angle = np.degrees(np.arctan2(eyes[1], eyes[0]) - np.arctan2(along[1], along[0]))
+        assert angle == pytest.approx(degrees, abs=1e-4)
+
+
+def test_half_of_the_crops_are_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, bool]] = []
+    turned = points._turned
+
+    def noted(image: Any, face: Any, degrees: float, mirror: bool) -> Any:
+        seen.append((degrees, mirror))
+        return turned(image, face, degrees, mirror)
+
+    monkeypatch.setattr(points, "_turned", noted)
+    settings = CropSettings(landmarks=300, rotation=25)
+    landmark_crops(np.zeros((480, 480, 3), np.uint8), record(FACE), 12, settings, np.random.default_rng(0))
+    degrees, mirrored = np.array(seen).T
+    assert 0.45 < mirrored.mean() < 0.55
+    assert -25 <= degrees.min() < -20 and 20 < degrees.max() <= 25
+
+
+def test_a_face_is_plausible_up_to_the_border() -> None:
+    """The middle of its square may lie on the border, the square may be four times the image."""
+    square = square_of_points(FACE[None])[0]
+    centre, side = (square[:2] + square[2:]) / 2, float(square[2] - square[0])
+    for x, y, wild in ((0.1, 0.1, False), (299.9, 199.9, False), (-0.01, 9, True), (9, -0.01, True), (300.01, 9, True),
+                       (9, 200.01, True), (0.5, 0.5, False)):  # fmt: skip
+        face = FACE - centre + (x, y)
+        assert len(wild_faces(record(face), 200, 300)) == wild, (x, y)
+    for times, wild in ((3.99, False), (4.01, True)):
+        face = (FACE - centre) * (times * 300 / side) + (150, 100)
+        assert len(wild_faces(record(face), 200, 300)) == wild

@@ -298,7 +298,9 @@ class TestVoc:
         )
         write(tmp_path / "1.xml", voc_xml(*things))
         found, problems = voc.read(tmp_path)
-        assert len(found[0].boxes) == 3
+        assert len(found[0].boxes) == 3 and not found[0].complete
+        why = "object 4: 2 numbers in its bndbox, expected xmin ymin xmax ymax; left out"
+        assert [problem.why for problem in problems[:-1]] == [why]
         assert "took head 2, cat 1, dog 1 for faces; name those that are: voc:DIR:IMAGES:NAME" in problems[-1].why
         found, problems = read_source(f"voc:{tmp_path}::head, dog")
         assert len(found[0].boxes) == 3 and found[0].complete

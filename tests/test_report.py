@@ -29,6 +29,7 @@ from mtcnn.stream.interrupts import Interrupted
 from mtcnn.stream.items import Item
 from mtcnn.stream.places import Places
 from mtcnn.stream.run import Run
+from mtcnn.stream.sinks.from_options import extra_sinks
 from mtcnn.stream.video import Video
 from mtcnn.types import Faces
 
@@ -251,6 +252,8 @@ def test_names_without_images_are_reported(folder: Path, out: Path, capsys: pyte
         ({"draw": Path("out.png")}, "`draw`"),
         ({"out": Path("photos/one.png")}, "is one of the images"),
         ({"track": True}, "expected a video"),
+        ({"every": 2}, "`every` takes each n-th frame; expected a video"),
+        ({"sinks": extra_sinks(blur=Path("copies"), blur_gap=3)}, "`blur_gap` counts frames; expected a video"),
         ({"resume": True}, "expected `out` FILE or `wider` DIR"),
         ({"resume": True, "out": Path("out"), "named": [Path("camera:0")]}, "leave it out"),
         ({"wider": Path("found"), "style": "json"}, "expected no JSON, no CSV and no `out`"),

@@ -204,3 +204,41 @@ def test_windows_anywhere_only_where_all_faces_are_labelled(complete: bool) -> N
     one = ImageRecord(Path("x"), np.array([[10, 10, 26, 26]], np.float32), complete=complete)
     windows = draw_windows(one, 100, 100, chosen, np.random.default_rng(0))
     assert len(windows) == 2 + 2 + 3 + 17 * complete
+
+
+def test_defaults_are_those_of_the_cards() -> None:
+    """Another default would be another set of crops for every recipe that leaves it out."""
+    assert CropSettings() == CropSettings(
+        negatives=200, near=6, tries=8, balance=0.8, max_neg=250, max_part=300, max_pos=300, min_face=8.0,
+        min_size=10.0, landmarks=0, rotation=20.0, val=5.0,
+    )  # fmt: skip
+
+
+def test_windows_anywhere_fill_the_image_and_stay_inside() -> None:
+    windows = module._anywhere(2000, 10.0, 60, 90, np.random.default_rng(0))
+    sides = windows[:, 2:] - windows[:, :2]
+    assert windows.min() >= 0 and (windows[:, 2:] <= np.array([90, 60]) + 1e-9).all()
+    assert windows.min(axis=0)[:2].max() < 0.5 and (windows.max(axis=0)[2:] > np.array([89, 59])).all()
+    np.testing.assert_allclose(sides[:, 0], sides[:, 1])
+    assert 10 <= sides.min() < 10.1 and 59 < sides.max() <= 60
+    assert abs(np.median(sides) - np.sqrt(600)) < 1.5  # half of them below the geometric mean
+    small = module._anywhere(5, 10.0, 4, 4, np.random.default_rng(0))
+    np.testing.assert_allclose(small, [[0, 0, 10, 10]] * 5)
+
+
+@pytest.mark.parametrize(("size", "margin"), [(12, 0.0), (24, 0.5), (48, 0.5)])
+def test_how_far_windows_may_reach_out(monkeypatch: pytest.MonkeyPatch, size: int, margin: float) -> None:
+    """By half a side where squares of detection reach out too; a side of the smallest size is still one."""
+    height, width = 100, 140
+    inside, beyond = [], []
+    for side in (10.0, 40.0):
+        out = margin * side
+        for dx, dy in ((-out, 20), (20, -out), (width + out - side, 20), (20, height + out - side)):
+            inside.append([dx, dy, dx + side, dy + side])
+        for dx, dy in ((-out - 1, 20), (20, -out - 1), (width + out - side + 1, 20), (20, height + out - side + 1)):
+            beyond.append([dx, dy, dx + side, dy + side])
+    small = [[5, 5, 14.9, 14.9]]
+    monkeypatch.setattr(module, "draw_windows", lambda *_: np.array([*inside, *beyond, *small], np.float64))
+    image = np.zeros((height, width, 3), np.uint8)
+    _, windows = sampled(monkeypatch, image, ImageRecord(Path("a.jpg")), size)
+    assert windows.tolist() == inside

@@ -397,8 +397,9 @@ def test_official_files_of_two_photos(tmp_path: Path) -> None:
 
 
 def test_text_rows_without_width_or_height_never_count(tmp_path: Path) -> None:
-    rows = "0 0 0 50 0 0 0 0 0 0\n0 0 50 0 0 0 0 0 0 0\n0 0 9 50\n0 0 9 10 0 0 0 0 0 0\n0 0 9 49.5 0 0 0 0 0 0\n"
-    truth = GroundTruth.load_text(_write(tmp_path, "gt.txt", f"e/a.jpg\n5\n{rows}"), Problems(strict=True))
+    sizes = ["0 50", "50 0", "9 50", "9 10", "9 49.5", "9 299.5", "9 300", "9 9.9"]
+    rows = "".join(f"0 0 {size}\n" for size in sizes)
+    truth = GroundTruth.load_text(_write(tmp_path, "gt.txt", f"e/a.jpg\n8\n{rows}"), Problems(strict=True))
     assert {band: truth.counted[band]["e/a"].nonzero()[0].tolist() for band in truth.settings} == {
-        "10+": [2, 3, 4], "10-50": [3, 4], "50-300": [2], "300+": [],
+        "10+": [2, 3, 4, 5, 6], "10-50": [3, 4], "50-300": [2, 5], "300+": [6],
     }  # fmt: skip

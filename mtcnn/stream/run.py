@@ -175,6 +175,8 @@ class Run:
         kinds = {kind_of(source) for source in places.sources}
         if self.track and not kinds & {"video", "camera"}:
             raise SettingsError("`track` follows faces from frame to frame; expected a video or camera:N")
+        if self.every > 1 and not kinds & {"video", "camera"}:
+            raise SettingsError("`every` takes each n-th frame; expected a video or camera:N")
         if self.resume and "camera" in kinds:
             raise SettingsError("`resume` cannot go back to what a camera saw; leave it out")
         if self.out is not None and places.is_input(self.out):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import SettingsError
 from ...metrics.problems import Problems
 from ...metrics.wider_truth import GroundTruth
 from ...pictures.align import check_margin
 from ...pictures.anonymise import Shape, Style
+from ..places import Places
 from ..run import MakeSink
+from ..sources import kind_of
 from .anonymous import AnonymousCopies
 from .face_files import FaceFiles
 from .trace_files import TraceFiles
+
+if TYPE_CHECKING:
+    from ...cascade import Detector
 
 __all__ = ["extra_sinks"]
 
@@ -48,7 +54,13 @@ def extra_sinks(
         makers.append(lambda places, _: FaceFiles(crop, places, margin, crop_align))
     if blur is not None:
         style, shape = blur_style or "pixelate", blur_shape or "box"
-        makers.append(lambda places, _: AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape))
+
+        def copies(places: Places, _: Detector) -> AnonymousCopies:
+            if blur_gap is not None and all(kind_of(source) == "image" for source in places.sources):
+                raise SettingsError("`blur_gap` counts frames; expected a video or camera:N")
+            return AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape)
+
+        makers.append(copies)
     if trace is not None:
         truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
         makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))
