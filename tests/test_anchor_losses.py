@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -134,3 +135,17 @@ def test_a_batch_without_faces_or_points_has_zero_loss() -> None:
     assert float(losses["face"].detach()) == pytest.approx(math.log1p(math.exp(1)), rel=1e-5)
     assert given["boxes"].grad is not None
     assert not given["boxes"].grad.any()
+
+
+class Ragged(NamedTuple):
+    faces: Any
+    count: Any
+
+
+@pytest.mark.parametrize("lengths", [(2, 0), (1, 3, 2), (2, 2), (0, 0)])
+def test_rows_of_different_numbers_are_padded(lengths: tuple[int, ...]) -> None:
+    parts = [Ragged(np.full((n, 4), n, np.float32), np.array(n)) for n in lengths]
+    found = stack(parts)
+    assert found.faces.shape == (len(lengths), max(lengths), 4) and found.count.tolist() == list(lengths)
+    for rows, n in zip(found.faces, lengths, strict=True):
+        assert (rows[:n] == n).all() and rows[n:].isnan().all()

@@ -177,3 +177,22 @@ def test_an_anchor_half_covered_by_an_ignored_face_is_not_background() -> None:
     places = np.array([[-5, 0, 5, 10], [-6, 0, 4, 10], [90, 90, 100, 100], [0, 0, 400, 400]], np.float32)
     found = match(places, hidden, np.array([True]), MatchSettings())
     assert found.tolist() == [IGNORE, BACKGROUND, IGNORE, BACKGROUND]
+
+
+def test_a_face_gives_away_all_anchors_but_one() -> None:
+    """Of its three, two others take their best; the last stays, whatever a fourth face wants."""
+    overlaps = np.array([
+        [0.9, 0.3, 0.0, 0.0],
+        [0.9, 0.0, 0.25, 0.0],
+        [0.9, 0.0, 0.0, 0.22],
+    ])  # fmt: skip
+    assert match_by_iou(overlaps, 0.35, 0.35, 0.2).tolist() == [1, 2, 0]
+
+
+def test_compensation_by_any_share_above_zero() -> None:
+    """The second face owns no anchor at 0.9; half of the first one's three are more than one."""
+    places = np.array([[0, 0, 10, 10], [0, 0, 10, 10.5], [0, 0, 10.5, 10], [40, 0, 50, 10]], np.float32)
+    boxes, none = np.array([[0, 0, 10, 10], [43, 0, 53, 10]], np.float32), np.zeros(2, bool)
+    for share, wanted in ((0.0, BACKGROUND), (0.01, 1), (0.5, 1), (0.55, BACKGROUND)):
+        found = match(places, boxes, none, MatchSettings(0.9, 0.9, 1.0, share))
+        assert found.tolist() == [0, 0, 0, wanted]

@@ -352,3 +352,14 @@ def test_a_threshold_for_each_net_that_mines(tmp_path: Path, hard_from: str | No
     ):
         graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from=hard_from)
     assert graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from="pnet").nodes
+
+
+def test_notes_come_before_anything_is_made(tmp_path: Path) -> None:
+    """Of the nodes that are made, and of those alone."""
+    said: list[str] = []
+    graph(tmp_path).ensure("rnet", say=said.append)
+    assert not any("landmarks" in line for line in said)
+    said.clear()
+    graph(tmp_path).ensure("onet", say=said.append)
+    note = "onet: trains without landmarks, as no face to train on has five labelled points"
+    assert said[0].startswith(note) and sum(line.startswith(note) for line in said) == 1

@@ -77,3 +77,8 @@ def test_no_face_in_a_batch() -> None:
 def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is {next(iter(wrong.values()))}; expected"):
         SampleSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_settings_at_the_ends_of_their_range() -> None:
+    assert SampleSettings(negatives=0.0, min_negatives=0, anchors=0, faces=1.0).negatives == 0
+    assert SampleSettings(negatives=0.5).negatives == 0.5

@@ -162,3 +162,39 @@ def test_pages() -> None:
 def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; expected"):
         PictureSettings(**wrong)  # type: ignore[arg-type]
+
+
+SHARES = ("anchored", "brightness", "contrast", "saturation", "points", "unlabelled")
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [*((name, 0.0, 1.0) for name in SHARES), ("hue", 0.0, 180.0)])
+def test_settings_up_to_the_ends_of_their_range(name: str, low: float, high: float) -> None:
+    for value in (low, high):
+        assert getattr(PictureSettings(**{name: value}), name) == value  # type: ignore[arg-type]
+    for value in (low - 0.01, high + 0.01):
+        with pytest.raises(ValueError, match=f"{name} is {value}; expected a number from {low:g} to {high:g}"):
+            PictureSettings(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("box", [(-30, 10, -2, 40), (110, 10, 130, 40), (10, -30, 40, -2), (10, 110, 40, 130)])
+def test_a_face_beside_the_picture_is_not_in_it(box: tuple[float, float, float, float]) -> None:
+    record = ImageRecord(Path("x.jpg"), np.array([box], np.float32))
+    assert not len(crop(np.zeros((100, 100, 3), np.uint8), record, np.array([0.0, 0, 100, 100]), 50).boxes)
+
+
+def test_a_face_may_get_the_size_of_the_next_larger_anchor() -> None:
+    """One of 16 pixels half to twice the size of 16 or of 32, each half of the time; the largest has none above."""
+    rng = np.random.default_rng(0)
+    for own, anchors, low, high in ((16, (16, 32, 64), 8, 64), (64, (16, 32, 64), 8, 128)):
+        _, record = photo_with_faces(200, 300, [(10, 12, 10 + own, 12 + own)])
+        windows = [anchored_crop(record, 200, 300, 160, anchors, rng) for _ in range(400)]
+        sizes = np.array([own * 160 / (window[2] - window[0]) for window in windows])
+        assert low <= sizes.min() < 1.2 * low and high / 1.2 < sizes.max() <= high
+        if own == 16:
+            assert 0.15 < (sizes > 32).mean() < 0.35
+
+
+def test_a_window_beside_the_photo_has_no_pixel_of_it() -> None:
+    image = np.full((50, 50, 3), 200, np.uint8)
+    for window in ((310, 0, 410, 100), (-110, 0, -10, 100), (0, 210, 100, 310), (0, -110, 100, -10)):
+        assert (fill(image, np.array(window, float), 200, 300, (1, 2, 3)) == (1, 2, 3)).all()
