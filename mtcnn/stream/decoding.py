@@ -1,4 +1,4 @@
-"""Sources as items without faces yet: read in threads, a little ahead of the detector, in order."""
+"""Reads sources in threads, a little ahead of the detector, to items in order, still without faces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .video import Frame, Video
 __all__ = ["SourceDecoder", "batches", "failure"]
 
 THREADS = 2  # decoding is a tenth of the work, and the detector wants the cores as well
-PIXELS = 1 << 25  # 34 Mpx, 96 MiB: no more is decoded ahead, nor put into a batch, than this and one image a thread
+PIXELS = 1 << 25  # 34 Mpx, 96 MiB: limit of pixels decoded ahead, and of a batch, plus one image per thread
 
 Read = Item | ImageError
 
@@ -32,10 +32,10 @@ class SourceDecoder:
     """Reads sources.
 
     every   of a video, take each n-th frame.
-    ahead   how many images are read ahead; fewer when they are large.
-    first   by video, the first frame that is wanted.
+    ahead   maximum number of images to read ahead; fewer if they are large.
+    first   video -> the first frame to read.
     max_pixels  the largest image to decode.
-    opened  is called with how many frames will come of a video, or None where that is not known.
+    opened  is called with the number of frames of a video, or None if unknown.
     """
 
     every: int = 1
@@ -45,7 +45,7 @@ class SourceDecoder:
     opened: Callable[[int | None], object] = lambda frames: None
 
     def read(self, sources: Iterable[Source]) -> Generator[Read, None, None]:
-        """The images and frames of `sources`, in order; an error in the place of what cannot be read."""
+        """The images and frames of `sources`, in order; an error in place of what cannot be read."""
         for images, group in groupby(sources, lambda source: kind_of(source) == "image"):
             if images:
                 yield from self._read_images(group)
@@ -75,7 +75,7 @@ class SourceDecoder:
                 return
             left = None if video.length is None else max(0, video.length - video.first)
             self.opened(None if left is None else -(-left // self.every))
-            # A camera is not read ahead: its picture shall be of now.
+            # A camera is not read ahead, so that frames are current.
             calls = repeat(partial(_next_frame, source, video))
             with closing(in_order(calls, readers, 1 if video.live else self.ahead, PIXELS, _weight)) as frames:
                 yield from _items(source, video.fps / self.every, frames)
@@ -85,7 +85,7 @@ class SourceDecoder:
 
 
 def failure(source: Source, error: Exception) -> ImageError:
-    """Whatever reading or detecting an image raised, as an error of this image: one bad file does not end a batch."""
+    """Convert any exception from reading or detecting an image to an error of this image, so that others continue."""
     if isinstance(error, ImageError):
         return error if str(error).startswith(str(source)) else ImageError(f"{source}: {error}")
     if isinstance(error, MemoryError):
@@ -105,7 +105,7 @@ def _read_image(source: Source, max_pixels: int) -> Read:
 
 
 def _open(source: Source, every: int, first: int) -> Video | ImageError:
-    """A video. FFmpeg would take a name with a colon for a protocol, and open the network for it."""
+    """Open a video. FFmpeg would treat a name with a colon as a protocol, and open the network."""
     name = str(source)
     if isinstance(source, Path) and kind_of(source) == "video":
         if not source.exists():
@@ -141,7 +141,7 @@ def _weight(result: object) -> int:
 
 
 def batches(results: Iterable[Read], size: int) -> Iterator[list[Read]]:
-    """Runs of at most `size` images, or one run more than PIXELS long; one at a time from a camera, to be in time."""
+    """Batches of at most `size` images and about PIXELS pixels; single images from a camera, to avoid delay."""
     batch: list[Read] = []
     for result in results:
         batch.append(result)

@@ -1,4 +1,4 @@
-"""Items without faces to items with faces, and with ids of the faces that go through a video."""
+"""Adds faces, and the ids of tracked faces, to items."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["detected", "tracked"]
 
 
 def detected(detector: Detector, runs: Iterable[Sequence[Read]], debug: bool = False) -> Iterator[Read]:
-    """The same in the same order, with faces; an error in the place of an image that the detector fails at.
+    """Items with faces, in the same order; an error in place of an image at which the detector fails.
 
-    runs   images that are detected together.
-    debug  raise what nobody foresaw instead.
+    runs   batches of images to detect together.
+    debug  raise unexpected errors instead.
     """
     for run in runs:
         yield from _with_faces(detector, run, debug)
-        run = ()  # so that its images are gone before the next are gathered
+        run = ()  # frees its images before the next are collected
 
 
 def _with_faces(detector: Detector, run: Sequence[Read], debug: bool) -> Iterator[Read]:
@@ -43,7 +43,7 @@ def _with_faces(detector: Detector, run: Sequence[Read], debug: bool) -> Iterato
 
 
 def tracked(results: Iterable[Read]) -> Iterator[Read]:
-    """The same with ids for the faces of videos, a tracker each."""
+    """Items with ids for the faces of videos, with one tracker per video."""
     tracker, of = Tracker(), None
     for item in results:
         if isinstance(item, Item) and item.frame is not None:

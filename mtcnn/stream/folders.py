@@ -1,4 +1,4 @@
-"""Folders searched for images and videos, with an account of what else they hold."""
+"""Searches folders for images and videos, and counts the files that it skips."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..files.outputs import MARKERS, is_output_folder, written_in
 
 __all__ = ["PassedOver", "search"]
 
-# Small copies and notes that operating systems, cameras and network drives leave beside photos, and folders of
-# programs: nobody misses them.
+# Thumbnails and metadata that operating systems, cameras and network drives store next to photos, and folders of
+# programs: they are skipped silently.
 _LITTER = {
     "$recycle.bin", "#recycle", "#snapshot", ".@__thumb", ".appledouble", ".cache", ".ds_store", ".fseventsd", ".git",
     ".hg", ".idea", ".ipynb_checkpoints", ".spotlight-v100", ".svn", ".temporaryitems", ".thumbnails", ".thumbs",
@@ -41,13 +41,13 @@ _PLAIN = {
 
 @dataclass
 class PassedOver:
-    """What folders held that may be photos and was not taken: a line for each kind, with what to do about it."""
+    """Skipped files that may be photos, counted by kind, with advice."""
 
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _first: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def add(self, path: Path, what: str, fix: str) -> None:
-        """Count a file. `what` has {} for the number, and {s} where a plural has its s if that is not the end."""
+        """Count a file. `what` has {} for the number, and {s} for the plural's s if it is not at the end."""
         self._counts[what, fix] += 1
         self._first.setdefault((what, fix), path)
 
@@ -71,9 +71,9 @@ def search(
 ) -> list[Path]:
     """Images and videos below `folder`, sorted. Links to folders are followed, each folder is searched once.
 
-    A folder that has the suffix of an image and holds none counts as an image that is bad. Hidden files, litter of
-    other programs, outputs of this project and the folders `outputs` are left out; but a folder of outputs is read when
-    it is `folder` itself, and none of `outputs`.
+    A folder with the suffix of an image but no images in it is treated as a bad image. Hidden files, files of other
+    programs, outputs of this project and the folders `outputs` are skipped. A folder of outputs is only read if it is
+    `folder` itself, and not in `outputs`.
     """
     places = {os.path.realpath(path) for path in outputs}
     wanted = is_output_folder(folder) and os.path.realpath(folder) not in places
@@ -148,8 +148,8 @@ class _Search:
 
     def _wanted(self, path: Path, entry: os.DirEntry[str], is_output: bool) -> bool:
         suffix = path.suffix.lower()
-        # A link to nowhere is taken, because reading it reports it. A pipe or a device is not: opening it may take
-        # for ever.
+        # A dangling link is kept, because reading it reports it. A pipe or a device is not: opening it may block
+        # forever.
         if not _is_file(entry) and path.exists():
             if suffix in self.suffixes:
                 self.passed.add(path, "{} pipe{s} or device{s}", "name {them} to read {them}")
@@ -165,7 +165,7 @@ class _Search:
         return False
 
     def _account(self, path: Path, suffix: str) -> None:
-        """Count a file without the suffix of an image or a video, when it may be one all the same."""
+        """Count a file that may be an image or a video despite its suffix."""
         if suffix in _REASONS:
             self.passed.add(path, *_REASONS[suffix])
         elif suffix not in _PLAIN and _has_signature(path):
@@ -175,7 +175,7 @@ class _Search:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a ring of links
+    except OSError:  # a cycle of links
         return False
 
 

@@ -1,4 +1,4 @@
-"""Faces that a detector misses for a few frames of a video: where they have been meanwhile."""
+"""Fills in the boxes of faces that a detector misses for a few frames of a video."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["GapFiller", "default_gap"]
 Box = NDArray[np.float64]
 
 _GAP_SECONDS = 0.5
-_REACH = 1.0  # how far a face may have moved to be the same, in sides of its box; and for each missed frame
+_REACH = 1.0  # maximum distance between boxes of the same face, in sides of its box; plus, for each missed frame
 _REACH_A_FRAME = 0.25
 _MOST_REACH = 3.0
-_MOST_GROWTH = 2.0  # how much larger or smaller it may have become
+_MOST_GROWTH = 2.0  # maximum ratio of their sides
 
 
 def default_gap(fps: float) -> int:
@@ -38,18 +38,18 @@ class _PendingFrame:
 
 
 class GapFiller:
-    """Adds to the boxes of each frame those of faces that are seen `gap` frames before or after at the latest.
+    """Adds to each frame the boxes of faces that are detected up to `gap` frames before or after.
 
         filler = GapFiller(15)
         for frame in frames:
             for boxes in filler.add(frame.boxes): ...    # of frames before: they come 15 frames late
         for boxes in filler.finish(): ...
 
-    gap  how many frames a face may be missed in a row.
+    gap  maximum number of consecutive frames in which a face may be missed.
 
-    A face that is found again has its boxes interpolated. One that comes or goes keeps its first or last box for `gap`
-    frames: it may have been there before it was found, turned away or blurred by motion. Faces are matched by distance
-    and size, greedily, the closest first; a wrong match adds boxes, and takes none away.
+    Between two detections of a face, boxes are interpolated. Before the first and after the last one, the box is
+    repeated for `gap` frames, in which the face may be turned away or blurred by motion. Faces are matched by distance
+    and size, greedily, the closest first; a wrong match adds boxes, and removes none.
     """
 
     def __init__(self, gap: int) -> None:
@@ -59,7 +59,7 @@ class GapFiller:
         self._number = -1  # of the last frame
 
     def add(self, boxes: NDArray[Any]) -> list[Box]:
-        """Take the boxes (N, 4) xyxy of the next frame. Returns those of the frame that is settled by it, if any."""
+        """Add the boxes (N, 4) xyxy of the next frame. Returns the boxes of the frame that this completes, if any."""
         self._number += 1
         found = np.asarray(boxes, np.float64).reshape(-1, 4)
         self._frames.append(_PendingFrame(found))
@@ -74,7 +74,7 @@ class GapFiller:
         return self._settled(self.gap)
 
     def finish(self) -> list[Box]:
-        """There are no more frames: returns the boxes of those that are left, a (N, 4) for each."""
+        """Call it after the last frame: returns the boxes of the remaining frames, (N, 4) each."""
         for track in self._tracks:
             self._keep(track.box, track.seen + 1, self._number + 1)
         self._tracks = []
@@ -99,9 +99,9 @@ class GapFiller:
         return [(found.get(i), box) for i, box in enumerate(boxes)]
 
     def _distances(self, boxes: Box) -> Box:
-        """How far boxes (N, 4) lie from the tracks, (N, tracks).
+        """Distances of boxes (N, 4) from the tracks, (N, tracks).
 
-        1 where a face only just may be the same; inf where its size is another.
+        1 is the maximum at which a face is considered the same; inf if the sizes differ too much.
         """
         last = np.stack([track.box for track in self._tracks])
         missed = self._number - 1 - np.array([track.seen for track in self._tracks])
@@ -118,7 +118,7 @@ class GapFiller:
             self._frames[len(self._frames) - 1 - steps + step].added.append(track.box + share * (box - track.box))
 
     def _keep(self, box: Box, first: int, end: int) -> None:
-        """Add a box to the frames first to end - 1 that are not gone yet."""
+        """Add a box to the frames first to end - 1 that are still pending."""
         oldest = self._number - len(self._frames) + 1
         for number in range(max(first, oldest), end):
             self._frames[number - oldest].added.append(box)

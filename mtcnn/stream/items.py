@@ -1,4 +1,4 @@
-"""What detection hands on: items, and the sinks that take them."""
+"""Items, the results of detection, and the interface of sinks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Item:
     faces   by falling score, pixels of `image`.
     frame   number of the frame in its video, from 0; None for an image.
     time    seconds since the start of the video; None for an image.
-    fps     frames a second that come of its video, skipped ones not counted; None for an image.
-    ids     one number a face, the same for the same face from frame to frame; None when faces are not tracked.
-    crops   one file a face, its crop; None for a face without one, and when no crops are written.
+    fps     processed frames per second of its video; None for an image.
+    ids     one id per face, which stays the same from frame to frame; None if faces are not tracked.
+    crops   the file of each face's crop, None for a face without one; None if no crops are written.
     warning  what was noted when the image was read, such as that it ends early; mostly empty.
     """
 
@@ -43,13 +43,12 @@ class Item:
 
 
 class Sink(Protocol):
-    """Takes items one by one, in the order of the input; prints or writes what it makes of them.
+    """Prints or writes items one by one, in the order of the input.
 
-    `write` may return the item with something added, which the sinks after it are given instead.
-    `close` is called once, also when the run is interrupted or fails; what was written before it must be of use by
-    itself. Both raise MtcnnError for what the user can mend, such as a folder that cannot be written to: ImageError
-    where only this item is concerned. Settings that make no sense raise SettingsError when a sink is made, before
-    anything is detected.
+    `write` may return a modified item, which the following sinks get instead. `close` is called once, even if the run
+    is interrupted or fails; what was written before it must be usable. Both raise MtcnnError for errors that the user
+    can fix, such as an unwritable folder, and ImageError if only this item is affected. Invalid settings raise
+    SettingsError on construction, before anything is detected.
     """
 
     def write(self, item: Item) -> Item | None: ...

@@ -1,6 +1,6 @@
-"""Where the outputs of a run go: paths that no source, no other output and no file of anybody else has.
+"""Chooses the paths of a run's outputs, so that they replace no source, no other output and no foreign file.
 
-Paths are compared as files, by device and inode: a name may lead anywhere through `..`, links and letter case.
+Paths are compared by device and inode, because names are ambiguous: `..`, links and letter case.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_BYTES = 200  # of a stem: file systems take names of 255, and frames, faces
 
 
 def identity(path: str | os.PathLike[str]) -> tuple[int, int] | str:
-    """What two names of one file have in common: its device and inode, or its path where there is no file."""
+    """The identity of a file: device and inode, or the path if it does not exist."""
     try:
         status = os.stat(path)
     except OSError:
@@ -32,8 +32,8 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | str:
 class Places:
     """The files that one run may write.
 
-    sources  all sources of the run, also those that turn out to be bad or are done already: an output has the same
-             name whatever becomes of the others.
+    sources  all sources of the run, including bad and finished ones, so that names do not depend on the outcome of
+             others.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:
@@ -48,13 +48,13 @@ class Places:
         return sources if isinstance(sources, Places) else cls(sources)
 
     def is_input(self, path: Path) -> bool:
-        """Whether a path leads to one of the sources."""
+        """Whether a path refers to one of the sources."""
         return identity(path) in self._inputs
 
     def reserve(self, folder: Path, stem: str, suffix: str) -> Path:
-        """A path in `folder` that is free, and will not be given again: numbers from 2 make it another.
+        """Reserve a free path in `folder`, with a number from 2 on if the name is taken.
 
-        Free is what does not exist, and what this project wrote there earlier, see `files.outputs`.
+        A path is free if it does not exist, or if this project wrote it earlier, see `files.outputs`.
         """
         place = self._real(folder)
         names = chain([f"{stem}{suffix}"], (f"{stem}-{number}{suffix}" for number in count(2)))
@@ -74,7 +74,7 @@ class Places:
 
 
 def _folded(name: str) -> str:
-    """Names that are one on file systems which ignore letter case or compose accents."""
+    """Normalise a name: some file systems ignore letter case or compose accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

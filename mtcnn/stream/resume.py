@@ -1,4 +1,4 @@
-"""What an earlier run has done already, read from what it has written."""
+"""Finds out what an earlier run has finished, from its output files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FRAME = re.compile(r".*-frame(\d+)\.txt")
 class Done:
     """What need not be done again.
 
-    sources  images, and videos to their end.
-    first    videos that were left in the middle: the first frame that is missing.
-    keep     bytes of the listing that stay; behind them is a torn line, or what will be written anew.
+    sources  finished images and videos.
+    first    unfinished videos -> the first missing frame.
+    keep     bytes of the listing to keep; the rest is a partial line, or will be rewritten.
     """
 
     sources: set[Source] = field(default_factory=set)
@@ -38,7 +38,7 @@ class Done:
 
 
 class _Listed(NamedTuple):
-    """What a listing holds of one image or frame: its name in there, and the number of lines up to its end."""
+    """An entry of a listing, of one image or frame: its name, and the number of lines up to its end."""
 
     name: str
     frame: int | None
@@ -48,13 +48,13 @@ class _Listed(NamedTuple):
 def read_listing(
     out: Path, style: Style, names: Sequence[str], sources: Iterable[Source], whole_videos: bool = False
 ) -> Done:
-    """What the listing `out` tells of `sources`; nothing when there is no such file.
+    """What the listing `out` has of `sources`; nothing if the file does not exist.
 
     names         the columns of CSV, see `listing.columns`.
-    whole_videos  begin the video that comes last anew, instead of going on within it.
+    whole_videos  restart the last video instead of continuing within it.
 
-    The last entry of text and CSV may lack lines, so it is done again. Images without faces leave no row in a CSV, and
-    are done again as well. Raises DataError when the file is no such listing: nothing of it may be cut off.
+    The last entry of text and CSV may lack lines, so it is repeated. Images without faces leave no row in a CSV, and
+    are repeated too. Raises DataError if the file is not such a listing, so that no other file is truncated.
     """
     try:
         data = out.read_bytes() if out.exists() else b""
@@ -95,7 +95,7 @@ def _read_csv(lines: Sequence[str], names: Sequence[str]) -> Iterator[_Listed]:
         raise ValueError(lines[0])
     for row in rows:
         if len(row) != len(names):
-            if rows.line_num == len(lines):  # torn within a name of several lines
+            if rows.line_num == len(lines):  # truncated within a name of several lines
                 return
             raise ValueError(row)
         frame = row[names.index("frame")] if "frame" in names else ""
@@ -134,7 +134,7 @@ def _done(
 
 
 def read_wider(files: WiderFiles, sources: Iterable[Source], whole_videos: bool = False) -> Done:
-    """What the files of a WIDER folder tell of `sources`. A video is continued: its length is not known here."""
+    """What the files of a WIDER folder have of `sources`. Videos are continued: their length is unknown here."""
     done = Done()
     for source in sources:
         name = files.name(source)

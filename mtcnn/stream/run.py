@@ -1,4 +1,4 @@
-"""Detection over whatever the user names: decoded ahead, detected in batches, handed to sinks as it comes."""
+"""Runs detection over all sources: decodes ahead, detects in batches, and passes results to sinks immediately."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ from .summary import Summary
 __all__ = ["MakeSink", "Run"]
 
 MakeSink = Callable[[Places, Detector], Sink]
-"""Makes a sink from the places of a run and its detector; raises SettingsError when they do not fit its settings."""
+"""Makes a sink from the places of a run and its detector; raises SettingsError if they do not fit its settings."""
 
 
 @dataclass
 class Run:
     """One run of `mtcnn detect`.
 
-    named     what the user names, see `sources.find_sources`.
+    named     names of the sources, see `sources.find_sources`.
     style     of the listing that goes to stdout, or to the file `out`.
     wider     a folder for WIDER FACE's text files, in place of the listing.
     draw      see `pictures.Pictures`.
     batch     images that are detected together.
     every     take each n-th frame of a video.
     track     give the faces of a video ids, see `tracking.Tracker`.
-    resume    leave out what `out` or `wider` has already, and append the rest.
+    resume    skip what `out` or `wider` already has, and append the rest.
     settings  keyword arguments of Detector.
     sinks     makers of further sinks.
     outputs   the folders and files that these sinks write to, by setting.
-    reads     files that are read besides, which no output may replace.
-    network   open the addresses that lists name.
+    reads     other files that are read, which no output may replace.
+    network   open the addresses in lists.
     max_pixels  the largest image to decode, see `images.MAX_PIXELS`.
-    quiet     no bar, no notices and no summary; problems are reported all the same.
-    debug     let an error of one image that nobody foresaw end the run, with its traceback.
+    quiet     no bar, no notices and no summary; problems are still reported.
+    debug     an unexpected error of an image ends the run, with its traceback.
 
-    worded    puts a problem into the words of the user's side, who may not know the names of settings.
+    worded    rewrites the message of a problem, for users who do not know the names of settings.
 
     Raises SettingsError for settings that make no sense, before anything is written.
     """
@@ -99,10 +99,10 @@ class Run:
         self._check_outputs()
 
     def __call__(self) -> bool:
-        """Detect; problems go to stderr, a line each. True when there were none.
+        """Detect, and report problems on stderr, one line each. Returns True if there were none.
 
-        Ctrl-C and SIGTERM raise Interrupted between two items, with all sinks closed; they are the usual end of a
-        camera. Raises MtcnnError where an output cannot be written.
+        Ctrl-C and SIGTERM raise Interrupted between two items, after closing all sinks; for a camera they are the usual
+        end. Raises MtcnnError if an output cannot be written.
         """
         self._summary, began = Summary(), time.monotonic()
         self._last: Source | None = None  # of the last item
@@ -156,9 +156,9 @@ class Run:
         return {**self.outputs, **{name: path for name, path in own.items() if path is not None}}
 
     def _check_outputs(self) -> None:
-        """Raises SettingsError where one output would take the place of another.
+        """Raise SettingsError if one output would replace another.
 
-        Drawn and anonymised pictures have the same names: who finds one must know which it is.
+        Drawn and anonymised pictures have the same names, and must not be confused.
         """
         written = self._written()
         for one, other in (("draw", "blur"), ("out", "draw"), ("out", "blur")):
@@ -171,7 +171,7 @@ class Run:
                 raise SettingsError(f"`{name}` {path} is read by this command; expected another file")
 
     def _check(self, places: Places) -> None:
-        """Raises SettingsError when the settings do not fit the sources."""
+        """Raise SettingsError if the settings do not fit the sources."""
         kinds = {kind_of(source) for source in places.sources}
         if self.track and not kinds & {"video", "camera"}:
             raise SettingsError("`track` follows faces from frame to frame; expected a video or camera:N")
@@ -183,7 +183,7 @@ class Run:
             raise SettingsError(f"`out` {self.out} is one of the images; expected another file")
 
     def _open(self, places: Places, detector: Detector) -> tuple[Done, list[Sink]]:
-        """What is done already, and all sinks. The listing comes last: what it tells of is whole everywhere."""
+        """What is already done, and all sinks. The listing is last: its entries mean that all outputs are complete."""
         sinks = [make(places, detector) for make in self.sinks]
         if self.draw is not None:
             sinks.append(Pictures(self.draw, places))
@@ -203,7 +203,7 @@ class Run:
     ) -> None:
         for item in self._followed(detected(detector, batches(results, self.batch), self.debug)):
             if not isinstance(item, Item):
-                begun = str(item).startswith(f"{self._last}: ")  # a video that broke off
+                begun = str(item).startswith(f"{self._last}: ")  # a truncated video
                 self._tell([f"{item}" if begun else f"skipped {item}"])
             else:
                 self._last = item.source
@@ -218,7 +218,7 @@ class Run:
         try:
             for sink in sinks:
                 item = sink.write(item) or item
-        except (ImageError, MemoryError, cv2.error) as error:  # of this image; the next may do
+        except (ImageError, MemoryError, cv2.error) as error:  # affects this image only
             if isinstance(error, WriteError) or self.debug:
                 raise
             self._tell([str(failure(item.source, error))])

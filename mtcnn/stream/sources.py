@@ -1,4 +1,4 @@
-"""What a user names, as a list of sources: files, folders, patterns, lists of names, videos, cameras and addresses."""
+"""Resolves names to sources: files, folders, patterns, lists of names, videos, cameras and addresses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VIDEO_SUFFIXES = (
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4",
     ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
 )  # fmt: skip
-"""Suffixes, lower case, of files that are taken for videos."""
+"""Lower-case suffixes of video files."""
 
 MAX_LIST = 2**28  # bytes that are read of a list or of standard input: a pipe may have no end
 
@@ -35,7 +35,7 @@ _CAMERA = re.compile(r"camera:\d+")
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """An image that came through standard input."""
+    """An image from standard input."""
 
     data: bytes = field(repr=False)
     stem: str = "stdin"
@@ -57,7 +57,7 @@ Source = Path | Address | Piped
 
 
 def as_source(text: str) -> Path | Address:
-    """What a user typed, as a source. Raises SettingsError for an empty name, which pathlib takes for this folder."""
+    """Convert user input to a source. Raises SettingsError for an empty name, which pathlib would turn into "."."""
     if not text.strip():
         raise SettingsError(
             "an empty name; expected an image, a folder or a pattern; is a variable of the shell unset?"
@@ -66,7 +66,7 @@ def as_source(text: str) -> Path | Address:
 
 
 def kind_of(source: Source) -> Kind:
-    """What a source is, by its name alone."""
+    """The kind of a source, by its name only."""
     if isinstance(source, Address):
         return "camera" if source.live else "video"
     if _CAMERA.fullmatch(str(source)):
@@ -80,14 +80,14 @@ def find_sources(
     outputs: Collection[Path] = (),
     network: bool = False,
 ) -> tuple[list[Source], list[str]]:
-    """All sources that are named, each once, in order; and a line for each name that stands for none.
+    """All named sources, each once, in order; and a line for each name that matches none.
 
-    named    files as they are, missing ones too, because reading them reports it; folders, searched for images and
-             videos; patterns, for shells that do not expand them; `camera:N`; addresses; `@FILE`, a text file of such
-             names, one a line; `-`, an image or such a list on standard input. Names in a list are relative to the
-             current folder, as they would be on the command line.
-    passed   collects what folders hold and is no source.
-    outputs  folders that this run writes to. They are left out when a folder above them is searched.
+    named    files, also missing ones, because reading them reports it; folders, searched for images and videos;
+             patterns, for shells that do not expand them; `camera:N`; addresses; `@FILE`, a text file with one such
+             name per line; `-`, an image or such a list on standard input. Names in a list are relative to the current
+             folder, as on the command line.
+    passed   counts skipped files of folders.
+    outputs  folders that this run writes to. They are skipped when a folder above them is searched.
     network  open the addresses in lists too: a list may come from anywhere.
     """
     problems: list[str] = []
@@ -104,14 +104,14 @@ def find_sources(
 
 
 def image_files(named: Iterable[Path], passed: PassedOver | None = None) -> Iterator[Path]:
-    """The image files that are named: files as they are, folders searched, patterns expanded, in order."""
+    """The named image files, in order: files, images in folders, and matches of patterns."""
     for source in _expand(named, SUFFIXES, [], PassedOver() if passed is None else passed, ()):
         if isinstance(source, Path):
             yield source
 
 
 def _listed(name: Source, problems: list[str], network: bool) -> list[Source]:
-    """The names in a list; a name that is no list, as it is."""
+    """The names in a list; any other name is returned unchanged."""
     text = str(name)
     if isinstance(name, Address):
         return _fetchable([name], problems)
@@ -140,7 +140,7 @@ def _listed(name: Source, problems: list[str], network: bool) -> list[Source]:
 
 
 def _read_list(text: str) -> bytes | None:
-    """The content of a list or of standard input, or None where it is too long."""
+    """The content of a list or of standard input, or None if it is too long."""
 
     def read(stream: IO[bytes]) -> bytes | None:
         data = stream.read(MAX_LIST + 1)
@@ -153,7 +153,7 @@ def _read_list(text: str) -> bytes | None:
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Whether bytes begin as a file of one of the usual image formats, and not as a list of names."""
+    """Whether bytes begin like a common image format, rather than a list of names."""
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")):
         return True
     boxed = head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -161,7 +161,7 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def _fetchable(sources: Iterable[Source], problems: list[str]) -> list[Source]:
-    """Without the addresses of photos: only videos are read over the network."""
+    """Remove addresses of photos: only videos are read over the network."""
     kept = []
     for source in sources:
         if isinstance(source, Address) and source.suffix.lower() in SUFFIXES:
@@ -192,7 +192,7 @@ def _expand(
 
 
 def _no_outputs(matches: Iterable[Path], asked: Path | None, passed: PassedOver) -> Iterator[Path]:
-    """Without the outputs of earlier commands, but for those in the folder `asked`: a pattern names its folder."""
+    """Remove outputs of earlier commands, except those in the folder `asked`: a pattern names its folder."""
     written = functools.cache(written_in)
     for path in matches:
         if path.parent != asked and path.name in written(path.parent) and not path.is_dir():

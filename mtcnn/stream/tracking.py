@@ -1,4 +1,4 @@
-"""Which face is which from frame to frame, by overlap alone."""
+"""Tracks faces from frame to frame by overlap."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Track:
 
 
 class Tracker:
-    """Gives faces numbers, from 1, that stay the same while a face stays in view. One tracker a video.
+    """Assigns ids, from 1, that stay the same while a face stays in view. Use one tracker per video.
 
-    min_iou  smallest IoU of a face with where it was last.
-    memory   how many frames a face may go unseen before its number is given up.
+    min_iou  minimum IoU of a face with its previous box.
+    memory   number of frames without a detection after which an id is dropped.
 
-    Pairs are taken greedily by falling IoU. Faces seldom overlap one another, so the best sum of all pairs (Hungarian
-    matching, as in Bewley et al. 2016, SORT) would hardly ever choose otherwise, and needs scipy.
+    Pairs are matched greedily by falling IoU. Faces seldom overlap one another, so Hungarian matching (as in Bewley et
+    al. 2016, SORT) would hardly ever differ, and needs scipy.
     """
 
     def __init__(self, min_iou: float = 0.3, memory: int = 15) -> None:
@@ -36,7 +36,7 @@ class Tracker:
         self._frame, self._last = 0, 0
 
     def update(self, faces: Faces) -> tuple[int, ...]:
-        """The numbers of the faces of the next frame, in their order."""
+        """The ids of the faces of the next frame, in their order."""
         self._frame += 1
         self._tracks = [track for track in self._tracks if self._frame - track.seen <= self.memory + 1]
         matched = self._match(faces.boxes)
@@ -49,7 +49,7 @@ class Tracker:
         overlaps = iou(boxes, np.stack([track.box for track in self._tracks]))  # (boxes, tracks)
         matched: dict[int, _Track] = {}
         used: set[int] = set()
-        # Stable, and faces come by falling score: the better one wins a tie.
+        # Stable, with faces by falling score: the better one wins a tie.
         for place in np.argsort(-overlaps, axis=None, kind="stable"):
             i, j = divmod(int(place), len(self._tracks))
             if overlaps[i, j] < self.min_iou:

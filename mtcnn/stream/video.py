@@ -1,4 +1,4 @@
-"""Videos and cameras as frames, and frames as a video file: by PyAV where it is installed, else by OpenCV."""
+"""Reads frames of videos and cameras, and writes video files, with PyAV if it is installed, else with OpenCV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile", "has_pyav"]
 RGB = NDArray[np.uint8]
 
 FPS = 25.0
-"""Frames a second where a file or a camera does not say: what FFmpeg assumes of bare streams."""
+"""Frames per second if a file or camera states none: FFmpeg's default for raw streams."""
 
 _MOST_FPS = 300.0  # WebM without a rate is reported with the 1,000 ticks a second of its clock
 _LONGEST = 600.0  # seconds that a frame stays in a video file, whatever the clock of its source says
@@ -38,7 +38,7 @@ def has_pyav() -> bool:
 
 
 class Reader(Protocol):
-    """What both libraries tell of a video. `picture` is None where the frame could not be converted."""
+    """The interface of both libraries for reading. `picture` is None if the frame could not be converted."""
 
     width: int
     height: int
@@ -56,7 +56,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """What both libraries do with frames. `even`: their times are not used."""
+    """The interface of both libraries for writing. `even`: frame times are ignored."""
 
     even: bool
 
@@ -80,17 +80,17 @@ class Video:
             for frame in video: ...
 
     source  a file that FFmpeg can decode, an address, or `camera:N`.
-    every   take each n-th frame: 0, n, 2n, ...; the rest is not converted.
-    first   the least number of a frame to take.
+    every   use every n-th frame: 0, n, 2n, ...; the others are not converted.
+    first   number of the first frame to use.
 
-    fps     frames a second of the whole video, FPS where it is not known.
-    length  how many frames there are by the header of the file, which may be a guess; None where it does not say.
+    fps     frames per second of the whole video, FPS if unknown.
+    length  number of frames according to the file's header, which may be a guess; None if it does not say.
 
-    Frames are upright: the rotation that phones record is applied. Pixels that are not square stay so.
+    Frames are upright: the rotation that phones record is applied. Non-square pixels stay non-square.
 
-    Raises ImageError when the source cannot be opened, or when its frames cannot be converted; at the end, when there
-    was no frame at all, some were damaged, or there was less than nine tenths of what the header told. A camera has no
-    end: it raises when it is gone.
+    Raises ImageError if the source cannot be opened, or its frames cannot be converted; at the end, if there was no
+    frame, some were damaged, or less than nine tenths of the stated length was there. A camera has no end: it raises
+    ImageError when it is unplugged.
     """
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
@@ -120,7 +120,7 @@ class Video:
             raise ImageError(f"{self.name}: {width} x {height} pixels; expected at most {MAX_PIXELS} in all; shrink it")
 
     def read(self) -> Frame | None:
-        """The next frame, or None at the end. To be called from one thread at a time."""
+        """The next frame, or None at the end. Call it from one thread at a time."""
         while (clock := self._reader.advance()) is not None:
             self._number += 1
             self._time = self._time_now(clock)
@@ -133,7 +133,7 @@ class Video:
         return None
 
     def _time_now(self, clock: float) -> float:
-        """Seconds of the frame just reached: of the file's clock, which need not tick evenly, as long as it ticks."""
+        """Time of the current frame in seconds: the file's timestamps, which may be irregular, while they increase."""
         if self.live:
             now = time.monotonic()
             self._began = self._began or now
@@ -168,18 +168,18 @@ class Video:
 
 
 class VideoFile:
-    """A video file to write: H.264 where PyAV is installed, else MPEG-4; AVI holds Motion JPEG.
+    """Writes a video file: H.264 with PyAV, else MPEG-4; Motion JPEG in AVI.
 
-    path  its suffix, one of CODECS, decides the format.
-    fps   frames a second.
-    size  height and width of a frame; others are resized, for a video has one size. Codecs halve the sides of the
-          colours, so of an odd side the last row or column is left out.
-    like  the video that the frames are of: PyAV copies its sound and the shape of its pixels.
+    path  its suffix, one of CODECS, determines the format.
+    fps   frames per second.
+    size  height and width of a frame; others are resized, since a video has one size. Codecs subsample colours, so the
+          last row or column of an odd side is dropped.
+    like  the source video: PyAV copies its sound and pixel aspect ratio.
 
-    written  how many frames the file has, once it is closed.
+    written  number of frames in the file, once it is closed.
 
-    Raises ImageError for another suffix, and when the file cannot be written; OSError when the disk is full, as far as
-    the library notices.
+    Raises ImageError for another suffix, and if the file cannot be written; OSError if the disk is full, as far as the
+    library notices.
     """
 
     def __init__(
@@ -198,7 +198,8 @@ class VideoFile:
 
         time  seconds since the start, rising from frame to frame; None for one frame's duration after the last one.
 
-        Where a file cannot hold times, frames are repeated or left out: none is off by more than half a frame.
+        If the format does not support frame times, frames are repeated or dropped: none is off by more than half a
+        frame.
         """
         if image.shape[:2] != self.size:
             image = np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
@@ -213,7 +214,7 @@ class VideoFile:
         self._next, self._time = image, time
 
     def _in_reach(self, time: float) -> float:
-        """A time without the part of each pause that is longer than _LONGEST, which a broken clock may claim."""
+        """A time in which each pause is limited to _LONGEST, in case of wrong timestamps."""
         pause = time - self._cut - self._time
         self._cut += max(pause - _LONGEST, 0.0)
         return max(time - self._cut, self._time)

@@ -1,4 +1,4 @@
-"""The sink for hidden faces: copies of images and videos in which nobody is recognised."""
+"""The sink for anonymised copies of images and videos."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ __all__ = ["AnonymousCopies"]
 
 
 class AnonymousCopies(Pictures):
-    """Copies of images and videos with the faces hidden, also of those without faces.
+    """Writes copies of all images and videos, even without faces, with the faces hidden.
 
     copies   a folder, or the file for a single copy; never the original.
     places   those of the run, or all its sources.
-    gap      of a video, for how many frames before and after it is found a face is hidden as well, see `GapFiller`;
-             None for half a second. So many frames are held in memory.
+    gap      number of frames of a video before and after a detection in which a face is hidden too, see `GapFiller`;
+             None for half a second. As many frames are kept in memory.
 
-    A copy is written anew from the pixels, upright as a viewer shows them: EXIF with its places and times, thumbnails,
-    comments and colour profiles are not in it.
+    A copy is encoded from the upright pixels, without EXIF (location, time), thumbnails, comments or colour profiles.
     """
 
     setting = "blur"

@@ -1,4 +1,4 @@
-"""The sink for crops: every face as a picture of its own."""
+"""The sink for face crops."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["FaceFiles"]
 class FaceFiles:
     """Writes `<image>-face<n>.png`, or `<video>-frame<number>-face<n>.png`; n counts from 1, the best first.
 
-    Of faces that are tracked the names end in `-id<id>.png`: a face keeps its id from frame to frame.
+    Names of tracked faces end in `-id<id>.png` instead: a face keeps its id from frame to frame.
 
-    folder   where the pictures go. They are PNG, because a second lossy compression costs recognition accuracy.
+    folder   for the crops. They are PNG, because a second lossy compression costs recognition accuracy.
     places   those of the run, or all its sources.
     margin   around a plain crop, see `align.crop`.
     aligned  crops of 112 x 112 on ArcFace's template instead, see `align.align`.

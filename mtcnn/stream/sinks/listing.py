@@ -26,7 +26,7 @@ COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", *(f"{axis}_{point}" for poi
 SECONDS = 3  # decimals of a time
 
 _LIKE_A_FRAME = re.compile(r" frame \d+ \([\d.]+ s\)$")
-# What JSON allows to stand as it is, and a terminal obeys; and parts of names that are no text.
+# Characters that JSON allows unescaped but that control a terminal; and undecodable parts of names.
 _NOT_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = tuple("=+-@\t\r'")  # beginnings of a cell that spreadsheets compute; and the mark against it
 
@@ -40,7 +40,7 @@ def columns(sources: Iterable[Source], track: bool) -> tuple[str, ...]:
 def text_name(source: Source) -> str:
     """A source in the text style, where one line is one image. No two have the same.
 
-    A name that would not come out as it is stands in quotes, with escapes: "a\\rb.png".
+    A name with special characters is quoted, with escapes: "a\\rb.png".
     """
     name = str(source)
     plain = printable(name) == name and not name.startswith('"') and not name[:1].isspace()
@@ -50,7 +50,7 @@ def text_name(source: Source) -> str:
 
 
 def csv_name(source: Source) -> str:
-    """A source in a cell of a CSV: behind ' where a spreadsheet would compute it, see `name_of_csv`."""
+    """A source as a CSV cell, prefixed with ' if a spreadsheet would compute it, see `name_of_csv`."""
     name = str(source)
     return f"'{name}" if name.startswith(_FORMULA) else name
 
@@ -150,7 +150,7 @@ class Listing:
         try:
             self.stream.write(self._begun() + text)
             self.stream.flush()
-        except BrokenPipeError:  # of `| head`, which has read enough: the command ends without a word
+        except BrokenPipeError:  # as with `| head`: the command ends silently
             raise
         except OSError as error:
             raise MtcnnError(f"results cannot be written ({error.strerror}); expected free disk space") from None
