@@ -35,9 +35,9 @@ class Refused:
         self.evaluation, self.photo_hashes = evaluation, photo_hashes
 
     def without(self, records: Sequence[ImageRecord], spec: str, quiet: bool = False) -> list[ImageRecord]:
-        """The records of a source whose photos are none of the evaluation; a line on stderr tells of the others.
+        """The records of a source without evaluation photos, which are reported in one line on stderr.
 
-        Raises DataError where none is left, or most are such photos: the source is the evaluation's.
+        Raises DataError if none is left, or if most are evaluation photos.
         """
         hashes = self.photo_hashes.of((record.path for record in records), None if quiet else "photos compared")
         near = self.evaluation.near([hashes[record.path] for record in records])

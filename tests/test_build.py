@@ -93,7 +93,7 @@ def test_skipped_list_survives_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(CropWriter, "append", killed)
         with pytest.raises(KeyboardInterrupt):
             build(records, make, path, "k", Here(), quiet=True)
-    assert len(build(records, make, path, "k", Here(), quiet=True)) == 2, "what this run passed over"
+    assert len(build(records, make, path, "k", Here(), quiet=True)) == 2, "what this run skipped"
     listed = (tmp_path / "skipped-crops.txt").read_text().splitlines()
     assert [line.split(": ")[0] for line in listed] == [str(record.path) for record in records]
     build(synthetic.records(1, 0), make, path, "other", Here(), quiet=True)

@@ -52,13 +52,13 @@ def test_other_files_are_counted_with_advice(tmp_path: Path, monkeypatch: pytest
     found, lines = found_in(tmp_path)
     assert found == ["b.jpg"]
     assert lines == [
-        f"2 HEIC images passed over, such as {tmp_path}/IMG_1.HEIC: pip install pillow-heif",
-        f"1 raw photo passed over, {tmp_path}/d.CR2: convert it to JPEG or TIFF",
-        f"2 images or videos without the usual suffix passed over, such as {tmp_path}/download: "
+        f"skipped 2 HEIC images, such as {tmp_path}/IMG_1.HEIC: pip install pillow-heif",
+        f"skipped 1 raw photo, {tmp_path}/d.CR2: convert it to JPEG or TIFF",
+        f"skipped 2 images or videos without the usual suffix, such as {tmp_path}/download: "
         "name them or rename them",
-        f"1 image of a format that is not read passed over, {tmp_path}/e.psd: convert it to PNG or JPEG",
-        f"1 archive passed over, {tmp_path}/f.zip: unpack it",
-        f"1 pipe or device passed over, {tmp_path}/pipe.png: name it to read it",
+        f"skipped 1 image of a format that is not read, {tmp_path}/e.psd: convert it to PNG or JPEG",
+        f"skipped 1 archive, {tmp_path}/f.zip: unpack it",
+        f"skipped 1 pipe or device, {tmp_path}/pipe.png: name it to read it",
     ]
 
 
@@ -74,8 +74,8 @@ def test_litter_is_skipped_and_hidden_photos_are_reported(tmp_path: Path) -> Non
     assert found_in(tmp_path) == (["a.jpg"], [])
     make(tmp_path, ".mine.jpg", ".private/b.jpg")
     assert found_in(tmp_path)[1] == [
-        f"1 hidden file passed over, {tmp_path}/.mine.jpg: name it to read it",
-        f"1 hidden folder passed over, {tmp_path}/.private: name it to search it",
+        f"skipped 1 hidden file, {tmp_path}/.mine.jpg: name it to read it",
+        f"skipped 1 hidden folder, {tmp_path}/.private: name it to search it",
     ]
 
 
@@ -92,7 +92,7 @@ def test_folders_of_outputs_of_this_command(tmp_path: Path) -> None:
     found, lines = found_in(tmp_path, (tmp_path / "sub" / ".." / "drawn",))
     assert found == ["a.jpg"]
     assert lines == [
-        f"2 pictures in the output folder of this command passed over, such as {tmp_path}/drawn: name them to read them"
+        f"skipped 2 pictures in the output folder of this command, such as {tmp_path}/drawn: name them to read them"
     ]
     assert found_in(tmp_path / "drawn", (tmp_path / "drawn",))[0] == ["a.jpg", "b.jpg"]  # which is named
 
@@ -110,7 +110,7 @@ def test_the_command_counts_on_stderr_and_ends_well(tmp_path: Path) -> None:
     assert done.exit_code == 0
     first, last = done.stderr.splitlines()
     assert (
-        first == f"mtcnn: 1 image of a format that is not read passed over, {tmp_path}/b.psd: convert it to PNG or JPEG"
+        first == f"mtcnn: skipped 1 image of a format that is not read, {tmp_path}/b.psd: convert it to PNG or JPEG"
     )
     assert last.startswith("mtcnn: 1 image, ")
     quiet = run("detect", tmp_path, "--min-face", 40, "--quiet")

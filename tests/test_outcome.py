@@ -60,7 +60,7 @@ def test_it_stops_in_time_and_samples_evenly() -> None:
     seen: list[int] = []
     many = [ImageRecord(Path(f"gone-{i}.jpg")) for i in range(2 * PHOTOS + 1)]
     assert measure(many, lambda image: seen.append(1) or Faces.empty()) is None  # type: ignore[func-returns-value]
-    assert not seen, "photos that cannot be read are passed over"
+    assert not seen, "unreadable photos are skipped"
     assert measure([], Known()) is None
     assert measure([RECORDS[0]], Known()) is None or len(RECORDS[0].boxes)
 

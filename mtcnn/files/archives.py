@@ -127,7 +127,7 @@ def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class _Bounded(io.RawIOBase):
-    """A file to read, of which no more can be read or passed over than a budget allows."""
+    """A file of which at most a budget of bytes can be read or skipped."""
 
     def __init__(self, file: IO[bytes], budget: _ArchiveBudget) -> None:
         self._file, self._budget, self._furthest = file, budget, 0

@@ -56,14 +56,14 @@ class PassedOver:
         self.add(path, "{} output{s} of an earlier command", "name {them} to read {them}")
 
     def lines(self) -> list[str]:
-        """Such as "3 HEIC images passed over, such as x/IMG_1.HEIC: pip install pillow-heif"."""
+        """Such as "skipped 3 HEIC images, such as x/IMG_1.HEIC: pip install pillow-heif"."""
         return [self._line(key, count) for key, count in self._counts.items()]
 
     def _line(self, key: tuple[str, str], count: int) -> str:
         what, fix = key
         s, them, such = ("", "it", "") if count == 1 else ("s", "them", "such as ")
         name = (what if "{s}" in what else f"{what}{{s}}").format(count, s=s)
-        return f"{name} passed over, {such}{self._first[key]}: {fix.format(them=them)}"
+        return f"skipped {name}, {such}{self._first[key]}: {fix.format(them=them)}"
 
 
 def search(
