@@ -54,8 +54,7 @@ def test_other_files_are_counted_with_advice(tmp_path: Path, monkeypatch: pytest
     assert lines == [
         f"skipped 2 HEIC images, such as {tmp_path}/IMG_1.HEIC: pip install pillow-heif",
         f"skipped 1 raw photo, {tmp_path}/d.CR2: convert it to JPEG or TIFF",
-        f"skipped 2 images or videos without the usual suffix, such as {tmp_path}/download: "
-        "name them or rename them",
+        f"skipped 2 images or videos without the usual suffix, such as {tmp_path}/download: name them or rename them",
         f"skipped 1 image of a format that is not read, {tmp_path}/e.psd: convert it to PNG or JPEG",
         f"skipped 1 archive, {tmp_path}/f.zip: unpack it",
         f"skipped 1 pipe or device, {tmp_path}/pipe.png: name it to read it",
@@ -109,9 +108,7 @@ def test_the_command_counts_on_stderr_and_ends_well(tmp_path: Path) -> None:
     done = run("detect", tmp_path, "--min-face", 40)
     assert done.exit_code == 0
     first, last = done.stderr.splitlines()
-    assert (
-        first == f"mtcnn: skipped 1 image of a format that is not read, {tmp_path}/b.psd: convert it to PNG or JPEG"
-    )
+    assert first == f"mtcnn: skipped 1 image of a format that is not read, {tmp_path}/b.psd: convert it to PNG or JPEG"
     assert last.startswith("mtcnn: 1 image, ")
     quiet = run("detect", tmp_path, "--min-face", 40, "--quiet")
     assert (quiet.exit_code, quiet.stderr, quiet.stdout) == (0, "", done.stdout)
