@@ -8,7 +8,6 @@ checkpoints.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +21,8 @@ from .files.atomic_write import atomic_write
 from .files.tensors import read_record, read_tensors, write_tensors
 from .files.torch_file import read_saved
 from .scoring import Scoring
-from .settings import Range
+from .settings import Range, is_finite
+from .terminal import short
 from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
 
 if TYPE_CHECKING:
@@ -167,6 +167,8 @@ def read(path: Path) -> Checkpoint:
     for name, kind in _KINDS.items():
         if name in known and not isinstance(known[name], kind):
             raise CheckpointError(f"{path} has a {name} of {_short(known[name])}; expected a {kind.__name__}")
+    for name in ("net", "colour"):  # whoever expects another quotes them
+        known[name] = short(known[name], 60)
     if known.get("threshold") is not None and not _SHARE.holds(known["threshold"]):
         raise CheckpointError(f"{path} has a threshold of {_short(known['threshold'])}; expected {_SHARE}")
     try:
@@ -210,7 +212,7 @@ def _scaling(value: Any) -> Scaling:
     """A mean, one number or three, and a divisor, as plain values say them. Raises ValueError for anything else."""
     mean, divisor = value if isinstance(value, list | tuple) and len(value) == 2 else (None, None)
     means = mean if isinstance(mean, list | tuple) and len(mean) == 3 else [mean]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in (*means, divisor)):
+    if not all(isinstance(number, int | float) and is_finite(number) for number in (*means, divisor)):
         raise ValueError(f"has a scaling of {_short(value)}; expected a mean and a divisor")
     return (mean if means == [mean] else tuple(means), divisor)  # type: ignore[return-value]  # of three, as checked
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SettingsError
+from .settings import is_finite
 
 __all__ = ["Scoring", "logit", "logits_of", "scoring_of", "sigmoid"]
 
@@ -53,9 +54,9 @@ class Scoring:
 
     def __post_init__(self) -> None:
         for name in ("before", "detector"):
-            if not 0 <= getattr(self, name) < math.inf:
+            if not (getattr(self, name) >= 0 and is_finite(getattr(self, name))):
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected a finite number of 0 or more")
-        if not 0 < self.temperature < math.inf:
+        if not (self.temperature > 0 and is_finite(self.temperature)):
             raise SettingsError(f"temperature is {self.temperature}; expected a finite number above 0")
 
     def fused(self, own: Array, given: Array, behind_detector: bool = False) -> Array:

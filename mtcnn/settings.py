@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .errors import SettingsError
 
-__all__ = ["Range", "Settings", "check", "require", "setting"]
+__all__ = ["Range", "Settings", "check", "is_finite", "require", "setting"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Range:
         """Whether `value` is in the range. Numbers must be finite; a bool is no number."""
         if self.choices:
             return value in self.choices
-        if isinstance(value, bool) or not _is_number(value) or not math.isfinite(value):
+        if isinstance(value, bool) or not _is_number(value) or not is_finite(value):
             return False
         if self.whole and value != int(value):
             return False
@@ -71,6 +71,14 @@ def _is_number(value: Any) -> bool:
     """NumPy's numbers count, arrays and text that looks like a number do not."""
     single = getattr(value, "ndim", 0) == 0  # of an array
     return single and hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str | bytes)
+
+
+def is_finite(number: Any) -> bool:
+    """`math.isfinite`, which fails for an int beyond the floats; here that is not finite either."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def setting(

@@ -6,27 +6,33 @@ import io
 import math
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import published_weights as foreign
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mtcnn import importers
-from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.cascade import Detector
+from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_module, model_of
 from mtcnn.errors import CheckpointError, SettingsError
 from mtcnn.files.safe_pickle import MAX_DEPTH, PickleReader, check_shape
+from mtcnn.files.tensors import read_tensors, write_tensors
 from mtcnn.files.torch_file import check_saved, read_saved
 from mtcnn.importers import read_weights
 from mtcnn.importers.lz4 import decompress
 from mtcnn.importers.old_torch import read_old_saved
 from mtcnn.importers.pickled import read_pickled
 from mtcnn.types import Faces
+from mtcnn.weights import SIZES
 
 PROTO, END = b"\x80\x02", b"."
 
@@ -389,3 +395,59 @@ def test_a_large_net_without_its_weights_is_not_built(tmp_path: Path) -> None:
     write(path, Checkpoint("ssh", state, "rgb", DETECTORS["ssh"].scaling, model={"width": 40.0}))
     with pytest.raises(CheckpointError, match=r"does not fit ssh: (lacks|unexpected)"):
         load_module(path, "ssh")
+
+
+# ---- records of a good file, changed
+
+HUGE = 10**400  # which JSON may hold, and no float
+
+
+@pytest.fixture(params=["retinaface", "onet"])
+def changed(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., CheckpointError]:
+    """The error of a detector whose weights file has other values in its record."""
+    net: str = request.param
+    for name in (*SIZES, "retinaface"):
+        target = weights_path(tmp_path, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(weights_path(packaged_weights(), name).read_bytes())
+    arrays, record = read_tensors(weights_path(tmp_path, net))
+
+    def change(**values: Any) -> CheckpointError:
+        write_tensors(weights_path(tmp_path, net), arrays, {**record, **values})
+        with pytest.raises(CheckpointError) as caught:
+            Detector(tmp_path, detector="retinaface" if net == "retinaface" else "mtcnn")
+        return caught.value
+
+    return change
+
+
+@pytest.mark.parametrize("values", [
+    {"net": "\x1b[31m\n"}, {"net": "x" * 100_000}, {"colour": "\x1b[31m\n"}, {"colour": "x" * 100_000},
+    {"scaling": [HUGE, 1]}, {"scaling": [[HUGE] * 3, 1]}, {"scaling": [1, HUGE]}, {"threshold": HUGE},
+    {"scoring": {"before": HUGE}}, {"scoring": {"temperature": HUGE}}, {"threshold": float("nan")},
+], ids=str)  # fmt: skip
+def test_records_that_cannot_be(changed: Callable[..., CheckpointError], values: dict[str, Any]) -> None:
+    line = str(changed(**values))
+    assert len(line) < 600 and line.isprintable()
+
+
+@pytest.mark.parametrize("leak", [float("nan"), HUGE, 1e308, "x", None, {}, [1], True])
+def test_a_setting_that_compiled_code_takes(tmp_path: Path, leak: Any) -> None:
+    """The path without torch, which rebuilds no net: NaN made a detector that finds nothing."""
+    arrays, record = read_tensors(weights_path(packaged_weights(), "retinaface"))
+    path = weights_path(tmp_path, "retinaface")
+    path.parent.mkdir(parents=True)
+    write_tensors(path, arrays, {**record, "model": {**record["model"], "leak": leak}})
+    with pytest.raises(CheckpointError, match=r"does not fit retinaface: model.leak is .*; expected"):
+        Detector(tmp_path, detector="retinaface")
+
+
+def test_numbers_of_any_size_are_no_warning(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    arrays, record = read_tensors(weights_path(packaged_weights(), "retinaface"))
+    path = weights_path(tmp_path, "retinaface")
+    path.parent.mkdir(parents=True)
+    write_tensors(path, {name: (value > 0).astype(np.float32) for name, value in arrays.items()}, record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = Detector(tmp_path, detector="retinaface").detect(photos["astronaut"])
+    assert np.isfinite(found.boxes).all()

@@ -41,6 +41,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({"lr": None}, "lr is None; expected a number above 0"),
     "edge": ({"lr": 0.0}, "lr is 0.0; expected a number above 0"),
     "infinite": ({"lr": math.inf}, "lr is inf; expected a number above 0"),
+    "beyond": ({"epochs": 10**400}, f"epochs is 1{'0' * 76}...; expected a whole number of at least 1"),
     "nan": ({"share": math.nan}, "share is nan; expected a number from 0 to 1"),
     "above": ({"share": 1.01}, "share is 1.01; expected a number from 0 to 1"),
     "open": ({"factor": 1.0}, "factor is 1.0; expected a number above 0 and below 1"),

@@ -13,6 +13,7 @@ from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_p
 from ..devices import check_device
 from ..errors import CheckpointError, SettingsError
 from ..runtimes import BoxesAlone
+from ..terminal import short
 from . import DETECTORS, Spec
 from .single_stage import SingleStage
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..runtimes import Runtime
 
-__all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of"]
+__all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of", "typed"]
 
 MAX_NUMBER = 10_000  # limit of a setting of [model]: an untrusted file may ask for any number of layers or channels
 MAX_LENGTH = 1000
@@ -49,11 +50,12 @@ def model_of(name: str, model: Mapping[str, Any] | None = None) -> dict[str, Any
     for key, value in (model or {}).items():
         if key not in defaults:
             raise SettingsError(f"model.{key} is not a setting of {name}; expected one of {', '.join(defaults)}")
-        settings[key] = _typed(value, defaults[key], key)
+        settings[key] = typed(value, defaults[key], key)
     return settings
 
 
-def _typed(value: Any, default: Any, key: str) -> Any:
+def typed(value: Any, default: Any, key: str) -> Any:
+    """A setting of [model], of the type of its default. Raises SettingsError for another, and for wild numbers."""
     values = value if isinstance(value, tuple | list) else [value]
     numbers = [number for number in values if isinstance(number, int | float)]
     if len(values) > MAX_LENGTH or not all(abs(number) <= MAX_NUMBER for number in numbers):  # NaN fails too
@@ -204,7 +206,10 @@ def _compiled(path: Path, name: str) -> Runtime | None:
     from ..runtimes.compiled import compiled_runtime
 
     found = read_for(path, name, spec.scaling)
-    runtime = compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
+    try:
+        runtime = compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
+    except SettingsError as error:
+        raise CheckpointError(f"{path} does not fit {name}: {short(str(error))}") from error
     return runtime if runtime is None or found.has_landmarks else BoxesAlone(runtime)
 
 

@@ -57,7 +57,8 @@ class SingleStage:
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may extend beyond the image."""
-        return self._candidates(image, False).faces()
+        with np.errstate(over="ignore", invalid="ignore"):  # a net of odd weights may give numbers of any size
+            return self._candidates(image, False).faces()
 
     def candidates(self, image: NDArray[np.uint8]) -> Candidates:
         """All boxes that the net predicts, and the steps that lead to the result of a call."""

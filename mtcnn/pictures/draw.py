@@ -119,7 +119,8 @@ def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
         write_whole(target, _encoded(target, as_rgb(rgb)))
     except OSError as error:
         raise WriteError(
-            f"{target}: cannot be written ({error.strerror or error}); expected a folder with free space; check path"
+            f"{target}: cannot be written ({error.strerror or error}); expected a folder with free space; "
+            "check the path"
         ) from None
 
 

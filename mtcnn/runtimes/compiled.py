@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from ..detectors.load import typed
 from . import Runtime
 
 __all__ = ["compiled_runtime"]
@@ -17,7 +18,8 @@ def compiled_runtime(name: str, state: Mapping[str, Any], model: Mapping[str, An
 
     name   "module:Class" of `mtcnn.engine`. The class has `shapes`, name -> shape of the parameters it can run, and
            takes them with the settings of [model] that shapes do not tell.
-    model  settings of the net, see `detectors.load.model_of`; what is left out is as the class has it.
+    model  settings of the net, see `detectors.load.model_of`; what is left out is as the class has it. Raises
+           SettingsError for one of another type, and for wild numbers.
     """
     module, kind = name.split(":")
     engine: Any = getattr(import_module(f"..engine.{module}", __package__), kind)
@@ -25,4 +27,5 @@ def compiled_runtime(name: str, state: Mapping[str, Any], model: Mapping[str, An
     if found != engine.shapes():
         return None
     taken = inspect.signature(engine).parameters
-    return engine(state, **{key: value for key, value in (model or {}).items() if key in taken})  # type: ignore[no-any-return]
+    settings = {key: typed(value, taken[key].default, key) for key, value in (model or {}).items() if key in taken}
+    return engine(state, **settings)  # type: ignore[no-any-return]
