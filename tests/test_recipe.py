@@ -241,7 +241,7 @@ def test_width_is_a_setting_of_the_model(tmp_path: Path) -> None:
 def test_unknown_objective(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('net = "ssh"\n[objective]\nname = "focal"\n')
-    names = "atss, distill, distill-cells, multibox, simota"
+    names = "atss, distill, distill-cells, heat-map, multibox, simota"
     with pytest.raises(RecipeError, match=f"recipe.toml: objective.name is 'focal'; expected one of {names}"):
         read_recipe(DetectorRecipe, path)
 

@@ -284,7 +284,7 @@ def test_a_student_approaches_its_teacher(photos: Path, tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     """The packaged recipe is copied, and trains once its steps are few."""
     work = tmp_path / "work"
-    for name in ("yunet-n", "yunet-s"):
+    for name in ("yunet-n", "yunet-s", "centerface"):
         path = recipe_path(work, name)
         path.parent.mkdir(parents=True)
         text = (Path(__file__).parent.parent / "models-full" / name / "recipe.toml").read_text()

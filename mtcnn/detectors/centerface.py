@@ -17,6 +17,7 @@ from .trunks.mobilenet_v2 import MobileNetV2
 __all__ = ["CenterFace"]
 
 _VALUES = {"logits": 1, "sizes": 2, "offsets": 2, "landmarks": 10}  # outputs of each cell
+_USUAL = math.log(8)  # the logarithm of sides, in cells, at which sizes start: of faces of 32 pixels
 _RARE = 0.1  # initial score of the heat map, since few cells are centres: as in CornerNet, Law and Deng 2018
 
 
@@ -36,7 +37,9 @@ class CenterFace(nn.Module):
         self.enlarge = nn.ModuleList([_doubled(inner) for _ in fine])
         self.merge = conv(inner, inner, 3, leak=0.0)
         self.heads = nn.ModuleDict({name: nn.Conv2d(inner, values, 1) for name, values in _VALUES.items()})
-        nn.init.constant_(self.heads["logits"].bias, math.log(_RARE / (1 - _RARE)))  # type: ignore[arg-type]
+        starts = {"logits": math.log(_RARE / (1 - _RARE)), "sizes": _USUAL, "landmarks": 0.5}
+        for name, value in starts.items():
+            nn.init.constant_(self.heads[name].bias, value)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) to logits (N, A), sizes (N, A, 2), offsets (N, A, 2) and landmark codes (N, A, 10) of all

@@ -20,6 +20,7 @@ OBJECTIVES = {
     "atss": "atss:Atss",
     "distill": "distill:Distill",
     "distill-cells": "distill_cells:DistillCells",
+    "heat-map": "heat_map:Peaks",
     "multibox": "multibox:MultiBox",
     "simota": "simota:SimOTA",
 }
