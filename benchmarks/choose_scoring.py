@@ -1,7 +1,7 @@
 """AP with different weights of the previous stage's logit in a net's score, to tune [train.score] and recall.
 
     python benchmarks/choose_scoring.py DATA [--models FOLDER] [--stage1 retinaface] [--net rnet]
-        [--weights 0 0.5 0.75 1] [--temperatures 1 2] [--alarms 1.25]
+        [--weights 0 0.5 0.75 1] [--temperatures 1 2] [--offsets 0 0.75 1] [--alarms 1.25]
 
 DATA is laid out as CONTRIBUTING.md says, with the official ground truth. The photos are the validation part of
 WIDER FACE's training list, unused in training the cascade (`ImageRecord.is_val`). The other net keeps its own scoring.
@@ -54,6 +54,9 @@ class Remembering(NetRefiner):
 
     def fused(self, own: Array, given: Array) -> Array:
         return self.scoring.fused(own - self.shift, given, self.behind_detector)
+
+    def shared(self, offsets: Array, squares: Array, boxes: Array) -> Array:
+        return self.scoring.shared(offsets, squares, boxes.astype(np.float64)) if self.behind_detector else offsets
 
     def raw(self, image: NDArray[np.uint8], squares: Array) -> tuple[Any, Any, Any]:
         table, keys = self.known.setdefault(id(image), {}), [square.tobytes() for square in squares]
@@ -121,21 +124,23 @@ def table(
 
     alarms  false alarms of all photos together to place the scores by; None leaves them.
     """
-    yield "| before | detector | temperature | shift | easy | medium | hard | faces | false alarms |"
-    yield "| --: | --: | --: | --: | --: | --: | --: | --: | --: |"
+    yield "| before | detector | temperature | offsets | shift | easy | medium | hard | faces | false alarms |"
+    yield "| --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |"
     for scoring in scorings:
         shift = 0.0 if alarms is None else shift_of(usual, truth, scoring, alarms)
         ap = sought.measure(truth, scoring, shift).ap
         found = counts(usual.measure(truth, scoring, shift))
-        numbers = [scoring.before, scoring.detector, scoring.temperature, round(shift, 2)]
+        numbers = [scoring.before, scoring.detector, scoring.temperature, scoring.detector_offsets, round(shift, 2)]
         cells = [f"{value:g}" for value in numbers] + [f"{value:.4f}" for value in ap.values()] + [*map(str, found)]
         yield f"| {' | '.join(cells)} |"
 
 
-def val_photos(data: Path, truth: GroundTruth, most: int | None) -> dict[str, NDArray[np.uint8]]:
+def val_photos(data: Path, truth: GroundTruth, most: int | None, percent: float) -> dict[str, NDArray[np.uint8]]:
     """The validation photos by their name in the ground truth."""
     records, _ = read_source(f"wider:{data / 'wider' / 'wider_face_train_bbx_gt.txt'}")
-    chosen = [record.path for record in records if record.is_val(VAL) and image_key(str(record.path)) in truth.boxes]
+    chosen = [
+        record.path for record in records if record.is_val(percent) and image_key(str(record.path)) in truth.boxes
+    ]
     return {image_key(str(path)): read_image(path) for path in chosen[:most]}
 
 
@@ -147,11 +152,13 @@ def main() -> None:
     parser.add_argument("--net", choices=("rnet", "onet"), default="onet")
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.5, 0.75, 1.0, 1.25])
     parser.add_argument("--temperatures", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--offsets", type=float, nargs="+", default=[1.0], help="behind a detector")
     parser.add_argument("--alarms", type=float, default=ALARMS, help="a photo, at the default thresholds")
     parser.add_argument("--most", type=int, help="photos")
+    parser.add_argument("--val", type=float, default=VAL, help="percent of the list, where a detector used the others")
     given = parser.parse_args()
     truth = GroundTruth.load(given.data / "wider" / "ground_truth")
-    photos = val_photos(given.data, truth, given.most)
+    photos = val_photos(given.data, truth, given.most, given.val)
     settings = {"models": given.models, "stage1": given.stage1, "refine": "rnet,onet"}
     usual = Cascade(photos, given.net, **settings)
     behind_pnet = given.stage1 == "pnet"
@@ -161,7 +168,10 @@ def main() -> None:
         sought = Cascade(photos, given.net, **settings, thresholds=(0.02, 0.02, 0.02))
     weight = "before" if behind_pnet else "detector"
     scorings = [
-        replace(Scoring(temperature=heat), **{weight: value}) for value in given.weights for heat in given.temperatures
+        replace(Scoring(temperature=heat, detector_offsets=share), **{weight: value})
+        for value in given.weights
+        for heat in given.temperatures
+        for share in given.offsets
     ]
     print(f"{len(photos)} photos, {given.net} behind {given.stage1}")
     for line in table(usual, sought, truth, scorings, given.alarms * len(photos) if behind_pnet else None):

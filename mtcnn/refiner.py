@@ -38,8 +38,8 @@ class NetRefiner:
     ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
     box inside another. If it was trained without landmarks, those of the input faces are passed on.
 
-    Scores follow the net's `scoring`, which may add the input scores; `behind_detector`: the first stage is a
-    single-stage detector instead of PNet.
+    Scores follow the net's `scoring`, which may add the input scores. `behind_detector`: the first stage is a
+    single-stage detector instead of PNet, whose boxes `scoring` may keep in part.
     """
 
     net: Net
@@ -59,6 +59,7 @@ class NetRefiner:
         inside = np.flatnonzero(touches(squares, *image.shape[:2]))
         own, offsets, points = self.raw(image, squares[inside])
         logits = self.fused(own, faces.scores[inside])
+        offsets = self.shared(offsets, squares[inside], faces.boxes[inside])
         chosen, last = np.flatnonzero(logits > logit(self.threshold)), points is not None
         rivals = squares[inside[chosen]]
         if last:
@@ -83,6 +84,12 @@ class NetRefiner:
     def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
         """Logits (N,) of the scores, from the net's own logits (N,) and the scores (N,) of the previous stage."""
         return scoring_of(self.net).fused(own, given, self.behind_detector)
+
+    def shared(self, offsets: NDArray[Any], squares: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
+        """The offsets (N, 4) that count, from the net's own, for squares (N, 4) around the input boxes (N, 4)."""
+        if not self.behind_detector:
+            return offsets
+        return scoring_of(self.net).shared(offsets, squares, boxes.astype(np.float64))
 
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
         """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""

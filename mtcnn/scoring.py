@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .boxes import encode_offsets
 from .errors import SettingsError
-from .settings import is_finite
+from .settings import is_finite, setting
 
 __all__ = ["Scoring", "logit", "logits_of", "scoring_of", "sigmoid"]
 
@@ -39,31 +40,50 @@ def logits_of(scores: Array) -> Array:
 
 @dataclass(frozen=True)
 class Scoring:
-    """The score of RNet or ONet: sigmoid((own logit + weight * logit of the input score) / temperature).
+    """The score of RNet or ONet, sigmoid((own logit + weight * logit of the input score) / temperature), and how much
+    of its box regression counts.
 
     before       weight of the previous stage's logit, if the first stage is PNet.
     detector     the same if the first stage is a single-stage detector, whose scores are distributed differently.
     temperature  above 1, pulls scores away from 0 and 1, where float32 can hardly resolve them.
+    detector_temperature  the same behind a single-stage detector; None: `temperature`.
+    detector_offsets      share of the way from a single-stage detector's box to the one that the net predicts. Such a
+                 box is better than PNet's, and often better than RNet's.
 
-    The default is the net's own score, to the last bit. Raises SettingsError for values out of range.
+    The default is the net's own score and box, to the last bit. Raises SettingsError for values out of range.
     """
 
     before: float = 0.0
     detector: float = 0.0
     temperature: float = 1.0
+    detector_temperature: float | None = setting(None, hashed=False)
+    detector_offsets: float = setting(1.0, hashed=False)
 
     def __post_init__(self) -> None:
         for name in ("before", "detector"):
             if not (getattr(self, name) >= 0 and is_finite(getattr(self, name))):
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected a finite number of 0 or more")
-        if not (self.temperature > 0 and is_finite(self.temperature)):
-            raise SettingsError(f"temperature is {self.temperature}; expected a finite number above 0")
+        for name in ("temperature", "detector_temperature"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and is_finite(value)):
+                raise SettingsError(f"{name} is {value}; expected a finite number above 0")
+        if not 0 <= self.detector_offsets <= 1:
+            raise SettingsError(f"detector_offsets is {self.detector_offsets}; expected a number from 0 to 1")
 
     def fused(self, own: Array, given: Array, behind_detector: bool = False) -> Array:
         """Logits (N,) of the score, from the net's own logits (N,) and the scores (N,) of the previous stage."""
-        weight = self.detector if behind_detector else self.before
+        weight, temperature = self.before, self.temperature
+        if behind_detector:
+            weight = self.detector
+            temperature = temperature if self.detector_temperature is None else self.detector_temperature
         joined = own + weight * logits_of(given) if weight else own
-        return joined / self.temperature if self.temperature != 1 else joined
+        return joined / temperature if temperature != 1 else joined
+
+    def shared(self, offsets: Array, squares: Array, boxes: Array) -> Array:
+        """Offsets (N, 4) that lead from squares (N, 4) to boxes between those given (N, 4), of a single-stage detector,
+        and those that the net's own `offsets` lead to."""
+        share = self.detector_offsets
+        return offsets if share == 1 else share * offsets + (1 - share) * encode_offsets(squares, boxes)
 
 
 def scoring_of(net: object) -> Scoring:

@@ -27,7 +27,7 @@ from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import MEAN_COLOUR
 
 RGB = NDArray[np.uint8]
-FUSED = {"rnet": Scoring(0.25, 1.5, 1.25), "onet": Scoring(0.5, 0.75, 2.0)}
+FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5), "onet": Scoring(0.5, 0.75, 2.0)}
 
 
 def noise(*shape: int) -> RGB:
@@ -91,6 +91,9 @@ def test_scores_and_logits() -> None:
         ({"before": math.inf}, "before is inf; expected a finite"),
         ({"temperature": 0.0}, "temperature is 0.0; expected a finite number above 0"),
         ({"temperature": math.nan}, "temperature is nan"),
+        ({"detector_temperature": 0.0}, "detector_temperature is 0.0; expected a finite number above 0"),
+        ({"detector_offsets": 1.5}, "detector_offsets is 1.5; expected a number from 0 to 1"),
+        ({"detector_offsets": math.nan}, "detector_offsets is nan"),
     ],
 )
 def test_invalid_numbers(values: dict[str, float], message: str) -> None:
@@ -130,6 +133,25 @@ def test_scores_of_a_refiner(behind: bool, weight: float) -> None:
     expected = {x: 1 / (1 + math.exp(-value / 4)) for x, value in logits.items()}
     assert dict(zip(found.boxes[:, 0].tolist(), found.scores.tolist(), strict=True)) == pytest.approx(expected)
     assert (np.diff(found.scores) < 0).all()
+
+
+def test_a_detector_has_a_temperature_of_its_own() -> None:
+    own, given_ = np.array([2.0]), np.array([0.5])
+    scoring = Scoring(temperature=2.0, detector_temperature=4.0)
+    assert scoring.fused(own, given_).tolist() == [1.0]
+    assert scoring.fused(own, given_, behind_detector=True).tolist() == [0.5]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
+@pytest.mark.parametrize("behind", [False, True])
+def test_boxes_of_a_detector_are_kept_in_part(share: float, behind: bool) -> None:
+    """The net predicts the square around an upright box; after PNet that is where the box goes, whatever the share."""
+    faces = Faces(np.array([[10, 5, 16, 15]], np.float32), np.array([0.9], np.float32))
+    for net, points in (("rnet", False), ("onet", True)):
+        stage = NetRefiner(Even([3.0], Scoring(detector_offsets=share), points), net, behind_detector=behind)
+        own = np.array([8, 5, 18, 15])
+        expected = own if not behind else share * own + (1 - share) * faces.boxes[0]
+        assert stage(noise(20, 60, 3), faces).boxes == pytest.approx(expected[None], abs=1e-5)
 
 
 @pytest.mark.parametrize(("net", "points"), [("rnet", False), ("onet", True)])
