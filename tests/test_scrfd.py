@@ -16,10 +16,14 @@ from torch import nn
 
 from mtcnn.checkpoint import weights_path
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors.load import build, load_module, model_of
+from mtcnn.detectors.load import build, load_detector, load_module, model_of
 from mtcnn.errors import CheckpointError
 from mtcnn.flops import cost
+from mtcnn.images import read_image
 from mtcnn.importers import import_weights, read_weights
+from mtcnn.metrics.scales import ScaledDetector
+from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
+from mtcnn.metrics.wider_truth import load_image_list
 from mtcnn.runtimes.torch import fold_norms
 from mtcnn.types import ImageSize
 
@@ -80,6 +84,17 @@ def test_each_level_has_a_factor_of_its_distances() -> None:
         after = net(x)["distances"]
     factors = torch.repeat_interleave(torch.tensor([2.0, 3.0, 5.0]), torch.tensor([128, 32, 8]))[:, None]
     torch.testing.assert_close(after[0], before[0] * factors)
+
+
+def test_an_image_of_one_cell() -> None:
+    """Groups of one channel have one value there: norm leaves their biases."""
+    net: Any = build("scrfd-0.5g").eval()
+    norm = net.heads[0].body[0][0][1]
+    nn.init.normal_(norm.bias)
+    x = torch.randn(1, 16, 1, 1)
+    torch.testing.assert_close(norm(x)[0, :, 0, 0], norm.bias, atol=1e-3, rtol=0)
+    with torch.inference_mode():
+        assert net(torch.randn(1, 3, 32, 32))["logits"].isfinite().all()
 
 
 # ---- the decoder
@@ -163,6 +178,31 @@ PUBLISHED = {
     "scrfd_1g_gn_dynamic": "scrfd-1g",
     "scrfd_2.5g_gn_dynamic": "scrfd-2.5g",
 }
+
+
+# Measured elsewhere, with InsightFace's way to scale images.
+AP = {
+    "scrfd_500m_gn_dynamic": (0.9185, 0.8828, 0.7450),
+    "scrfd_500m_bnkps_dynamic": (0.9218, 0.8934, 0.7542),
+    "scrfd_1g_gn_dynamic": (0.9380, 0.9114, 0.7917),
+    "scrfd_2.5g_gn_dynamic": (0.9525, 0.9311, 0.8241),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", PUBLISHED)
+def test_average_precision_of_the_published_files(file: str, data_folder: Path, tmp_path: Path) -> None:
+    """On the 300 dev photos, of boxes as the net predicts them: `mtcnn eval` clips them to the photo."""
+    path, name = data_folder / "weights" / "scrfd" / f"{file}.onnx", PUBLISHED[file]
+    if not path.is_file():
+        pytest.skip(f"no {path.name} in {path.parent}")
+    import_weights([path], tmp_path)
+    find = ScaledDetector(load_detector(name, tmp_path, 0.02, coarse=False), "letterbox:640")
+    names = load_image_list(data_folder / "wider" / "wider_face_dev_bbx_gt.txt")
+    folder = data_folder / "wider" / "dev" / "images"
+    found = {each: faces_to_rows(find(read_image(folder / f"{each}.jpg"))) for each in names}
+    ap = evaluate(GroundTruth.load(data_folder / "wider" / "ground_truth"), found, names).ap
+    assert tuple(ap[kind] for kind in ("easy", "medium", "hard")) == pytest.approx(AP[file], abs=0.003)
 
 
 @pytest.mark.data

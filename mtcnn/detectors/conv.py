@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-__all__ = ["conv", "normed_conv", "separable"]
+__all__ = ["SmallGroupNorm", "conv", "normed_conv", "separable"]
 
 
 def conv(
@@ -41,7 +42,7 @@ def normed_conv(
 
     norm_groups  groups of a group norm; 0 for batch norm.    relu  False leaves ReLU out.
     """
-    norm = nn.GroupNorm(norm_groups, outputs) if norm_groups else nn.BatchNorm2d(outputs)
+    norm = SmallGroupNorm(norm_groups, outputs) if norm_groups else nn.BatchNorm2d(outputs)
     layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), norm]
     return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
 
@@ -50,3 +51,13 @@ def separable(inputs: int, outputs: int, stride: int = 1, norm_groups: int = 0) 
     """A 3 x 3 convolution of each channel by itself, then a 1 x 1 one across channels, both with norm and ReLU."""
     each = normed_conv(inputs, inputs, 3, stride, inputs, norm_groups)
     return nn.Sequential(each, normed_conv(inputs, outputs, 1, norm_groups=norm_groups))
+
+
+class SmallGroupNorm(nn.GroupNorm):
+    """Group norm that accepts groups of one value, which become their biases.
+
+    PyTorch rejects them, although they occur where a group has one channel and the map of a small image one cell.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
