@@ -138,15 +138,18 @@ def test_the_recipe_describes_the_whole_net(name: str) -> None:
 # ---- close faces: the fault most reported of the original
 
 
+SIDE = 192  # pixels of a picture
+
+
 def close_up(seed: int, share: float) -> tuple[NDArray[np.uint8], ImageRecord]:
-    """A drawn face enlarged until its longer side is this share of the 256 pixels of a picture."""
+    """A drawn face enlarged until its longer side is this share of a picture's."""
     photo, boxes, _ = synthetic.draw_scene(seed, 0, 320, 320)
     x1, y1, x2, y2 = boxes[np.argmax((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))]
     side = max(x2 - x1, y2 - y1) / share
     corner = np.array([(x1 + x2 - side) / 2, (y1 + y2 - side) / 2])
-    move = np.array([[256 / side, 0, -corner[0] * 256 / side], [0, 256 / side, -corner[1] * 256 / side]])
-    image = np.asarray(cv2.warpAffine(photo, move, (256, 256), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    box = (np.array([[x1, y1, x2, y2]]) - np.tile(corner, 2)) * 256 / side
+    move = np.array([[SIDE / side, 0, -corner[0] * SIDE / side], [0, SIDE / side, -corner[1] * SIDE / side]])
+    image = np.asarray(cv2.warpAffine(photo, move, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    box = (np.array([[x1, y1, x2, y2]]) - np.tile(corner, 2)) * SIDE / side
     return image, ImageRecord(Path(f"close-{seed}"), box.astype(np.float32), np.full((1, 5, 2), np.nan, np.float32))
 
 
@@ -159,8 +162,8 @@ def test_close_faces_are_learned_and_found(tmp_path: Path) -> None:
         patch.setattr("stages.photos.store.image_of", lambda record: pictures[record.path])
         assert build_photos([record for _, record in made], tmp_path / "photos.raw", "data", quiet=True) == []
     recipe = DetectorRecipe(
-        NET, {}, PictureSettings((256.0,), crop=(0.9, 1.1), brightness=0.0, hue=0.0),
-        AtssSettings(), PhotoSchedule(epochs=1, steps=150, batch=6, lr=4e-3, warmup=10, ema=0.9, val=0.0),
+        NET, {}, PictureSettings((float(SIDE),), crop=(0.9, 1.1), brightness=0.0, hue=0.0),
+        AtssSettings(), PhotoSchedule(epochs=1, steps=240, batch=6, lr=4e-3, warmup=10, ema=0.9, val=0.0),
     )  # fmt: skip
     records = [record for _, record in made]
     launch(job(tmp_path / "photos.raw", tmp_path / "work", recipe, records=records))
