@@ -3,8 +3,8 @@
     python benchmarks/close_ups.py --data FOLDER --models published --net scrfd-0.5g [--faces 24]
 
 FOLDER is laid out as CONTRIBUTING.md says. The faces are the largest of the first dev photos with one of more than 150
-pixels; a square around it is cut out and resized, so that its longer side has this share. Found means a score of 0.5 and
-an IoU of 0.5. Prints a markdown row for each share: faces found at 1024 pixels, there with one look alone
+pixels; a square around it is cut out and resized, so that its longer side has this share. Found means a score of 0.5
+and an IoU of 0.5. Prints a markdown row for each share: faces found at 1024 pixels, there with one look alone
 (`--no-coarse`), and at 640 pixels.
 """
 

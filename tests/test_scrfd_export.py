@@ -101,7 +101,7 @@ def test_our_reader_gives_what_the_net_does(tmp_path: Path) -> None:
     assert runtime.has_landmarks and list(found) == list(wanted)
     for name, value in wanted.items():
         np.testing.assert_allclose(found[name], value, atol=1e-4)
-    decoder = DETECTORS["scrfd-0.5g"].decoder
+    decoder: Any = DETECTORS["scrfd-0.5g"].decoder
     sure = {f"score_{stride}": np.array([[1.0], [0.0]], np.float32) for stride in (8, 16, 32)}
     given = {**sure, **{f"bbox_{stride}": np.zeros((2, 4)) for stride in (8, 16, 32)}}
     np.testing.assert_allclose(decoder.logits(decoder.from_file(given)), [16.6, -16.6] * 3, atol=0.1)

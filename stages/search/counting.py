@@ -67,4 +67,4 @@ def _head(model: Mapping[str, Any]) -> int:
     sides = [model["neck"], *[model["head"]] * model["head_depth"]]
     plain = model["head_block"] == "plain"
     body = sum(9 * a * b if plain else _separable(a, b) for a, b in pairwise(sides))
-    return body + 9 * sides[-1] * _ANCHORS * (_VALUES + (_POINTS if model["landmarks"] else 0))
+    return int(body) + 9 * int(sides[-1]) * _ANCHORS * (_VALUES + (_POINTS if model["landmarks"] else 0))

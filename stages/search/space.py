@@ -138,5 +138,5 @@ def _groups(*channels: int) -> int:
     return max(group for group in GROUPS if not any(count % group for count in channels))
 
 
-def _floor8(channels: float) -> int:
+def _floor8(channels: Any) -> int:
     return max(int(channels) // 8 * 8, 8)
