@@ -15,7 +15,7 @@ from mtcnn.detectors.load import build, model_of
 from mtcnn.errors import SettingsError
 from mtcnn.flops import cost
 from stages.search.counting import STAGES, multiply_adds
-from stages.search.space import Budget, candidates
+from stages.search.space import CostBudget, candidates
 
 SIZES = [name for name in DETECTORS if name.startswith("scrfd")]
 TEMPLATES: list[tuple[str, dict[str, Any], float]] = [
@@ -59,7 +59,7 @@ def test_counted_for_any_description(
 @pytest.mark.parametrize(("net", "template", "total"), TEMPLATES)
 def test_sixty_four_of_each_step(net: str, template: dict[str, Any], total: float) -> None:
     """Within 2 % of the budget; the first step keeps neck and head, the second the shares of the trunk's stages."""
-    budget = Budget(total)
+    budget = CostBudget(total)
     first = list(islice(candidates(net, template, "trunk", budget, 0), 64))
     second = list(islice(candidates(net, first[0], "whole", budget, 0), 64))
     known = model_of(net, template)
@@ -85,7 +85,7 @@ def test_sixty_four_of_each_step(net: str, template: dict[str, Any], total: floa
 @pytest.mark.parametrize("step", ["trunk", "whole"])
 def test_candidates_are_nets_and_the_same_for_a_seed(step: str) -> None:
     net, template, total = TEMPLATES[1]
-    drawn = [list(islice(candidates(net, template, step, Budget(total), seed), 4)) for seed in (0, 0, 1)]
+    drawn = [list(islice(candidates(net, template, step, CostBudget(total), seed), 4)) for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     for model in drawn[0]:
         with torch.device("meta"):
@@ -94,12 +94,12 @@ def test_candidates_are_nets_and_the_same_for_a_seed(step: str) -> None:
 
 def test_refusals() -> None:
     with pytest.raises(SettingsError, match="step is 'neck'; expected trunk or whole"):
-        next(candidates("scrfd-0.5g", {}, "neck", Budget(), 0))
+        next(candidates("scrfd-0.5g", {}, "neck", CostBudget(), 0))
     with pytest.raises(SettingsError, match="multiply_adds is 0; expected a number above 0"):
-        Budget(0)
+        CostBudget(0)
 
 
 def test_a_budget_that_nothing_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.search.space.TRIES", 100)
     with pytest.raises(SettingsError, match=r"budget is 1000 G; none of 100 nets of scrfd-0.5g costs that, within 2%"):
-        next(candidates("scrfd-0.5g", {}, "trunk", Budget(1e12), 0))
+        next(candidates("scrfd-0.5g", {}, "trunk", CostBudget(1e12), 0))

@@ -19,7 +19,7 @@ from mtcnn.settings import Settings, setting
 
 from .counting import STAGES, multiply_adds
 
-__all__ = ["Budget", "candidates"]
+__all__ = ["CostBudget", "candidates"]
 
 Model = dict[str, Any]
 
@@ -39,7 +39,7 @@ GROUPS = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
-class Budget(Settings):
+class CostBudget(Settings):
     """What candidates may cost.
 
     multiply_adds  of convolutions, for one image of `height` x `width` pixels; multiples of 32.
@@ -55,7 +55,7 @@ class Budget(Settings):
         return abs(cost - self.multiply_adds) <= WITHIN * self.multiply_adds
 
 
-def candidates(net: str, template: Mapping[str, Any], step: str, budget: Budget, seed: int) -> Iterator[Model]:
+def candidates(net: str, template: Mapping[str, Any], step: str, budget: CostBudget, seed: int) -> Iterator[Model]:
     """Endless candidates, all different: settings of [model] of the detector `net`. The same for the same seed.
 
     template  the settings that a candidate keeps or varies; those left out are the entry's.
@@ -97,7 +97,7 @@ def _trunk(template: Model, rng: np.random.Generator) -> Model:
     return {**template, "block": block, "stem": stem, "blocks": blocks, "widths": tuple(widths)}
 
 
-def _whole(template: Model, budget: Budget, rng: np.random.Generator) -> Model | None:
+def _whole(template: Model, budget: CostBudget, rng: np.random.Generator) -> Model | None:
     """Another size of everything; None where the trunk costs too much, a stage finds no size whose share of it is the
     template's, or no neck and head meet the budget."""
     size = budget.height, budget.width
