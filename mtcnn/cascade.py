@@ -48,7 +48,8 @@ class Detector:
     stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`.
     refine        the nets that follow: "rnet,onet" (the default after PNet), "rnet", or "none".
     engine        runtime of a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
-    detector      instead of stage1 and refine: "mtcnn", the cascade, or a single-stage detector alone.
+    detector      instead of stage1 and refine: "mtcnn", the cascade; a single-stage detector alone; "fast" or "best",
+                  for those who do not want to choose (`detector_settings.PRESETS`).
     score         minimum score of a face: the threshold of the last stage.
     max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
     coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest

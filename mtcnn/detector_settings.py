@@ -16,12 +16,18 @@ from .pyramid import MIN_FACE, SCALE_FACTOR
 from .settings import Range, check, require
 from .thresholds import default_threshold
 
-__all__ = ["CASCADE", "REFINED", "DetectorSettings"]
+__all__ = ["CASCADE", "PRESETS", "REFINED", "DetectorSettings"]
 
 CASCADE = "mtcnn"
 """The detector name of the full cascade: PNet, RNet and ONet."""
 
 REFINED = {"rnet,onet": ("rnet", "onet"), "rnet": ("rnet",), "none": ()}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"stage1": "retinaface", "refine": "none"},
+    "best": {"stage1": "retinaface", "refine": "rnet,onet", "thresholds": (0.2, 0.2, 0.6)},
+}
+"""Detector names for those who do not want to choose: what is best in docs/results.md, so it may change by version."""
 
 _SHARE = Range(min=0, max=1)
 
@@ -74,12 +80,18 @@ class DetectorSettings:
     def _choose_stages(self) -> None:
         stage1, refine = self.stage1, self.refine
         if self.detector is not None:
-            require(self.detector in (CASCADE, *DETECTORS), "detector", self.detector, _one_of(CASCADE, *DETECTORS))
+            names = (CASCADE, *PRESETS, *DETECTORS)
+            require(self.detector in names, "detector", self.detector, _one_of(*names))
             if stage1 is not None or refine is not None:
                 raise SettingsError(
                     f"detector is {self.detector!r}; expected no `stage1` and no `refine` beside it; leave one out"
                 )
             stage1 = "pnet" if self.detector == CASCADE else self.detector
+            if self.detector in PRESETS:
+                preset = PRESETS[self.detector]
+                stage1, refine = preset["stage1"], preset["refine"]
+                if self.thresholds is None:
+                    object.__setattr__(self, "thresholds", preset.get("thresholds"))
         stage1 = "pnet" if stage1 is None else stage1
         if stage1 not in ("pnet", *DETECTORS):
             raise SettingsError(f"stage1 is {stage1!r}; expected {_one_of('pnet', *DETECTORS)}")

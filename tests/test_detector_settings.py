@@ -25,6 +25,10 @@ from mtcnn.errors import SettingsError
         ({"refine": "none", "score": 0.1}, ("pnet",), (0.1,)),
         ({"detector": "mtcnn"}, ("pnet", "rnet", "onet"), (0.6, 0.7, 0.7)),
         ({"detector": "retinaface"}, ("retinaface",), (0.6,)),
+        ({"detector": "fast"}, ("retinaface",), (0.6,)),
+        ({"detector": "best"}, ("retinaface", "rnet", "onet"), (0.2, 0.2, 0.6)),
+        ({"detector": "best", "score": 0.8}, ("retinaface", "rnet", "onet"), (0.2, 0.2, 0.8)),
+        ({"detector": "best", "thresholds": 0.02}, ("retinaface", "rnet", "onet"), (0.02, 0.02, 0.02)),
         ({"detector": "retinaface", "thresholds": 0.4, "score": 0.4}, ("retinaface",), (0.4,)),
         ({"detector": "retinaface", "thresholds": 0.02}, ("retinaface",), (0.02,)),
         ({"stage1": "ssh", "thresholds": [0.02]}, ("ssh",), (0.02,)),
@@ -50,7 +54,7 @@ def test_a_threshold_for_each_stage(
             {"detector": "retinaface", "refine": "rnet"},
             "expected no `stage1` and no `refine`",
         ),
-        ({"detector": "pnet"}, "detector is 'pnet'; expected one of mtcnn, retinaface"),
+        ({"detector": "pnet"}, "detector is 'pnet'; expected one of mtcnn, fast, best, retinaface"),
         (
             {"detector": "retinaface", "score": 0.3, "thresholds": 0.4},
             "score is 0.3 beside `thresholds` 0.4; expected one of them",
@@ -70,11 +74,11 @@ def test_unused_and_contradictory_settings_are_rejected(given: dict[str, Any], m
 def test_faces_below_min_face_are_dropped(random_models: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     """For single-stage detectors, which find faces of every size: those whose longer side is below min_face."""
     image = photos["astronaut"]
-    every = Detector(detector="retinaface", thresholds=0.02).detect(image)
+    every = Detector(detector="retinaface", thresholds=0.002).detect(image)
     sides = every.sizes.max(axis=1)
     limit = float(np.median(sides))
     assert len(np.unique(sides)) > 2
-    found = Detector(detector="retinaface", thresholds=0.02, min_face=limit).detect(image)
+    found = Detector(detector="retinaface", thresholds=0.002, min_face=limit).detect(image)
     assert np.array_equal(found.boxes, every[sides >= limit].boxes)
     assert 0 < len(found) < len(every)
 
