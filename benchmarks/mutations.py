@@ -55,11 +55,14 @@ def mutated(source: str, number: int) -> tuple[Mutation, str]:
 
 
 def _lines(tree: ast.Module, statement: ast.stmt) -> list[int]:
+    """No line where any test may run it: a constant that other modules can import."""
     if isinstance(statement, ast.FunctionDef):  # a default, or what a decorator takes
         return [line for each in statement.body for line in _span(each)]
     if statement in tree.body and isinstance(statement, ast.Assign | ast.AnnAssign):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         names = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+        if not all(name.startswith("_") for name in names):
+            return []
         users = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in names]
         return [node.lineno for node in users if not isinstance(node.ctx, ast.Store)]
     return _span(statement)

@@ -130,3 +130,15 @@ def test_a_product_scores_no_more_than_its_parts() -> None:
     assert (product_logits(a, b) <= np.minimum(a, b)).all()
     ends = np.array([-1e4, 1e4], np.float32)
     assert np.isfinite(product_logits(ends, ends)).all()
+
+
+def test_sides_have_a_bound() -> None:
+    """An untrained net may say anything: no face has more than e to the 8th cells."""
+    size, rows = ImageSize(32, 32), np.array([0])
+    for value, cells_wide in ((3.0, math.exp(3)), (7.9, math.exp(7.9)), (100.0, math.exp(8)), (1e30, math.exp(8))):
+        codes = np.array([[0, 0, value, value]] * 21, np.float32)
+        box = YuNetPoints().boxes({"boxes": codes}, size, rows)[0]
+        assert box[2] - box[0] == pytest.approx(8 * cells_wide, rel=1e-5) == box[3] - box[1]
+        sizes = {"sizes": np.full((64, 2), value, np.float32), "offsets": np.zeros((64, 2), np.float32)}
+        box = HeatMap().boxes(sizes, size, rows)[0]
+        assert box[2] - box[0] == pytest.approx(4 * cells_wide, rel=1e-5) == box[3] - box[1]
