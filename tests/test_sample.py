@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reference import plain_iou
 
 from mtcnn.crops import cut
+from mtcnn.errors import SettingsError
 from prepare import sample as module
 from prepare import synthetic
 from prepare.labels import IouBands, Kind, Labels
@@ -242,3 +243,24 @@ def test_how_far_windows_may_reach_out(monkeypatch: pytest.MonkeyPatch, size: in
     image = np.zeros((height, width, 3), np.uint8)
     _, windows = sampled(monkeypatch, image, ImageRecord(Path("a.jpg")), size)
     assert windows.tolist() == inside
+
+
+COUNTS = (
+    "negatives",
+    "near",
+    "tries",
+    "max_neg",
+    "max_part",
+    "max_pos",
+    "landmarks",
+    "balance",
+    "min_face",
+    "rotation",
+)
+
+
+@pytest.mark.parametrize(("name", "low"), [*((name, 0) for name in (*COUNTS, "val")), ("min_size", 1)])
+def test_settings_from_their_lowest_values_on(name: str, low: int) -> None:
+    assert getattr(CropSettings(**{name: low}), name) == low
+    with pytest.raises(SettingsError, match=f"{name} is {low - 1}; expected"):
+        CropSettings(**{name: low - 1})
