@@ -198,3 +198,13 @@ def test_a_window_beside_the_photo_has_no_pixel_of_it() -> None:
     image = np.full((50, 50, 3), 200, np.uint8)
     for window in ((310, 0, 410, 100), (-110, 0, -10, 100), (0, 210, 100, 310), (0, -110, 100, -10)):
         assert (fill(image, np.array(window, float), 200, 300, (1, 2, 3)) == (1, 2, 3)).all()
+
+
+def test_a_face_off_the_diagonal_is_in_its_window() -> None:
+    """Across and down are drawn from their own sides of the box and of the photo."""
+    rng = np.random.default_rng(0)
+    for face in ((240, 10, 280, 50), (10, 150, 50, 190)):
+        _, record = photo_with_faces(200, 300, [face])
+        for _ in range(50):
+            x1, y1, x2, y2 = anchored_crop(record, 200, 300, 160, (16, 32, 64), rng)
+            assert x1 <= face[0] + 1e-6 and y1 <= face[1] + 1e-6 and x2 >= face[2] - 1e-6 and y2 >= face[3] - 1e-6
