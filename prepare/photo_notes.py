@@ -24,7 +24,8 @@ class PhotoNotes:
 
     A subclass defines them: `look` returns `length` numbers of at least `lowest` for a photo.
 
-    file  the cache; None for none. A missing or damaged one counts as empty.
+    file         the cache; None for none. A missing or damaged one counts as empty.
+    cached_only  photos that are not in the cache are not read: they count as unreadable.
     """
 
     name: ClassVar[str]  # of the numbers in the file
@@ -32,7 +33,8 @@ class PhotoNotes:
     lowest: ClassVar[int]
     format: ClassVar[int] = 1  # increase it when `look` gives other numbers for the same files
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, cached_only: bool = False) -> None:
+        self._cached_only = cached_only
         self._file, self._known = file, {} if file is None else self._read(file)
         self._learned = False
 
@@ -47,7 +49,8 @@ class PhotoNotes:
         """
         stamps = {path: None if synthetic.is_synthetic(path) else _stamp(path) for path in paths}
         found = {path: self._remembered(path, stamp) for path, stamp in stamps.items()}
-        unknown = [path for path, stamp in stamps.items() if stamp is not None and found[path] is None]
+        readable = {path for path, stamp in stamps.items() if stamp is not None and not self._cached_only}
+        unknown = [path for path in found if path in readable and found[path] is None]
         with ThreadPoolExecutor(4) as pool:
             seen = zip(unknown, pool.map(self._look, unknown), strict=True)
             for path, numbers in progress(seen, name=bar or "", total=len(unknown), quiet=bar is None or not unknown):

@@ -121,6 +121,16 @@ def test_hashes_are_remembered_until_the_photo_changes(tmp_path: Path, photos: l
     assert Noted(file)._known == {}
 
 
+def test_only_the_cache_is_read(tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mtcnn status` saves nothing, so it would read all photos of a folder every time."""
+    known = PhotoHashes(tmp_path / "hashes.json")
+    wanted = known.of(photos[:2])
+    known.save()
+    monkeypatch.setattr(PhotoHashes, "look", lambda self, path: pytest.fail(f"{path} was read"))
+    found = PhotoHashes(tmp_path / "hashes.json", cached_only=True).of(photos)
+    assert found == {**dict.fromkeys(photos), **wanted}
+
+
 def test_the_packaged_hashes() -> None:
     found = EvalHashes.read([packaged_hashes()])
     assert len(found.hashes) == 1300

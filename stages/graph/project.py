@@ -82,7 +82,8 @@ def open_project(
     cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
-    sizes, hashes = PhotoSizes(work / "photo-sizes.json"), PhotoHashes(work / "photo-hashes.json")
+    sizes = PhotoSizes(work / "photo-sizes.json")
+    hashes = PhotoHashes(work / "photo-hashes.json", cached_only=not remember)  # a training will compare the others
     refused = Refused(_eval_hashes(work, eval_hashes, remember), hashes)
     try:
         records = read_sources(specs, _scene_seed(work), silent, sizes, refused)
