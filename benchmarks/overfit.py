@@ -34,7 +34,7 @@ from stages.recipes import load_recipe
 
 NETS = ("retinaface", "ssh", "s3fd", "yunet-n", "yunet-s", "scrfd-0.5g", "centerface")
 NARROW = ("ssh", "s3fd", "centerface")  # at a part of their width
-LR = {"yunet-n": 6e-3, "yunet-s": 6e-3, "centerface": 1e-2}  # small nets take larger steps
+LR = {"yunet-n": 6e-3, "yunet-s": 6e-3, "centerface": 6e-3}  # small nets take larger steps
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95
 
 

@@ -126,7 +126,7 @@ def test_losses_equal_a_plain_loop() -> None:
 def test_requirements_of_the_objective() -> None:
     with pytest.raises(RecipeError, match="distill without a teacher; expected weights of the same net"):
         Distill(DistillSettings(), DECODER)
-    with pytest.raises(RecipeError, match="a net with object; expected one with anchors"):
+    with pytest.raises(RecipeError, match="a net with object; expected one with anchors; for YuNet name distill-cells"):
         Distill(DistillSettings(), object(), lambda image: said())  # type: ignore[arg-type]
 
 

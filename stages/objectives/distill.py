@@ -87,7 +87,8 @@ class Distill:
     ) -> None:
         if not isinstance(decoder, SsdCodes):
             raise RecipeError(
-                f"objective is distill for a net with {type(decoder).__name__}; expected one with anchors"
+                f"objective is distill for a net with {type(decoder).__name__}; expected one with anchors; for YuNet "
+                "name distill-cells"
             )
         if teacher is None:
             raise RecipeError("objective is distill without a teacher; expected weights of the same net as its teacher")
