@@ -10,6 +10,7 @@ from mtcnn import __version__
 COMMANDS = {
     "detect": "commands.detect:detect",
     "data": "commands.data:data",
+    "label": "commands.label:label",
     "prepare": "commands.train:prepare",
     "train": "commands.train:train",
     "run": "commands.train:run",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mtcnn.pictures.draw import save_image
 from prepare.synthetic import CSV_HEADER, draw_scene
+from prepare.teachers.calibration import Calibration
 
 Rows = Mapping[str, Sequence[Sequence[float]]]  # image name -> rows of numbers
 
@@ -106,6 +107,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
     found.tar.xz  found.zip                                 detections of all scenes
     FDDB-folds/  sizes.csv  result.txt                      FDDB: the scenes' faces as ellipses, one fold
     faces_test.csv                                          landmarks
+    calibration.json                                        a calibration that changes nothing
     eval.txt                                                a hash of a photo that is none of these
     """
     drawn = scenes(count)
@@ -125,6 +127,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
         for name, (_, boxes, landmarks) in drawn.items()
         for box, face in zip(boxes, landmarks, strict=True)
     ]
+    Calibration().write(folder / "calibration.json")
     write_text(folder / "eval.txt", "0123456789abcdef\n")
     write_text(folder / "faces_test.csv", "\n".join([CSV_HEADER, *points]) + "\n")
     return folder

@@ -27,8 +27,9 @@ from run_command import run
 from sample_data import lay_out
 
 from cli import main
-from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.detectors.load import build
+from mtcnn.checkpoint import Checkpoint, packaged_weights, weights_path, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, model_of
 from mtcnn.weights import MEAN_COLOUR
 from prepare.sources import remember_sources
 
@@ -132,6 +133,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
         shutil.copytree(random_models, made / name)
     narrow: Any = build("retinaface", {"width": 0.125})
     write(weights_path(made / "work", "retinaface"), Checkpoint("retinaface", narrow.state_dict(), scaling=MEAN_COLOUR))
+    _write_teachers(made / "published")
     for net in ("pnet", "rnet", "onet"):
         (made / f"{net}.pt").write_bytes(facenet(net))
     (made / "mobilenet0.25_Final.pth").write_bytes(saved(retinaface_state()))
@@ -139,9 +141,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
     return made
 
 
+def _write_teachers(models: Path) -> None:
+    """Teachers: the packaged weights, which find drawn faces, and nets of random weights."""
+    for folder in ("models-12", "models-24", "models-48", "models-full/retinaface"):
+        shutil.copytree(packaged_weights() / folder, models / folder)
+    for name, model in (("yunet-n", {}), ("centerface", {"width": 0.125})):
+        net, spec = build(name, model), DETECTORS[name]
+        write(
+            weights_path(models, name),
+            Checkpoint(name, net.state_dict(), scaling=spec.scaling, model=model_of(name, model)),
+        )
+
+
 @pytest.fixture
 def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("prepare.teachers.calibration.FEWEST", 1)
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)  # two threads on a busy core take minutes
     return folder
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mtcnn.engine.kernel_cache import kernel
 from mtcnn.types import Faces
 
-__all__ = ["vote"]
+__all__ = ["groups_of", "vote", "weighted_means"]
 
 Array = NDArray[Any]
 
@@ -32,19 +32,23 @@ def vote(faces: Faces, overlap: float = OVERLAP, limit: int = LIMIT) -> Faces:
     """
     boxes, scores = faces.boxes.astype(np.float64), faces.scores.astype(np.float64)
     order = np.argsort(-scores, kind="stable")
-    groups, leaders = _groups(boxes, order, overlap, limit)
+    groups, leaders = groups_of(boxes, order, overlap, limit)
     chosen = groups >= 0
-    weights, groups = scores[chosen] + _LEAST_WEIGHT, groups[chosen]
-    merged = _means(boxes[chosen], weights, groups, len(leaders))
+    weights, groups = scores[chosen], groups[chosen]
+    merged = weighted_means(boxes[chosen], weights, groups, len(leaders))
     landmarks = None
     if faces.landmarks is not None:
         flat = faces.landmarks[chosen].astype(np.float64).reshape(-1, 10)  # (N, 5, 2) -> (N, 10)
-        landmarks = _means(flat, weights, groups, len(leaders)).reshape(-1, 5, 2)  # (K, 10) -> (K, 5, 2)
+        landmarks = weighted_means(flat, weights, groups, len(leaders)).reshape(-1, 5, 2)  # (K, 10) -> (K, 5, 2)
     return Faces(merged, faces.scores[leaders], landmarks)
 
 
-def _groups(boxes: Array, order: Array, overlap: float, limit: int) -> tuple[Array, Array]:
-    """The group of each box, int64 (N,), -1 beyond `limit` groups; and the best box of each group, int64 (K,)."""
+def groups_of(boxes: Array, order: Array, overlap: float, limit: int) -> tuple[Array, Array]:
+    """The group of each box, int64 (N,), -1 beyond `limit` groups; and the best box of each group, int64 (K,).
+
+    order  int64 (N,), the boxes (N, 4) from the best to the worst: each joins the best group whose first box it
+           overlaps by at least `overlap`, or begins one.
+    """
     groups, leaders = np.full(len(order), -1, np.int64), np.empty(min(len(order), limit), np.int64)
     boxes, order = np.ascontiguousarray(boxes, np.float64), np.ascontiguousarray(order, np.int64)
     count = kernel("vote_groups")(
@@ -53,8 +57,12 @@ def _groups(boxes: Array, order: Array, overlap: float, limit: int) -> tuple[Arr
     return groups, leaders[:count]
 
 
-def _means(values: Array, weights: Array, groups: Array, count: int) -> NDArray[np.float32]:
-    """Weighted means (K, D) of values (N, D) by group; NaN values do not count, and give NaN where alone."""
+def weighted_means(values: Array, weights: Array, groups: Array, count: int) -> NDArray[np.float32]:
+    """Weighted means (K, D) of values (N, D) by group; NaN values do not count, and give NaN where alone.
+
+    weights  (N,), 0 or more.    groups  int64 (N,), 0 to count - 1.
+    """
+    weights = weights + _LEAST_WEIGHT
     out = np.empty((count, values.shape[1]), np.float32)
     for column, value in enumerate(values.T):
         known = ~np.isnan(value)

@@ -42,11 +42,13 @@ LARGEST = 1e6  # larger than any image; beyond it float32 loses pixel precision,
 
 
 class Face(NamedTuple):
-    """One labelled face: box x1 y1 x2 y2 in pixels, landmarks (5, 2) or None, and whether to ignore it."""
+    """One labelled face: box x1 y1 x2 y2 in pixels, landmarks (5, 2) or None, whether to ignore it, and its score,
+    below 1 where a teacher labelled it."""
 
     box: Sequence[float]
     landmarks: Array | None = None
     ignore: bool = False
+    score: float = 1.0
 
 
 class Block(NamedTuple):
@@ -193,12 +195,13 @@ class Gathering:
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         points = np.array([UNKNOWN if face.landmarks is None else face.landmarks for face in faces], np.float32)
         ignore = np.array([face.ignore for face in faces], bool)
+        scores = np.array([face.score for face in faces], np.float32)
         sides = np.abs(boxes[:, 2:] - boxes[:, :2])
         keep = ~(sides == 0).any(axis=1)  # a box of NaN is unknown, not empty
         self.empty_boxes += int((~keep).sum())
         complete = complete and not (sides[~keep] > NOTHING).any()
         points = points.reshape(-1, 5, 2)[keep]
-        self.records.append(ImageRecord(path, boxes[keep], points, ignore[keep], complete, size))
+        self.records.append(ImageRecord(path, boxes[keep], points, ignore[keep], complete, size, scores[keep]))
 
     def result(self) -> tuple[list[ImageRecord], list[Problem]]:
         """The return value of a reader; boxes without width or height are reported in one line."""

@@ -5,7 +5,8 @@ RetinaFace, `label.txt`; a row is `x y w h`, five times `x y flag`, and the shar
     # 0--Parade/0_Parade_marchingband_1_849.jpg
     449 330 122 149 488.9 373.6 0.0 542.1 376.4 0.0 515.0 412.8 0.0 485.2 425.9 0.0 538.4 431.5 0.0 0.82
 
-SCRFD, `labelv2.txt`; a row is `x1 y1 x2 y2`, then nothing, 1 for a face to ignore, or five times `x y flag`:
+SCRFD, `labelv2.txt`; a row is `x1 y1 x2 y2`, then nothing, 1 for a face to ignore, or five times `x y flag`, and behind
+these a score where a teacher labelled the face (`mtcnn label`):
 
     # 0--Parade/0_Parade_marchingband_1_849.jpg 1024 1385
     449 330 571 479 488.9 373.6 0.0 542.1 376.4 0.0 515.0 412.8 0.0 485.2 425.9 0.0 538.4 431.5 0.0
@@ -83,11 +84,17 @@ def _face(text: str) -> Face:
 
 def _face_v2(text: str) -> Face:
     values = numbers(text)
-    if len(values) not in (4, 5, 19):
-        raise ValueError(f"{len(values)} values in the row, expected 19 (or 4, a box alone, or 5 with the ignore mark)")
+    if len(values) not in (4, 5, 19, 20):
+        raise ValueError(
+            f"{len(values)} values in the row, expected 19 (or 4, a box alone, 5 with the ignore mark, or 20 with a "
+            "score)"
+        )
     if len(values) == 5:
         return Face(values[:4], ignore=values[4] == 1)
-    return Face(values[:4], _landmarks(values[4:]))
+    score = values[19] if len(values) == 20 else 1.0
+    if not 0 <= score <= 1:
+        raise ValueError(f"score is {score:g}, expected a number from 0 to 1")
+    return Face(values[:4], _landmarks(values[4:19]), score=score)
 
 
 def _landmarks(values: Sequence[float]) -> Array | None:

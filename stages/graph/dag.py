@@ -92,13 +92,21 @@ class State(NamedTuple):
 
 
 def data_key(records: Sequence[ImageRecord]) -> str:
-    """A hash of the labels: image names, boxes, landmarks and flags, in order. Pixels are assumed not to change."""
-    return digest(
-        [
-            [r.path.name, r.boxes.tobytes().hex(), r.landmarks.tobytes().hex(), r.ignore.tobytes().hex(), r.complete]
-            for r in records
+    """A hash of the labels: image names, boxes, landmarks and flags, in order. Pixels are assumed not to change.
+
+    Scores are part of it where a teacher gave some; so labels of people have the hash that they always had.
+    """
+    rows = []
+    for r in records:
+        parts = [
+            r.path.name,
+            r.boxes.tobytes().hex(),
+            r.landmarks.tobytes().hex(),
+            r.ignore.tobytes().hex(),
+            r.complete,
         ]
-    )
+        rows.append([*parts, r.scores.tobytes().hex()] if (r.scores != 1).any() else parts)
+    return digest(rows)
 
 
 def weights_key(path: Path) -> str | None:

@@ -1,0 +1,146 @@
+"""`mtcnn label`: teachers label photos."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mtcnn.terminal import printable
+
+from .group import command, say
+from .options import DIR, FILE, SOURCE, options, workers_option
+
+FORMATS = ("labelv2", "coco", "yolo", "wider")
+
+teacher_options = options(
+    click.option("--teachers", required=True, metavar="NAME,NAME",
+                 help="Detectors with weights: mtcnn, retinaface, yunet, ...; the beginning of a name is enough."),
+    click.option("--models", type=DIR,
+                 help="Folder with their weights, as `mtcnn weights import` writes it; those that ship come second."),
+    click.option("--scales", multiple=True, metavar="[NAME=]1,1.5",
+                 help="Sizes in which the teachers, or one of them, look at a photo, as factors.  [default: 1]"),
+    click.option("--flip", is_flag=True, help="Look at mirror images too."),
+    click.option("--calibrate", metavar="SOURCE|FILE",
+                 help="Labelled photos on which scores are made comparable, or the calibration.json of an earlier "
+                 "run.  [default: scores as they are]"),
+)  # fmt: skip
+
+class_options = options(
+    click.option("--sure", type=float, default=0.5, show_default=True, help="Lowest score of a face."),
+    click.option("--doubtful", type=float, default=0.1, show_default=True,
+                 help="Lowest score of a doubtful region, which is neither face nor background."),
+    click.option("--min-landmark-face", type=float, default=16.0, show_default=True, metavar="PIXELS",
+                 help="Smaller faces get no landmarks."),
+)  # fmt: skip
+
+
+@command("label")
+@click.argument("photos", nargs=-1, type=SOURCE)
+@click.option("--labels", metavar="SOURCE",
+              help="Labelled photos instead: their boxes stay, and get landmarks where they have none.")  # fmt: skip
+@teacher_options
+@class_options
+@click.option("--to", "folder", type=DIR, required=True, help="Folder for labels.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="labelv2", show_default=True,
+              help="Format of the labels; wider is for `mtcnn eval wider`.")  # fmt: skip
+@click.option("--sheet", type=FILE, help="Draw some faces, doubtful regions and background to this picture.")
+@workers_option("Processes that look at photos; the labels do not depend on it.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+def label(
+    photos: tuple[Any, ...], labels: str | None, teachers: str, models: Path | None, scales: tuple[str, ...],
+    flip: bool, calibrate: str | None, sure: float, doubtful: float, min_landmark_face: float, folder: Path, form: str,
+    sheet: Path | None, workers: Any, quiet: bool,
+) -> None:  # fmt: skip
+    """Label photos with detectors, for training or for correction by hand.
+
+    PHOTOS are image files, folders, patterns and lists, as for `mtcnn detect`. What the teachers find is joined to
+    faces, doubtful regions, which a training ignores, and background.
+
+    Run again, the command goes on where it was stopped, and labels only what is new; other thresholds or another format
+    take seconds.
+
+    \b
+    mtcnn label photos --teachers retinaface,mtcnn --to labels
+    mtcnn label photos --teachers retinaface,yunet,centerface --models models --scales retinaface=1,1.5 --to labels
+    mtcnn label photos --teachers retinaface,mtcnn --calibrate wider:labels.txt --to labels --sheet labels.png
+    mtcnn label --labels wider:labels.txt --teachers retinaface --to with-landmarks
+    """
+    from mtcnn.pictures.draw import check_target
+    from prepare.teachers.calibration import Calibration
+    from prepare.teachers.label_sheet import label_sheet
+    from prepare.teachers.labelling import Counts, label_photos, read_labels, write_labels
+    from prepare.teachers.photo_labels import LabelSettings
+    from prepare.teachers.teacher import find_teachers
+
+    began, settings = time.monotonic(), LabelSettings(sure, doubtful, min_landmark_face)
+    if sheet:
+        check_target(sheet)
+    if bool(photos) == (labels is not None):
+        raise click.UsageError("expected photos, or --labels SOURCE in their place")
+    found_teachers = find_teachers([name.strip() for name in teachers.split(",")], models, scales, flip)
+    records, people = _photos(photos, labels)
+    calibration = Calibration()
+    if calibrate is not None:
+        calibration = _calibration(calibrate, found_teachers, folder, workers, quiet)
+    found = label_photos(records, found_teachers, calibration, folder, workers, quiet)
+    paths = [record.path for record in records]
+    every = read_labels(found, paths, settings, people)
+    skipped = Counts(skipped=sum(path not in found for path in paths))
+    path, counts = write_labels(every, form, folder, found_teachers, settings, calibration, skipped)
+    if sheet:
+        label_sheet(read_labels(found, paths, settings, people), sheet)
+    bad = f", {counts.skipped:,} skipped" if counts.skipped else ""
+    click.echo(
+        printable(
+            f"{path}: {counts.photos:,} photos{bad}, {counts.sure:,} faces, {counts.doubtful:,} doubtful, "
+            f"{counts.dropped:,} dropped, in {time.monotonic() - began:.1f} s"
+        )
+    )
+    if form == "labelv2":
+        from prepare.teachers.labelling import common_folder
+
+        say(f"train on them: --data labelv2:{path}:{common_folder(paths)}")
+
+
+def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dict[Path, Any] | None]:
+    """The records to look at; and by path those that people labelled, None where nobody did."""
+    from mtcnn.errors import DataError
+    from mtcnn.stream.sources import find_sources, kind_of
+    from prepare.records import ImageRecord
+    from prepare.sources import read_sources
+
+    if labels is not None:
+        records = {record.path: record for record in read_sources([labels], quiet=True)}
+        return list(records.values()), records
+    found, problems = find_sources(photos)
+    for problem in problems:
+        say(f"mtcnn: {problem}")
+    images = [Path(str(source)) for source in found if isinstance(source, Path) and kind_of(source) == "image"]
+    if len(images) < len(found):
+        say(f"mtcnn: {len(found) - len(images)} sources that are no image files passed over")
+    if not images:
+        raise DataError("no photo to label; expected image files or folders of them")
+    return [ImageRecord(path, complete=False) for path in images], None
+
+
+def _calibration(given: str, teachers: Any, folder: Path, workers: Any, quiet: bool) -> Any:
+    """The calibration of a file, or one fitted now and stored in the folder; a run that goes on takes that."""
+    import json
+
+    from prepare.sources import read_sources
+    from prepare.teachers.calibration import Calibration
+    from prepare.teachers.labelling import calibrate
+
+    if given.endswith(".json") and Path(given).is_file():
+        return Calibration.read(Path(given))
+    made_of, stored = folder / "calibrated.json", folder / "calibration.json"
+    key = json.dumps([given, [teacher.to_dict() for teacher in teachers]])
+    if stored.is_file() and made_of.is_file() and made_of.read_text(encoding="utf-8") == key:
+        return Calibration.read(stored)
+    found = calibrate(read_sources([given], quiet=True), teachers, workers, quiet)
+    found.write(stored)
+    made_of.write_text(key, encoding="utf-8")
+    return found

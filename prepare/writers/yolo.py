@@ -1,0 +1,52 @@
+"""YOLO: a text file a photo with key points, and `data.yaml`; doubtful regions are a class of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtcnn.files.atomic_write import atomic_write, write_whole
+
+if TYPE_CHECKING:
+    from ..teachers.photo_labels import PhotoLabels
+
+__all__ = ["write"]
+
+CLASSES = ("face", "doubtful")
+
+
+def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+    """Write `labels/<photo>.txt`, `data.yaml` and `photos.txt`, the list of photos.
+
+    A row is class, centre, width and height, then five times `x y flag`, flag 0 where unknown; all in shares of the
+    photo. Scores have no place in it.
+    """
+    photos = []
+    for photo in labels:
+        rows = [_row(0, box, points, photo) for box, points in zip(photo.boxes, photo.landmarks, strict=True)]
+        rows += [_row(1, box, np.full((5, 2), np.nan), photo) for box in photo.doubtful]
+        path = folder / "labels" / Path(photo.name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, "".join(f"{row}\n" for row in rows).encode())
+        photos.append(str(photo.path.resolve()))
+    with atomic_write(folder / "photos.txt") as draft:
+        draft.write_text("".join(f"{name}\n" for name in photos), encoding="utf-8")
+    names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
+    text = f"path: {json.dumps(str(folder.resolve()))}\ntrain: photos.txt\nval: photos.txt\nkpt_shape: [5, 3]\n"
+    with atomic_write(folder / "data.yaml") as draft:
+        draft.write_text(f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}", encoding="utf-8")
+    return folder / "data.yaml"
+
+
+def _row(kind: int, box: Any, points: Any, photo: PhotoLabels) -> str:
+    height, width = photo.size
+    x1, y1, x2, y2 = np.asarray(box, np.float64) / (width, height, width, height)
+    values = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+    five = [
+        f"{x / width:.6f} {y / height:.6f} 2" if np.isfinite(x + y) else "0 0 0" for x, y in np.asarray(points, float)
+    ]
+    return " ".join([str(kind), *(f"{value:.6f}" for value in values), *five])

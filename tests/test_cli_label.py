@@ -1,0 +1,221 @@
+"""`mtcnn label`: labels in every format, going on after a kill, and labels that a training takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from processes import MTCNN, signalled
+from run_command import run
+
+from mtcnn.checkpoint import packaged_weights
+from mtcnn.images import read_image
+from mtcnn.metrics.wider_detections import load_detections
+from prepare import synthetic
+from prepare.readers import read_source
+from prepare.records import ImageRecord
+
+WORDS = ("--teachers", "retinaface", "--workers", 1, "--quiet", "--doubtful", 0.05)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    synthetic.write_folder(folder, 8, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(drawn: Path) -> Path:
+    return next((drawn / "wider/train/images").iterdir())
+
+
+@pytest.fixture(scope="module")
+def labelled(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("labels") / "x"
+    return folder, run("label", photos, *WORDS, "--to", folder, "--sheet", folder.parent / "sheet.png")
+
+
+def records_of(folder: Path, photos: Path) -> list[ImageRecord]:
+    records, problems = read_source(f"labelv2:{folder}/labelv2.txt:{photos}")
+    assert not problems
+    return records
+
+
+def test_labels_are_read_back(labelled: tuple[Path, Any], photos: Path) -> None:
+    folder, done = labelled
+    assert done.exit_code == 0, done.stderr
+    records = records_of(folder, photos)
+    assert [record.path for record in records] == sorted(photos.iterdir())
+    sure = sum(int((~record.ignore).sum()) for record in records)
+    doubtful = sum(int(record.ignore.sum()) for record in records)
+    assert f"labelv2.txt: 8 photos, {sure} faces, {doubtful} doubtful, " in done.stdout and done.stdout.count("\n") == 1
+    assert f"--data labelv2:{folder}/labelv2.txt:{photos}" in done.stderr
+    assert sure >= 4 and doubtful
+    scores = np.concatenate([record.scores[~record.ignore] for record in records])
+    assert ((scores >= 0.5) & (scores < 1)).all()
+    assert any(np.isfinite(record.landmarks).all(axis=(1, 2)).any() for record in records)
+    assert read_image(folder.parent / "sheet.png").shape[1] == 16 * 74
+
+
+def test_the_note_names_the_teachers(labelled: tuple[Path, Any]) -> None:
+    import hashlib
+
+    note = json.loads((labelled[0] / "teachers.json").read_text())
+    weights = packaged_weights() / "models-full/retinaface/weights.safetensors"
+    (teacher,) = note["teachers"]
+    assert teacher == {"name": "retinaface", "scales": [1.0], "flip": False,
+                       "sha256": [hashlib.sha256(weights.read_bytes()).hexdigest()]}  # fmt: skip
+    assert (note["photos"], note["labels"], note["sure"] > 0) == (8, "labelv2.txt", True)
+
+
+def test_again_takes_no_look(
+    labelled: tuple[Path, Any], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other thresholds and formats come from what was found; other teachers need another folder."""
+    folder = tmp_path / "again"
+    shutil.copytree(labelled[0], folder)
+    monkeypatch.setattr("prepare.teachers.teacher.Teacher.__call__", lambda *given: pytest.fail("looks again"))
+    before = (folder / "labelv2.txt").read_bytes()
+    (folder / "labelv2.txt").unlink()
+    assert run("label", photos, *WORDS, "--to", folder).exit_code == 0
+    assert (folder / "labelv2.txt").read_bytes() == before
+    stricter = run("label", photos, *WORDS, "--sure", 0.99, "--to", folder)
+    assert len((folder / "labelv2.txt").read_bytes()) < len(before), stricter.stderr
+    other = run("label", photos, *WORDS, "--scales", "1,2", "--to", folder)
+    assert other.exit_code == 1 and "holds labels of other teachers, scales" in other.stderr
+
+
+def test_a_killed_run_goes_on(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    words = ("label", photos, *WORDS, "--to", tmp_path / "x")
+    killed = signalled("prepare.teachers.found:FoundFile.add", 4, signal.SIGKILL, MTCNN, *words)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = tmp_path / "x" / "found.jsonl"
+    assert done.read_bytes().count(b"\n") == 1 + 3 and not (tmp_path / "x" / "labelv2.txt").exists()
+    with done.open("ab") as file:
+        file.write(b'{"image":"torn')
+    first = done.read_bytes().splitlines()[:4]
+    assert run(*words).exit_code == 0
+    assert done.read_bytes().splitlines()[:4] == first
+    for name in ("found.jsonl", "labelv2.txt"):
+        assert (tmp_path / "x" / name).read_bytes() == (labelled[0] / name).read_bytes()
+
+
+def test_coco(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled[0], tmp_path / "x")
+    assert run("label", photos, *WORDS, "--to", tmp_path / "x", "--format", "coco").exit_code == 0
+    body = json.loads((tmp_path / "x" / "coco.json").read_text())
+    records = records_of(labelled[0], photos)
+    assert [image["file_name"] for image in body["images"]] == [record.path.name for record in records]
+    assert [row["id"] for row in body["annotations"]] == list(range(1, len(body["annotations"]) + 1))
+    for image, record in zip(body["images"], records, strict=True):
+        rows = [row for row in body["annotations"] if row["image_id"] == image["id"]]
+        assert [row["iscrowd"] for row in rows] == record.ignore.astype(int).tolist()
+        boxes = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        assert np.allclose(boxes, record.boxes, atol=0.02)
+        for row, score, points in zip(rows, record.scores, record.landmarks, strict=True):
+            assert ("score" in row) is (row["iscrowd"] == 0)
+            if "score" in row:
+                assert row["score"] == pytest.approx(score, abs=1e-5)
+                marks = np.array(row["keypoints"]).reshape(5, 3)
+                assert (
+                    row["num_keypoints"] == int(np.isfinite(points).all(axis=1).sum()) == int((marks[:, 2] == 2).sum())
+                )
+                assert np.allclose(marks[:, :2], np.nan_to_num(points), atol=0.01)
+
+
+def test_yolo(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled[0], tmp_path / "x")
+    assert run("label", photos, *WORDS, "--to", tmp_path / "x", "--format", "yolo").exit_code == 0
+    assert (tmp_path / "x" / "data.yaml").read_text().splitlines()[1:] == [
+        "train: photos.txt", "val: photos.txt", "kpt_shape: [5, 3]", "flip_idx: [1, 0, 2, 4, 3]", "names:", "  0: face",
+        "  1: doubtful",
+    ]  # fmt: skip
+    listed = (tmp_path / "x" / "photos.txt").read_text().splitlines()
+    for record, photo in zip(records_of(labelled[0], photos), listed, strict=True):
+        assert photo == str(record.path.resolve())
+        text = (tmp_path / "x" / "labels" / record.path.with_suffix(".txt").name).read_text()
+        rows = np.array([line.split() for line in text.splitlines()], float).reshape(-1, 20)
+        assert rows[:, 0].tolist() == record.ignore.astype(float).tolist()
+        centre, sides = rows[:, 1:3] * (320, 240), rows[:, 3:5] * (320, 240)
+        boxes = np.concatenate([centre - sides / 2, centre + sides / 2], axis=1)
+        assert np.allclose(boxes, record.boxes, atol=0.01)
+        marks = rows[:, 5:].reshape(-1, 5, 3)
+        assert np.array_equal(marks[:, :, 2] == 2, np.isfinite(record.landmarks).all(axis=2))
+        assert np.allclose(marks[:, :, :2] * (320, 240), np.nan_to_num(record.landmarks), atol=0.01)
+
+
+def test_wider(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(labelled[0], tmp_path / "x")
+    assert run("label", photos, *WORDS, "--to", tmp_path / "x", "--format", "wider").exit_code == 0
+    found = load_detections(tmp_path / "x" / "detections")
+    rows = [json.loads(line) for line in (labelled[0] / "found.jsonl").read_text().splitlines()[1:]]
+    for row in rows:
+        scores = found[f"{photos.name}/{Path(row['image']).stem}"][:, 4]
+        assert np.allclose(scores, [face[0] for face in row["faces"]], atol=1e-6)
+
+
+def test_people_keep_their_boxes(drawn: Path, photos: Path, tmp_path: Path) -> None:
+    spec = f"wider:{drawn}/wider/wider_face_train_bbx_gt.txt"
+    done = run("label", "--labels", spec, *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 0, done.stderr
+    truth, made = read_source(spec)[0], records_of(tmp_path / "x", photos)
+    for one, other in zip(truth, made, strict=True):
+        assert np.allclose(one.boxes, other.boxes, atol=0.01) and (other.scores == 1).all() and not other.ignore.any()
+    assert not any(np.isfinite(record.landmarks).any() for record in truth)
+    assert sum(int(np.isfinite(record.landmarks).all(axis=(1, 2)).sum()) for record in made) >= 3
+
+
+def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prepare.teachers.calibration.FEWEST", 4)
+    spec = f"wider:{drawn}/wider/wider_face_train_bbx_gt.txt"
+    words = ("label", photos, *WORDS, "--calibrate", spec, "--to", tmp_path / "x")
+    assert run(*words).exit_code == 0
+    curves = json.loads((tmp_path / "x" / "calibration.json").read_text())
+    assert curves["teachers"].keys() == {"retinaface"} and curves["fused"]["slope"] > 0
+    note = json.loads((tmp_path / "x" / "teachers.json").read_text())
+    assert note["calibration"]["fused"] == curves["fused"]
+    monkeypatch.setattr("prepare.teachers.teacher.Teacher.__call__", lambda *given: pytest.fail("looks again"))
+    assert run(*words).exit_code == 0
+    monkeypatch.undo()
+    other = run("label", photos, *WORDS, "--calibrate", tmp_path / "x" / "calibration.json", "--to", tmp_path / "y")
+    assert other.exit_code == 0
+    assert (tmp_path / "y" / "labelv2.txt").read_bytes() == (tmp_path / "x" / "labelv2.txt").read_bytes()
+
+
+def test_bad_photos_are_skipped_and_counted(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    shutil.copy(sorted(photos.iterdir())[0], tmp_path / "p" / "good.jpg")
+    (tmp_path / "p" / "bad.jpg").write_bytes(b"no photo")
+    done = run("label", tmp_path / "p", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 0 and "skipped " in done.stderr and "bad.jpg" in done.stderr
+    assert ": 1 photos, 1 skipped, " in done.stdout
+
+
+def test_workers_change_nothing(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    words = [2 if word == 1 else word for word in WORDS]
+    assert run("label", photos, *words, "--to", tmp_path / "x").exit_code == 0
+    assert (tmp_path / "x" / "labelv2.txt").read_bytes() == (labelled[0] / "labelv2.txt").read_bytes()
+
+
+def test_what_makes_no_sense(photos: Path, tmp_path: Path) -> None:
+    to = ("--to", tmp_path / "x")
+    for words, why, status in (
+        (("--teachers", "retinaface"), "expected photos, or --labels SOURCE", 2),
+        ((photos, "--labels", "synthetic:1", "--teachers", "retinaface"), "expected photos, or --labels", 2),
+        ((photos, "--teachers", "nothing"), "teacher is 'nothing'", 2),
+        ((photos, "--teachers", "retinaface", "--sure", 2), "sure is 2.0", 2),
+        ((tmp_path, "--teachers", "retinaface"), "no photo to label", 1),
+        ((photos, "--teachers", "retinaface", "--calibrate", f"negatives:{photos}"), "expected 20 or more of each", 1),
+    ):
+        done = run("label", *words, *to, "--quiet", "--workers", 1)
+        assert done.exit_code == status and why in " ".join(done.stderr.split()), done.stderr
+    Image.new("RGB", (30, 30)).save(tmp_path / "flat.png")
+    assert "0 faces" in run("label", tmp_path / "flat.png", *WORDS, *to).stdout
