@@ -33,7 +33,7 @@ class ImageRecord:
     ignore     bool (G,): ignore regions, neither face nor background in training (invalid faces, unlabelled crowds).
     complete   False if unlabelled faces may be visible: such an image gives no background crops.
     size       of the photo that the labels were made for, if given.
-    scores     float32 (G,): the probability that it is a face; below 1 where a teacher labelled it.
+    scores     float32 (G,): the probability that it is a face, where teachers labelled the image; None: people did.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class ImageRecord:
     ignore: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all False
     complete: bool = True
     size: ImageSize | None = None
-    scores: Array = field(default=None)  # type: ignore[arg-type]  # None becomes all 1
+    scores: Array | None = None
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
         points = np.full((count, 5, 2), np.nan) if self.landmarks is None else self.landmarks
         ignore = np.zeros(count, bool) if self.ignore is None else self.ignore
-        scores = np.ones(count) if self.scores is None else self.scores
-        object.__setattr__(self, "scores", np.asarray(scores, np.float32).reshape(count))
+        if self.scores is not None:
+            object.__setattr__(self, "scores", np.asarray(self.scores, np.float32).reshape(count))
         object.__setattr__(self, "boxes", np.asarray(self.boxes, np.float32).reshape(count, 4))
         object.__setattr__(self, "landmarks", np.asarray(points, np.float32).reshape(count, 5, 2))
         object.__setattr__(self, "ignore", np.asarray(ignore, bool).reshape(count))

@@ -58,7 +58,7 @@ def test_labels_are_read_back(labelled: tuple[Path, Any], photos: Path) -> None:
     assert f"labelv2.txt: 8 photos, {sure} faces, {doubtful} doubtful, " in done.stdout and done.stdout.count("\n") == 1
     assert f"--data labelv2:{folder}/labelv2.txt:{photos}" in done.stderr
     assert sure >= 4 and doubtful
-    scores = np.concatenate([record.scores[~record.ignore] for record in records])
+    scores = np.concatenate([np.asarray(record.scores)[~record.ignore] for record in records])
     assert ((scores >= 0.5) & (scores < 1)).all()
     assert any(np.isfinite(record.landmarks).all(axis=(1, 2)).any() for record in records)
     assert read_image(folder.parent / "sheet.png").shape[1] == 16 * 74
@@ -120,7 +120,7 @@ def test_coco(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
         boxes = np.array([row["bbox"] for row in rows]).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         assert np.allclose(boxes, record.boxes, atol=0.02)
-        for row, score, points in zip(rows, record.scores, record.landmarks, strict=True):
+        for row, score, points in zip(rows, np.asarray(record.scores), record.landmarks, strict=True):
             assert ("score" in row) is (row["iscrowd"] == 0)
             if "score" in row:
                 assert row["score"] == pytest.approx(score, abs=1e-5)
@@ -168,7 +168,11 @@ def test_people_keep_their_boxes(drawn: Path, photos: Path, tmp_path: Path) -> N
     assert done.exit_code == 0, done.stderr
     truth, made = read_source(spec)[0], records_of(tmp_path / "x", photos)
     for one, other in zip(truth, made, strict=True):
-        assert np.allclose(one.boxes, other.boxes, atol=0.01) and (other.scores == 1).all() and not other.ignore.any()
+        assert (
+            np.allclose(one.boxes, other.boxes, atol=0.01)
+            and (np.asarray(other.scores) == 1).all()
+            and not other.ignore.any()
+        )
     assert not any(np.isfinite(record.landmarks).any() for record in truth)
     assert sum(int(np.isfinite(record.landmarks).all(axis=(1, 2)).sum()) for record in made) >= 3
 

@@ -105,7 +105,7 @@ def data_key(records: Sequence[ImageRecord]) -> str:
             r.ignore.tobytes().hex(),
             r.complete,
         ]
-        rows.append([*parts, r.scores.tobytes().hex()] if (r.scores != 1).any() else parts)
+        rows.append(parts if r.scores is None or (r.scores == 1).all() else [*parts, r.scores.tobytes().hex()])
     return digest(rows)
 
 
