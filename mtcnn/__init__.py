@@ -31,6 +31,8 @@ _OLD_NAMES = ("mtcnn", "stages", "utils", "exceptions")  # modules that `import 
 _LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "pictures.draw", "read_image": "images"}
 
 
+__path__.append(f"{__path__[0]}/former")  # modules of version 0.1, until 0.3
+
 if has_leftovers(__path__[0]):
     warnings.warn(BESIDE, stacklevel=2)
 
