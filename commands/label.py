@@ -21,7 +21,7 @@ teacher_options = options(
     click.option("--models", type=DIR,
                  help="Folder with their weights, as `mtcnn weights import` writes it; those that ship come second."),
     click.option("--scales", multiple=True, metavar="[NAME=]1,1.5",
-                 help="Sizes in which the teachers, or one of them, look at a photo, as factors.  [default: 1]"),
+                 help="Factors by which photos are scaled for all teachers, or for one of them.  [default: 1]"),
     click.option("--flip", is_flag=True, help="Look at mirror images too."),
     click.option("--calibrate", metavar="SOURCE|FILE",
                  help="Labelled photos on which scores are made comparable, or the calibration.json of an earlier "
@@ -47,7 +47,7 @@ class_options = options(
 @click.option("--format", "form", type=click.Choice(FORMATS), default="labelv2", show_default=True,
               help="Format of the labels; wider is for `mtcnn eval wider`.")  # fmt: skip
 @click.option("--sheet", type=FILE, help="Draw some faces, doubtful regions and background to this picture.")
-@workers_option("Processes that look at photos; the labels do not depend on it.")
+@workers_option("Processes that run teachers; labels do not depend on their number.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def label(
     photos: tuple[Any, ...], labels: str | None, teachers: str, models: Path | None, scales: tuple[str, ...],
@@ -59,7 +59,7 @@ def label(
     PHOTOS are image files, folders, patterns and lists, as for `mtcnn detect`. What the teachers find is joined to
     faces, doubtful regions, which a training ignores, and background.
 
-    Run again, the command goes on where it was stopped, and labels only what is new; other thresholds or another format
+    A repeated run resumes where it was stopped, and processes new photos only; other thresholds or another format
     take seconds.
 
     \b
