@@ -28,8 +28,8 @@ from mtcnn.checkpoint import has_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_runtime
 from mtcnn.detectors.single_stage import SingleStage, pad
-from mtcnn.export import export_onnx
 from mtcnn.images import read_image
+from mtcnn.onnx_export import export_onnx
 from mtcnn.resample import resample
 
 SIDE, THRESHOLD, APART = 640, 0.4, 0.01

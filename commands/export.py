@@ -36,7 +36,7 @@ def export(
     mtcnn export pnet
     mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
-    from mtcnn.export import export_onnx
+    from mtcnn.onnx_export import export_onnx
 
     context = click.get_current_context()
     left = [word for word in words if word != "onnx"]  # the format, which once had to be named

@@ -169,7 +169,7 @@ def test_an_empty_image_has_no_faces(
 def test_exports_to_onnx(models: Path, name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    from mtcnn.export import export_onnx
+    from mtcnn.onnx_export import export_onnx
     from mtcnn.runtimes.onnx import OnnxRuntime
 
     made = export_onnx(name, tmp_path / "net.onnx", models)

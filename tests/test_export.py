@@ -19,8 +19,8 @@ from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_module
 from mtcnn.errors import CheckpointError, MtcnnError
-from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, load_net, to_input
+from mtcnn.onnx_export import export_onnx
 from mtcnn.weights import SIZES
 
 pytest.importorskip("onnx")

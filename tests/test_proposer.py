@@ -22,8 +22,8 @@ from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.detectors.load import build, load_detector, load_module
 from mtcnn.detectors.single_stage import SingleStage, select
 from mtcnn.errors import CheckpointError, MtcnnError
-from mtcnn.export import export_onnx
 from mtcnn.nets import to_input
+from mtcnn.onnx_export import export_onnx
 from mtcnn.runtimes.onnx import OnnxRuntime
 from mtcnn.runtimes.torch import TorchRuntime, fold_norms
 from mtcnn.scoring import sigmoid

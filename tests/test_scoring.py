@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from mtcnn.cascade import Detector
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors.load import build
-from mtcnn.export import export_onnx
 from mtcnn.nets import NETS, load_net, module_of
+from mtcnn.onnx_export import export_onnx
 from mtcnn.refiner import NetRefiner
 from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
 from mtcnn.scoring import Scoring, logit, logits_of, scoring_of, sigmoid

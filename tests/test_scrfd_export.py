@@ -17,7 +17,7 @@ from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, model_of
 from mtcnn.errors import SettingsError
-from mtcnn.export import export_onnx
+from mtcnn.onnx_export import export_onnx
 from mtcnn.runtimes.onnx import OnnxRuntime
 from mtcnn.runtimes.torch import TorchRuntime
 

@@ -22,9 +22,9 @@ from mtcnn.detector_settings import DetectorSettings
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, model_of
 from mtcnn.errors import CheckpointError, RecipeError
-from mtcnn.export import export_onnx
 from mtcnn.importers import import_weights
 from mtcnn.nets import NETS
+from mtcnn.onnx_export import export_onnx
 from mtcnn.thresholds import default_threshold, published_threshold
 from mtcnn.weights import SIZES
 from stages.crops.recipe import Recipe, TrainSettings

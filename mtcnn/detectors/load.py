@@ -224,7 +224,7 @@ def _in_torch(path: Path, name: str, device: str) -> Runtime:
 def _exported(name: str, models: Path) -> Runtime:
     from tempfile import TemporaryDirectory
 
-    from ..export import export_onnx
+    from ..onnx_export import export_onnx
     from ..runtimes.onnx import OnnxRuntime
 
     with TemporaryDirectory() as folder:

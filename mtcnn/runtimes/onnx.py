@@ -22,8 +22,8 @@ _of_parents: list[Any] = []
 
 
 class OnnxRuntime:
-    """A file that `export.export_onnx` wrote; its metadata names the detector, whose decoder knows the outputs. A net
-    whose landmarks nothing has trained is exported without them.
+    """A file that `onnx_export.export_onnx` wrote; its metadata names the detector, whose decoder knows the outputs. A
+    net whose landmarks nothing has trained is exported without them.
 
     threads  None for as many as torch uses. Raises CheckpointError for a file of another net or project, MtcnnError
     without the package onnxruntime.
