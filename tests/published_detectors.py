@@ -97,6 +97,25 @@ def resnet_state() -> dict[str, Tensor]:
     return {**state, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}
 
 
+def shufflenet_names() -> Iterator[str]:
+    """ShuffleNetV2 0.5x of its authors, in the order of our modules."""
+    yield from normed("first_conv.0", "first_conv.1")
+    for stage, count in ((2, 4), (3, 8), (4, 4)):
+        for unit in range(count):
+            branches = {"main": (0, 3, 5), **({"proj": (0, 2)} if unit == 0 else {})}
+            for branch, places in branches.items():
+                for place in places:
+                    start = f"stage{stage}.{unit}.branch_{branch}"
+                    yield from normed(f"{start}.{place}", f"{start}.{place + 1}")
+
+
+def shufflenet_state() -> dict[str, Tensor]:
+    """The file of ShuffleNetV2's authors, for BGR, with the last convolution of the classifier."""
+    state = renamed(random_state(TRUNKS["trunk-shufflenet"]()), shufflenet_names())
+    first = "first_conv.0.weight"
+    return {**state, first: state[first][:, [2, 1, 0]], "conv_last.0.weight": torch.zeros(1024, 192, 1, 1)}
+
+
 def vgg_state() -> dict[str, Tensor]:
     names = (f"features.{number}.{part}" for number in VGG_FEATURES for part in ("weight", "bias"))
     return {**renamed(random_state(TRUNKS["trunk-vgg16"]()), names), "classifier.6.bias": torch.zeros(1000)}

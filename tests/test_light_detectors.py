@@ -1,21 +1,26 @@
-"""slim, RFB, YuNet and CenterFace: built as published, and import of published weights."""
+"""slim, RFB, lightface, YuNet and CenterFace: built as published, and import of published weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import published_light as published
 import published_weights as peers
 import pytest
 import torch
 from published_detectors import random_state, saved
 
+from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors.load import build
-from mtcnn.errors import CheckpointError
+from mtcnn.detectors.load import build, load_detector, model_of
+from mtcnn.detectors.trunks.shufflenet import ShuffleNetV2
+from mtcnn.errors import CheckpointError, SettingsError
 from mtcnn.flops import cost
 from mtcnn.importers import read_weights
+from mtcnn.onnx_export import export_onnx
+from mtcnn.runtimes.onnx import OnnxRuntime
 
 FILES: dict[str, Any] = {
     **dict.fromkeys(("slim", "rfb", "slim-landmarks", "rfb-landmarks"), published.ultralight_state),
@@ -52,6 +57,52 @@ def test_cost_as_the_authors_print_it(name: str, operations: float) -> None:
     with torch.device("meta"):
         found = cost(build(name), 240, 320)
     assert found.thop / 1e6 == pytest.approx(operations, abs=5e-4)
+
+
+@pytest.mark.parametrize(("name", "operations"), [("lightface-1", 65.607), ("lightface-2", 85.552),
+                                                  ("lightface-3", 95.585)])  # fmt: skip
+def test_cost_of_lightface(name: str, operations: float) -> None:
+    """Within a tenth of what the authors print for nets whose code they did not publish; of all 13 anchors."""
+    with torch.device("meta"):
+        net = build(name)
+        found, outputs = cost(net, 240, 320), net(torch.empty(1, 3, 256, 320))
+    assert found.thop / 1e6 == pytest.approx(operations, rel=0.1)
+    assert outputs["logits"].shape[1] == 4 * 32 * 40 + 3 * (16 * 20 + 8 * 10 + 4 * 5)
+
+
+def test_shuffled_units_mix_all_channels() -> None:
+    """Half of the channels pass a unit unchanged: every other one, so that those of both halves meet in the next."""
+    trunk = ShuffleNetV2(0.5).eval()
+    unit = trunk.stages[0][1]  # type: ignore[index]
+    x = torch.randn(1, trunk.channels[0], 5, 7)
+    with torch.inference_mode():
+        found = unit(x)
+    half = trunk.channels[0] // 2
+    assert torch.equal(found[:, :half], x[:, ::2]) and found.shape == x.shape
+    assert not torch.equal(found[:, half:], x[:, 1::2])
+
+
+@pytest.mark.parametrize("name", ["slim", "rfb", "slim-landmarks", "rfb-landmarks", "lightface-1", "lightface-3"])
+@pytest.mark.parametrize("landmarks", [True, False])
+def test_landmarks_by_setting(name: str, landmarks: bool, tmp_path: Path) -> None:
+    """With and without `model.landmarks`, whatever the published net has: detection and export agree with the net."""
+    model = {"width": 0.125, "landmarks": landmarks}
+    scaling = DETECTORS[name].scaling
+    checkpoint = Checkpoint(name, build(name, model).state_dict(), scaling=scaling, model=model_of(name, model))
+    write(weights_path(tmp_path, name), checkpoint)
+    faces = load_detector(name, tmp_path, threshold=0)(np.full((70, 90, 3), 127, np.uint8))
+    assert len(faces) and (faces.landmarks is not None) is landmarks
+    outputs = ("logits", "boxes", "landmarks") if landmarks else ("logits", "boxes")
+    pytest.importorskip("onnxruntime")
+    made = export_onnx(name, tmp_path / "net.onnx", tmp_path)
+    assert made.outputs == outputs and tuple(OnnxRuntime(made.path)(np.zeros((64, 64, 3), np.uint8))) == outputs
+
+
+@pytest.mark.parametrize("name", ["slim", "lightface-1"])
+def test_anchors_are_those_of_the_decoder(name: str) -> None:
+    """Others would give outputs that cannot be decoded, which was found out in training."""
+    with pytest.raises(SettingsError, match=rf"model\.anchors is \(1, 1, 1, 1\); expected \(.*\) for {name}"):
+        build(name, {"anchors": (1, 1, 1, 1)})
 
 
 def test_centerface_is_imported_with_folded_norms(tmp_path: Path) -> None:

@@ -68,8 +68,11 @@ DEVIATION = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
 TRUNK_STATES: dict[str, Callable[[], dict[str, Tensor]]] = {
     "trunk-mobilenet": published.mobilenet_state,
     "trunk-resnet50": published.resnet_state,
+    "trunk-shufflenet": published.shufflenet_state,
     "trunk-vgg16": published.vgg_state,
 }
+# Mean and deviation of the pixels that they were trained on, red first, where they are not torchvision's.
+THEIR_SCALING = {"trunk-shufflenet": (torch.zeros(3, 1, 1), torch.full((3, 1, 1), 255.0))}
 
 
 def first_layer(trunk: nn.Module, x: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ def first_layer(trunk: nn.Module, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", list(TRUNK_STATES))
-def test_trunks_trained_with_torchvision_scaling(name: str) -> None:
+def test_trunks_are_imported_with_our_scaling(name: str) -> None:
     """The parameters are unchanged, except the first layer, whose output on our input equals the file's on its own."""
     found = read_single_stage(TRUNK_STATES[name]())
     assert found is not None and found.net == name
@@ -93,9 +96,16 @@ def test_trunks_trained_with_torchvision_scaling(name: str) -> None:
     after.load_state_dict(found.state)
     pixels = torch.randint(0, 256, (1, 3, 40, 40)).float()
     with torch.inference_mode():
-        theirs = first_layer(before, (pixels - MEAN) / DEVIATION)
+        mean, deviation = THEIR_SCALING.get(name, (MEAN, DEVIATION))
+        theirs = first_layer(before, (pixels - mean) / deviation)
         ours = first_layer(after, pixels - torch.tensor(MEAN_COLOUR[0])[:, None, None])
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stranger", ["stage5.0.branch_main.0.weight", "stage2.0.branch_proj.5.weight"])
+def test_another_shufflenet_is_rejected(stranger: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"holds a parameter {stranger}; expected those of ShuffleNetV2"):
+        read_single_stage({**published.shufflenet_state(), stranger: torch.zeros(1)})
 
 
 def test_vgg_of_caffe(tmp_path: Path) -> None:

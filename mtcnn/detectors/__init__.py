@@ -62,6 +62,10 @@ _FAST = "retinaface:FastRetinaFace"
 _SMALL = (Level(8, (10, 20)), Level(16, (32, 64)), Level(32, (128, 256)))
 _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level(64, (128, 192, 256)))
 
+_THIRTEEN = (
+    Level(8, (8, 10, 16, 24)), Level(16, (30, 42, 56)), Level(32, (64, 80, 96)), Level(64, (128, 192, 256)),
+)  # fmt: skip
+
 _YUNET_S = {"channels": (16, 32, 64, 64, 64, 64), "shared": 0}
 
 # [model] of the sizes of SCRFD, where it differs from the defaults, those of 0.5g.
@@ -84,10 +88,15 @@ DETECTORS: dict[str, Spec] = {
     "ssh": Spec("ssh:SSH", SsdCodes(SSH, has_landmarks=False), nms_iou=0.3),
     "s3fd": Spec("s3fd:S3FD", SsdCodes(S3FD, has_landmarks=False), nms_iou=0.3),
     "retinaface-small": Spec("retinaface:RetinaFace", SsdCodes(_SMALL), model={"leak": 0.0}, compiled=_FAST),
-    "slim": Spec("slim:Slim", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
+    "slim": Spec("slim:Slim", SsdCodes(_SLIM), (127.0, 128.0), multiple=64, nms_iou=0.3),
     "slim-landmarks": Spec("slim:Slim", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
-    "rfb": Spec("rfb:RFB", SsdCodes(_SLIM, has_landmarks=False), (127.0, 128.0), multiple=64, nms_iou=0.3),
+    "rfb": Spec("rfb:RFB", SsdCodes(_SLIM), (127.0, 128.0), multiple=64, nms_iou=0.3),
     "rfb-landmarks": Spec("rfb:RFB", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
+    "lightface-1": Spec("lightface:LightFace", SsdCodes(_THIRTEEN), multiple=64),
+    "lightface-2": Spec("lightface:LightFace", SsdCodes(_THIRTEEN), multiple=64, model={"fused": True}),
+    "lightface-3": Spec(
+        "slim:Slim", SsdCodes(_THIRTEEN), multiple=64, model={"anchors": (4, 3, 3, 3), "landmarks": True}
+    ),
     "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
     "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),

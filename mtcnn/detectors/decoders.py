@@ -127,7 +127,7 @@ class SsdCodes(Decoder):
         return decode_box_codes(self.anchors(size)[rows], outputs["boxes"][rows], self.variances)
 
     def landmarks(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32] | None:
-        if not self.has_landmarks:
+        if "landmarks" not in outputs:  # the net has none, or they were not trained
             return None
         return decode_landmark_codes(self.anchors(size)[rows], outputs["landmarks"][rows], self.variances)
 

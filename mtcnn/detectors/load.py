@@ -13,8 +13,10 @@ from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_p
 from ..devices import check_device
 from ..errors import CheckpointError, SettingsError
 from ..runtimes import BoxesAlone
+from ..settings import require
 from ..terminal import short
 from . import DETECTORS, Spec
+from .decoders import SsdCodes
 from .single_stage import SingleStage
 
 if TYPE_CHECKING:
@@ -83,6 +85,7 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
     Raises SettingsError for an unknown name, and for settings from which no net can be built.
     """
     settings = model_of(name, model)
+    _check_anchors(name, settings)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # rejected below
@@ -92,6 +95,14 @@ def build(name: str, model: Mapping[str, Any] | None = None) -> nn.Module:
     if not all(values.numel() for values in net.parameters()):
         raise SettingsError(f"model is {settings}, which has a layer without channels; expected larger numbers")
     return net
+
+
+def _check_anchors(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingsError unless the net has the anchors of its decoder, if they are a setting of the net."""
+    decoder = named(name).decoder
+    if "anchors" in settings and isinstance(decoder, SsdCodes):
+        wanted = tuple(len(level.sizes) for level in decoder.layout)
+        require(tuple(settings["anchors"]) == wanted, "model.anchors", settings["anchors"], f"{wanted} for {name}")
 
 
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:

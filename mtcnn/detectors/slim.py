@@ -15,7 +15,7 @@ from .conv import conv
 from .heads import face_logits, flatten, head
 from .stages import Stages
 
-__all__ = ["Slim", "separable"]
+__all__ = ["Slim", "halved", "light_heads", "predict", "separable"]
 
 
 class Slim(nn.Module):
@@ -41,15 +41,11 @@ class Slim(nn.Module):
         )
         stride16 = nn.Sequential(separable(c64, c128, stride=2), separable(c128, c128), separable(c128, c128))
         stride32 = nn.Sequential(separable(c128, c256, stride=2), separable(c256, c256))
-        stride64 = nn.Sequential(
-            conv(c256, c64, 1, leak=0.0, norm=False),
-            conv(c64, c64, 3, stride=2, groups=c64, leak=0.0, norm=False),
-            conv(c64, c256, 1, leak=0.0, norm=False),
-        )
-        self.stages = Stages([stride8, stride16, stride32, stride64])
+        self.stages = Stages([stride8, stride16, stride32, halved(c256, c64, c256)])
         channels = (c64, c128, c256, c256)
-        self.classes, self.boxes = _heads(channels, anchors, 2), _heads(channels, anchors, 4)
-        self.landmarks = _heads(channels, anchors, 10) if landmarks else None
+        self.classes, self.boxes = light_heads(channels, anchors, 2), light_heads(channels, anchors, 4)
+        self.landmarks = light_heads(channels, anchors, 10) if landmarks else None
+        self.has_landmarks = landmarks  # a checkpoint may record that they were not trained
 
     def context(self, channels: int) -> nn.Module:
         """The last block of the finest map."""
@@ -58,9 +54,9 @@ class Slim(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Images (N, 3, H, W) to logits (N, A), box codes (N, A, 4) and, if enabled, landmark codes (N, A, 10)."""
         maps = self.stages(x)
-        outputs = {"logits": face_logits(_predict(self.classes, maps, 2)), "boxes": _predict(self.boxes, maps, 4)}
+        outputs = {"logits": face_logits(predict(self.classes, maps, 2)), "boxes": predict(self.boxes, maps, 4)}
         if self.landmarks is not None:
-            outputs["landmarks"] = _predict(self.landmarks, maps, 10)
+            outputs["landmarks"] = predict(self.landmarks, maps, 10)
         return outputs
 
 
@@ -69,7 +65,16 @@ def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(conv(inputs, inputs, 3, stride, groups=inputs, leak=0.0), conv(inputs, outputs, 1, leak=0.0))
 
 
-def _heads(channels: Sequence[int], anchors: Sequence[int], values: int) -> nn.ModuleList:
+def halved(inputs: int, inner: int, outputs: int) -> nn.Sequential:
+    """A separable convolution of stride 2 through `inner` channels, without batch norm: the map of a coarser level."""
+    return nn.Sequential(
+        conv(inputs, inner, 1, leak=0.0, norm=False),
+        conv(inner, inner, 3, stride=2, groups=inner, leak=0.0, norm=False),
+        conv(inner, outputs, 1, leak=0.0, norm=False),
+    )
+
+
+def light_heads(channels: Sequence[int], anchors: Sequence[int], values: int) -> nn.ModuleList:
     """One head per map, with `values` per anchor: separable without batch norm, a plain 3 x 3 on the coarsest map."""
     *fine, (inputs, count) = zip(channels, anchors, strict=True)
     layers: list[nn.Module] = [
@@ -78,6 +83,6 @@ def _heads(channels: Sequence[int], anchors: Sequence[int], values: int) -> nn.M
     return nn.ModuleList([*layers, head(inputs, count * values, 3)])
 
 
-def _predict(heads: nn.ModuleList, maps: Sequence[Tensor], values: int) -> Tensor:
+def predict(heads: nn.ModuleList, maps: Sequence[Tensor], values: int) -> Tensor:
     """(N, A, values)"""
     return torch.cat([flatten(level(x), values) for level, x in zip(heads, maps, strict=True)], dim=1)

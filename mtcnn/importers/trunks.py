@@ -1,10 +1,12 @@
-"""Trunks pretrained on ImageNet with torchvision's normalisation, (x / 255 - mean) / std of RGB.
+"""Trunks pretrained on ImageNet, most with torchvision's normalisation, (x / 255 - mean) / std of RGB.
 
-The normalisation is folded into the first layer. VGG-16 for Caffe takes BGR minus a mean colour.
+The normalisation is folded into the first layer. VGG-16 for Caffe takes BGR minus a mean colour, ShuffleNetV2 of its
+authors BGR / 255.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,9 +19,9 @@ from ..errors import CheckpointError
 from ..weights import MEAN_COLOUR
 from .layers import LayerArrays
 from .pytorch_retinaface import trunk_name
-from .single_stage import Ready, fitted, from_bgr
+from .single_stage import Ready, fitted, from_bgr, unknown
 
-__all__ = ["read_caffe_vgg", "read_mobilenet", "read_resnet", "read_vgg"]
+__all__ = ["read_caffe_vgg", "read_mobilenet", "read_resnet", "read_shufflenet", "read_vgg"]
 
 # torchvision's scaling of ImageNet, red, green and blue.
 _MEAN = torch.tensor([0.485, 0.456, 0.406]) * 255
@@ -44,6 +46,31 @@ def read_vgg(state: Mapping[str, Tensor]) -> Ready:
     return Ready("trunk-vgg16", _rescaled("trunk-vgg16", renamed), "torchvision's vgg16")
 
 
+_SHUFFLED = re.compile(r"stage([234])\.(\d+)\.branch_(main|proj)\.(\d)\.(\w+)")
+_LAYERS = {"main": {0: "0.0", 1: "0.1", 3: "1.0", 4: "1.1", 5: "2.0", 6: "2.1"},
+           "proj": {0: "0.0", 1: "0.1", 2: "1.0", 3: "1.1"}}  # fmt: skip
+
+
+def read_shufflenet(state: Mapping[str, Tensor]) -> Ready:
+    """ShuffleNetV2 0.5x of its authors; what follows the last stage is dropped."""
+    kept = {name: value for name, value in state.items() if name.startswith(("first_conv.", "stage"))}
+    renamed = {_shuffled_name(name): value for name, value in kept.items()}
+    rescaled = _rescaled("trunk-shufflenet", from_bgr(renamed), mean=torch.zeros(3), deviation=torch.full((3,), 255.0))
+    return Ready("trunk-shufflenet", rescaled, "ShuffleNetV2 0.5x of its authors")
+
+
+def _shuffled_name(name: str) -> str:
+    """Our name of a parameter. Raises CheckpointError for one of another net."""
+    if name.startswith("first_conv."):
+        return name.replace("first_conv.", "stem.0.", 1)
+    match = _SHUFFLED.fullmatch(name)
+    layer = match and _LAYERS[match[3]].get(int(match[4]))
+    if not match or not layer:
+        raise unknown(name, "ShuffleNetV2")
+    branch = {"main": "main", "proj": "other"}[match[3]]
+    return f"stages.{int(match[1]) - 2}.{match[2]}.{branch}.{layer}.{match[5]}"
+
+
 def read_caffe_vgg(layers: Sequence[LayerArrays]) -> Ready | None:
     """VGG-16 as its authors published it for Caffe: BGR minus a mean colour within one level of MEAN_COLOUR.
 
@@ -56,8 +83,10 @@ def read_caffe_vgg(layers: Sequence[LayerArrays]) -> Ready | None:
     return Ready("trunk-vgg16", from_bgr(fitted(Vgg(), state)), "VGG-16 for Caffe")
 
 
-def _rescaled(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Converts the parameters of a trunk from torchvision's normalisation to MEAN_COLOUR.
+def _rescaled(
+    name: str, state: Mapping[str, Tensor], mean: Tensor = _MEAN, deviation: Tensor = _DEVIATION
+) -> dict[str, Tensor]:
+    """Converts the parameters of a trunk from the normalisation (x - mean) / deviation to MEAN_COLOUR.
 
     (x - a) / d = ((x - b) - (a - b)) / d: the first kernel is divided by d, and its response to the constant a - b
     goes into the bias, or into the running mean of batch norm. Exact except at the border, where the padding is now the
@@ -65,8 +94,8 @@ def _rescaled(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     found = fitted(TRUNKS[name](), state)
     first, kernel = next(iter(found.items()))
-    found[first] = kernel / _DEVIATION[:, None, None]
-    constant = (found[first].sum(dim=(2, 3)) * (_MEAN - torch.tensor(MEAN_COLOUR[0]))).sum(dim=1)
+    found[first] = kernel / deviation[:, None, None]
+    constant = (found[first].sum(dim=(2, 3)) * (mean - torch.tensor(MEAN_COLOUR[0]))).sum(dim=1)
     names = list(found)
     means = [name for name in names if name.endswith(".running_mean")]
     if means:

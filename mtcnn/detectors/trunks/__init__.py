@@ -8,6 +8,7 @@ from torch import nn
 
 from .mobilenet import MobileNet
 from .resnet import ResNet
+from .shufflenet import ShuffleNetV2
 from .vgg import Vgg
 
 __all__ = ["TRUNKS"]
@@ -15,6 +16,7 @@ __all__ = ["TRUNKS"]
 TRUNKS: dict[str, Callable[[], nn.Module]] = {
     "trunk-mobilenet": MobileNet,
     "trunk-resnet50": ResNet,
+    "trunk-shufflenet": ShuffleNetV2,
     "trunk-vgg16": Vgg,
 }
 """Name in a checkpoint -> class of the trunk, for input scaled by `weights.MEAN_COLOUR`."""
