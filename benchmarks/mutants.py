@@ -75,7 +75,7 @@ TARGETS = {
     "stages/graph/dag.py": "dag",
     "stages/objectives/distill.py": "distill",
     "stages/objectives/matching.py": "assigners anchor_losses",
-    "stages/objectives/multibox.py": "anchor_losses",
+    "stages/objectives/multibox.py": "anchor_losses margin_wing",
     "stages/objectives/sampling.py": "samplers anchor_losses",
     "stages/objectives/targets.py": "anchor_losses assigners",
     "stages/photos/crops.py": "square_crops assigners",

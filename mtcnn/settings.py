@@ -90,14 +90,17 @@ def setting(
     below: float | None = None,
     choices: tuple[Any, ...] = (),
     hashed: bool = True,
+    added: bool = False,
 ) -> T:
     """A dataclass field with a default and a range, see `Range`. An int as the default asks for whole numbers; None as
     the default is in the range.
 
     hashed  False: results do not depend on it, so that no digest includes it, see `stages.recipes.digest`.
+    added   True: the setting is younger than weights that were trained without it, and its default changes nothing.
+            Digests include it only where it differs from the default, so that no older weights become stale.
     """
     values = Range(min, max, above, below, type(default) is int, choices)
-    found: T = field(default=default, metadata={"range": values, "hashed": hashed})
+    found: T = field(default=default, metadata={"range": values, "hashed": hashed, "added": added})
     return found
 
 

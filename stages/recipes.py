@@ -82,10 +82,15 @@ def digest(*parts: Any) -> str:
 
 
 def _plain(settings: Any) -> dict[str, Any]:
-    """The hashed fields of a dataclass under their original names, so that a rename makes nothing stale."""
+    """The hashed fields of a dataclass under their original names, so that a rename makes nothing stale; without those
+    that were added later and have their default."""
     first = {new: old for old, new in getattr(settings, "renamed", {}).items()}
-    hashed = [each.name for each in dataclasses.fields(settings) if each.metadata.get("hashed", True)]
-    return {first.get(name, name): getattr(settings, name) for name in hashed}
+    return {
+        first.get(each.name, each.name): getattr(settings, each.name)
+        for each in dataclasses.fields(settings)
+        if each.metadata.get("hashed", True)
+        and not (each.metadata.get("added", False) and getattr(settings, each.name) == each.default)
+    }
 
 
 def build(kind: type[T], values: dict[str, Any], where: str, renames: list[str]) -> T:
