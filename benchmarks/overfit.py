@@ -33,7 +33,7 @@ from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
 NETS = ("retinaface", "ssh", "s3fd", "yunet-n", "yunet-s", "scrfd-0.5g", "centerface", "lightface-1", "lightface-2",
-        "lightface-3")  # fmt: skip
+        "lightface-3", "vgg-light", "vgg-advanced")  # fmt: skip
 NARROW = ("ssh", "s3fd", "centerface")  # at a part of their width
 LR = {"yunet-n": 6e-3, "yunet-s": 6e-3, "centerface": 6e-3}  # small nets take larger steps
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95

@@ -1,4 +1,4 @@
-"""slim, RFB, lightface, YuNet and CenterFace: built as published, and import of published weights."""
+"""slim, RFB, lightface, VGG-light, YuNet and CenterFace: built as published, and import of published weights."""
 
 from __future__ import annotations
 
@@ -70,6 +70,15 @@ def test_cost_of_lightface(name: str, operations: float) -> None:
     assert outputs["logits"].shape[1] == 4 * 32 * 40 + 3 * (16 * 20 + 8 * 10 + 4 * 5)
 
 
+def test_cost_of_vgg_with_context() -> None:
+    """2.7 G at 640 x 480, as the authors print it; of all 15 anchors."""
+    with torch.device("meta"):
+        net = build("vgg-advanced")
+        found, outputs = cost(net, 480, 640), net(torch.empty(1, 3, 256, 320))
+    assert found.thop / 1e9 == pytest.approx(2.7, abs=0.05)
+    assert outputs["logits"].shape[1] == 4 * (32 * 40 + 16 * 20 + 8 * 10) + 3 * 4 * 5
+
+
 def test_shuffled_units_mix_all_channels() -> None:
     """Half of the channels pass a unit unchanged: every other one, so that those of both halves meet in the next."""
     trunk = ShuffleNetV2(0.5).eval()
@@ -82,7 +91,8 @@ def test_shuffled_units_mix_all_channels() -> None:
     assert not torch.equal(found[:, half:], x[:, 1::2])
 
 
-@pytest.mark.parametrize("name", ["slim", "rfb", "slim-landmarks", "rfb-landmarks", "lightface-1", "lightface-3"])
+@pytest.mark.parametrize("name", ["slim", "rfb", "slim-landmarks", "rfb-landmarks", "lightface-1", "lightface-3",
+                                  "vgg-light"])  # fmt: skip
 @pytest.mark.parametrize("landmarks", [True, False])
 def test_landmarks_by_setting(name: str, landmarks: bool, tmp_path: Path) -> None:
     """With and without `model.landmarks`, whatever the published net has: detection and export agree with the net."""

@@ -65,6 +65,9 @@ _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level
 _THIRTEEN = (
     Level(8, (8, 10, 16, 24)), Level(16, (30, 42, 56)), Level(32, (64, 80, 96)), Level(64, (128, 192, 256)),
 )  # fmt: skip
+_FIFTEEN = (
+    Level(8, (6, 10, 16, 24)), Level(16, (36, 42, 56, 64)), Level(32, (72, 80, 96, 118)), Level(64, (144, 192, 224)),
+)  # fmt: skip
 
 _YUNET_S = {"channels": (16, 32, 64, 64, 64, 64), "shared": 0}
 
@@ -97,6 +100,8 @@ DETECTORS: dict[str, Spec] = {
     "lightface-3": Spec(
         "slim:Slim", SsdCodes(_THIRTEEN), multiple=64, model={"anchors": (4, 3, 3, 3), "landmarks": True}
     ),
+    "vgg-light": Spec("vgg_light:VggLight", SsdCodes(_FIFTEEN), multiple=64),
+    "vgg-advanced": Spec("vgg_light:VggLight", SsdCodes(_FIFTEEN), multiple=64, model={"context": True}),
     "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
     "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),
