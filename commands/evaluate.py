@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .group import Group, command
+from .group import Group, command, say
 from .options import DETECTOR_SETTINGS, DIR, FILE, PATH, detector_options, given, options, workers_option
 
 
@@ -35,16 +37,36 @@ def _check_used(detects: bool, *more: str) -> None:
         raise click.UsageError(f"{unused[0]} is for running a detector over --photos, and none runs; leave it out")
 
 
+def _evaluate(
+    protocol: str, ground_truth: Path, photos: Path | None, *, as_json: bool, plot: Path | None, **options: Any
+) -> None:
+    """Results to stdout, as a table or as JSON; problems to stderr. Bars are shown where stderr is a terminal."""
+    from mtcnn import evaluate as run
+    from mtcnn.metrics.plots import check_plot
+
+    if plot is not None:
+        check_plot(plot)
+    settings = {name: options.pop(name) for name in [*options] if name in DETECTOR_SETTINGS}
+    found = run(  # type: ignore[call-overload]  # of any protocol
+        ground_truth, photos, protocol=protocol, detector=settings, progress=sys.stderr.isatty(), **options
+    )
+    for problem in found.problems:
+        say(str(problem))
+    click.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    if plot is not None:
+        found.plot(plot)
+
+
 @command("wider", evaluate, renamed={"--images": "--labels"})
 @click.argument("detections", nargs=-1, metavar="[[NAME=]DETECTIONS]...")
 @click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
-@click.option("--labels", "images", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
+@click.option("--labels", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
 @click.option("--photos", type=DIR, help="Folder with <event>/<image>.jpg: also run this project's detector.")
 @click.option("--write", type=DIR, help="Write this project's detections, <event>/<image>.txt, to this folder.")
 @eval_options
 @detector_options
-def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | None, photos: Path | None,
-               write: Path | None, **options: Any) -> None:  # fmt: skip
+def eval_wider(detections: tuple[str, ...], ground_truth: Path, photos: Path | None, write: Path | None,
+               **options: Any) -> None:  # fmt: skip
     """Average precision on WIDER FACE.
 
     It is computed as the official Matlab code does.
@@ -56,15 +78,8 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
     mtcnn eval wider retinaface=r.tar.xz --photos dev/images --labels dev_bbx_gt.txt --ground-truth ground_truth
     mtcnn eval wider --photos images --ground-truth ground_truth --scale multi --flip --write found
     """
-    from mtcnn.metrics import comparison, plots, wider
-    from mtcnn.metrics.session import Session
-
-    files, session = comparison.named_files(detections), Session(**options)
     _check_used(photos is not None or not detections, "write")
-    results = comparison.wider_results(
-        files, ground_truth, images, photos, session.detect, write, session.problems, session.progress
-    )
-    session.report(results, wider.table, plots.plot_pr)
+    _evaluate("wider", ground_truth, photos, detections=detections, write=write, **options)
 
 
 @command("fddb", evaluate)
@@ -75,8 +90,7 @@ def eval_wider(detections: tuple[str, ...], ground_truth: Path, images: Path | N
 @click.option("--write", metavar="PREFIX", help="Write PREFIXDiscROC.txt and PREFIXContROC.txt, as the original tool.")
 @eval_options
 @detector_options
-def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, photos: Path | None, write: str | None,
-              **options: Any) -> None:  # fmt: skip
+def eval_fddb(detections: tuple[str, ...], folds: Path, photos: Path | None, **options: Any) -> None:
     """Discrete and continuous ROC on FDDB.
 
     They are computed as the original C++ tool does.
@@ -88,15 +102,8 @@ def eval_fddb(detections: tuple[str, ...], folds: Path, sizes: Path | None, phot
     mtcnn eval fddb results.txt --folds FDDB-folds --photos originalPics
     mtcnn eval fddb --folds FDDB-folds --photos originalPics --write mine-
     """
-    from mtcnn.metrics import comparison, fddb, plots
-    from mtcnn.metrics.session import Session
-
-    files, session = comparison.named_files(detections), Session(**options)
     _check_used(not detections)
-    results = comparison.fddb_results(
-        files, folds, sizes, photos, session.detect, write, session.problems, session.progress
-    )
-    session.report(results, fddb.table, plots.plot_roc)
+    _evaluate("fddb", folds, photos, detections=detections, **options)
 
 
 @command("landmarks", evaluate)
@@ -113,9 +120,4 @@ def eval_landmarks(labels: Path, photos: Path | None, **options: Any) -> None:
     \b
     mtcnn eval landmarks landmarks/faces_test.csv
     """
-    from mtcnn.metrics import comparison, landmarks, plots
-    from mtcnn.metrics.session import Session
-
-    session = Session(**options)
-    results = comparison.landmark_results(labels, photos, session.detect, session.problems, session.progress)
-    session.report(results, landmarks.table, plots.plot_landmarks)
+    _evaluate("landmarks", labels, photos, **options)

@@ -36,18 +36,14 @@ def export(
     mtcnn export pnet
     mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
-    from mtcnn.onnx_export import export_onnx
+    from mtcnn import export as write
 
     context = click.get_current_context()
     left = [word for word in words if word != "onnx"]  # the format, which once had to be named
     name = net or (NetType(NAMES).convert(left.pop(0), None, context) if left else None)
     if name is None or len(left) > 1:
         raise click.UsageError(f"a net and at most one file are expected; name one of {', '.join(NAMES)}")
-    out = FILE.convert(left[0], None, context) if left else Path(f"{name}.onnx")
-    if out.suffix.lower() != ".onnx":
-        raise click.UsageError(f"{out} is no name for an ONNX file; expected a suffix .onnx, such as {name}.onnx")
-    if batch is not None and shape is None:
-        raise click.UsageError("--batch is for a file with --shape; without it, any number of images can be given")
-    made = export_onnx(name, out, models, shape, batch or 1)
+    out = FILE.convert(left[0], None, context) if left else None
+    made = write(name, out, models, shape=shape, batch=batch)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,8 @@ from .group import command, say
 from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
 from .wording import as_options
 
-LOWEST_SCORE = 0.05  # minimum score for AP at the end of `mtcnn run`, which ranks doubtful faces too
+if TYPE_CHECKING:
+    from mtcnn.api.training import TrainResult
 
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for everything made here."),
@@ -48,6 +49,12 @@ train_options = options(
 def _say(line: str) -> None:
     """Print a line of the graph, with options instead of settings."""
     say(as_options(line))
+
+
+def _train(net: str | None, sources: tuple[str, ...], **options: Any) -> TrainResult:
+    from mtcnn import train as make
+
+    return make(net, sources, say=_say, **options)
 
 
 def _dag(**options: Any) -> Any:
@@ -117,9 +124,8 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     if teacher is not None and net not in DETECTORS:
         raise click.UsageError(f"--teacher is for single-stage detectors; expected none with --net {net}")
     _check_hard_from(net, options)
-    dag = _dag(nets=[net], start=start, teacher=teacher, **options)
-    made = dag.ensure(net, say=_say)
-    click.echo(f"{dag.nodes[net].makes}{'' if made else ' (was fresh)'}")
+    done = _train(net, start=start, teacher=teacher, **options)
+    click.echo(f"{done.weights[net]}{'' if done.made else ' (was fresh)'}")
 
 
 def _check_hard_from(net: str | None, options: dict[str, Any]) -> None:
@@ -144,24 +150,21 @@ def run(net: str | None, **options: Any) -> None:
     mtcnn run --net retinaface                          a detector instead of the cascade
     """
     _check_hard_from(net, options)
-    dag = _dag(nets=[net] if net else list(SIZES), **options)
-    made = dag.ensure(*([net] if net else dag.nodes), say=_say)
-    click.echo(f"made {', '.join(made)}" if made else "all fresh")
-    if made and not options["quiet"]:
-        _tell_outcome(dag, net)
+    done = _train(net, **options)
+    click.echo(f"made {', '.join(done.made)}" if done.made else "all fresh")
+    if done.made and not options["quiet"]:
+        _tell_outcome(done, net)
 
 
-def _tell_outcome(dag: Any, net: str | None) -> None:
+def _tell_outcome(done: TrainResult, net: str | None) -> None:
     """Print what a newcomer asks next: how good the result is, and how to use it."""
-    from mtcnn import Detector
     from stages.graph.ddp import is_main
-    from stages.outcome import measure
 
     if is_main():
-        found = measure(dag.val, Detector(dag.work, detector=net, score=LOWEST_SCORE).detect)
+        found = done.measure()
         if found is not None:
             say(str(found))
-        folder = shlex.quote(str(dag.work))
+        folder = shlex.quote(str(done.work))
         say(f"now try: mtcnn detect photo.jpg --models {folder}{f' --detector {net}' if net else ''}")
 
 

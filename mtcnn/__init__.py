@@ -3,6 +3,8 @@
     from mtcnn import Detector
     faces = Detector().detect("photo.jpg")
 
+What the commands `mtcnn train`, `eval` and `export` do, `train`, `evaluate` and `export` do here.
+
 The names in `__all__` are public; the rest is free to change.
 """
 
@@ -18,17 +20,39 @@ from .installed import BESIDE, has_leftovers
 from .types import Faces, ImageSize
 
 if TYPE_CHECKING:
+    from .api.evaluation import evaluate
+    from .api.exporting import export
+    from .api.training import train
     from .cascade import Detector
     from .compat import MTCNN
     from .images import read_image
     from .pictures.draw import draw_faces
 
-__all__ = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]
+__all__ = [
+    "MTCNN",
+    "Detector",
+    "Faces",
+    "ImageSize",
+    "MtcnnError",
+    "draw_faces",
+    "evaluate",
+    "export",
+    "read_image",
+    "train",
+]
 __version__ = "0.2.0"
 
 # These load torch, Numba or OpenCV, which takes seconds; `mtcnn --help` and `import mtcnn` should not wait for them.
 _OLD_NAMES = ("mtcnn", "stages", "utils", "exceptions")  # modules that `import mtcnn` gives in ipazc's package
-_LAZY = {"MTCNN": "compat", "Detector": "cascade", "draw_faces": "pictures.draw", "read_image": "images"}
+_LAZY = {
+    "MTCNN": "compat",
+    "Detector": "cascade",
+    "draw_faces": "pictures.draw",
+    "evaluate": "api.evaluation",
+    "export": "api.exporting",
+    "read_image": "images",
+    "train": "api.training",
+}
 
 
 __path__.append(f"{__path__[0]}/former")  # modules of version 0.1, until 0.3

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .images import Source
 
 __all__ = ["Faces", "ImageSize", "NetOutput", "Proposer", "Refiner"]
 
@@ -118,6 +121,57 @@ class Faces:
                 row["landmarks"] = [[round(v, 2) if math.isfinite(v) else None for v in point] for point in points]
             rows.append(row)
         return rows
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame: a row for each face, columns x1 y1 x2 y2 score, and x_ and y_ of each landmark if any.
+
+        Numbers are not rounded. Raises LibraryError without pandas.
+        """
+        from .conversions import to_pandas
+
+        return to_pandas(self)
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections`, class 0 for every face, with the landmarks (N, 5, 2) as data["landmarks"].
+
+        Raises LibraryError without supervision.
+        """
+        from .conversions import to_supervision
+
+        return to_supervision(self)
+
+    def crop(self, image: Source, margin: float = 0.2) -> list[NDArray[np.uint8]]:
+        """Each face cut out of its image with a margin, uint8 RGB (h, w, 3): see `pictures.align.crop`.
+
+        image  the image that the faces were found in, anything that `read_image` takes.
+        """
+        from .images import read_image
+        from .pictures.align import crop
+
+        return crop(read_image(image), self.boxes, margin)
+
+    def align(self, image: Source, size: int = 112) -> NDArray[np.uint8]:
+        """Each face on ArcFace's template, uint8 RGB (N, size, size, 3): see `pictures.align.align`.
+
+        Raises SettingsError for faces without landmarks, or with fewer than two known points.
+        """
+        from .conversions import aligned
+
+        return aligned(self, image, size)
+
+    def embed(self, image: Source, model: Callable[[NDArray[np.uint8]], Any], size: int = 112) -> NDArray[np.float32]:
+        """Embeddings, float32 (N, D), that `model` computes from the aligned faces; rows follow the faces.
+
+            vectors = faces.embed("photo.jpg", model)   # float32 (N, 512) for ArcFace, for example
+
+        model  any callable: uint8 RGB (N, size, size, 3) -> an array or tensor (N, D), such as a session of onnxruntime
+               behind the scaling that its net wants. Without faces it is not called, and D is 0.
+
+        Raises SettingsError as `align` does, and for a result of another shape.
+        """
+        from .conversions import embedded
+
+        return embedded(self, image, model, size)
 
 
 class NetOutput(NamedTuple):

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from mtcnn.api.training import Batch, Callbacks, Epoch
 from mtcnn.checkpoint import Checkpoint, save_atomic, write
 from mtcnn.errors import TrainingError
 from mtcnn.files.torch_file import check_saved
@@ -58,11 +59,20 @@ class Task(Protocol):
         """The result, with the figures of the last epoch."""
 
 
-def fit(task: Task, schedule: Schedule, target: Path, key: str, device: str = "cpu", quiet: bool = False) -> None:
+def fit(
+    task: Task,
+    schedule: Schedule,
+    target: Path,
+    key: str,
+    device: str = "cpu",
+    quiet: bool = False,
+    callbacks: Callbacks | None = None,
+) -> None:
     """Train and write the weights to `target`.
 
     target  file for the weights; the checkpoint of the training (train-<name>.pt), log and curves lie beside it.
     key     identifies recipe and inputs; training resumes from a checkpoint with the same key.
+    callbacks  called by rank 0: after a batch, and after the checkpoint of an epoch was written.
 
     With several processes (torch.distributed), each one trains on its share of every batch and rank 0 writes.
     Raises TrainingError if the loss is not finite; the last checkpoint stays.
@@ -76,25 +86,30 @@ def fit(task: Task, schedule: Schedule, target: Path, key: str, device: str = "c
     figures = task.validate(training) if training.epoch else {}
     for epoch in range(training.epoch, schedule.epochs):
         began = time.perf_counter()
-        losses = _epoch(training, model, epoch, quiet or rank > 0)
+        losses = _epoch(training, model, epoch, quiet or rank > 0, callbacks if rank == 0 else None)
         training.epoch = epoch + 1
         figures = task.validate(training)
         training.keep_best(figures.get("val_score", math.inf))
         if log is not None:
             seconds = time.perf_counter() - began
             speed = round(schedule.steps * schedule.batch / seconds)
-            log.add({"epoch": epoch, **losses, **figures, "seconds": round(seconds, 1), "samples_per_second": speed})
+            metrics = {**losses, **figures, "seconds": round(seconds, 1), "samples_per_second": speed}
+            log.add({"epoch": epoch, **metrics})
             log.draw()
             training.save(resume, key)
             if not quiet:
                 tqdm.write(_line(training, {**losses, **figures}), file=sys.stderr)
+            if callbacks is not None and callbacks.on_epoch is not None:
+                callbacks.on_epoch(Epoch(task.name, epoch, schedule.epochs, metrics))
     if rank == 0:
         write(target, task.checkpoint(training, figures, key))
     if count > 1:
         dist.barrier()
 
 
-def _epoch(training: Training, model: nn.Module, epoch: int, quiet: bool) -> dict[str, float]:
+def _epoch(
+    training: Training, model: nn.Module, epoch: int, quiet: bool, callbacks: Callbacks | None
+) -> dict[str, float]:
     """One epoch of steps. Returns the mean losses as train_<name>."""
     task, schedule, (rank, count) = training.task, training.schedule, world()
     torch.manual_seed(schedule.seed * 1_000_003 + epoch * 1_009 + rank)  # seeds dropout
@@ -107,6 +122,10 @@ def _epoch(training: Training, model: nn.Module, epoch: int, quiet: bool) -> dic
         losses = task.loss(training.forward(model, x), on_device(targets, training.device))
         training.step(losses["total"], epoch * schedule.steps + i)
         sums = {name: sums.get(name, torch.zeros(())) + loss.detach().cpu() for name, loss in losses.items()}
+        if callbacks is not None and callbacks.on_batch is not None:
+            callbacks.on_batch(
+                Batch(task.name, epoch, i, {name: float(loss.detach()) for name, loss in losses.items()})
+            )
         if i % 20 == 19:
             bar.set_postfix(loss=f"{float(sums['total']) / (i + 1):.4f}", refresh=False)
     return {f"train_{name}": round(float(value / schedule.steps), 6) for name, value in sums.items()}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.api.training import MIN_FACE, Outcome
 from mtcnn.errors import ImageError
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
@@ -16,29 +17,12 @@ from mtcnn.types import Faces
 from prepare.build import image_of
 from prepare.records import ImageRecord
 
-__all__ = ["Outcome", "measure"]
+__all__ = ["measure"]
 
 Array = NDArray[Any]
 
 PHOTOS = 200  # at most, taken evenly
 SECONDS = 40.0  # no further photo is processed after this time
-MIN_FACE = 20.0  # minimum longer side of the faces that count, pixels: the cascade's default
-
-
-class Outcome(NamedTuple):
-    """ap  average precision at an IoU of 0.5.    faces, photos  evaluated.    of  photos in the validation part."""
-
-    ap: float
-    faces: int
-    photos: int
-    of: int
-
-    def __str__(self) -> str:
-        photos = f"{self.photos}" if self.photos == self.of else f"{self.photos} of {self.of}"
-        return (
-            f"average precision {self.ap:.3f} on {photos} validation photos, "
-            f"{self.faces} faces of {MIN_FACE:g} pixels or more"
-        )
 
 
 def measure(

@@ -8,7 +8,7 @@ from typing import Any
 
 from mtcnn.files.atomic_write import atomic_write
 
-__all__ = ["RunLog"]
+__all__ = ["RunLog", "read_rows"]
 
 
 class RunLog:
@@ -19,21 +19,10 @@ class RunLog:
 
     def __init__(self, folder: Path, name: str, epoch: int) -> None:
         self.path, self.picture = folder / f"metrics-{name}.jsonl", folder / f"curves-{name}.png"
-        self.rows = [row for row in self._read() if row["epoch"] < epoch]
+        self.rows = [row for row in read_rows(self.path) if row["epoch"] < epoch]
         with atomic_write(self.path) as draft:  # being killed in between must not lose rows
             draft.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
         self.board = _board(folder / "tensorboard" / name, epoch)
-
-    def _read(self) -> list[dict[str, Any]]:
-        rows = []
-        for line in self.path.read_text("utf-8", errors="replace").splitlines() if self.path.is_file() else []:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                break  # a partial line of a killed run
-            if isinstance(row, dict) and isinstance(row.get("epoch"), int):
-                rows.append(row)
-        return rows
 
     def add(self, row: dict[str, Any]) -> None:
         """Note one epoch."""
@@ -82,3 +71,16 @@ def _board(folder: Path, epoch: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=epoch)  # hides rows of an interrupted run from `epoch` on
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The epochs in a log, without those after a broken line; none without a file."""
+    rows = []
+    for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            break  # a partial line of a killed run
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+            rows.append(row)
+    return rows

@@ -24,7 +24,7 @@ import torch
 from published_detectors import retinaface_state, saved
 from published_weights import facenet
 from run_command import run
-from sample_data import lay_out
+from sample_data import lay_out, write_text
 
 from cli import main
 from mtcnn.checkpoint import Checkpoint, packaged_weights, weights_path, write
@@ -32,6 +32,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, model_of
 from mtcnn.weights import MEAN_COLOUR
 from prepare.sources import remember_sources
+from stages.recipes import recipe_path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -134,6 +135,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, random_models: Path) -> Pat
     narrow: Any = build("retinaface", {"width": 0.125})
     write(weights_path(made / "work", "retinaface"), Checkpoint("retinaface", narrow.state_dict(), scaling=MEAN_COLOUR))
     _write_teachers(made / "published")
+    write_text(
+        recipe_path(made / "trained", "slim"), 'net = "slim"\ntrain = {epochs = 1, steps = 2, batch = 2, val = 40}\n'
+    )
     for net in ("pnet", "rnet", "onet"):
         (made / f"{net}.pt").write_bytes(facenet(net))
     (made / "mobilenet0.25_Final.pth").write_bytes(saved(retinaface_state()))
@@ -177,7 +181,10 @@ def test_lines_run(words: list[str], inside: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", *(ROOT / "docs" / name for name in ("detect.md", "crops-and-traces.md", "evaluation.md"))],
+    [
+        ROOT / "README.md",
+        *(ROOT / "docs" / name for name in ("detect.md", "crops-and-traces.md", "evaluation.md", "python.md")),
+    ],
     ids=lambda page: page.stem,
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the page evaluates detections of one data set on another
@@ -185,6 +192,7 @@ def test_python_examples_run(page: Path, inside: Path, monkeypatch: pytest.Monke
     """In order, because later ones use names of earlier ones."""
     pytest.importorskip("scipy")
     pytest.importorskip("matplotlib")
+    pytest.importorskip("onnxruntime")
     monkeypatch.setattr("mtcnn.cascade.packaged_weights", lambda: inside / "work")
     names: dict[str, Any] = {}
     examples = blocks(page, "python")

@@ -90,6 +90,12 @@ def test_import_mtcnn_loads_no_sibling() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_only_the_functions_of_the_commands_load_siblings() -> None:
+    """By name, when they are called: `mtcnn.api.training.app_module`."""
+    users = {path for path in modules("mtcnn") if "app_module" in path.read_text(encoding="utf-8")}
+    assert users == {ROOT / "mtcnn" / "api" / "training.py"}
+
+
 def test_root_holds_one_python_file() -> None:
     assert [path.name for path in ROOT.glob("*.py")] == ["cli.py"]
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtcnn.api.training import MIN_FACE
 from mtcnn.types import Faces
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.graph.clock import Clock
-from stages.outcome import MIN_FACE, PHOTOS, measure
+from stages.outcome import PHOTOS, measure
 
 RECORDS = synthetic.records(30, 0)
 LARGE = sum(int(((r.boxes[:, 2:] - r.boxes[:, :2]).max(axis=1, initial=0) >= MIN_FACE).sum()) for r in RECORDS)

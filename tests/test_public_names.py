@@ -12,7 +12,9 @@ import pytest
 
 import mtcnn
 
-PUBLIC = ["MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "read_image"]  # in ruff's order
+PUBLIC = [  # in ruff's order
+    "MTCNN", "Detector", "Faces", "ImageSize", "MtcnnError", "draw_faces", "evaluate", "export", "read_image", "train",
+]  # fmt: skip
 # mtcnn.mtcnn is a name of ipazc's, for a class of ours; what is in mtcnn/former is tested in test_former.
 MODULES = [
     name

@@ -130,4 +130,5 @@ def test_shapes_that_are_refused(net: str, shape: tuple[int, int], batch: int, w
 
 def test_a_batch_needs_a_shape() -> None:
     done = run("export", "retinaface", "--batch", 3)
-    assert done.exit_code == 2 and "--batch is for a file with --shape" in done.stderr
+    assert done.exit_code == 2
+    assert "--batch is for a file with --shape" in done.stderr

@@ -57,9 +57,6 @@ class Cascade:
         """The settings that results depend on, as plain values for JSON."""
         return {**DetectorSettings(**self.settings).to_dict(), "scale": self.scale, "flip": self.flip}
 
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self.to_dict().items() if value is not None)
-
 
 @dataclass
 class _Detect:

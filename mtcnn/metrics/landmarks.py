@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mtcnn import conversions
 from mtcnn.boxes import iou
 from mtcnn.errors import DataError
 from mtcnn.metrics.matching import best_pairs
@@ -40,8 +41,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-COLUMNS = ("path", "x1", "y1", "x2", "y2", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
+COLUMNS = ("path", *(name for name in conversions.COLUMNS if name != "score"))
 FAILURE = 0.10
 LARGEST = 1e6  # pixels, as for training labels: larger than any photo
 
@@ -99,7 +99,7 @@ class LandmarkResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values for JSON; errors are shares of the eye distance, None where no face was found."""
-        points = {name: round(float(value), 6) for name, value in zip(POINTS, self.by_point, strict=True)}
+        points = {name: round(float(value), 6) for name, value in zip(conversions.POINTS, self.by_point, strict=True)}
         return {
             "protocol": "landmarks",
             "images": self.images,

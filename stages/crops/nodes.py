@@ -15,6 +15,7 @@ from pathlib import Path
 
 import lmdb
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import load_weights, set_threshold, weights_path
 from mtcnn.errors import MtcnnError, RecipeError
 from mtcnn.nets import module_of
@@ -176,7 +177,11 @@ class TrainOnStores:
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
         job = partial(train_on_stores, self.net, self.stores, self.settings, makes, key, self.name, self.start)
-        launch(partial(job, device=options.device, quiet=options.quiet), options.processes, options.device)
+        launch(
+            partial(job, device=options.device, quiet=options.quiet, callbacks=options.callbacks),
+            options.processes,
+            options.device,
+        )
 
     def read_key(self, makes: Path) -> str | None:
         return weights_key(makes)
@@ -195,9 +200,10 @@ def train_on_stores(
     start: Path | None = None,
     device: str = "cpu",
     quiet: bool = False,
+    callbacks: Callbacks | None = None,
 ) -> None:
     """`task.train` with stores and start given by path, so that it pickles."""
     state = None if start is None else module_of(load_weights(start, net)).state_dict()
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
-        train(net, pool, settings, target, key, name, state, device, quiet)
+        train(net, pool, settings, target, key, name, state, device, quiet, callbacks)

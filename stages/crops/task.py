@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import Checkpoint
 from mtcnn.nets import NETS
 from mtcnn.types import NetOutput
@@ -39,12 +40,13 @@ def train(
     start: dict[str, Tensor] | None = None,
     device: str = "cpu",
     quiet: bool = False,
+    callbacks: Callbacks | None = None,
 ) -> None:
     """Train `net` on the crops of `pool` and write its weights to `target`, see `fit`.
 
     name  of the run, the net's by default.    start  weights to start from, random by default.
     """
-    fit(CropTask(net, name or net, pool, settings, start), settings, target, key, device, quiet)
+    fit(CropTask(net, name or net, pool, settings, start), settings, target, key, device, quiet, callbacks)
 
 
 class CropTask:

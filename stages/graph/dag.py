@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import read
 from mtcnn.errors import CheckpointError, DataError, MtcnnError
 from mtcnn.files.atomic_write import atomic_write
@@ -31,12 +32,13 @@ FORMAT = 1  # of all outputs; increase it when the same recipe gives other crops
 
 @dataclass(frozen=True)
 class Options:
-    """Settings that do not change results: workers for crops, training processes, device, quiet."""
+    """Settings that do not change results: workers for crops, training processes, device, quiet, callbacks."""
 
     workers: Workers = field(default_factory=Here)
     processes: int = 1
     device: str = "cpu"
     quiet: bool = False
+    callbacks: Callbacks | None = None
 
 
 class Action(Protocol):

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
@@ -58,6 +59,7 @@ def open_project(
     quiet: bool = False,
     remember: bool = True,
     strict: bool = True,
+    callbacks: Callbacks | None = None,
 ) -> Dag:
     """The graph of a work folder, created if missing, for these nets and those that must be trained first.
 
@@ -71,6 +73,8 @@ def open_project(
     eval_hashes  files of hashes of photos that no training may see, beside those that ship; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
     strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.
+
+    callbacks  of the trainings.
 
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
@@ -99,7 +103,7 @@ def open_project(
             keep_start(work, net, start)
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # only once they could be read
-    data, options = data_key(records), Options(workers or Here(), processes, device, quiet)
+    data, options = data_key(records), Options(workers or Here(), processes, device, quiet, callbacks)
     nodes = cascade_nodes(work, cascade, records, data, hard_from)
     shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
     val = [record for record in records if shares and record.complete and record.is_val(min(shares))]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, set_threshold, weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
@@ -91,7 +92,11 @@ class TrainOnPhotos:
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
         job = partial(train_on_photos, self.recipe, self.records, self.photos, makes, key, self.start, self.teacher)
-        launch(partial(job, device=options.device, quiet=options.quiet), options.processes, options.device)
+        launch(
+            partial(job, device=options.device, quiet=options.quiet, callbacks=options.callbacks),
+            options.processes,
+            options.device,
+        )
 
     def read_key(self, makes: Path) -> str | None:
         return weights_key(makes)
@@ -110,10 +115,11 @@ def train_on_photos(
     teacher: Path | None = None,
     device: str = "cpu",
     quiet: bool = False,
+    callbacks: Callbacks | None = None,
 ) -> None:
     """`task.train_detector` with photos and start given by path, so that it pickles."""
     net = new_net(recipe, start)
-    train_detector(recipe, net, PhotoStore(photos, records), target, key, device, quiet, teacher)
+    train_detector(recipe, net, PhotoStore(photos, records), target, key, device, quiet, teacher, callbacks)
 
 
 def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, teacher: Path | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import Checkpoint, read
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_runtime, load_trunk, model_of
@@ -73,12 +74,13 @@ def train_detector(
     device: str = "cpu",
     quiet: bool = False,
     teacher: Path | None = None,
+    callbacks: Callbacks | None = None,
 ) -> None:
     """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`.
 
     teacher  weights of a net of the same layout, for objectives that use one.
     """
-    fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet)
+    fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet, callbacks)
 
 
 class DetectorTask:

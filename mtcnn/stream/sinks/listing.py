@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
+from ... import conversions
 from ...errors import MtcnnError
 from ...terminal import printable
 from ..items import Item
@@ -21,8 +22,7 @@ __all__ = ["Listing", "Style", "columns", "csv_name", "name_of_csv", "open_listi
 
 Style = Literal["text", "csv", "json"]
 
-POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-COLUMNS = ("image", "x1", "y1", "x2", "y2", "score", *(f"{axis}_{point}" for point in POINTS for axis in "xy"))
+COLUMNS = ("image", *conversions.COLUMNS)
 SECONDS = 3  # decimals of a time
 
 _LIKE_A_FRAME = re.compile(r" frame \d+ \([\d.]+ s\)$")
