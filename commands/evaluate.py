@@ -33,6 +33,9 @@ eval_options = options(
 
 def _check_used(detects: bool, *more: str) -> None:
     """Raise UsageError for detector options if no detector runs: they would be silently ignored."""
+    from mtcnn.metrics.scales import check_scale
+
+    check_scale(click.get_current_context().params["scale"])  # a wrong one is wrong either way
     if not detects and (unused := given((*DETECTOR_SETTINGS, "workers", "scale", "flip", *more))):
         raise click.UsageError(f"{unused[0]} is for running a detector over --photos, and none runs; leave it out")
 
