@@ -22,6 +22,7 @@ COMMANDS = {
     "weights": "commands.weights:weights",
     "export": "commands.export:export",
     "flops": "commands.flops:flops",
+    "search": "commands.search:search",
 }
 """In the order of `mtcnn --help`, which is that of typical use."""
 

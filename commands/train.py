@@ -174,7 +174,8 @@ def status(**options: Any) -> None:
     """Show which stages are fresh, stale or missing, and why.
 
     Stages are those of the cascade, and of each single-stage detector with a recipe or weights in the work folder. A
-    net whose recipe is unusable is broken, and the exit status is then 1. With --data, show what other images would
+    net whose recipe is unusable is broken, and the exit status is then 1. The candidates of a `mtcnn search` in the
+    folder are stages too. With --data, show what other images would
     make stale; the stored sources do not change.
 
     \b
@@ -182,9 +183,12 @@ def status(**options: Any) -> None:
     mtcnn status --data OTHER-FOLDER
     """
     from stages.graph.project import begun_detectors
+    from stages.search.run import summary
 
     dag = _dag(nets=[*SIZES, *begun_detectors(options["work"])], remember=False, strict=False, **options)
     for state in dag.status():
         click.echo(printable(f"{state.name:14} {state.state:8} {state.reason}"))
+    for line in summary(options["work"], dag):
+        click.echo(line)
     if dag.broken:
         click.get_current_context().exit(1)

@@ -67,12 +67,14 @@ def fit(
     device: str = "cpu",
     quiet: bool = False,
     callbacks: Callbacks | None = None,
+    until: int | None = None,
 ) -> None:
     """Train and write the weights to `target`.
 
     target  file for the weights; the checkpoint of the training (train-<name>.pt), log and curves lie beside it.
     key     identifies recipe and inputs; training resumes from a checkpoint with the same key.
     callbacks  called by rank 0: after a batch, and after the checkpoint of an epoch was written.
+    until   stop after so many epochs of the schedule; a later call continues as if it had not stopped.
 
     With several processes (torch.distributed), each one trains on its share of every batch and rank 0 writes.
     Raises TrainingError if the loss is not finite; the last checkpoint stays.
@@ -84,7 +86,7 @@ def fit(
     log = RunLog(target.parent, task.name, training.epoch) if rank == 0 else None
     model = training.parallel()
     figures = task.validate(training) if training.epoch else {}
-    for epoch in range(training.epoch, schedule.epochs):
+    for epoch in range(training.epoch, schedule.epochs if until is None else min(until, schedule.epochs)):
         began = time.perf_counter()
         losses = _epoch(training, model, epoch, quiet or rank > 0, callbacks if rank == 0 else None)
         training.epoch = epoch + 1

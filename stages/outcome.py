@@ -17,7 +17,7 @@ from mtcnn.types import Faces
 from prepare.build import image_of
 from prepare.records import ImageRecord
 
-__all__ = ["measure"]
+__all__ = ["measure", "truth_of"]
 
 Array = NDArray[Any]
 
@@ -43,7 +43,8 @@ def measure(
         except ImageError:
             continue
         name = f"val/{len(found)}"
-        boxes[name], counted[name] = _truth(record)
+        boxes[name], valid = truth_of(record)
+        counted[name] = valid & (boxes[name][:, 2:].max(axis=1) >= MIN_FACE)
         found[name] = faces_to_rows(find(image))
     faces = int(sum(mask.sum() for mask in counted.values()))
     if not faces:
@@ -52,10 +53,12 @@ def measure(
     return Outcome(result.ap["all"], faces, len(found), len(val))
 
 
-def _truth(record: ImageRecord) -> tuple[Array, Array]:
-    """Boxes (G, 4) x y w h, and which count; without faces one box of zeros, so that detections are false positives."""
+def truth_of(record: ImageRecord) -> tuple[Array, NDArray[np.bool_]]:
+    """Boxes, float64 (G, 4) x y w h, and bool (G,): not ignored.
+
+    Without faces one box of zeros that is ignored, so that detections are false positives.
+    """
     known = np.isfinite(record.boxes).all(axis=1)
     boxes = record.boxes[known].astype(np.float64)
     boxes[:, 2:] -= boxes[:, :2]
-    mask = ~record.ignore[known] & (boxes[:, 2:].max(axis=1, initial=0) >= MIN_FACE)
-    return (boxes, mask) if len(boxes) else (np.zeros((1, 4)), np.zeros(1, bool))
+    return (boxes, ~record.ignore[known]) if len(boxes) else (np.zeros((1, 4)), np.zeros(1, bool))

@@ -39,7 +39,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 SMALL = {"--models": "work", "--workers": "1", "--repeats": "1", "--limit": "1", "--min-face": "40"}
 NOT_RUN = {
-    **dict.fromkeys(("prepare", "train", "run"), "takes minutes; other tests train from end to end"),
+    **dict.fromkeys(("prepare", "train", "run", "search"), "takes minutes; other tests train from end to end"),
     "export": "needs the packages of an extra",
 }
 MEASURED = {"results.md"}  # its commands name the real data that its figures come from

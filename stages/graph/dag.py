@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -161,16 +162,13 @@ class Dag:
 
     def _difference(self, node: Node) -> str:
         try:
-            then = json.loads(self._note(node).read_text())
+            then = json.loads(_note_path(self.work, node).read_text())
         except (OSError, ValueError, RecursionError):
             then = None
         if not isinstance(then, dict):
             return "made by another recipe or from other inputs"
         changed = [name for name in {**node.parts, **then} if then.get(name) != node.parts.get(name)]
         return f"changed: {', '.join(changed)}" if changed else "its format has changed"
-
-    def _note(self, node: Node) -> Path:
-        return self.work / "nodes" / f"{node.name}.json"
 
     # ---- building
 
@@ -195,6 +193,18 @@ class Dag:
                 if ddp.is_main():
                     say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
         return names
+
+    def ensure_beside(self, names: Sequence[str], done: Callable[[str], None] = lambda name: None) -> None:
+        """Make those of these nodes that are missing or stale, beside each other on the workers of the options.
+
+        names  of nodes that do not need one another; what they need is fresh.
+        done   called with the name of each node made, in order.
+        """
+        nodes = [self.nodes[name] for name in names if self.nodes[name].found() != self.nodes[name].key]
+        self._announce([node.name for node in nodes], lambda line: None)
+        work = partial(_made, self.work, replace(self.options, workers=Here()))
+        for name in self.options.workers.map(work, nodes):
+            done(name)
 
     def _announce(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """Print the notes of these nodes, or raise the fault that would stop one of them hours later."""
@@ -222,9 +232,24 @@ class Dag:
         if node.collective or ddp.is_main():
             node.action(node.makes, node.key, self.options)
         if ddp.is_main():
-            with atomic_write(self._note(node)) as draft:
-                draft.write_text(json.dumps(node.parts, indent=1))
+            _note_parts(_note_path(self.work, node), node)
         ddp.wait_for_main()
+
+
+def _made(work: Path, options: Options, node: Node) -> str:
+    """Make a node in any process; its name."""
+    node.action(node.makes, node.key, options)
+    _note_parts(_note_path(work, node), node)
+    return node.name
+
+
+def _note_path(work: Path, node: Node) -> Path:
+    return work / "nodes" / f"{node.name}.json"
+
+
+def _note_parts(path: Path, node: Node) -> None:
+    with atomic_write(path) as draft:
+        draft.write_text(json.dumps(node.parts, indent=1))
 
 
 def _short(path: Path) -> str:

@@ -21,7 +21,7 @@ from mtcnn.errors import MtcnnError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.workers.processes import end_with_parent
 
-__all__ = ["agreed", "is_main", "joined", "launch", "wait_for_main"]
+__all__ = ["agreed", "check_alone", "is_main", "joined", "launch", "wait_for_main"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,12 @@ def under_torchrun() -> bool:
 def is_main() -> bool:
     """Whether this process builds, logs and writes: rank 0."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def check_alone(what: str, instead: str) -> None:
+    """Raise MtcnnError under torchrun, for what is not made by its processes together."""
+    if under_torchrun():
+        raise MtcnnError(f"{what} under torchrun: expected one process; use {instead} instead")
 
 
 def _join(device: str, local_rank: int, **meeting: Any) -> None:

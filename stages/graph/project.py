@@ -26,6 +26,7 @@ from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_inputs
 from ..photos.recipe import DetectorRecipe
 from ..recipes import LARGEST, load_recipe, recipe_path
+from ..search.nodes import planned_nodes
 from .dag import Dag, Options, data_key
 from .ddp import is_main
 
@@ -107,7 +108,8 @@ def open_project(
     nodes = cascade_nodes(work, cascade, records, data, hard_from)
     shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
     val = [record for record in records if shares and record.complete and record.is_val(min(shares))]
-    return Dag(work, [*nodes, *detector_nodes(work, others, records, data)], options, broken, val)
+    nodes += detector_nodes(work, others, records, data)
+    return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val)
 
 
 def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:

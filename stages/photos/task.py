@@ -75,12 +75,13 @@ def train_detector(
     quiet: bool = False,
     teacher: Path | None = None,
     callbacks: Callbacks | None = None,
+    until: int | None = None,
 ) -> None:
     """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`.
 
     teacher  weights of a net of the same layout, for objectives that use one.
     """
-    fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet, callbacks)
+    fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet, callbacks, until)
 
 
 class DetectorTask:

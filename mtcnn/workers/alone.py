@@ -1,0 +1,76 @@
+"""A call in a process of its own, which may be killed without harm to this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..errors import MtcnnError
+from ..hush import take_stderr
+from .processes import end_with_parent
+
+__all__ = ["ProcessKilled", "call_alone"]
+
+TOGETHER = 2.0  # seconds: who kills this process too has done so by then
+
+
+class ProcessKilled(MtcnnError):
+    """The process of a call was killed, as by the system when memory is short."""
+
+
+def call_alone(function: Callable[[], Any]) -> None:
+    """Run `function`, which must pickle, in a new process.
+
+    The process ends with this one. Raises what `function` raises; ProcessKilled if a signal ended it.
+    """
+    context = multiprocessing.get_context("spawn")  # not fork, see `processes.Processes`
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(function, theirs))
+    process.start()
+    theirs.close()
+    error: BaseException | None = None
+    with suppress(EOFError):  # killed before it sent anything
+        error = ours.recv()
+    process.join()
+    if process.exitcode != 0 and error is None:
+        time.sleep(TOGETHER)
+        raise ProcessKilled(f"its process was killed ({_reason(process.exitcode or 0)}); is memory short?")
+    if error is not None:
+        raise error
+
+
+def _run(function: Callable[[], Any], pipe: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, with which this process ends
+    take_stderr()
+    end_with_parent()
+    try:
+        function()
+    except Exception as error:
+        pipe.send(_sendable(error))
+    else:
+        pipe.send(None)
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or one of the same words where it does not pickle; with the traceback if it is a bug."""
+    if not isinstance(error, MtcnnError | OSError):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _reason(code: int) -> str:
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"exit status {code}"

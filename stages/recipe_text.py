@@ -1,0 +1,37 @@
+"""A recipe as the text of its file, for recipes that a program makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["recipe_text"]
+
+
+def recipe_text(recipe: Any) -> str:
+    """The TOML of a recipe: `recipes.read_recipe` returns an equal one. A value of None is left out."""
+    return "\n".join(_lines(recipe, "")).lstrip("\n") + "\n"
+
+
+def _lines(settings: Any, table: str) -> Iterator[str]:
+    """The values of a table, then the tables in it, which must be last in TOML."""
+    fields = settings if isinstance(settings, Mapping) else vars(settings)
+    tables = {name: value for name, value in fields.items() if _is_table(value)}
+    if table:
+        yield f"\n[{table}]"
+    for name, value in fields.items():
+        if name not in tables and value is not None:
+            yield f"{name} = {_value(value)}"
+    for name, value in tables.items():
+        yield from _lines(value, f"{table}.{name}" if table else name)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
+
+
+def _value(value: Any) -> str:
+    """JSON's text, numbers and lists are TOML's too."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

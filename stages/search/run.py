@@ -1,0 +1,168 @@
+"""A search: draws the candidates, trains them, and ranks them. Called again, it resumes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from mtcnn.detectors.load import model_of
+from mtcnn.errors import SettingsError, TrainingError
+from mtcnn.files.atomic_write import atomic_write
+from mtcnn.progress import progress
+from mtcnn.terminal import printable
+
+from ..graph.dag import Dag
+from ..graph.project import open_project
+from ..photos.nodes import TrainOnPhotos
+from ..photos.recipe import DetectorRecipe
+from ..recipes import load_recipe, read_recipe, recipe_path
+from .nodes import CandidateOutcome, outcome_of, search_nodes
+from .plan import STEPS, SearchPlan, load_plan, save_plan, settle
+from .report import SearchRow, rows_of, winner_folder, write_report, write_winner
+
+__all__ = ["Search", "summary"]
+
+
+class Search:
+    """One step of a search in a folder, which is a work folder too.
+
+    folder    of sources, recipe, decoded photos, and a folder for each step.
+    given     settings of the plan, see `SearchPlan`; those left out are of the plan in the folder, or the defaults.
+    template  a recipe file, or a candidate of the folder such as "trunk-07"; None: for the step "whole" the winner of
+              the step "trunk", otherwise the recipe of the folder.
+    recipe    a recipe file for the trainings, copied into the folder; None: the one there, or the packaged one.
+
+    Raises SettingsError where the folder holds another search of this step.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        step: str,
+        given: Mapping[str, Any],
+        template: str | None = None,
+        recipe: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+        **project: Any,
+    ) -> None:
+        self.folder, self.say = folder, say
+        found = load_plan(folder, step)
+        net = given.get("net") or (found or SearchPlan()).net
+        if recipe is not None:
+            _copy_recipe(recipe, folder, net)
+        self.dag: Dag = open_project(folder, [net], **project)
+        action = self.dag.nodes[net].action
+        assert isinstance(action, TrainOnPhotos)
+        self.base, self.quiet = action.recipe, self.dag.options.quiet
+        if found is None or template is not None:
+            given = {**given, "template": self._template(net, step, template)}
+        self.plan = settle(found, step, given)
+        save_plan(folder, self.plan)
+
+    def _template(self, net: str, step: str, name: str | None) -> dict[str, Any]:
+        winner = recipe_path(winner_folder(self.folder, "trunk"), net)
+        if name is None and step == "whole" and winner.is_file():
+            return model_of(net, load_recipe(DetectorRecipe, winner_folder(self.folder, "trunk"), net).model)
+        if name is None:
+            return model_of(net, self.base.model)
+        where, _, number = name.rpartition("-")
+        plan = load_plan(self.folder, where) if where in STEPS and number.isdecimal() else None
+        if plan is not None and int(number) < len(plan.models):
+            return plan.models[int(number)]
+        if not Path(name).is_file():
+            raise SettingsError(f"template is {name!r}; expected a recipe file, or a candidate such as trunk-07")
+        found = read_recipe(DetectorRecipe, Path(name))
+        if found.net != net:
+            raise SettingsError(f"template is a recipe of {found.net}; expected one of {net}")
+        return model_of(net, found.model)
+
+    def run(self) -> list[SearchRow]:
+        """Train what is not trained yet and write the report. Returns the rows of the table, best first.
+
+        Raises TrainingError if every candidate failed.
+        """
+        plan, training = self.plan, self.dag.nodes[self.plan.net]
+        photos = self.dag.nodes[training.needs[0]]
+        self.dag.ensure(photos.name, say=self.say)
+        for epochs in plan.rungs:
+            nodes = search_nodes(self.folder, plan, training, photos)
+            self.dag.nodes |= {node.name: node for node in nodes}
+            self._train([node.name for node in nodes if _epochs(node) == epochs])
+        rows = rows_of(plan, self.outcomes())
+        write_report(self.folder / plan.step, plan, rows)
+        if rows[0].outcome.failed:
+            raise TrainingError(f"all {len(rows)} candidates failed; the first: {rows[0].outcome.failed}")
+        write_winner(self.folder, plan, self.base, rows[0])
+        return rows
+
+    def _train(self, names: list[str]) -> None:
+        """Train these candidates, with a bar, or a line for each where stderr is no terminal."""
+        missing = sum(self.dag.nodes[name].found() != self.dag.nodes[name].key for name in names)
+        bar = progress(name=self.plan.step, total=len(names), unit="net", quiet=self.quiet,
+                       initial=len(names) - missing)  # fmt: skip
+        began, made = time.monotonic(), 0
+
+        def note(name: str) -> None:
+            nonlocal made
+            made += 1
+            bar.update()
+            outcome = outcome_of(self.dag.nodes[name])
+            if outcome is not None and not self.quiet:
+                result = f"failed: {outcome.failed}" if outcome.failed else f"hard AP {outcome.ap:.4f}"
+                left = timedelta(seconds=round((time.monotonic() - began) / made * (missing - made)))
+                place = f"{len(names) - missing + made} of {len(names)}, about {left} left"
+                bar.write(printable(f"{name}: {result} ({place})"), file=sys.stderr)
+
+        with bar:
+            self.dag.ensure_beside(names, note)
+
+    def outcomes(self) -> list[CandidateOutcome | None]:
+        """The outcome of each candidate after its longest training."""
+        training = self.dag.nodes[self.plan.net]
+        nodes = search_nodes(self.folder, self.plan, training, self.dag.nodes[training.needs[0]])
+        return latest(self.plan, nodes)
+
+
+def latest(plan: SearchPlan, nodes: Any) -> list[CandidateOutcome | None]:
+    """The outcome of each candidate of a plan after its longest training, None without one."""
+    found: list[CandidateOutcome | None] = [None] * len(plan.models)
+    for node in nodes:  # shorter trainings come first
+        index = int(node.makes.parent.name)
+        found[index] = outcome_of(node) or found[index]
+    return found
+
+
+def _epochs(node: Any) -> int:
+    epochs: int = node.action.epochs
+    return epochs
+
+
+def summary(folder: Path, dag: Dag) -> list[str]:
+    """A line for each step of a search in a work folder: how far it is, and its best candidate."""
+    lines = []
+    for step in STEPS:
+        plan = load_plan(folder, step)
+        if plan is None or plan.net not in dag.nodes:
+            continue
+        training = dag.nodes[plan.net]
+        found = latest(plan, search_nodes(folder, plan, training, dag.nodes[training.needs[0]]))
+        rows = rows_of(plan, found)
+        failed = sum(row.outcome.failed != "" for row in rows)
+        done = sum(each is not None and (each.failed != "" or each.epochs == plan.epochs) for each in found)
+        best = f"; best {rows[0].name}, hard AP {rows[0].outcome.ap:.4f}" if len(rows) > failed else ""
+        lines.append(f"search {step}: {done} of {len(found)} candidates trained, {failed} failed{best}")
+    return lines
+
+
+def _copy_recipe(path: Path, folder: Path, net: str) -> None:
+    """Copy a recipe into the folder of a search; raises RecipeError for one that is not of this net."""
+    found = read_recipe(DetectorRecipe, path)
+    if found.net != net:
+        raise SettingsError(f"recipe is of {found.net}; expected one of {net}; name it as `net`")
+    data = path.read_bytes()
+    with atomic_write(recipe_path(folder, net)) as draft:
+        draft.write_bytes(data)

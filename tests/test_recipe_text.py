@@ -1,0 +1,25 @@
+"""Recipes written by a program read as they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mtcnn.checkpoint import packaged_weights
+from mtcnn.detectors import DETECTORS
+from stages.photos.recipe import DetectorRecipe
+from stages.recipe_text import recipe_text
+from stages.recipes import read_recipe, recipe_path
+
+PACKAGED = [name for name in DETECTORS if recipe_path(packaged_weights(), name).is_file()]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_read_as_written(name: str, tmp_path: Path) -> None:
+    found = read_recipe(DetectorRecipe, recipe_path(packaged_weights(), name))
+    for recipe in (found, replace(found, train=replace(found.train, threshold=0.25, lr=1e-7, mixed=True))):
+        (tmp_path / "recipe.toml").write_text(recipe_text(recipe))
+        assert read_recipe(DetectorRecipe, tmp_path / "recipe.toml") == recipe

@@ -1,0 +1,430 @@
+"""A search, on drawn faces: resumed after kills, with candidates that fail, by halving, and its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from processes import signalled
+from run_command import run
+from torch import nn
+
+from mtcnn.checkpoint import read
+from mtcnn.detectors.load import model_of
+from mtcnn.errors import DataError, SettingsError, TrainingError
+from mtcnn.types import Faces
+from mtcnn.workers.alone import ProcessKilled, call_alone
+from prepare import synthetic
+from stages.photos.recipe import DetectorRecipe
+from stages.photos.store import PhotoStore, build_photos
+from stages.recipes import load_recipe
+from stages.search import nodes
+from stages.search.nodes import CandidateOutcome, survivors
+from stages.search.plan import SearchPlan, load_plan, settle
+from stages.search.ranking import hard_ap
+from stages.search.report import PARTS
+from stages.search.run import Search
+from stages.search.shares import best_shares
+
+NET = "scrfd-0.5g"
+RECIPE = """net = "scrfd-0.5g"
+[model]
+stem = [8, 8]
+neck = 8
+head = 8
+norm_groups = 8
+[pictures]
+sizes = [64]
+[objective]
+name = "atss"
+[train]
+epochs = 7
+steps = 2
+batch = 4
+lr = 6e-3
+"""
+GIVEN: dict[str, Any] = {"budget": 0.05e9, "count": 3, "epochs": 2, "val": 30.0}
+WORDS = ("--budget", "50M", "--candidates", 3, "--epochs", 2, "--val", 30, "--workers", 1)
+SOURCES = ("synthetic:16",)
+
+
+def here(function: Callable[[], Any]) -> None:
+    """A call in this process, which saves the seconds that a new one takes to start."""
+    function()
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "call_alone", here)
+    monkeypatch.setattr("stages.fit.RunLog.draw", lambda log: None)
+    monkeypatch.setattr("stages.run_log._board", lambda folder, epoch: None)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "small.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def search(tmp_path: Path, recipe: Path) -> Callable[..., Search]:
+    def begin(folder: str = "found", step: str = "trunk", template: str | None = None, **given: Any) -> Search:
+        return Search(tmp_path / folder, step, {**GIVEN, **given}, template, recipe, sources=SOURCES, quiet=True)
+
+    return begin
+
+
+def table_of(folder: Path, step: str = "trunk") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / step / "table.jsonl").read_text().splitlines()]
+
+
+# ---- the command
+
+
+def test_two_steps_by_command(tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    done = run("search", *WORDS, "--recipe", recipe, "--data", SOURCES[0], "--to", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    rows = table_of(tmp_path)
+    assert sorted(row["candidate"] for row in rows) == ["trunk-00", "trunk-01", "trunk-02"]
+    assert [row["hard_ap"] for row in rows] == sorted((row["hard_ap"] for row in rows), reverse=True)
+    for row in rows:
+        assert list(row["parts"]) == list(PARTS)
+        assert row["multiply_adds"] == sum(row["parts"].values()) == pytest.approx(0.05e9, rel=0.02)
+    assert done.stdout == (tmp_path / "trunk/table.md").read_text()
+    assert (tmp_path / "trunk/table.png").stat().st_size > 10_000
+    assert f"winner: {rows[0]['candidate']}, hard AP {rows[0]['hard_ap']:.4f} on" in done.stderr
+
+    made = load_recipe(DetectorRecipe, tmp_path / "trunk/winner", NET)
+    base = load_recipe(DetectorRecipe, tmp_path, NET)
+    assert made == replace(base, model=made.model), "the schedule is the recipe's, not that of the search"
+    assert json.loads(json.dumps(made.model)) == rows[0]["model"]
+
+    second = run("search", "--step", "whole", *WORDS, "--to", tmp_path)
+    assert second.exit_code == 0, second.stderr
+    plan = load_plan(tmp_path, "whole")
+    assert plan is not None and plan.template == model_of(NET, made.model), "the winner of the step before"
+
+    shown = run("status", "--work", tmp_path).stdout
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith(("trunk-", "whole-"))] == ["fresh"] * 6
+    assert f"search trunk: 3 of 3 candidates trained, 0 failed; best {rows[0]['candidate']}, hard AP" in shown
+
+    monkeypatch.setattr(nodes, "train_detector", None)  # nothing is left to train
+    again = run("search", "--to", tmp_path)
+    assert (again.exit_code, again.stdout) == (0, done.stdout)
+    assert run("train", "--net", NET, "--work", tmp_path / "trunk/winner", "--quiet").exit_code == 0
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["--budget", "much"], "'much' is no number of multiply-adds; expected one such as 0.5G or 50M"),
+    (["--budget", "-1G"], "expected one such as 0.5G or 50M"),
+    (["--template", "trunk-07"], "--template is 'trunk-07'; expected a recipe file, or a candidate such as trunk-07"),
+    (["--net", "scrfd-1g"], "--recipe is of scrfd-0.5g; expected one of scrfd-1g"),
+    (["--net", "retinaface"], "'retinaface' is not one of 'scrfd-0.5g'"),
+    (["--budget", "1000G", "--data", SOURCES[0]], "--budget is 1000 G; none of"),
+])  # fmt: skip
+def test_refusals(words: list[str], expected: str, recipe: Path, tmp_path: Path,
+                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr("stages.search.space.TRIES", 100)
+    done = run("search", "--recipe", recipe, "--to", tmp_path, "--data", SOURCES[0], *words)
+    assert done.exit_code == 2
+    assert expected in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_not_under_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run("search", "--to", tmp_path)
+    assert done.exit_code == 1
+    assert "mtcnn search under torchrun: expected one process; use --workers instead" in done.stderr
+
+
+# ---- kills
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from stages.search import nodes, run
+nodes.call_alone = lambda function: function()
+given = {"budget": 0.05e9, "count": 3, "epochs": 2, "val": 30.0}
+run.Search(Path(sys.argv[1]), "trunk", given, None, Path(sys.argv[2]), sources=("synthetic:16",), quiet=True).run()
+"""
+
+
+def test_killed_three_times_and_called_again(search: Callable[..., Search], recipe: Path, tmp_path: Path) -> None:
+    """In the middle of an epoch, before an outcome is written, and before the table: it ends in the same table."""
+    search("whole").run()
+    places = (("stages.fit:Training.step", 4), ("stages.search.nodes:TrainCandidate._write", 2),
+              ("stages.search.run:write_report", 1))  # fmt: skip
+    for place, call in places:
+        killed = signalled(place, call, signal.SIGKILL, PROGRAM, tmp_path / "killed", recipe)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "killed/trunk/table.jsonl").exists()
+    shown = run("status", "--work", tmp_path / "killed").stdout
+    assert "search trunk: 3 of 3 candidates trained" in shown
+    search("killed").run()
+    for name in ("table.jsonl", "table.md", "winner/models-full/scrfd-0.5g/recipe.toml"):
+        assert (tmp_path / "killed/trunk" / name).read_bytes() == (tmp_path / "whole/trunk" / name).read_bytes()
+
+
+def _killed(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def _raising(error: Exception) -> None:
+    raise error
+
+
+class _Unpicklable(Exception):
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def test_calls_alone(tmp_path: Path) -> None:
+    call_alone(_Touch(tmp_path / "done"))
+    assert (tmp_path / "done").exists()
+    with pytest.raises(ProcessKilled, match=r"its process was killed \(SIGKILL\); is memory short"):
+        call_alone(_Call(_killed, signal.SIGKILL))
+    with pytest.raises(TrainingError, match=r"^odd$"):
+        call_alone(_Call(_raising, TrainingError("odd")))
+
+
+class _Touch:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self) -> None:
+        self.path.touch()
+
+
+class _Call:
+    def __init__(self, function: Callable[[Any], None], value: Any) -> None:
+        self.function, self.value = function, value
+
+    def __call__(self) -> None:
+        self.function(self.value)
+
+
+# ---- candidates that fail
+
+
+def _nan(net: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        next(net.parameters()).fill_(torch.nan)
+    return net
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    (None, "the loss of scrfd-0.5g is nan at step 0"),
+    (MemoryError(), "MemoryError"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "can't allocate memory"),
+    (ProcessKilled("its process was killed (SIGKILL)"), "its process was killed"),
+], ids=["NaN", "memory", "memory of torch", "killed"])  # fmt: skip
+def test_a_candidate_that_fails_is_passed_over(
+    search: Callable[..., Search], fault: Exception | None, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun, net_of = search(), nodes.new_net
+
+    def new_net(given: DetectorRecipe) -> nn.Module:
+        net = net_of(given)
+        if given.model != begun.plan.models[1]:
+            return net
+        if fault is not None:
+            raise fault
+        return _nan(net)
+
+    monkeypatch.setattr(nodes, "new_net", new_net)
+    rows = begun.run()
+    assert [row.name for row in rows if row.outcome.failed] == ["trunk-01"]
+    assert rows[-1].name == "trunk-01"
+    assert words in table_of(tmp_path / "found")[-1]["failed"]
+    assert "failed: " in (tmp_path / "found/trunk/table.md").read_text()
+    assert "3 of 3 candidates trained, 1 failed" in run("status", "--work", tmp_path / "found").stdout
+
+    monkeypatch.setattr(nodes, "new_net", None)  # a failure is an outcome too: nothing is trained again
+    assert [row.name for row in search().run()] == [row.name for row in rows]
+
+
+def test_weights_that_are_not_finite_after_the_last_step(search: Callable[..., Search], recipe: Path) -> None:
+    path = recipe.with_name("wild.toml")
+    path.write_text(RECIPE.replace("6e-3", "1e30"))
+    begun = Search(search().folder.with_name("wild"), "trunk", {**GIVEN, "epochs": 1, "steps": 1}, None, path,
+                   sources=SOURCES, quiet=True)  # fmt: skip
+    with pytest.raises(TrainingError, match=r"all 3 candidates failed; the first: after 1 epochs .* NaN, infinity"):
+        begun.run()
+
+
+def test_a_bug_is_no_failure(search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "new_net", lambda recipe: _raising(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        search().run()
+
+
+# ---- halving
+
+
+@pytest.fixture
+def invented(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Trainings that take no time: a candidate is as good as its number says, more so the longer it is trained.
+
+    Returns (candidate, epochs) of each training.
+    """
+    trained: list[tuple[int, int]] = []
+
+    def work(action: Any, makes: Path, key: str, device: str) -> None:
+        index = int(makes.parent.name)
+        trained.append((index, action.epochs))
+        failed = "diverged" if index == 3 else ""
+        action._write(makes, key, CandidateOutcome(action.epochs, 0 if failed else (index * 7 % 11) / 11, 1, 1, failed))
+
+    monkeypatch.setattr(nodes.TrainCandidate, "_work", work)
+    return trained
+
+
+def test_halving_keeps_the_best(search: Callable[..., Search], invented: list[tuple[int, int]], tmp_path: Path) -> None:
+    plain = search("plain", count=11, epochs=8).run()
+    assert len(invented) == 11
+    invented.clear()
+    halved = search("halved", count=11, epochs=8, halving=True).run()
+    assert halved[0].name == plain[0].name
+    by_epochs = {epochs: [i for i, of in invented if of == epochs] for epochs in (2, 4, 8)}
+    assert [len(by_epochs[epochs]) for epochs in (2, 4, 8)] == [11, 6, 3]
+    best = [int(row.name[-2:]) for row in plain]
+    assert sorted(by_epochs[4]) == sorted(best[:6]) and sorted(by_epochs[8]) == sorted(best[:3])
+    assert [row.name for row in halved[:3]] == [row.name for row in plain[:3]]
+    assert halved[-1].outcome.failed == "diverged"
+    assert [row.outcome.epochs for row in halved] == [8] * 3 + [4] * 3 + [2] * 5
+
+    invented.clear()
+    full = search("halved", count=11, epochs=8, halving=False).run()
+    assert sorted(invented) == sorted((i, 8) for i in range(11) if i not in by_epochs[8]), "the rest, to the end"
+    assert [row.to_dict() for row in full] == [row.to_dict() for row in plain]
+
+
+def test_survivors() -> None:
+    found = [CandidateOutcome(1, ap, failed=failed) for ap, failed in ((0.2, ""), (0.4, ""), (0.4, ""), (0.9, "odd"))]
+    assert survivors([3, 5, 7, 9], found) == [5, 7]
+    assert survivors([3, 5, 7], found[:3]) == [5, 7]
+    assert survivors([3, 9], [found[0], found[3]]) == [3]
+    assert survivors([9], found[3:]) == []
+
+
+def test_a_halved_training_ends_as_an_uninterrupted_one(search: Callable[..., Search], tmp_path: Path) -> None:
+    plain = {row.name: row for row in search("plain", count=2, epochs=4).run()}
+    halved = search("halved", count=2, epochs=4, halving=True).run()
+    assert [row.outcome.epochs for row in halved] == [4, 1]
+    assert halved[0].to_dict() == plain[halved[0].name].to_dict()
+    one, other = (read(tmp_path / of / "trunk" / halved[0].name[-2:] / "weights.safetensors").state
+                  for of in ("plain", "halved"))  # fmt: skip
+    assert all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+# ---- the plan
+
+
+def test_more_candidates_begin_with_the_same_ones() -> None:
+    few = settle(None, "trunk", {**GIVEN, "template": {"neck": 8, "head": 8, "norm_groups": 8}})
+    more = settle(few, "trunk", {"count": 5})
+    assert (len(more.models), more.models[:3]) == (5, few.models)
+    assert settle(few, "trunk", {}) == few == settle(few, "trunk", GIVEN)
+
+
+@pytest.mark.parametrize("change", [{"count": 2}, {"seed": 1}, {"budget": 0.06e9}, {"halving": True}, {"epochs": 3}])
+def test_another_search_in_a_folder_is_refused(change: dict[str, Any]) -> None:
+    found = SearchPlan(**GIVEN, models=({}, {}, {}))
+    ((name, value),) = change.items()
+    with pytest.raises(SettingsError, match=f"{name} is {value}; the search in this folder has {getattr(found, name)}"):
+        settle(found, "trunk", change)
+
+
+def test_a_damaged_plan(tmp_path: Path) -> None:
+    for text in ("", "{", "[]", '{"net": "scrfd-0.5g"}', '{"net": 3, "template": {}, "models": []}'):
+        (tmp_path / "trunk").mkdir(exist_ok=True)
+        (tmp_path / "trunk/plan.json").write_text(text)
+        with pytest.raises(DataError, match=r"plan\.json is no plan of a search"):
+            load_plan(tmp_path, "trunk")
+
+
+def test_rungs() -> None:
+    assert SearchPlan(epochs=10).rungs == [10]
+    assert [SearchPlan(epochs=epochs, halving=True).rungs for epochs in (1, 2, 3, 10)] == [
+        [1], [1, 2], [1, 2, 3], [3, 5, 10]
+    ]  # fmt: skip
+
+
+def test_templates(search: Callable[..., Search], invented: list[tuple[int, int]], recipe: Path) -> None:
+    first = search()
+    first.run()
+    assert search(step="whole", template="trunk-01").plan.template == first.plan.models[1]
+    other = recipe.with_name("other.toml")
+    other.write_text(RECIPE.replace("head = 8", "head = 16"))
+    assert search("other", template=str(other)).plan.template["head"] == 16
+    with pytest.raises(SettingsError, match=r"template is .*; the search in this folder has"):
+        search(template=str(other))
+
+
+# ---- ranking and report
+
+
+def test_hard_ap_counts_faces_of_ten_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces that are lower count neither for nor against; each one found doubles as what the detector returns."""
+    records = synthetic.records(12, 3)
+    path = tmp_path / "photos.raw"
+    build_photos(records, path, "key", quiet=True)
+    store = PhotoStore(path, records)
+    heights = np.concatenate([r.boxes[:, 3] - r.boxes[:, 1] for r in store.records if r.is_val(50)])
+    found = iter([r.boxes for r in store.records if r.is_val(50)])
+
+    def detect(image: Any) -> Faces:
+        boxes = next(found)
+        return Faces(boxes, np.linspace(0.9, 0.5, len(boxes), dtype=np.float32), None)
+
+    monkeypatch.setattr("stages.search.ranking.load_runtime", lambda *given: None)
+    monkeypatch.setattr("stages.search.ranking.SingleStage", lambda *given, **named: detect)
+    monkeypatch.setattr("stages.search.ranking.HARD_HEIGHT", limit := float(np.median(heights)))
+    result = hard_ap(path, NET, store, 50, 640, "cpu")
+    assert result == (1.0, (heights >= limit).sum(), sum(r.is_val(50) for r in store.records))
+    monkeypatch.setattr("stages.search.ranking.HARD_HEIGHT", 1e6)
+    found = iter([r.boxes for r in store.records if r.is_val(50)])
+    with pytest.raises(DataError, match=r"no face of 1e\+06 pixels or more among the .* photos of the validation part"):
+        hard_ap(path, NET, store, 50, 640, "cpu")
+
+
+def test_best_shares_are_those_of_the_exact_distribution() -> None:
+    """The best of n of N has rank k or better, from 0, with probability 1 - ((N - k - 1) / N) ** n."""
+    count, sampled = 40, 10
+    rng = np.random.default_rng(1)
+    order = rng.permutation(count)
+    aps = np.empty(count)
+    aps[order] = -np.arange(count, dtype=float)
+    ranks = np.empty(count)
+    ranks[order] = np.arange(count)
+    found = best_shares(aps.tolist(), np.stack([ranks, ranks + 100], axis=1))
+    reached = 1 - ((count - 1 - np.arange(count)) / count) ** sampled
+    assert found.sampled == sampled
+    for value, quantile in ((found.low, 0.025), (found.median, 0.5), (found.high, 0.975)):
+        exact = int(np.searchsorted(reached, quantile))
+        assert abs(value[0] - exact) <= 1 and value[1] == value[0] + 100
+    alone = best_shares([0.3], np.array([[0.25, 0.75]]))
+    assert alone.sampled == 1 and alone.low.tolist() == alone.high.tolist() == [0.25, 0.75]
+
+
+def test_an_edited_recipe_of_the_winner_stays(search: Callable[..., Search], invented: Any, tmp_path: Path) -> None:
+    search().run()
+    path = tmp_path / "found/trunk/winner/models-full/scrfd-0.5g/recipe.toml"
+    path.write_text(path.read_text().replace("epochs = 7", "epochs = 70"))
+    search().run()
+    assert "epochs = 70" in path.read_text()
+    shutil.rmtree(path.parent)
+    search().run()
+    assert "epochs = 7\n" in path.read_text()
