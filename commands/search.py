@@ -92,7 +92,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     from mtcnn.metrics.plots import check_plot
     from stages.graph.ddp import check_alone
     from stages.search.report import table, winner_folder
-    from stages.search.run import Search
+    from stages.search.run import NetSearch
 
     check_alone("mtcnn search", "--workers")
     given = {name: value for name, value in settings.items() if value is not None}
@@ -100,7 +100,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
         given |= {"height": size[0], "width": size[1]}
     (folder / step).mkdir(parents=True, exist_ok=True)
     check_plot(folder / step / "table.png")
-    found = Search(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
+    found = NetSearch(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
                    workers=workers, device=device, quiet=quiet)  # fmt: skip
     rows = found.run()
     click.echo(table(found.plan, rows))

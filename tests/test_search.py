@@ -24,6 +24,7 @@ from mtcnn.errors import DataError, SettingsError, TrainingError
 from mtcnn.types import Faces
 from mtcnn.workers.alone import ProcessKilled, call_alone
 from prepare import synthetic
+from stages.photos import task
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.store import PhotoStore, build_photos
 from stages.recipes import load_recipe
@@ -32,7 +33,7 @@ from stages.search.nodes import CandidateOutcome, survivors
 from stages.search.plan import SearchPlan, load_plan, settle
 from stages.search.ranking import hard_ap
 from stages.search.report import PARTS
-from stages.search.run import Search
+from stages.search.run import NetSearch
 from stages.search.shares import best_shares
 
 NET = "scrfd-0.5g"
@@ -55,6 +56,7 @@ lr = 6e-3
 GIVEN: dict[str, Any] = {"budget": 0.05e9, "count": 3, "epochs": 2, "val": 30.0}
 WORDS = ("--budget", "50M", "--candidates", 3, "--epochs", 2, "--val", 30, "--workers", 1)
 SOURCES = ("synthetic:16",)
+Begin = Callable[..., NetSearch]
 
 
 def here(function: Callable[[], Any]) -> None:
@@ -77,9 +79,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def search(tmp_path: Path, recipe: Path) -> Callable[..., Search]:
-    def begin(folder: str = "found", step: str = "trunk", template: str | None = None, **given: Any) -> Search:
-        return Search(tmp_path / folder, step, {**GIVEN, **given}, template, recipe, sources=SOURCES, quiet=True)
+def search(tmp_path: Path, recipe: Path) -> Begin:
+    def begin(folder: str = "found", step: str = "trunk", template: str | None = None, **given: Any) -> NetSearch:
+        return NetSearch(tmp_path / folder, step, {**GIVEN, **given}, template, recipe, sources=SOURCES, quiet=True)
 
     return begin
 
@@ -157,11 +159,11 @@ from pathlib import Path
 from stages.search import nodes, run
 nodes.call_alone = lambda function: function()
 given = {"budget": 0.05e9, "count": 3, "epochs": 2, "val": 30.0}
-run.Search(Path(sys.argv[1]), "trunk", given, None, Path(sys.argv[2]), sources=("synthetic:16",), quiet=True).run()
+run.NetSearch(Path(sys.argv[1]), "trunk", given, None, Path(sys.argv[2]), sources=("synthetic:16",), quiet=True).run()
 """
 
 
-def test_killed_three_times_and_called_again(search: Callable[..., Search], recipe: Path, tmp_path: Path) -> None:
+def test_killed_three_times_and_called_again(search: Begin, recipe: Path, tmp_path: Path) -> None:
     """In the middle of an epoch, before an outcome is written, and before the table: it ends in the same table."""
     search("whole").run()
     places = (("stages.fit:Training.step", 4), ("stages.search.nodes:TrainCandidate._write", 2),
@@ -231,9 +233,13 @@ def _nan(net: nn.Module) -> nn.Module:
     (ProcessKilled("its process was killed (SIGKILL)"), "its process was killed"),
 ], ids=["NaN", "memory", "memory of torch", "killed"])  # fmt: skip
 def test_a_candidate_that_fails_is_passed_over(
-    search: Callable[..., Search], fault: Exception | None, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    search: Begin,
+    fault: Exception | None,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    begun, net_of = search(), nodes.new_net
+    begun, net_of = search(), task.new_net
 
     def new_net(given: DetectorRecipe) -> nn.Module:
         net = net_of(given)
@@ -255,16 +261,16 @@ def test_a_candidate_that_fails_is_passed_over(
     assert [row.name for row in search().run()] == [row.name for row in rows]
 
 
-def test_weights_that_are_not_finite_after_the_last_step(search: Callable[..., Search], recipe: Path) -> None:
+def test_weights_that_are_not_finite_after_the_last_step(search: Begin, recipe: Path) -> None:
     path = recipe.with_name("wild.toml")
     path.write_text(RECIPE.replace("6e-3", "1e30"))
-    begun = Search(search().folder.with_name("wild"), "trunk", {**GIVEN, "epochs": 1, "steps": 1}, None, path,
+    begun = NetSearch(search().folder.with_name("wild"), "trunk", {**GIVEN, "epochs": 1, "steps": 1}, None, path,
                    sources=SOURCES, quiet=True)  # fmt: skip
     with pytest.raises(TrainingError, match=r"all 3 candidates failed; the first: after 1 epochs .* NaN, infinity"):
         begun.run()
 
 
-def test_a_bug_is_no_failure(search: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_no_failure(search: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "new_net", lambda recipe: _raising(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         search().run()
@@ -291,7 +297,7 @@ def invented(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return trained
 
 
-def test_halving_keeps_the_best(search: Callable[..., Search], invented: list[tuple[int, int]], tmp_path: Path) -> None:
+def test_halving_keeps_the_best(search: Begin, invented: list[tuple[int, int]], tmp_path: Path) -> None:
     plain = search("plain", count=11, epochs=8).run()
     assert len(invented) == 11
     invented.clear()
@@ -319,7 +325,7 @@ def test_survivors() -> None:
     assert survivors([9], found[3:]) == []
 
 
-def test_a_halved_training_ends_as_an_uninterrupted_one(search: Callable[..., Search], tmp_path: Path) -> None:
+def test_a_halved_training_ends_as_an_uninterrupted_one(search: Begin, tmp_path: Path) -> None:
     plain = {row.name: row for row in search("plain", count=2, epochs=4).run()}
     halved = search("halved", count=2, epochs=4, halving=True).run()
     assert [row.outcome.epochs for row in halved] == [4, 1]
@@ -362,7 +368,7 @@ def test_rungs() -> None:
     ]  # fmt: skip
 
 
-def test_templates(search: Callable[..., Search], invented: list[tuple[int, int]], recipe: Path) -> None:
+def test_templates(search: Begin, invented: list[tuple[int, int]], recipe: Path) -> None:
     first = search()
     first.run()
     assert search(step="whole", template="trunk-01").plan.template == first.plan.models[1]
@@ -419,7 +425,7 @@ def test_best_shares_are_those_of_the_exact_distribution() -> None:
     assert alone.sampled == 1 and alone.low.tolist() == alone.high.tolist() == [0.25, 0.75]
 
 
-def test_an_edited_recipe_of_the_winner_stays(search: Callable[..., Search], invented: Any, tmp_path: Path) -> None:
+def test_an_edited_recipe_of_the_winner_stays(search: Begin, invented: Any, tmp_path: Path) -> None:
     search().run()
     path = tmp_path / "found/trunk/winner/models-full/scrfd-0.5g/recipe.toml"
     path.write_text(path.read_text().replace("epochs = 7", "epochs = 70"))

@@ -24,10 +24,10 @@ from .nodes import CandidateOutcome, outcome_of, search_nodes
 from .plan import STEPS, SearchPlan, load_plan, save_plan, settle
 from .report import SearchRow, rows_of, winner_folder, write_report, write_winner
 
-__all__ = ["Search", "summary"]
+__all__ = ["NetSearch", "summary"]
 
 
-class Search:
+class NetSearch:
     """One step of a search in a folder, which is a work folder too.
 
     folder    of sources, recipe, decoded photos, and a folder for each step.
