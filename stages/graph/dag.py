@@ -202,7 +202,7 @@ class Dag:
         """
         nodes = [self.nodes[name] for name in names if self.nodes[name].found() != self.nodes[name].key]
         self._announce([node.name for node in nodes], lambda line: None)
-        work = partial(_made, self.work, replace(self.options, workers=Here()))
+        work = partial(_made, self.work, replace(self.options, workers=Here(), callbacks=None))
         for name in self.options.workers.map(work, nodes):
             done(name)
 
