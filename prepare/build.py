@@ -126,7 +126,8 @@ def build(
     """
     problems: list[Problem] = []
     skipped = path.with_name(f"skipped-{path.stem}.txt")
-    with CropWriter(path, make.size, key) as writer:
+    scored = any(record.is_scored for record in records)
+    with CropWriter(path, make.size, key, scored) as writer:
         if writer.complete:
             return problems
         if writer.done == 0:

@@ -54,6 +54,11 @@ class ImageRecord:
         object.__setattr__(self, "landmarks", np.asarray(points, np.float32).reshape(count, 5, 2))
         object.__setattr__(self, "ignore", np.asarray(ignore, bool).reshape(count))
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether teachers scored any of its faces; a score of 1 is a label like any other."""
+        return self.scores is not None and not bool((self.scores == 1).all())
+
     def is_val(self, percent: float) -> bool:
         """Whether the image belongs to the validation part of `percent`: by a hash of its name, so that adding images
         does not move others."""
@@ -68,12 +73,19 @@ class CropBatch:
     kinds      uint8 (N,), see labels.Kind.
     offsets    float32 (N, 4) to the ground truth box in units of the crop; 0 for kinds without.
     landmarks  float32 (N, 5, 2) in units of the crop; NaN for kinds without.
+    scores     float32 (N,): the target of the face score of a POS crop: 1, or less where a teacher labelled the face;
+               1 for other kinds, which do not use it. None becomes all 1.
     """
 
     crops: NDArray[np.uint8]
     kinds: NDArray[np.uint8]
     offsets: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    scores: NDArray[np.float32] = field(default=None)  # type: ignore[arg-type]  # None becomes all 1
+
+    def __post_init__(self) -> None:
+        if self.scores is None:
+            object.__setattr__(self, "scores", np.ones(len(self.kinds), np.float32))
 
     def __len__(self) -> int:
         return len(self.kinds)

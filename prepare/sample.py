@@ -111,7 +111,11 @@ def pick(kinds: Array, limits: dict[Kind, int], rng: np.random.Generator) -> NDA
 def crops_of(image: NDArray[np.uint8], windows: Array, labels: Labels, record: ImageRecord, size: int) -> CropBatch:
     """Crops of labelled windows (N, 4), with targets. Offsets are to the labelled box, not to its square."""
     offsets = np.zeros((len(windows), 4), np.float32)
+    scores = np.ones(len(windows), np.float32)
     faces = (labels.kinds == Kind.POS) | (labels.kinds == Kind.PART)
+    positive = labels.kinds == Kind.POS
+    if record.scores is not None:
+        scores[positive] = record.scores[labels.faces[positive]]
     if faces.any():
         truth = record.boxes[labels.faces[faces]].astype(np.float64)
         offsets[faces] = box.encode_offsets(windows[faces], truth)
@@ -120,6 +124,7 @@ def crops_of(image: NDArray[np.uint8], windows: Array, labels: Labels, record: I
         labels.kinds.astype(np.uint8),
         offsets,
         np.full((len(windows), 5, 2), np.nan, np.float32),
+        scores,
     )
 
 

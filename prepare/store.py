@@ -29,10 +29,11 @@ DAMAGED = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.
 MAP_SIZE = 1 << 40  # address space, not disk: LMDB files grow as they are written
 
 
-def row_type(size: int) -> np.dtype[Any]:
-    """One row: crop, kind, offsets, landmarks; see records.CropBatch."""
+def row_type(size: int, scored: bool = False) -> np.dtype[Any]:
+    """One row: crop, kind, offsets, landmarks, and the score if teachers labelled any photo; see records.CropBatch."""
     return np.dtype(
         [("crops", "u1", (size, size, 3)), ("kinds", "u1"), ("offsets", "<f4", (4,)), ("landmarks", "<f4", (5, 2))]
+        + [("scores", "<f4")] * scored
     )
 
 
@@ -47,19 +48,21 @@ def _item_key(index: int) -> bytes:
 class CropWriter:
     """Writes a store item by item. `done` is the number of items that an earlier run wrote for the same `key`.
 
-    A store with another key is deleted: its recipe or its inputs have changed.
+    A store with another key is deleted: its recipe or its inputs have changed. `scored`: rows have scores.
     """
 
-    def __init__(self, path: Path, size: int, key: str) -> None:
+    def __init__(self, path: Path, size: int, key: str, scored: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.type = path, row_type(size)
+        self.path, self.type = path, row_type(size, scored)
         begun = self._begun()
-        if begun is None or (begun["key"], begun["size"], begun["format"]) != (key, size, FORMAT):
+        wanted = (key, size, FORMAT, scored)
+        if begun is None or (begun["key"], begun["size"], begun["format"], begun.get("scored", False)) != wanted:
             for name in ("data.mdb", "lock.mdb"):
                 (path / name).unlink(missing_ok=True)
             begun = None
         self.env = self._open()
-        self.head = begun or {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
+        new: dict[str, Any] = {"format": FORMAT, "size": size, "key": key, "items": 0, "rows": 0, "complete": False}
+        self.head = begun or (new | {"scored": True} if scored else new)  # others keep the bytes that they always had
 
     def _open(self) -> lmdb.Environment:
         # No fsync per commit: SIGKILL does not affect data handed to the kernel. Only a power cut can lose commits;
@@ -91,7 +94,7 @@ class CropWriter:
     def append(self, batch: CropBatch, val: bool = False) -> None:
         """Write the crops of the next item, in one transaction."""
         rows = np.zeros(len(batch), self.type)
-        for name in ("crops", "kinds", "offsets", "landmarks"):
+        for name in self.type.names or ():
             rows[name] = getattr(batch, name)
         first = self.head["rows"]
         head = {**self.head, "items": self.done + 1, "rows": first + len(rows)}
@@ -153,7 +156,7 @@ class CropStore:
             raise
         counts = [len(note) - 1 for note in notes]
         self.size, self.key = int(head["size"]), str(head["key"])
-        self.type = row_type(self.size)
+        self.type = row_type(self.size, bool(head.get("scored", False)))
         self.kinds = np.frombuffer(b"".join(note[1:] for note in notes), np.uint8)
         self.items = np.repeat(np.arange(len(notes), dtype=np.int32), counts)
         self.val = np.repeat(np.array([note[0] != 0 for note in notes], bool), counts)
@@ -176,7 +179,7 @@ class CropStore:
         with self.env.begin(buffers=True) as txn:
             raw = b"".join([txn.get(_row_key(int(i))) for i in indices])  # type: ignore[misc]  # None: no such row
         rows = np.frombuffer(raw, self.type)
-        return CropBatch(*(np.array(rows[name]) for name in CropBatch.__dataclass_fields__))
+        return CropBatch(*(np.array(rows[name]) for name in self.type.names or ()))
 
     def digest(self) -> str:
         """A hash of every row: equal stores, equal digest."""

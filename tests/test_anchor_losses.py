@@ -36,7 +36,7 @@ def scene(complete: bool = True, ignore: bool = False) -> Scene:
 
 def test_targets_decode_to_the_faces() -> None:
     made, places = scene(), anchors(128, 128, RETINAFACE)
-    labels, box_codes, landmark_codes, _ = encode(made, SsdCodes(RETINAFACE), MatchSettings())
+    labels, box_codes, landmark_codes, *_ = encode(made, SsdCodes(RETINAFACE), MatchSettings())
     mine = np.flatnonzero(np.isfinite(landmark_codes[:, 0]))
     assert len(mine)
     assert (labels[mine] == FACE).all()
@@ -57,7 +57,7 @@ def test_an_ignored_face_is_not_background() -> None:
 
 
 def test_an_incomplete_scene_trains_only_landmarks() -> None:
-    labels, box_codes, landmark_codes, _ = encode(scene(complete=False), SsdCodes(RETINAFACE), MatchSettings())
+    labels, box_codes, landmark_codes, *_ = encode(scene(complete=False), SsdCodes(RETINAFACE), MatchSettings())
     assert (labels == IGNORE).all()
     assert np.isnan(box_codes).all()
     whole = encode(scene(), SsdCodes(RETINAFACE), MatchSettings()).landmark_codes
@@ -80,7 +80,8 @@ def targets(labels: list[int]) -> AnchorTargets:
     boxes, points = np.full((count, 4), np.nan, np.float32), np.full((count, 10), np.nan, np.float32)
     boxes[np.array(labels) == FACE] = 0
     points[0] = 0
-    return stack([AnchorTargets(np.array(labels, np.int8), boxes, points, np.array([count]))])
+    scores = (np.array(labels) == FACE).astype(np.float32)
+    return stack([AnchorTargets(np.array(labels, np.int8), boxes, points, np.array([count]), scores)])
 
 
 def output(logits: list[float], box: float = 0.0, point: float = 0.0) -> dict[str, torch.Tensor]:

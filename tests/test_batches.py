@@ -153,7 +153,7 @@ def test_tensors() -> None:
     before = batch(8)
     x, targets = tensors(before)
     assert torch.equal(x, to_input(before.crops))
-    for name, value in zip(("kinds", "offsets", "landmarks"), targets, strict=True):
+    for name, value in zip(("kinds", "offsets", "landmarks", "scores"), targets, strict=True):
         np.testing.assert_array_equal(value.numpy(), getattr(before, name))
 
 

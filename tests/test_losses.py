@@ -36,7 +36,9 @@ def output(count: int, seed: int = 0, points: bool = True) -> NetOutput:
 def targets(kinds: Sequence[int], seed: int = 1) -> Targets:
     """Targets of every task for every crop, so that only the kinds decide which losses apply."""
     torch.manual_seed(seed)
-    return Targets(torch.tensor(kinds, dtype=torch.uint8), torch.randn(len(kinds), 4), torch.rand(len(kinds), 5, 2))
+    count = len(kinds)
+    offsets, points = torch.randn(count, 4), torch.rand(count, 5, 2)
+    return Targets(torch.tensor(kinds, dtype=torch.uint8), offsets, points, torch.ones(count))
 
 
 def fed(found: NetOutput, row: int) -> set[str]:

@@ -38,7 +38,8 @@ def batch(seed: int, images: int) -> tuple[dict[str, torch.Tensor], AnchorTarget
     points[rng.random((images, ANCHORS)) < 0.3, 4:] = np.nan  # eyes alone, as of faces with a mask
     codes = [torch.from_numpy(values.astype(np.float32)) for values in (boxes, points)]
     levels = torch.tensor([[ANCHORS]] * images)
-    targets = AnchorTargets(torch.from_numpy(labels.astype(np.int8)), codes[0], codes[1], levels)
+    scores = torch.from_numpy((labels == FACE).astype(np.float32))
+    targets = AnchorTargets(torch.from_numpy(labels.astype(np.int8)), codes[0], codes[1], levels, scores)
     shapes = {"logits": (images, ANCHORS), "boxes": (images, ANCHORS, 4), "landmarks": (images, ANCHORS, 10)}
     # Quarters, so that negatives are equally hard now and then.
     outputs = {name: torch.from_numpy(np.round(rng.normal(0, 8, shape)) / 4).float() for name, shape in shapes.items()}

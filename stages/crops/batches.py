@@ -49,7 +49,7 @@ class CropPool:
             return parts[0]
         back = np.argsort(np.concatenate(order))
         whole = CropBatch.concat(parts)
-        return CropBatch(whole.crops[back], whole.kinds[back], whole.offsets[back], whole.landmarks[back])
+        return CropBatch(*(getattr(whole, name)[back] for name in CropBatch.__dataclass_fields__))
 
 
 def flip(batch: CropBatch, mirrored: NDArray[np.bool_]) -> CropBatch:
@@ -63,7 +63,7 @@ def flip(batch: CropBatch, mirrored: NDArray[np.bool_]) -> CropBatch:
     turned = batch.landmarks[mirrored][:, list(FLIP_ORDER)]
     turned[:, :, 0] = 1 - turned[:, :, 0]
     points[mirrored] = turned
-    return CropBatch(crops, batch.kinds, offsets, points)
+    return CropBatch(crops, batch.kinds, offsets, points, batch.scores)
 
 
 def _colours(x: Tensor, strength: float, chance: NDArray[Any]) -> Tensor:
@@ -87,10 +87,8 @@ def augment(batch: CropBatch, settings: TrainSettings, rng: np.random.Generator)
 
 def tensors(batch: CropBatch) -> tuple[Tensor, Targets]:
     """Net input (N, 3, S, S) float32 and targets."""
-    kinds, offsets, points = (
-        torch.from_numpy(np.ascontiguousarray(value)) for value in (batch.kinds, batch.offsets, batch.landmarks)
-    )
-    return to_input(batch.crops), Targets(kinds, offsets, points)
+    values = (batch.kinds, batch.offsets, batch.landmarks, batch.scores)
+    return to_input(batch.crops), Targets(*(torch.from_numpy(np.ascontiguousarray(value)) for value in values))
 
 
 def training_batches(

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
 
+from ..soft import excess, soft_weights
 from .recipe import TrainSettings
 
 __all__ = ["FEEDS", "Targets", "multitask_loss"]
@@ -29,11 +30,13 @@ BETA = 0.1  # beta of smooth L1, in units of the crop
 
 
 class Targets(NamedTuple):
-    """kinds uint8 (N,), offsets float32 (N, 4), landmarks float32 (N, 5, 2); see records.CropBatch."""
+    """kinds uint8 (N,), offsets float32 (N, 4), landmarks float32 (N, 5, 2), scores float32 (N,); see
+    records.CropBatch."""
 
     kinds: Tensor
     offsets: Tensor
     landmarks: Tensor
+    scores: Tensor
 
 
 def gate(kinds: Tensor, task: str) -> Tensor:
@@ -67,14 +70,18 @@ def multitask_loss(
 
     PNet's 1 x 1 maps (N, 1, 1) are treated as (N,).
 
+    The face score of a POS crop is to be its score: 1, or less where a teacher labelled the face; such crops have the
+    weight `soft`. The hardest crops are those whose loss exceeds most the smallest that their target allows.
+
     `hard` overrides the share of face losses that count (1 on a validation part).
     """
     count = len(targets.kinds)
     logits, offsets = output.face_logits.reshape(count), output.offsets.reshape(count, 4)
-    truth = (targets.kinds == int(Kind.POS)).float()
+    truth = (targets.kinds == int(Kind.POS)).float() * targets.scores
     face_each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    face_gate = _hardest(face_each, gate(targets.kinds, "face"), settings.hard if hard is None else hard)
-    face = _mean(face_each, face_gate)
+    share = settings.hard if hard is None else hard
+    face_gate = _hardest(excess(face_each, truth), gate(targets.kinds, "face"), share)
+    face = _mean(face_each * soft_weights(truth, settings.soft), face_gate)
     box_each = F.smooth_l1_loss(offsets, targets.offsets, beta=BETA, reduction="none").sum(1)
     box = _mean(box_each, gate(targets.kinds, "box"))
     landmark = torch.zeros((), device=logits.device)

@@ -40,6 +40,7 @@ class TrainSettings(Schedule):
     mix               kinds of crops in a batch.
     hard              share of the face losses used, hardest first (online hard example mining).
     face box landmark weights of the three losses.
+    soft              weight in the face loss of crops of faces that teachers scored, see `mtcnn label`.
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
     recall            after training, the face bias is shifted so that this share of validation faces scores 0.5 or
@@ -57,6 +58,7 @@ class TrainSettings(Schedule):
     blur: float = setting(0.0, min=0, max=1)
     recall: float = setting(0.0, min=0, max=1)
     score: Scoring = field(default_factory=Scoring)
+    soft: float = setting(1.0, min=0, added=True)
 
     @property
     def trains_landmarks(self) -> bool:

@@ -108,7 +108,7 @@ def data_key(records: Sequence[ImageRecord]) -> str:
             r.ignore.tobytes().hex(),
             r.complete,
         ]
-        rows.append(parts if r.scores is None or (r.scores == 1).all() else [*parts, r.scores.tobytes().hex()])
+        rows.append([*parts, r.scores.tobytes().hex()] if r.scores is not None and r.is_scored else parts)
     return digest(rows)
 
 

@@ -22,6 +22,7 @@ from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
+from ..soft import soft_weights
 from .adaptive import AdaptiveSettings, adaptive_match
 from .box_overlaps import distance_iou, pair_iou
 from .sampling import whole
@@ -39,6 +40,7 @@ class AtssSettings(Settings):
     match              assignment of anchors to faces.
     focus              power by which anchors that are nearly right count less.
     face box landmark  weights of the three losses.
+    soft               weight in the face loss of anchors of faces that teachers scored, see `mtcnn label`.
     """
 
     name: str = setting("atss", choices=("atss",))
@@ -47,6 +49,7 @@ class AtssSettings(Settings):
     face: float = setting(1.0, min=0)
     box: float = setting(2.0, min=0)
     landmark: float = setting(0.1, min=0)
+    soft: float = setting(1.0, min=0, added=True)
 
 
 class Atss:
@@ -70,22 +73,23 @@ class Atss:
         found = np.flatnonzero(matching >= 0)
         faces = matching[found]
         codes = self.decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])
-        return targets_of(matching, found, codes, scene.complete, counts)
+        return targets_of(matching, found, codes, scene, counts)
 
     def loss(self, outputs: Mapping[str, Tensor], targets: AnchorTargets) -> dict[str, Tensor]:
         """Losses of a batch, normalised over all processes.
 
-        A face anchor is to score the IoU of its predicted box, all others 0. Boxes and landmarks weigh as much as the
-        score of their anchor: where the net finds no face, its box matters little. Points that are not known have no
-        loss.
+        A face anchor is to score the IoU of its predicted box, times the score that teachers gave its face; all others
+        0. Boxes and landmarks weigh as much as the score of their anchor: where the net finds no face, its box matters
+        little. Points that are not known have no loss.
         """
         logits, settings = outputs["logits"], self.settings
         mine = targets.labels == FACE
         boxes, wanted = _boxes(outputs["distances"][mine]), _boxes(targets.box_codes[mine])
         scores = logits.detach().sigmoid()
         truth = torch.zeros_like(logits)
-        truth[mine] = pair_iou(boxes.detach(), wanted)
+        truth[mine] = pair_iou(boxes.detach(), wanted) * targets.scores[mine]
         each = quality_focal(logits, truth, settings.focus) * (targets.labels != IGNORE)
+        each = each * soft_weights(targets.scores, settings.soft)
         losses = {
             "face": each.sum() / whole(mine.sum()),
             "box": (scores[mine] * (1 - distance_iou(boxes, wanted))).sum() / whole(scores[mine].sum()),

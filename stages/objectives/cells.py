@@ -29,6 +29,7 @@ class SceneFaces(NamedTuple):
     ignored    float32 (I, 4), regions that are neither face nor background.
     complete   bool (): False if unlabelled faces may be visible, so that only landmarks can be trained.
     size       int64 (2,), height and width of the picture.
+    scores     float32 (G,): what the scores of the faces are to be: 1, or less where teachers labelled them.
     """
 
     boxes: Any
@@ -36,6 +37,7 @@ class SceneFaces(NamedTuple):
     ignored: Any
     complete: Any
     size: Any
+    scores: Any
 
 
 def faces_of(scene: Scene) -> SceneFaces:
@@ -44,7 +46,8 @@ def faces_of(scene: Scene) -> SceneFaces:
     taken, ignored = sized & ~scene.ignore, sized & scene.ignore
     boxes, points = (np.asarray(values, np.float32) for values in (scene.boxes, scene.landmarks))
     size = np.array(scene.image.shape[:2], np.int64)
-    return SceneFaces(boxes[taken], points[taken], boxes[ignored], np.array(scene.complete), size)
+    scores = scene.scores_of(np.flatnonzero(taken))
+    return SceneFaces(boxes[taken], points[taken], boxes[ignored], np.array(scene.complete), size, scores)
 
 
 class CellPlaces(NamedTuple):

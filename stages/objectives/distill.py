@@ -107,11 +107,12 @@ class Distill:
         return TeacherTargets(scores, logits, boxes, landmarks, self._point_weights(scene, boxes, outputs))
 
     def _mix(self, scene: Scene, scores: Any, boxes: Any, landmarks: Any) -> None:
-        """Blend the labels into the targets, in place. Ignored anchors keep the teacher's target."""
-        labels, box_codes, landmark_codes, _ = encode(scene, self.decoder, self.settings.match)
-        share = self.settings.labels
+        """Blend the labels, and the scores that others gave them, into the targets, in place. Ignored anchors keep the
+        teacher's target."""
+        labels, box_codes, landmark_codes, _, wanted_scores = encode(scene, self.decoder, self.settings.match)
+        share, face = self.settings.labels, labels == FACE
         scores[labels == NO_FACE] *= 1 - share
-        scores[labels == FACE] += share * (1 - scores[labels == FACE])
+        scores[face] += share * (wanted_scores[face] - scores[face])
         for wanted, codes in ((boxes, box_codes), (landmarks, landmark_codes)):
             known = np.isfinite(codes)
             wanted[known] += share * (codes[known] - wanted[known])

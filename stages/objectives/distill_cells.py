@@ -117,9 +117,9 @@ class DistillCells:
     def _mix(self, scene: Scene, size: ImageSize, scores: NDArray[np.float32], outputs: dict[str, Any]) -> None:
         """Blend the labels into scores, boxes and landmarks, in place.
 
-        Labels raise the scores of cells whose box matches a labelled face and whose score is high enough (BEST), and
-        move their boxes and landmarks. They lower the scores of cells whose box matches neither a face nor an ignored
-        region. All others keep the teacher's target.
+        Labels move the scores of cells whose box matches a labelled face and whose score is high enough (BEST) towards
+        1, or the score that others gave the face, and move their boxes and landmarks. They lower the scores of cells
+        whose box matches neither a face nor an ignored region. All others keep the teacher's target.
         """
         rows, share = np.flatnonzero(scores > SEEN), self.settings.labels
         boxes, faces = self.decoder.boxes(outputs, size, rows), np.flatnonzero(~scene.ignore)
@@ -127,10 +127,11 @@ class DistillCells:
         best = shared.max(axis=1, initial=0)
         hidden = scene.boxes[scene.ignore]
         covered = ((ios(boxes, hidden) >= COVERED) | (iou(boxes, hidden) >= NEAR)).any(axis=1)
+        wanted_scores = scene.scores_of(faces)
         for column, face in enumerate(faces):
             mine = rows[(shared[:, column] >= SAME) & (shared[:, column] == best)]
             mine = mine[scores[mine] >= BEST * scores[mine].max(initial=0)]
-            scores[mine] += share * (1 - scores[mine])
+            scores[mine] += share * (wanted_scores[column] - scores[mine])
             labelled = (np.repeat(values[[face]], len(mine), 0) for values in (scene.boxes, scene.landmarks))
             for name, wanted in zip(("boxes", "landmarks"), self.decoder.encode(size, mine, *labelled), strict=True):
                 outputs[name][mine] += share * np.nan_to_num(wanted - outputs[name][mine])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,6 +25,7 @@ from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 
 from ..photos.crops import Scene
+from ..soft import soft_weights
 from .sampling import whole
 
 __all__ = ["HeatMapSettings", "HeatMapTargets", "Peaks", "heat_of", "radius_of"]
@@ -38,6 +40,7 @@ class HeatMapSettings(Settings):
     overlap                    IoU that a box of the right size keeps if its corners move by the radius of a peak.
     alpha, beta                exponents of the focal loss: of the error, and of the distance from a peak.
     face offset size landmark  weights of the losses.
+    soft                       weight in the face loss of the centres of faces that teachers scored, see `mtcnn label`.
     """
 
     name: str = setting("heat-map", choices=("heat-map",))
@@ -48,16 +51,20 @@ class HeatMapSettings(Settings):
     offset: float = setting(1.0, min=0)
     size: float = setting(0.1, min=0)
     landmark: float = setting(0.1, min=0)
+    soft: float = setting(1.0, min=0, added=True)
 
 
 class HeatMapTargets(NamedTuple):
     """Targets of one scene; tensors (N, ...) for a batch.
 
-    heat     float32 (A,): 1 at centres, less around them.    weights  float32 (A,): 0 in ignored regions.
+    heat     float32 (A,): 1 at centres, less around them; that of a face that teachers scored times its score.
+    scores   float32 (A,): the score of the face at its centre, 1 where people labelled it; 0 elsewhere.
+    weights  float32 (A,): 0 in ignored regions.
     offsets (A, 2), sizes (A, 2), landmarks (A, 10)  float32, codes of the decoder; NaN without a target.
     """
 
     heat: Any
+    scores: Any
     weights: Any
     offsets: Any
     sizes: Any
@@ -91,8 +98,11 @@ class Peaks:
         middles = ((boxes[:, :2] + boxes[:, 2:]) / 2 / stride).astype(int)
         limits = np.array([columns, -(-size.height // stride)]) - 1
         middles = np.clip(middles, 0, limits)
-        heat = heat_of(middles, sides[faces] / stride, limits + 1, self.settings.overlap)
+        probable = scene.scores_of(faces)
+        heat = heat_of(middles, sides[faces] / stride, limits + 1, self.settings.overlap, probable)
         rows = middles[:, 1] * columns + middles[:, 0]
+        scores = np.zeros(heat.size, np.float32)
+        np.maximum.at(scores, rows, probable)
         codes = self.decoder.encode(size, rows, boxes, scene.landmarks[faces])
         found = [np.full((heat.size, values.shape[1]), np.nan, np.float32) for values in codes]
         for kept, values in zip(found, codes, strict=True):
@@ -101,7 +111,7 @@ class Peaks:
         weights[rows] = 1
         if not scene.complete:
             weights[:], found[0][:], found[1][:] = 0, np.nan, np.nan
-        return HeatMapTargets(heat.ravel(), weights, found[1], found[0], found[2])
+        return HeatMapTargets(heat.ravel(), scores, weights, found[1], found[0], found[2])
 
     def _weights(self, scene: Scene, size: ImageSize, ignored: Array) -> NDArray[np.float32]:
         """1, or 0 where the middle of a cell lies in an ignored region."""
@@ -114,7 +124,7 @@ class Peaks:
         of cells that have them."""
         settings = self.settings
         losses = {
-            "face": self._focal(outputs["logits"], targets.heat, targets.weights),
+            "face": self._focal(outputs["logits"], targets),
             "offset": _regression(outputs["offsets"], targets.offsets, beta=0.0),
             "size": _regression(outputs["sizes"], targets.sizes),
             "landmark": _regression(outputs["landmarks"], targets.landmarks),
@@ -122,13 +132,16 @@ class Peaks:
         total = sum((getattr(settings, name) * loss for name, loss in losses.items()), losses["face"].new_zeros(()))
         return {"total": total, **losses}
 
-    def _focal(self, logits: Tensor, heat: Tensor, weights: Tensor) -> Tensor:
-        """Law and Deng 2018, equation 1."""
-        centre = (heat == 1) & (weights > 0)
+    def _focal(self, logits: Tensor, targets: HeatMapTargets) -> Tensor:
+        """Law and Deng 2018, equation 1. At the centre of a face of score s, the sum of the losses of a face and of
+        background, with weights s and 1 - s."""
+        weights = targets.weights * soft_weights(targets.scores, self.settings.soft)
+        centre = (targets.scores > 0) & (weights > 0)
         score = logits.sigmoid()
         positive = (1 - score) ** self.settings.alpha * F.logsigmoid(logits)
-        negative = (1 - heat) ** self.settings.beta * score**self.settings.alpha * F.logsigmoid(-logits)
-        each = positive * centre + negative * ~centre * weights
+        away = torch.where(centre, 1 - targets.scores, (1 - targets.heat) ** self.settings.beta)
+        negative = away * score**self.settings.alpha * F.logsigmoid(-logits)
+        each: Tensor = (positive * targets.scores * centre + negative) * weights
         return -each.sum() / whole(centre.sum())
 
 
@@ -149,18 +162,22 @@ def radius_of(width: float, height: float, overlap: float) -> float:
     return min(shifted, shrunk, grown)
 
 
-def heat_of(middles: Array, sides: Array, shape: Array, overlap: float) -> NDArray[np.float32]:
+def heat_of(
+    middles: Array, sides: Array, shape: Array, overlap: float, scores: Array | None = None
+) -> NDArray[np.float32]:
     """The heat map (rows, columns) of faces: middles (G, 2), column and row of cells, and sides (G, 2) in cells.
 
     Each face is a Gaussian of its radius r with sigma (2 r + 1) / 6, cut off at r; where faces meet the larger counts.
-    shape  columns and rows.
+    shape  columns and rows.    scores  (G,), the heights of the peaks; None: 1.
     """
     heat = np.zeros((shape[1], shape[0]), np.float32)
-    for (column, row), (width, height) in zip(middles.tolist(), sides.tolist(), strict=True):
+    heights = np.ones(len(middles)) if scores is None else scores.astype(np.float64)
+    for (column, row), (width, height), peak in zip(middles.tolist(), sides.tolist(), heights, strict=True):
         radius = int(radius_of(width, height, overlap))
         top, left = max(row - radius, 0), max(column - radius, 0)
         part = heat[top : row + radius + 1, left : column + radius + 1]
         y, x = np.ogrid[: part.shape[0], : part.shape[1]]
         far = (x + left - column) ** 2 + (y + top - row) ** 2
-        np.maximum(part, np.exp(-far / (2 * ((2 * radius + 1) / 6) ** 2)), out=part, casting="same_kind")
+        gauss = peak * np.exp(-far / (2 * ((2 * radius + 1) / 6) ** 2))
+        np.maximum(part, gauss, out=part, casting="same_kind")
     return heat

@@ -20,9 +20,10 @@ from mtcnn.errors import RecipeError
 from mtcnn.settings import Settings, setting
 
 from ..photos.crops import Scene
+from ..soft import excess, soft_weights
 from .matching import MatchSettings
 from .sampling import SampleSettings, sample, whole
-from .targets import FACE, AnchorTargets, encode
+from .targets import AnchorTargets, encode
 
 __all__ = ["MultiBox", "MultiBoxSettings", "wing"]
 
@@ -33,6 +34,7 @@ class MultiBoxSettings(Settings):
 
     match, sample      assignment of anchors to faces, and sampling of anchors.
     face box landmark  weights of the three losses.
+    soft               weight in the face loss of anchors of faces that teachers scored, see `mtcnn label`.
     margin             taken off the logits of face anchors in their loss, after sampling (FaceDetect: 0.1); 0: none.
     wing, curvature    the landmark loss is the wing loss, logarithmic up to this distance, in codes, and steeper around
                        0 for a smaller curvature (3 and 2 in FaceDetect); 0 for smooth L1.
@@ -44,6 +46,7 @@ class MultiBoxSettings(Settings):
     face: float = setting(1.0, min=0)
     box: float = setting(2.0, min=0)
     landmark: float = setting(1.0, min=0)
+    soft: float = setting(1.0, min=0, added=True)
     margin: float = setting(0.0, min=0, added=True)
     wing: float = setting(0.0, min=0, added=True)
     curvature: float = setting(2.0, above=0, added=True)
@@ -72,16 +75,17 @@ class MultiBox:
         """Losses of a batch, normalised over all processes.
 
         The face loss uses the anchors that `sampling.sample` selects, the box loss the face anchors among them, the
-        landmark loss all anchors with known points.
+        landmark loss all anchors with known points. The target of a face's score is 1, or what teachers gave it.
         """
         logits, settings = outputs["logits"], self.settings
-        truth = (targets.labels == FACE).to(logits.dtype)
+        truth = targets.scores.to(logits.dtype)
         each = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        weights = sample(each, targets.labels, targets.levels[0].tolist(), settings.sample)
+        weights = sample(excess(each, truth), targets.labels, targets.levels[0].tolist(), settings.sample)
         if settings.margin:
             each = F.binary_cross_entropy_with_logits(logits - settings.margin * truth, truth, reduction="none")
         boxes, _ = _regression(outputs["boxes"], targets.box_codes)
-        face, box = (each * weights.face).sum(), (boxes * weights.box).sum()
+        face = (each * weights.face * soft_weights(truth, settings.soft)).sum()
+        box = (boxes * weights.box).sum()
         landmark = face.new_zeros(())
         if "landmarks" in outputs:
             points, known = _regression(outputs["landmarks"], targets.landmark_codes, settings.wing, settings.curvature)

@@ -19,6 +19,7 @@ from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
 from ..photos.crops import Scene
+from ..soft import soft_weights
 from .assigning import Assignment, AssignSettings, assign
 from .box_overlaps import extended_iou
 from .cells import CellPlaces, SceneFaces, boxes_of, faces_of, yunet_decoder
@@ -37,6 +38,7 @@ class SimOTASettings(Settings):
 
     assign                    assignment of faces to cells.
     face object box landmark  weights of the losses.
+    soft                      weight in `face` and `object` of cells of faces that teachers scored, see `mtcnn label`.
     """
 
     name: str = setting("simota", choices=("simota",))
@@ -45,6 +47,7 @@ class SimOTASettings(Settings):
     object: float = setting(1.0, min=0)
     box: float = setting(5.0, min=0)
     landmark: float = setting(0.1, min=0)
+    soft: float = setting(1.0, min=0, added=True)
 
 
 class SimOTA:
@@ -67,7 +70,8 @@ class SimOTA:
 
         class and box use the cells of faces, object all cells but ignored ones, landmarks the cells of faces whose
         five points are known. The first three are divided by the number of cells of faces, landmarks by theirs.
-        Pictures without faces only train the object, incomplete ones only landmarks.
+        Pictures without faces only train the object, incomplete ones only landmarks. The object's target is 1, or what
+        teachers gave the face.
         """
         logits = outputs["class_logits"][..., 0], outputs["object_logits"][..., 0]
         places = CellPlaces.of(self.decoder, ImageSize(*targets.size[0].tolist()), logits[0].device)
@@ -75,11 +79,14 @@ class SimOTA:
         found = self._assigned(boxes, logits[0].sigmoid() * logits[1].sigmoid(), places, targets)
         mine, complete = found.faces >= 0, targets.complete[:, None]
         faces, count = mine & complete, whole((mine & complete).sum())
-        each = F.binary_cross_entropy_with_logits(logits[1], faces.to(logits[1].dtype), reduction="none")
+        truth = torch.zeros_like(logits[1])
+        truth[faces] = _of_cells(targets.scores, found.faces, faces).to(truth.dtype)
+        soft = soft_weights(truth, self.settings.soft)
+        each = F.binary_cross_entropy_with_logits(logits[1], truth, reduction="none") * soft
+        quality = F.binary_cross_entropy_with_logits(logits[0][faces], found.overlaps[faces], reduction="none")
         shared = extended_iou(boxes[faces], _of_cells(targets.boxes, found.faces, faces))
         losses = {
-            "face": F.binary_cross_entropy_with_logits(logits[0][faces], found.overlaps[faces], reduction="sum")
-            / count,
+            "face": (quality * soft[faces]).sum() / count,
             "object": (each * ((found.faces != IGNORE) & complete)).sum() / count,
             "box": smooth_l1(1 - shared, SMOOTH).sum() / count,
             "landmark": self._landmark_loss(outputs["landmarks"], places, targets, found.faces, mine),

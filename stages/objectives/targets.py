@@ -31,12 +31,15 @@ class AnchorTargets(NamedTuple):
     labels     int8 (A,): FACE, NO_FACE or IGNORE.
     box_codes  float32 (A, 4), NaN without a box target; landmark_codes  float32 (A, 10), the same.
     levels     int64 (L,): anchors of each level.
+    scores     float32 (A,): what the score of the anchor is to be: for a FACE 1, or less where teachers labelled the
+               face; else 0.
     """
 
     labels: Any
     box_codes: Any
     landmark_codes: Any
     levels: Any
+    scores: Any
 
 
 def anchor_decoder(net: str) -> SsdCodes:
@@ -55,21 +58,25 @@ def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTa
     found = np.flatnonzero(matching >= 0)
     faces = matching[found]
     codes = decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])
-    return targets_of(matching, found, codes, scene.complete, decoder.level_counts(size))
+    return targets_of(matching, found, codes, scene, decoder.level_counts(size))
 
 
 def targets_of(
-    matching: Matching, found: Array, codes: tuple[Array, Array], complete: bool, levels: Sequence[int]
+    matching: Matching, found: Array, codes: tuple[Array, Array], scene: Scene, levels: Sequence[int]
 ) -> AnchorTargets:
-    """Targets of a matching. codes  of boxes (F, 4) and landmarks (F, 10) at the anchors `found` (F,) of faces."""
+    """Targets of a matching with the faces of `scene`.
+
+    codes  of boxes (F, 4) and landmarks (F, 10) at the anchors `found` (F,) of faces.
+    """
     labels = np.full(len(matching), IGNORE, np.int8)
     box_codes = np.full((len(matching), 4), np.nan, np.float32)
     landmark_codes = np.full((len(matching), 10), np.nan, np.float32)
+    scores = np.zeros(len(matching), np.float32)
     landmark_codes[found] = codes[1]
-    if complete:
+    if scene.complete:
         labels[matching == BACKGROUND], labels[found] = NO_FACE, FACE
-        box_codes[found] = codes[0]
-    return AnchorTargets(labels, box_codes, landmark_codes, np.array(levels))
+        box_codes[found], scores[found] = codes[0], scene.scores_of(matching[found])
+    return AnchorTargets(labels, box_codes, landmark_codes, np.array(levels), scores)
 
 
 def stack(targets: list[T]) -> T:

@@ -39,6 +39,7 @@ class PictureSettings(Settings):
     brightness contrast saturation hue   largest changes: share of the range, factors, factors, degrees of 360.
     points     share of pictures that are pages of faces with known points, used only for landmarks.
     unlabelled share of pictures from photos without labels, for objectives with a teacher.
+    min_landmark_face  landmarks of smaller faces (measured in the same way) are not trained.
     """
 
     sizes: tuple[float, ...] = (640,)
@@ -51,6 +52,7 @@ class PictureSettings(Settings):
     hue: float = setting(18.0, min=0, max=180)
     points: float = setting(0.0, min=0, max=1)
     unlabelled: float = setting(0.0, min=0, max=1)
+    min_landmark_face: float = setting(0.0, min=0, added=True)
 
     renamed: ClassVar[dict[str, str]] = {"smallest": "min_face"}
 
@@ -66,7 +68,8 @@ class Scene(NamedTuple):
     """A picture and its faces, in its pixels.
 
     image uint8 RGB (S, S, 3); boxes float32 (G, 4); landmarks float32 (G, 5, 2), NaN where unknown; ignore bool (G,).
-    complete is False if unlabelled faces may be visible: then only landmarks are trained.
+    complete is False if unlabelled faces may be visible: then only landmarks are trained. scores float32 (G,): the
+    probability that it is a face, where teachers labelled the photo; None: people did.
     """
 
     image: RGB
@@ -74,13 +77,20 @@ class Scene(NamedTuple):
     landmarks: Array
     ignore: NDArray[np.bool_]
     complete: bool = True
+    scores: Array | None = None
+
+    def scores_of(self, faces: Array) -> NDArray[np.float32]:
+        """Targets float32 (F,) of the scores of faces, given by their rows (F,): 1 where people labelled them."""
+        return np.ones(len(faces), np.float32) if self.scores is None else self.scores[faces].astype(np.float32)
 
 
-def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: float = 0.0) -> Scene:
+def crop(
+    photo: RGB, record: ImageRecord, window: Array, size: int, min_face: float = 0.0, min_landmark_face: float = 0.0
+) -> Scene:
     """The square `window` (4,) of a photo as a picture of `size` pixels, black outside the photo.
 
     A face belongs to the picture if its centre does; its box is clipped. Faces whose centre lies outside, and those
-    below `min_face`, are ignored.
+    below `min_face`, are ignored. Landmarks of faces below `min_landmark_face` become unknown.
     """
     scale = size / (window[2] - window[0])
     image = resample_many(photo, window[None], size)[0]
@@ -89,11 +99,14 @@ def crop(photo: RGB, record: ImageRecord, window: Array, size: int, min_face: fl
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = boxes[:, 2:] - boxes[:, :2]
     outside = ~((centres > 0) & (centres < size)).all(axis=1)
-    tiny = np.sqrt(np.maximum(sides, 0).prod(axis=1)) < min_face
+    lengths = np.sqrt(np.maximum(sides, 0).prod(axis=1))
+    landmarks[lengths < min_landmark_face] = np.nan
     boxes = np.clip(boxes, 0, size)
     seen = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)  # NaN for unknown boxes, which compare False
-    ignore = record.ignore | outside | tiny
-    return Scene(image, boxes[seen].astype(np.float32), landmarks[seen].astype(np.float32), ignore[seen])
+    ignore = record.ignore | outside | (lengths < min_face)
+    scores = None if record.scores is None else record.scores[seen]
+    boxes, landmarks = boxes[seen].astype(np.float32), landmarks[seen].astype(np.float32)
+    return Scene(image, boxes, landmarks, ignore[seen], scores=scores)
 
 
 def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float, ...], rng: Any) -> Array:

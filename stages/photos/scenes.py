@@ -83,7 +83,7 @@ class ScenePool:
             window = anchored_crop(record, height, width, size, self.sides, rng)
         else:
             window = square_crop(record, height, width, settings.crop, rng)
-        made = crop(photo, record, window, size, settings.min_face)
+        made = crop(photo, record, window, size, settings.min_face, settings.min_landmark_face)
         pixels = distort(made.image, settings, rng)
         return made._replace(image=fill(pixels, window, height, width, self.spec.padding))
 
