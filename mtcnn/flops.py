@@ -96,7 +96,7 @@ def cost(net: nn.Module, height: int, width: int) -> Cost:
         work[part] = work.get(part, 0) + found.get("multiply_adds", 0)
 
     for name, layer in net.named_modules():
-        if not any(layer.children()):
+        if not any(layer.children()) or isinstance(layer, nn.BatchNorm2d):  # timm's has an activation within
             layer.register_forward_hook(lambda layer, inputs, output, name=name: count(name, layer, inputs, output))
     with torch.inference_mode():
         net(torch.empty(1, 3, height, width, device="meta"))

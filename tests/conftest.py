@@ -40,7 +40,16 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `data` are skipped on a bare checkout, whether or not they use `data_folder`."""
+    """Tests marked `data` are skipped on a bare checkout, whether or not they use `data_folder`; those of a detector
+    whose package is not installed everywhere."""
+    from mtcnn.detectors import DETECTORS
+
+    for item in items:
+        values = getattr(item, "callspec", None) and item.callspec.params.values()  # type: ignore[attr-defined]
+        names = [value.parent.name if isinstance(value, Path) else value for value in values or ()]
+        for spec in (DETECTORS[name] for name in names if isinstance(name, str) and name in DETECTORS):
+            if spec.missing_package:
+                item.add_marker(pytest.mark.skip(reason=f"needs {spec.package}, of the extra trunks"))
     if DATA:
         return
     for item in items:

@@ -19,6 +19,8 @@ def small_model(name: str) -> dict[str, Any]:
     """An eighth as wide, where the net has a width; SCRFD, which has many, with few blocks, and
     one of its sizes with landmarks."""
     model = model_of(name)
+    if DETECTORS[name].package is not None:
+        return {"width": 0.125, "trunk": "b0"}
     if "width" in model:
         return {"width": 0.125}
     if "widths" in model:
@@ -29,11 +31,13 @@ def small_model(name: str) -> dict[str, Any]:
 
 
 def small_nets() -> dict[str, nn.Module]:
-    """Name -> net in evaluation mode."""
+    """Name -> net in evaluation mode, of those whose packages are installed."""
     made = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for name, spec in DETECTORS.items():
+            if spec.missing_package:
+                continue
             made[name] = build(name, small_model(name)).train()
             with torch.no_grad():
                 made[name](torch.randn(2, 3, 96, 96) * 64 / spec.scaling[1])

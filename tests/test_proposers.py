@@ -96,6 +96,8 @@ def test_cost_as_documented() -> None:
     table = {row[0]: row[3:] for row in rows if row[0] in DETECTORS}
     assert table.keys() >= {"retinaface", "retinaface-r50", "ssh", "s3fd"}
     for name, said in table.items():
+        if DETECTORS[name].missing_package:
+            continue
         with torch.device("meta"):
             found = cost(build(name), 240, 320)
         assert said == [f"{found.parameters:,}", f"{found.multiply_adds / 1e6:.1f} M", f"{found.thop / 1e6:.1f} M"]

@@ -125,8 +125,9 @@ def test_added_points_are_trained_on(said: str, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Small nets with untrained landmarks."""
-    folder = write_nets(small_nets(), tmp_path_factory.mktemp("models"))
-    for net in DETECTORS:
+    nets = small_nets()
+    folder = write_nets(nets, tmp_path_factory.mktemp("models"))
+    for net in nets:
         marked(folder, folder, net)
     return folder
 

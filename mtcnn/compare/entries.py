@@ -65,7 +65,10 @@ class Entry:
         return self.models if net == self.first and self.models is not None else self.refiners
 
     def missing(self) -> str:
-        """Why it cannot run: the nets without weights, as text, or ""."""
+        """Why it cannot run: the package that it lacks, or the nets without weights, as text; or ""."""
+        package = DETECTORS[self.first].missing_package if self.first in DETECTORS else None
+        if package is not None:
+            return f"no package {package}"
         lacking = [net for net in self.nets if self.models is None or not has_weights(self.folder(net), net)]
         return f"no weights of {', '.join(lacking)}" if lacking else ""
 

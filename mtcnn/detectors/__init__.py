@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from ..weights import MEAN_COLOUR, SCALING, UNSCALED, Scaling
@@ -39,6 +40,7 @@ class Spec:
     model     settings of [model] in which the published net differs from the defaults of its class.
     compiled  "module:Class" in `mtcnn.engine` that runs the net on a CPU without torch, see `runtimes.compiled`; or
               None.
+    package   that the net is built from, if it is not among those that this project always needs; or None.
     """
 
     build: str
@@ -49,6 +51,12 @@ class Spec:
     threshold: float = 0.6
     model: Mapping[str, Any] = field(default_factory=dict)
     compiled: str | None = None
+    package: str | None = None
+
+    @property
+    def missing_package(self) -> str | None:
+        """The package that this net lacks here, or None."""
+        return self.package if self.package is not None and find_spec(self.package) is None else None
 
     @property
     def padding(self) -> tuple[int, int, int]:
@@ -104,6 +112,21 @@ DETECTORS: dict[str, Spec] = {
     "vgg-advanced": Spec("vgg_light:VggLight", SsdCodes(_FIFTEEN), multiple=64, model={"context": True}),
     "yunet-n": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45),
     "yunet-s": Spec("yunet:YuNet", YuNetPoints(), UNSCALED, nms_iou=0.45, model=_YUNET_S),
+    "efficientnet-b3": Spec("efficientface:EfficientFace", SsdCodes(_FIFTEEN), multiple=64, package="timm"),
+    "efficientnet-b4": Spec(
+        "efficientface:EfficientFace", SsdCodes(_FIFTEEN), multiple=64, model={"trunk": "b4"}, package="timm"
+    ),
+    "efficientnet-b3-fpn": Spec(
+        "efficientface:EfficientFace", SsdCodes(_FIFTEEN), multiple=64, model={"pyramid": True}, package="timm"
+    ),
+    "efficientnet-b4-fpn": Spec(
+        "efficientface:EfficientFace",
+        SsdCodes(_FIFTEEN),
+        multiple=64,
+        model={"trunk": "b4", "pyramid": True},
+        package="timm",
+    ),
+    "efficientdet-d0": Spec("efficientdet:EfficientDet", SsdCodes(_FIFTEEN), multiple=64, package="timm"),
     "centerface": Spec("centerface:CenterFace", HeatMap(), UNSCALED, nms_iou=0.3),
     **{
         f"scrfd-{size}": Spec("scrfd:SCRFD", Distances(RETINAFACE), SCALING, threshold=0.5, model=model)

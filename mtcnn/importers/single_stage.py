@@ -22,6 +22,7 @@ MAPPINGS = {
     "stage1.1.3.weight": "trunks.read_mobilenet",
     "layer1.0.conv3.weight": "trunks.read_resnet",
     "features.0.weight": "trunks.read_vgg",
+    "conv_stem.weight": "trunks.read_efficientnet",
     "first_conv.0.weight": "trunks.read_shufflenet",
     "base_net.0.0.weight": "ultralight.read_linzaer",
     "conv14.0.weight": "ultralight.read_with_landmarks",

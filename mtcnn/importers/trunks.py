@@ -21,7 +21,7 @@ from .layers import LayerArrays
 from .pytorch_retinaface import trunk_name
 from .single_stage import Ready, fitted, from_bgr, unknown
 
-__all__ = ["read_caffe_vgg", "read_mobilenet", "read_resnet", "read_shufflenet", "read_vgg"]
+__all__ = ["read_caffe_vgg", "read_efficientnet", "read_mobilenet", "read_resnet", "read_shufflenet", "read_vgg"]
 
 # torchvision's scaling of ImageNet, red, green and blue.
 _MEAN = torch.tensor([0.485, 0.456, 0.406]) * 255
@@ -44,6 +44,21 @@ def read_vgg(state: Mapping[str, Tensor]) -> Ready:
     if len(kept) != len(renamed):
         raise CheckpointError(f"holds {len(kept)} arrays of features; expected {len(renamed)}, of VGG-16 without norm")
     return Ready("trunk-vgg16", _rescaled("trunk-vgg16", renamed), "torchvision's vgg16")
+
+
+_STEMS = {32: "b0", 40: "b3", 48: "b4"}  # channels of the first convolution
+
+
+def read_efficientnet(state: Mapping[str, Tensor]) -> Ready:
+    """EfficientNet of timm; what follows the last stage is dropped. Those named tf_, which pad otherwise, have the same
+    names and shapes."""
+    name = _STEMS.get(len(state["conv_stem.weight"]))
+    if name is None:
+        found = tuple(state["conv_stem.weight"].shape)
+        raise CheckpointError(f"holds conv_stem.weight of {found}; expected EfficientNet-{', '.join(_STEMS.values())}")
+    kept = {key: value for key, value in state.items() if not key.startswith(("conv_head.", "bn2.", "classifier."))}
+    trunk = f"trunk-efficientnet-{name}"
+    return Ready(trunk, _rescaled(trunk, kept), f"timm's efficientnet_{name}")
 
 
 _SHUFFLED = re.compile(r"stage([234])\.(\d+)\.branch_(main|proj)\.(\d)\.(\w+)")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
+from .efficientnet import EFFICIENTNETS, efficientnet
 from .mobilenet import MobileNet
 from .resnet import ResNet
 from .shufflenet import ShuffleNetV2
@@ -18,5 +20,6 @@ TRUNKS: dict[str, Callable[[], nn.Module]] = {
     "trunk-resnet50": ResNet,
     "trunk-shufflenet": ShuffleNetV2,
     "trunk-vgg16": Vgg,
+    **{f"trunk-efficientnet-{name}": partial(efficientnet, name) for name in EFFICIENTNETS},
 }
 """Name in a checkpoint -> class of the trunk, for input scaled by `weights.MEAN_COLOUR`."""
