@@ -17,6 +17,7 @@ from .photo_hashes import EvalHashes, PhotoHashes
 from .photo_sizes import PhotoSizes
 from .readers import read_source, split_names, split_source
 from .records import ImageRecord, Note
+from .source_notes import SourceNote, note_of
 
 __all__ = ["Refused", "are_noted", "read_sources", "remember_sources", "remembered_sources"]
 
@@ -101,11 +102,13 @@ def read_sources(
     quiet: bool = False,
     photo_sizes: PhotoSizes | None = None,
     refused: Refused | None = None,
+    notes: list[SourceNote] | None = None,
 ) -> list[ImageRecord]:
     """All records of `specs`, in order; labels that do not fit their photos are ignored, see `fit`.
 
     photo_sizes  remembers the sizes of the photos; None opens every photo.
     refused      finds photos that no training may see; None: every photo is taken.
+    notes        a list to which a note for each source is added.
 
     Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
     is `quiet`. Raises DataError for a source of which hardly any box fits.
@@ -129,4 +132,6 @@ def read_sources(
         if doubt := result.doubt(spec):
             print(printable(f"warning: {spec}: {doubt}"), file=sys.stderr)
         records += result.records
+        if notes is not None:
+            notes.append(note_of(spec, result.records))
     return records

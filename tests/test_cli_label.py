@@ -70,6 +70,10 @@ def test_the_note_names_the_teachers(labelled: tuple[Path, Any]) -> None:
     note = json.loads((labelled[0] / "teachers.json").read_text())
     weights = packaged_weights() / "models-full/retinaface/weights.safetensors"
     (teacher,) = note["teachers"]
+    (file,) = teacher.pop("weights")
+    assert file == {"net": "retinaface", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+                    "from": "packaged with mtcnn", "licence": "MIT",
+                    "terms": "see Terms of the data in models-full/retinaface/MODEL_CARD.md"}  # fmt: skip
     assert teacher == {"name": "retinaface", "scales": [1.0], "flip": False,
                        "sha256": [hashlib.sha256(weights.read_bytes()).hexdigest()]}  # fmt: skip
     assert (note["photos"], note["labels"], note["sure"] > 0) == (8, "labelv2.txt", True)

@@ -26,6 +26,7 @@ from ..records import ImageRecord
 from ..writers import WRITERS
 from .calibration import Calibration, fit_calibration
 from .found import FoundFile, PhotoFaces
+from .origins import origins_of
 from .photo_labels import LabelSettings, PhotoLabels, labels_of
 from .teacher import Teacher
 
@@ -160,8 +161,9 @@ def write_labels(
     photos, sure, doubtful, dropped = totals.tolist()
     made = Counts(counts.photos + photos, counts.skipped, sure, doubtful, dropped)
     body: dict[str, Any] = {
-        "format": 1, "labels": path.name, "teachers": [teacher.to_dict() for teacher in teachers], **asdict(settings),
-        "calibration": asdict(calibration), **made._asdict(),
+        "format": 1, "labels": path.name,
+        "teachers": [{**teacher.to_dict(), "weights": origins_of(teacher)} for teacher in teachers],
+        **asdict(settings), "calibration": asdict(calibration), **made._asdict(),
     }  # fmt: skip
     with atomic_write(folder / NOTE) as draft:
         draft.write_text(json.dumps(body, indent=1), encoding="utf-8")

@@ -17,11 +17,15 @@ from typing import Literal, NamedTuple, Protocol
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import read
+from mtcnn.detectors import DETECTORS
 from mtcnn.errors import CheckpointError, DataError, MtcnnError
 from mtcnn.files.atomic_write import atomic_write
+from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
+from prepare.source_notes import SourceNote
 
+from ..card import name_sources
 from ..recipes import digest
 from . import ddp
 from .clock import Clock
@@ -125,6 +129,7 @@ class Dag:
 
     broken  nets without nodes -> the error in their recipe.
     val     the photos of the validation part whose faces are all labelled.
+    sources  of the photos, which weights and their cards name; no key depends on them.
     """
 
     def __init__(
@@ -134,8 +139,9 @@ class Dag:
         options: Options = Options(),  # frozen
         broken: Mapping[str, str] | None = None,
         val: Sequence[ImageRecord] = (),
+        sources: Sequence[SourceNote] = (),
     ) -> None:
-        self.work, self.options, self.broken = work, options, dict(broken or {})
+        self.work, self.options, self.broken, self.sources = work, options, dict(broken or {}), list(sources)
         self.val = list(val)
         self.nodes = {node.name: node for node in nodes}
 
@@ -182,6 +188,7 @@ class Dag:
             names = ddp.agreed(self._to_make(targets))
             for node in (self.nodes[name] for name in targets if name not in names and ddp.is_main()):
                 node.action.update(node.makes)
+                self._name_sources(node)
             self._announce(names, say)
             clock = Clock([self.nodes[name].cost for name in names])
             for i, name in enumerate(names):
@@ -233,7 +240,12 @@ class Dag:
             node.action(node.makes, node.key, self.options)
         if ddp.is_main():
             _note_parts(_note_path(self.work, node), node)
+            self._name_sources(node)
         ddp.wait_for_main()
+
+    def _name_sources(self, node: Node) -> None:
+        if self.sources and (node.name in SIZES or node.name in DETECTORS):  # weights of a net, and not of a draft
+            name_sources(node.makes, self.sources)
 
 
 def _made(work: Path, options: Options, node: Node) -> str:

@@ -19,6 +19,7 @@ from mtcnn.weights import SIZES
 from mtcnn.workers import Here, Workers
 from prepare.photo_hashes import EvalHashes, PhotoHashes, packaged_hashes
 from prepare.photo_sizes import PhotoSizes
+from prepare.source_notes import SourceNote
 from prepare.sources import Refused, are_noted, read_sources, remember_sources, remembered_sources
 
 from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
@@ -89,9 +90,9 @@ def open_project(
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
     sizes = PhotoSizes(work / "photo-sizes.json")
     hashes = PhotoHashes(work / "photo-hashes.json", cached_only=not remember)  # a training will compare the others
-    refused = Refused(_eval_hashes(work, eval_hashes, remember), hashes)
+    refused, notes = Refused(_eval_hashes(work, eval_hashes, remember), hashes), list[SourceNote]()
     try:
-        records = read_sources(specs, _scene_seed(work), silent, sizes, refused)
+        records = read_sources(specs, _scene_seed(work), silent, sizes, refused, notes)
     finally:
         if remember and is_main():  # a folder that `status` only looks at stays as it is
             sizes.save()
@@ -109,7 +110,7 @@ def open_project(
     shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
     val = [record for record in records if shares and record.complete and record.is_val(min(shares))]
     nodes += detector_nodes(work, others, records, data)
-    return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val)
+    return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val, notes)
 
 
 def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:
