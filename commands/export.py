@@ -1,17 +1,19 @@
-"""`mtcnn export`: a net as an ONNX file."""
+"""`mtcnn export`: a net, or a whole detector, as an ONNX file."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from mtcnn.detector_settings import CASCADE
 from mtcnn.detectors import DETECTORS
 
 from .group import command
 from .options import COUNT, DIR, FILE, NETS, NetType
 
-NAMES = [*NETS.values(), *DETECTORS]
+NAMES = [*NETS.values(), *DETECTORS, CASCADE]
 
 
 @command("export")
@@ -21,29 +23,60 @@ NAMES = [*NETS.values(), *DETECTORS]
 @click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
               help="Take images of this size only: the graph is simplified.")  # fmt: skip
 @click.option("--batch", type=COUNT, help="Images at a time, with --shape.  [default: 1]")
-def export(
-    words: tuple[str, ...], net: str | None, models: Path | None, shape: tuple[int, int] | None, batch: int | None
-) -> None:
-    """Write a net as an ONNX file.
+@click.option("--min-face", type=float, metavar="PIXELS", help="Smallest face, of mtcnn.  [default: 20]")
+@click.option(
+    "--scale-factor",
+    type=float,
+    metavar="RATIO",
+    help="Ratio of consecutive pyramid levels, of mtcnn.  [default: 0.709]",
+)
+@click.option(
+    "--thresholds",
+    type=float,
+    nargs=3,
+    metavar="T1 T2 T3",
+    help="Minimum scores of PNet, RNet and ONet, of mtcnn.  [default: those of the weights]",
+)
+@click.option(
+    "--settings-as-inputs",
+    "as_inputs",
+    is_flag=True,
+    help="Make these settings inputs of the file, to be given with each image.",
+)
+def export(words: tuple[str, ...], net: str | None, models: Path | None, **settings: Any) -> None:
+    """Write a net, or a whole detector, as an ONNX file.
 
-    The file, OUT, takes any number of images of any size, unless --shape is given.  [default: NET.onnx]
+    A net takes any number of images of any size, unless --shape is given: RGB from 0 to 255, float32 (N, 3, H, W). Its
+    outputs are logits and codes, see docs/detectors.md. SCRFD is exported as programs that run it expect: with scaled
+    input, and scores instead of logits.
 
-    The input is RGB from 0 to 255, float32 (N, 3, H, W); the outputs are logits and codes, see docs/detectors.md. SCRFD
-    is exported as programs that run it expect: with scaled input, and scores instead of logits. Before the file is
-    written, its outputs in onnxruntime are compared with torch's at several sizes.
+    mtcnn is the whole cascade, from the pyramid to the landmarks: its file takes one image of any size, uint8 RGB
+    (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python.
+
+    Before the file, OUT, is written, its outputs in onnxruntime are compared with torch's or Detector's at several
+    sizes.  [default: NET.onnx] A name of a file alone means mtcnn.
 
     \b
+    mtcnn export cascade.onnx
+    mtcnn export mtcnn cascade.onnx --min-face 40
     mtcnn export pnet
     mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
     from mtcnn import export as write
 
+    name, out = _net_and_file(words, net)
+    made = write(name, out, models, **settings)
+    sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
+    same = f"equal to {made.reference} within {made.difference:.1g} at {sizes}"
+    click.echo(f"{made.path}: {', '.join(made.outputs)}; {same}")
+
+
+def _net_and_file(words: tuple[str, ...], net: str | None) -> tuple[str, Path | None]:
     context = click.get_current_context()
     left = [word for word in words if word != "onnx"]  # the format, which once had to be named
+    if net is None and len(left) == 1 and left[0].lower().endswith(".onnx"):
+        net = CASCADE  # `mtcnn export cascade.onnx`
     name = net or (NetType(NAMES).convert(left.pop(0), None, context) if left else None)
     if name is None or len(left) > 1:
         raise click.UsageError(f"a net and at most one file are expected; name one of {', '.join(NAMES)}")
-    out = FILE.convert(left[0], None, context) if left else None
-    made = write(name, out, models, shape=shape, batch=batch)
-    sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
-    click.echo(f"{made.path}: {', '.join(made.outputs)}; equal to torch within {made.difference:.1g} at {sizes}")
+    return name, FILE.convert(left[0], None, context) if left else None

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,15 +26,16 @@ from .detectors.load import load_module
 from .errors import MtcnnError, SettingsError
 from .files.atomic_write import atomic_write
 from .nets import PooledPReLU, load_net
+from .onnx_graph.builder import OPSET
+from .onnx_graph.exported import Exported, Shape, needed
 from .scoring import scoring_of
 from .settings import require
 from .thresholds import default_threshold
 from .types import ImageSize
 from .weights import SCALING, SIZES, Scaling
 
-__all__ = ["Exported", "export_onnx"]
+__all__ = ["export_onnx"]
 
-OPSET = 17  # from 2022: supported by all current runtimes
 TOLERANCE = 1e-3  # of an output's largest value, between torch and onnxruntime
 
 _NAMES = {
@@ -46,22 +46,6 @@ _NAMES = {
 _ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images to check with
 _CROPS = (1, 2, 5)  # batch sizes of crops; their side is the net's
 LARGEST, MOST = 8192, 1024  # sides and batch of a file with one shape: it is computed before it is handed over
-
-Shape = tuple[int, int, int]  # batch, height, width
-
-
-class Exported(NamedTuple):
-    """The result of an export.
-
-    outputs     names of its outputs.
-    checked     the inputs it was checked with: batch, height, width.
-    difference  the largest between torch and onnxruntime, as a share of an output's largest value.
-    """
-
-    path: Path
-    outputs: tuple[str, ...]
-    checked: tuple[Shape, ...]
-    difference: float
 
 
 class _Whole(nn.Module):
@@ -131,8 +115,8 @@ def export_onnx(
     """
     if name not in SIZES and name not in DETECTORS:
         raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
-    _needed("onnx")
-    _needed("onnxruntime")
+    needed("onnx")
+    needed("onnxruntime")
     path_of_weights = weights_path(packaged_weights() if models is None else models, name)
     net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
     threshold = default_threshold(path_of_weights, name)
@@ -150,13 +134,6 @@ def export_onnx(
     except OSError as error:
         raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return Exported(path, whole.names, shapes, difference)
-
-
-def _needed(package: str) -> Any:
-    try:
-        return __import__(package)
-    except ImportError:
-        raise MtcnnError(f"no package {package}; expected it for ONNX: pip install 'mtcnn-cascade[export]'") from None
 
 
 def _resolved(net: nn.Module) -> nn.Module:
@@ -210,7 +187,7 @@ def _write(whole: _Whole, path: Path, name: str, shape: Shape, fixed: bool) -> N
 
 def _simplify(path: Path) -> None:
     """Replace all that depends on the shape alone by its value. The result has standard operators only."""
-    onnxruntime = _needed("onnxruntime")
+    onnxruntime = needed("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
@@ -231,7 +208,7 @@ def _output_axes(whole: _Whole, name: str, shape: Shape) -> dict[str, dict[int, 
 
 def _describe(whole: _Whole, path: Path, name: str) -> None:
     """Store what decoding needs in the metadata."""
-    onnx = _needed("onnx")
+    onnx = needed("onnx")
     model = onnx.load(str(path))
     facts = {"net": name, "images": "float32 RGB, 0 to 255"}
     if isinstance(whole, _Deployed):
@@ -248,7 +225,7 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
 
 def _difference(whole: _Whole, path: Path, shapes: Sequence[Shape]) -> float:
     """The largest difference between torch and onnxruntime, as a share of the output's largest value."""
-    session = _needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found = []
     for shape in shapes:
         images = whole.images(shape)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from run_command import run
 from small_detectors import small_nets, write_nets
 
-from mtcnn import export
+from mtcnn import onnx_export
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_module
@@ -92,7 +92,7 @@ def test_a_wrong_export_is_rejected(models: Path, tmp_path: Path, monkeypatch: p
     def described(whole: Any, path: Path, name: str) -> None:
         whole.mean += 1
 
-    monkeypatch.setattr(export, "_describe", described)
+    monkeypatch.setattr(onnx_export, "_describe", described)
     with pytest.raises(MtcnnError, match=r"pnet exported to ONNX differs from torch by .*; expected less than 0.001"):
         export_onnx("pnet", tmp_path / "pnet.onnx", models)
     assert not list(tmp_path.iterdir())

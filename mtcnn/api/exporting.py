@@ -1,18 +1,20 @@
-"""`mtcnn.export`: a net as an ONNX file."""
+"""`mtcnn.export`: a net, or a whole detector, as an ONNX file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..detector_settings import CASCADE, DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import SettingsError
 from ..settings import require
 from ..weights import SIZES
 
 if TYPE_CHECKING:
-    from ..onnx_export import Exported
+    from ..onnx_graph.exported import Exported
 
 __all__ = ["export"]
 
@@ -26,27 +28,46 @@ def export(
     *,
     shape: tuple[int, int] | None = None,
     batch: int | None = None,
+    min_face: float | None = None,
+    scale_factor: float | None = None,
+    thresholds: float | Sequence[float] | None = None,
+    as_inputs: bool = False,
 ) -> Exported:
-    """Write a net as an ONNX file, after comparing its outputs in onnxruntime with torch's.
+    """Write a net, or a whole detector, as an ONNX file, after comparing its outputs in onnxruntime with ours.
 
         mtcnn.export("retinaface", "retinaface.onnx", shape=(480, 640)).outputs
+        mtcnn.export("mtcnn", "cascade.onnx", min_face=40)
 
-    net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`.
+    net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`; or "mtcnn", the cascade from image to faces.
     path    ends in .onnx; None: <net>.onnx in the current folder.
     models  folder with its weights; None: the packaged ones.
-    shape   height and width of the images, if all are alike: then the graph is simplified, and takes `batch` of them
-            (1). Without a shape it takes any number of images of any size.
+    shape   of a net: height and width of the images, if all are alike: then the graph is simplified, and takes `batch`
+            of them (1). Without a shape it takes any number of images of any size.
+    min_face, scale_factor, thresholds  of a whole detector, as for `Detector`.
+    as_inputs  of a whole detector: these settings become inputs, which have to be given with each image.
 
-    The input is RGB from 0 to 255, float32 (N, 3, H, W); outputs are logits and codes, see docs/detectors.md.
+    A net takes RGB from 0 to 255, float32 (N, 3, H, W), and returns logits and codes; a whole detector takes one image,
+    uint8 (H, W, 3), and returns boxes, scores and landmarks: see docs/detectors.md.
 
-    Raises SettingsError for settings out of range, CheckpointError if the weights are missing or do not fit, MtcnnError
-    without the packages of the extra `export`, if the file cannot be written, or if its outputs differ from torch's.
+    Raises SettingsError for settings out of range, or that do not fit the net; CheckpointError if the weights are
+    missing or do not fit; MtcnnError without the packages of the extra `export`, if the file cannot be written, or if
+    its outputs differ from those of torch or `Detector`.
     """
-    names = [*SIZES, *DETECTORS]
+    names = [*SIZES, *DETECTORS, CASCADE]
     require(net in names, "net", net, f"one of {', '.join(names)}")
     target = Path(f"{net}.onnx" if path is None else path)
     if target.suffix.lower() != ".onnx":
         raise SettingsError(f"{target} is no name for an ONNX file; expected a suffix .onnx, such as {net}.onnx")
+    settings: dict[str, Any] = {"min_face": min_face, "scale_factor": scale_factor, "thresholds": thresholds}
+    if net == CASCADE:
+        for name, value in (("shape", shape), ("batch", batch)):
+            require(value is None, name, value, f"none for {net}, which takes one image of any size")
+        from ..onnx_graph.whole import export_whole
+
+        chosen = DetectorSettings(models, detector=net, **settings)
+        return export_whole(target, chosen, as_inputs)
+    for name, value in {**settings, "as_inputs": as_inputs or None}.items():
+        require(value is None, name, value, f"none for {net}: it is a setting of a whole detector, {CASCADE}")
     if batch is not None and shape is None:
         raise SettingsError("batch is for a file with `shape`; without it, any number of images can be given")
     from ..onnx_export import export_onnx  # torch takes seconds to import
