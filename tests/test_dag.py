@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,9 @@ import pytest
 from factories import random_crops, write_crops
 
 from mtcnn.checkpoint import Checkpoint, read_threshold, write
-from mtcnn.errors import MtcnnError, RecipeError
+from mtcnn.errors import DataError, MtcnnError, RecipeError
 from mtcnn.nets import NETS
+from mtcnn.workers import local_workers
 from prepare.labels import Kind
 from prepare.mine import MineSettings
 from prepare.records import ImageRecord
@@ -66,6 +68,20 @@ class Pretend:
 
     def update(self, makes: Path) -> None:
         self.node.action.update(makes)
+
+
+@dataclass(frozen=True)
+class WriteKey:
+    """An action that leaves the key and the process in the file."""
+
+    def __call__(self, makes: Path, key: str, options: Options) -> None:
+        makes.write_text(f"{key} {os.getpid()}")
+
+    def read_key(self, makes: Path) -> str | None:
+        return makes.read_text().split()[0] if makes.exists() else None
+
+    def update(self, makes: Path) -> None:
+        pass
 
 
 def states(dag: Dag) -> dict[str, str]:
@@ -363,3 +379,27 @@ def test_notes_come_before_anything_is_made(tmp_path: Path) -> None:
     graph(tmp_path).ensure("onet", say=said.append)
     note = "onet: trains without landmarks, as no face to train on has five labelled points"
     assert said[0].startswith(note) and sum(line.startswith(note) for line in said) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nodes_made_beside_each_other(tmp_path: Path, workers: int) -> None:
+    """Those that are fresh stay; each has a note of what it was made from, for the status."""
+    names = ["a", "b", "c"]
+    dag = Dag(tmp_path, [Node(name, (), tmp_path / name, {"of": name}, WriteKey()) for name in names],
+              Options(local_workers(workers)))  # fmt: skip
+    WriteKey()(tmp_path / "b", dag.nodes["b"].key, Options())
+    before, made = (tmp_path / "b").read_text(), list[str]()
+    dag.ensure_beside(names, made.append)
+    assert made == ["a", "c"]
+    assert (tmp_path / "b").read_text() == before
+    assert set(states(dag).values()) == {"fresh"}
+    assert (str(os.getpid()) in (tmp_path / "a").read_text()) is (workers == 1)
+    dag.nodes["a"] = replace(dag.nodes["a"], parts={"of": "else"})
+    assert reasons(dag)["a"] == "changed: of"
+
+
+def test_a_fault_among_nodes_beside_each_other_stops_all(tmp_path: Path) -> None:
+    nodes = [Node("a", (), tmp_path / "a", {}, WriteKey()), Node("b", (), tmp_path / "b", {}, WriteKey(), fault="odd")]
+    with pytest.raises(DataError, match=r"^odd$"):
+        Dag(tmp_path, nodes).ensure_beside(["a", "b"])
+    assert not (tmp_path / "a").exists()

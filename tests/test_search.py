@@ -6,15 +6,20 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from processes import signalled
+from factories import environment
+from processes import PATIENCE, is_alive, signalled, wait_until
 from run_command import run
 from torch import nn
 
@@ -179,42 +184,65 @@ def test_killed_three_times_and_called_again(search: Begin, recipe: Path, tmp_pa
         assert (tmp_path / "killed/trunk" / name).read_bytes() == (tmp_path / "whole/trunk" / name).read_bytes()
 
 
-def _killed(number: int) -> None:
+def _kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def _raising(error: Exception) -> None:
+def _raise(error: Exception) -> None:
     raise error
 
 
-class _Unpicklable(Exception):
+def _touch_and_wait(path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(PATIENCE)
+
+
+class Unpicklable(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
-def test_calls_alone(tmp_path: Path) -> None:
-    call_alone(_Touch(tmp_path / "done"))
-    assert (tmp_path / "done").exists()
+def _raise_unpicklable() -> None:
+    raise Unpicklable(1, 2)
+
+
+def test_a_call_alone(tmp_path: Path) -> None:
+    """What it raises is raised here, with its traceback if it is a bug; a kill is an error of its own."""
     with pytest.raises(ProcessKilled, match=r"its process was killed \(SIGKILL\); is memory short"):
-        call_alone(_Call(_killed, signal.SIGKILL))
+        call_alone(partial(_kill, signal.SIGKILL))
     with pytest.raises(TrainingError, match=r"^odd$"):
-        call_alone(_Call(_raising, TrainingError("odd")))
+        call_alone(partial(_raise, TrainingError("odd")))
+    with pytest.raises(RuntimeError, match=r"^Unpicklable: 1 and 2$"):
+        call_alone(_raise_unpicklable)
+    with pytest.raises(KeyError) as caught:
+        call_alone(partial(_raise, KeyError("a bug")))
+    with pytest.raises(RuntimeError, match=r"ended with status 1"):
+        call_alone(partial(os._exit, 1))
+    assert "in _raise" in "".join(caught.value.__notes__)
 
 
-class _Touch:
-    def __init__(self, path: Path) -> None:
-        self.path = path
+ALONE = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_search import _touch_and_wait
+from mtcnn.workers.alone import call_alone
+if __name__ == "__main__":
+    call_alone(partial(_touch_and_wait, Path(sys.argv[2])))
+"""
 
-    def __call__(self) -> None:
-        self.path.touch()
 
-
-class _Call:
-    def __init__(self, function: Callable[[Any], None], value: Any) -> None:
-        self.function, self.value = function, value
-
-    def __call__(self) -> None:
-        self.function(self.value)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_call_alone_ends_with_its_parent(tmp_path: Path, number: signal.Signals) -> None:
+    path, program = tmp_path / "pid", tmp_path / "program.py"
+    program.write_text(ALONE)
+    words = [sys.executable, str(program), str(Path(__file__).parent), str(path)]
+    with subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL) as parent:
+        wait_until(lambda: path.exists() and path.read_text(), parent)
+        parent.send_signal(number)
+        parent.wait()
+    wait_until(lambda: not is_alive(int(path.read_text())))
 
 
 # ---- candidates that fail
@@ -271,7 +299,7 @@ def test_weights_that_are_not_finite_after_the_last_step(search: Begin, recipe: 
 
 
 def test_a_bug_is_no_failure(search: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes, "new_net", lambda recipe: _raising(RuntimeError("a bug")))
+    monkeypatch.setattr(nodes, "new_net", lambda recipe: _raise(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         search().run()
 

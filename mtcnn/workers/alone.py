@@ -36,14 +36,20 @@ def call_alone(function: Callable[[], Any]) -> None:
     process.start()
     theirs.close()
     error: BaseException | None = None
-    with suppress(EOFError):  # killed before it sent anything
-        error = ours.recv()
-    process.join()
-    if process.exitcode != 0 and error is None:
-        time.sleep(TOGETHER)
-        raise ProcessKilled(f"its process was killed ({_reason(process.exitcode or 0)}); is memory short?")
+    try:
+        with suppress(EOFError):  # killed before it sent anything
+            error = ours.recv()
+        process.join()
+    finally:
+        process.kill()  # where this one was interrupted, which would wait for it at its end
     if error is not None:
         raise error
+    code = process.exitcode or 0
+    if code < 0:
+        time.sleep(TOGETHER)
+        raise ProcessKilled(f"its process was killed ({signal.Signals(-code).name}); is memory short?")
+    if code > 0:
+        raise RuntimeError(f"the process of {function} ended with status {code}")
 
 
 def _run(function: Callable[[], Any], pipe: Connection) -> None:
@@ -67,10 +73,3 @@ def _sendable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _reason(code: int) -> str:
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"exit status {code}"
