@@ -5,7 +5,8 @@
 FOLDER is laid out as CONTRIBUTING.md says. The photos are the first eight of WIDER FACE's training list with one to
 eight faces of at least 16 pixels, shrunk to 256 pixels; pictures are random crops of them, mirrored half of the time.
 SSH, S3FD, CenterFace and the nets of timm are trained at a part of their width, from random weights. Matching, sampling
-and losses are those of the packaged recipes. Prints a markdown row for each net; exits with 1 when one stays below an AP of 0.95.
+and losses are those of the packaged recipes. Prints a markdown row for each net; exits with 1 when one stays below an
+AP of 0.95.
 """
 
 from __future__ import annotations

@@ -1,0 +1,83 @@
+"""`mtcnn weights list`: its figures are those of docs/results.md, its files those that are imported."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from factories import ROOT
+from run_command import run
+
+from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.trunks import TRUNKS
+from mtcnn.published import Published, packaged, published
+from mtcnn.weights import SIZES
+
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip(" `°*") for cell in line.split("|")[1:-1]]
+
+
+def figures(text: str) -> tuple[float, ...]:
+    """The numbers between 0 and 1 of a text, with or without a leading 0."""
+    return tuple(float(value) for value in re.findall(r"(?<![\d.])0?\.\d{3,4}\b", text))
+
+
+def test_every_row_is_a_net_of_this_project() -> None:
+    nets = {row.net for row in published()}
+    assert nets <= {"mtcnn", *DETECTORS, *TRUNKS}
+    assert set(TRUNKS) <= nets
+    assert len({(row.net, row.files, row.project) for row in published()}) == len(published())
+
+
+def test_packaged_are_the_weights_that_ship() -> None:
+    rows = {row.net: row for row in packaged()}
+    assert rows["mtcnn"].size == sum(weights_path(packaged_weights(), net).stat().st_size for net in SIZES)
+    assert all((packaged_weights() / file).is_file() for row in rows.values() for file in row.files)
+    shipped = {path.parent.name for path in (packaged_weights() / "models-full").glob("*/weights.safetensors")}
+    assert shipped == rows.keys() - {"mtcnn"}
+
+
+@pytest.mark.parametrize("row", [row for row in [*packaged(), *published()] if row.ap], ids=lambda row: row.files[0])
+def test_ap_is_in_the_results(row: Published) -> None:
+    """In a line of results.md that names the net, or its file, or the packaged weights."""
+    names = {row.net, *row.files, *(Path(file).stem for file in row.files), "its teacher"}
+    lines = [line for line in RESULTS.splitlines() if line.startswith("|") and any(name in line for name in names)]
+    assert row.ap in {figures(line)[-3:] for line in lines}
+
+
+def test_milliseconds_are_in_the_results() -> None:
+    for row in (row for row in [*packaged(), *published()] if row.ms is not None):
+        lines = [line for line in RESULTS.splitlines() if line.startswith("|") and cells(line)[0] == row.net]
+        assert any(f"{row.ms:.1f}" in cells(line) for line in lines), row
+
+
+def test_files_are_those_of_the_documentation() -> None:
+    """Each file of a detector or trunk stands in the table of docs/detectors.md, and each of that table in the list."""
+    text = (ROOT / "docs" / "detectors.md").read_text(encoding="utf-8").partition("## Published weights")[2]
+    table = [line for line in text.partition("A trunk is")[0].splitlines() if line.startswith("| ")]
+    for row in (row for row in published() if row.net != "mtcnn"):
+        short = row.net.split("-")[0] if row.net.startswith("scrfd") else row.net
+        name = row.files[0].split(" of ")[-1]
+        start = re.split(r"[\d_-]", name)[0]
+        assert any(start in line or short in line for line in table), row
+
+
+def test_the_command_prints_all_and_its_json_is_complete() -> None:
+    done = run("weights", "list")
+    assert done.exit_code == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(lines) == 2 * 2 + len(packaged()) + len(published())
+    (yunet,) = [cells(line) for line in lines if "yunet_n.pth" in line]
+    assert yunet[:8] == ["yunet-n", "yunet_n.pth", "ShiqiYu/libfacedetection.train", "0.75", "Apache-2.0",
+                         "0.9104", "0.8832", "0.8277"]  # fmt: skip
+    assert "http" not in done.stdout
+    rows = [json.loads(line) for line in run("weights", "list", "--json").stdout.splitlines()]
+    assert len(rows) == len(packaged()) + len(published())
+    assert {row["weights"] for row in rows} == {"packaged", "import"}
+    assert next(row["ap"] for row in rows if row["net"] == "retinaface") == [0.9185, 0.8843, 0.7736]
