@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "commands.train:train",
     "run": "commands.train:run",
     "status": "commands.train:status",
+    "report": "commands.report:report",
     "eval": "commands.evaluate:evaluate",
     "compare": "commands.compare:compare",
     "bench": "commands.bench:bench",

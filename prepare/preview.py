@@ -15,7 +15,7 @@ from .labels import Kind
 from .records import CropBatch
 from .store import CropStore
 
-__all__ = ["contact_sheet", "summary"]
+__all__ = ["contact_sheet", "crop_tile", "summary"]
 
 TILE = 72  # side of a crop on the sheet, pixels
 COLUMNS, ROWS = 16, 4  # crops shown of each kind
@@ -31,7 +31,7 @@ def summary(path: Path) -> str:
     return f"{len(store):,} crops ({kinds}), {megabytes:,.0f} MB"
 
 
-def _tile(crop: NDArray[np.uint8], kind: int, offsets: NDArray[Any], points: NDArray[Any]) -> NDArray[np.uint8]:
+def crop_tile(crop: NDArray[np.uint8], kind: int, offsets: NDArray[Any], points: NDArray[Any]) -> NDArray[np.uint8]:
     """One crop enlarged, with the true box or the landmarks. Lines are thin, to hide little of the crop."""
     tile = cv2.resize(crop, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     if kind in (Kind.PART, Kind.POS):
@@ -52,7 +52,7 @@ def _band(kind: Kind, batch: CropBatch, count: int) -> NDArray[np.uint8]:
     sheet = np.full((rows * TILE, COLUMNS * TILE, 3), 255, np.uint8)
     for i in range(len(batch)):
         y, x = divmod(i, COLUMNS)
-        tile = _tile(batch.crops[i], int(batch.kinds[i]), batch.offsets[i], batch.landmarks[i])
+        tile = crop_tile(batch.crops[i], int(batch.kinds[i]), batch.offsets[i], batch.landmarks[i])
         # The white line between crops covers their last pixels; dark crops would otherwise merge.
         sheet[y * TILE : (y + 1) * TILE - 1, x * TILE : (x + 1) * TILE - 1] = tile[:-1, :-1]
     return np.concatenate([title, sheet])

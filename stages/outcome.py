@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,48 @@ from mtcnn.types import Faces
 from prepare.build import image_of
 from prepare.records import ImageRecord
 
-__all__ = ["measure", "truth_of"]
+__all__ = ["Look", "look_at", "measure", "truth_of"]
 
 Array = NDArray[Any]
 
 PHOTOS = 200  # at most, taken evenly
 SECONDS = 40.0  # no further photo is processed after this time
+
+
+class Look(NamedTuple):
+    """A validation photo with its faces and what was found.
+
+    boxes  float64 (G, 4) x y w h; without faces one of zeros.      counted  bool (G,): whether a face counts.
+    rows   float64 (N, 5) x y w h score, of the detections.
+    """
+
+    record: ImageRecord
+    boxes: Array
+    counted: Array
+    rows: Array
+
+
+def look_at(
+    val: Sequence[ImageRecord],
+    find: Callable[[NDArray[np.uint8]], Faces],
+    now: Callable[[], float] = time.monotonic,
+) -> list[Look]:
+    """Run `find` on at most PHOTOS validation photos, for at most SECONDS. Unreadable photos are left out.
+
+    Faces that are ignored or smaller than MIN_FACE do not count.
+    """
+    until, looks = now() + SECONDS, list[Look]()
+    for record in val[:: -(-len(val) // PHOTOS) or 1]:
+        if now() > until:
+            break
+        try:
+            image = image_of(record)
+        except ImageError:
+            continue
+        boxes, valid = truth_of(record)
+        counted = valid & (boxes[:, 2:].max(axis=1) >= MIN_FACE)
+        looks.append(Look(record, boxes, counted, faces_to_rows(find(image))))
+    return looks
 
 
 def measure(
@@ -34,23 +70,15 @@ def measure(
 
     Faces that are ignored or smaller than MIN_FACE count neither for nor against, as in WIDER FACE.
     """
-    until, boxes, counted, found = now() + SECONDS, dict[str, Array](), dict[str, Array](), dict[str, Array]()
-    for record in val[:: -(-len(val) // PHOTOS) or 1]:
-        if now() > until:
-            break
-        try:
-            image = image_of(record)
-        except ImageError:
-            continue
-        name = f"val/{len(found)}"
-        boxes[name], valid = truth_of(record)
-        counted[name] = valid & (boxes[name][:, 2:].max(axis=1) >= MIN_FACE)
-        found[name] = faces_to_rows(find(image))
-    faces = int(sum(mask.sum() for mask in counted.values()))
+    looks = look_at(val, find, now)
+    faces = int(sum(look.counted.sum() for look in looks))
     if not faces:
         return None
-    result = evaluate(GroundTruth(boxes, {"all": counted}, "text"), found, problems=Problems())
-    return Outcome(result.ap["all"], faces, len(found), len(val))
+    names = [f"val/{i}" for i in range(len(looks))]
+    records, boxes, counted, rows = zip(*looks, strict=True)
+    truth = GroundTruth(dict(zip(names, boxes, strict=True)), {"all": dict(zip(names, counted, strict=True))}, "text")
+    result = evaluate(truth, dict(zip(names, rows, strict=True)), problems=Problems())
+    return Outcome(result.ap["all"], faces, len(records), len(val))
 
 
 def truth_of(record: ImageRecord) -> tuple[Array, NDArray[np.bool_]]:

@@ -40,6 +40,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SMALL = {"--models": "work", "--workers": "1", "--repeats": "1", "--limit": "1", "--min-face": "40"}
 NOT_RUN = {
     **dict.fromkeys(("prepare", "train", "run", "search"), "takes minutes; other tests train from end to end"),
+    "report": "needs a work folder that was trained; test_work_report has some",
     "export": "needs the packages of an extra",
 }
 MEASURED = {"results.md"}  # its commands name the real data that its figures come from

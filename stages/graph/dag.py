@@ -128,7 +128,7 @@ class Dag:
     """The nodes of one work folder, in topological order: inputs come first.
 
     broken  nets without nodes -> the error in their recipe.
-    val     the photos of the validation part whose faces are all labelled.
+    val     the photos of the validation part whose faces are all labelled.    records  all photos.
     sources  of the photos, which weights and their cards name; no key depends on them.
     """
 
@@ -140,9 +140,10 @@ class Dag:
         broken: Mapping[str, str] | None = None,
         val: Sequence[ImageRecord] = (),
         sources: Sequence[SourceNote] = (),
+        records: Sequence[ImageRecord] = (),
     ) -> None:
         self.work, self.options, self.broken, self.sources = work, options, dict(broken or {}), list(sources)
-        self.val = list(val)
+        self.val, self.records = list(val), list(records)
         self.nodes = {node.name: node for node in nodes}
 
     # ---- status

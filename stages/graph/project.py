@@ -110,7 +110,7 @@ def open_project(
     shares = [recipe.crops.val for recipe in cascade.values()] + [recipe.train.val for recipe in others]
     val = [record for record in records if shares and record.complete and record.is_val(min(shares))]
     nodes += detector_nodes(work, others, records, data)
-    return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val, notes)
+    return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val, notes, records)
 
 
 def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:
