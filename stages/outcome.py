@@ -17,7 +17,7 @@ from mtcnn.types import Faces
 from prepare.build import image_of
 from prepare.records import ImageRecord
 
-__all__ = ["Look", "look_at", "measure", "truth_of"]
+__all__ = ["Observed", "look_at", "measure", "truth_of"]
 
 Array = NDArray[Any]
 
@@ -25,7 +25,7 @@ PHOTOS = 200  # at most, taken evenly
 SECONDS = 40.0  # no further photo is processed after this time
 
 
-class Look(NamedTuple):
+class Observed(NamedTuple):
     """A validation photo with its faces and what was found.
 
     boxes  float64 (G, 4) x y w h; without faces one of zeros.      counted  bool (G,): whether a face counts.
@@ -42,12 +42,12 @@ def look_at(
     val: Sequence[ImageRecord],
     find: Callable[[NDArray[np.uint8]], Faces],
     now: Callable[[], float] = time.monotonic,
-) -> list[Look]:
+) -> list[Observed]:
     """Run `find` on at most PHOTOS validation photos, for at most SECONDS. Unreadable photos are left out.
 
     Faces that are ignored or smaller than MIN_FACE do not count.
     """
-    until, looks = now() + SECONDS, list[Look]()
+    until, looks = now() + SECONDS, list[Observed]()
     for record in val[:: -(-len(val) // PHOTOS) or 1]:
         if now() > until:
             break
@@ -57,7 +57,7 @@ def look_at(
             continue
         boxes, valid = truth_of(record)
         counted = valid & (boxes[:, 2:].max(axis=1) >= MIN_FACE)
-        looks.append(Look(record, boxes, counted, faces_to_rows(find(image))))
+        looks.append(Observed(record, boxes, counted, faces_to_rows(find(image))))
     return looks
 
 

@@ -15,7 +15,7 @@ from mtcnn.metrics.wider import GroundTruth, WiderResult, evaluate
 from mtcnn.types import Faces
 from prepare.records import ImageRecord
 
-from ..outcome import Look, look_at
+from ..outcome import Observed, look_at
 
 __all__ = ["Accuracy", "Spot", "measured"]
 
@@ -77,20 +77,20 @@ def measured(
     return Accuracy(result, len(looks), len(val), threshold, alarms[:WORST], misses[:WORST])
 
 
-def _overlaps(look: Look) -> tuple[Array, Array, Array]:
+def _overlaps(look: Observed) -> tuple[Array, Array, Array]:
     """Boxes of detections (N, 4) and of faces (G, 4), xyxy, and their IoU (N, G)."""
     found, faces = (np.concatenate([b[:, :2], b[:, :2] + b[:, 2:4]], axis=1) for b in (look.rows, look.boxes))
     return found, faces, iou(found, faces)
 
 
-def _false_alarms(look: Look, threshold: float) -> list[Spot]:
+def _false_alarms(look: Observed, threshold: float) -> list[Spot]:
     """Detections on no labelled face, be it one that does not count."""
     found, _, overlaps = _overlaps(look)
     wrong = (overlaps.max(axis=1, initial=0) < SAME) & (look.rows[:, 4] >= threshold)
     return [Spot(look.record, found[i], float(look.rows[i, 4])) for i in np.flatnonzero(wrong)]
 
 
-def _misses(look: Look, threshold: float) -> list[Spot]:
+def _misses(look: Observed, threshold: float) -> list[Spot]:
     """Faces that count, without a detection of at least this score."""
     _, faces, overlaps = _overlaps(look)
     seen = overlaps[look.rows[:, 4] >= threshold].max(axis=0, initial=0) >= SAME

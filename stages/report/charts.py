@@ -26,7 +26,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round((first + i) * step, 12) for i in range(int((high - first * step) / step + 1e-9) + 1)]
 
 
-class _Plane:
+class _Axes:
     """Values to places: the plot's range in x and y."""
 
     def __init__(self, x: tuple[float, float], y: tuple[float, float]) -> None:
@@ -76,7 +76,7 @@ def line_chart(
     if not every:
         return ""
     xs, ys = zip(*every, strict=True)
-    plane = _Plane(x or (min(xs), max(xs)), y or (min(0.0, *ys), max(*ys, 1e-9)))
+    plane = _Axes(x or (min(xs), max(xs)), y or (min(0.0, *ys), max(*ys, 1e-9)))
     drawn = []
     for i, points in enumerate(finite.values()):
         places = [plane.at(*point) for point in points]
@@ -95,7 +95,7 @@ def bar_chart(title: str, bars: Sequence[tuple[str, float]], x_label: str) -> st
     """Bars with a name below each, and their value above. Empty without any."""
     if not bars:
         return ""
-    plane = _Plane((0, len(bars)), (0, max(1.0, *(value for _, value in bars)) * 1.12))
+    plane = _Axes((0, len(bars)), (0, max(1.0, *(value for _, value in bars)) * 1.12))
     parts = []
     for i, (name, value) in enumerate(bars):
         (x1, y1), (x2, y2) = plane.at(i + 0.12, value), plane.at(i + 0.88, 0)

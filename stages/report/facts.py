@@ -74,12 +74,11 @@ class WorkFolder:
         return self.dag.records if self.dag else []
 
     def commands(self) -> list[str]:
-        """What makes such a folder."""
-        data = " ".join(f"--data {shlex.quote(spec)}" for spec in self.sources)
-        folder = shlex.quote(str(self.path))
-        runs = [f"mtcnn run {data} --work {folder}"] if any(net in SIZES for net in self.nets) else []
-        runs += [f"mtcnn run --net {net} {data} --work {folder}" for net in self.nets if net in DETECTORS]
-        return [*runs, f"mtcnn report {folder}"]
+        """What makes such a folder: words for a shell."""
+        where = [word for spec in self.sources for word in ("--data", spec)] + ["--work", str(self.path)]
+        runs = [["mtcnn", "run", *where]] if any(net in SIZES for net in self.nets) else []
+        runs += [["mtcnn", "run", "--net", net, *where] for net in self.nets if net in DETECTORS]
+        return [shlex.join(words) for words in (*runs, ["mtcnn", "report", str(self.path)])]
 
 
 def open_work(work: Path) -> WorkFolder:
