@@ -1,21 +1,23 @@
-"""`mtcnn data`: checks labelled photos before training."""
+"""`mtcnn data`: checks labelled photos before training, and converts them to other formats."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mtcnn.terminal import printable
 
-from .group import Group, command
+from .group import Group, command, say
 from .options import DIR, FILE
 
 
 @click.group("data", cls=Group)
 def data() -> None:
-    """Check labelled photos before training on them."""
+    """Check labelled photos before training on them, and convert them."""
 
 
 @command("check", data)
@@ -62,6 +64,41 @@ def check(
         check_sheet(found, sheet)
     if not all(each.usable for each in found):
         click.get_current_context().exit(1)
+
+
+FORMATS = ("celeba", "coco", "csv", "labelme", "labelv2", "retinaface", "voc", "wider", "yolo")
+
+
+@command("convert", data)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("folder", type=DIR, metavar="FOLDER")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="labelv2", show_default=True,
+              help="Format to write (docs/data.md).")  # fmt: skip
+@click.option("--photos", type=click.Choice(["copy", "link", "leave"]), default="copy", show_default=True,
+              help="Copy photos into FOLDER, link them there, or leave them and write labels alone.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def convert_data(sources: tuple[str, ...], folder: Path, form: str, photos: Any, quiet: bool) -> None:
+    """Convert labelled photos to another format.
+
+    SOURCE is as for `--data` of the training commands; several are joined. FOLDER must be new or empty: no file is
+    replaced, moved or changed. What the format has no place for is counted.
+
+    \b
+    mtcnn data convert FOLDER converted
+    mtcnn data convert labels.txt for-yolo --format yolo
+    mtcnn data convert FOLDER for-cvat --format coco --photos link
+    """
+    from prepare.convert import convert
+    from prepare.sources import read_sources
+
+    records = read_sources(sources, quiet=True, fitted=False)
+    done = convert(records, form, folder, photos, quiet)
+    for what, count in done.lost.items():
+        say(f"lost: {count:,} {what}; {form} has no place for them")
+    for line in done.unreadable:
+        say(f"left out: {line}")
+    click.echo(printable(f"{done.path}: {done.photos:,} photos, {done.faces:,} faces, {done.ignored:,} ignore regions"))
+    say(f"train on them: --data {shlex.quote(done.source)}")
 
 
 @command("hash", data)

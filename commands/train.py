@@ -23,8 +23,9 @@ work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for everything made here."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
                  help="Images and labels: a folder, or FORMAT:PATH[:IMAGES]; repeat for more. Stored in the work "
-                 "folder. Formats: wider, retinaface, labelv2, points, voc, fddb, negatives, unlabelled, synthetic:N. "
-                 "voc can be followed by the classes that are faces: voc:PATH:IMAGES:face,head."),
+                 "folder. The format is found by looking, or one of celeba, coco, csv, fddb, labelme, labelv2, "
+                 "negatives, points, retinaface, unlabelled, voc, wider, yolo, synthetic:N (docs/data.md). Classes "
+                 "that are faces: coco:PATH:IMAGES:face,head."),
     click.option("--eval-hashes", type=FILE, multiple=True,
                  help="Hashes of photos to exclude, besides the packaged ones (docs/data.md); copied into the work "
                  "folder."),

@@ -103,12 +103,14 @@ def read_sources(
     photo_sizes: PhotoSizes | None = None,
     refused: Refused | None = None,
     notes: list[SourceNote] | None = None,
+    fitted: bool = True,
 ) -> list[ImageRecord]:
     """All records of `specs`, in order; labels that do not fit their photos are ignored, see `fit`.
 
     photo_sizes  remembers the sizes of the photos; None opens every photo.
     refused      finds photos that no training may see; None: every photo is taken.
     notes        a list to which a note for each source is added.
+    fitted       compare labels with their photos; False returns them as they are.
 
     Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
     is `quiet`. Raises DataError for a source of which hardly any box fits.
@@ -126,6 +128,9 @@ def read_sources(
             print(printable(f"skipped {len(problems) - SHOWN} more rows or images of {spec}"), file=sys.stderr)
         if refused is not None:
             found = refused.without(found, spec, quiet)
+        if not fitted:
+            records += found
+            continue
         result = fit(found, spec, photo_sizes)
         if result.dropped or not quiet:
             print(printable(f"{spec}: {result.line}"), file=sys.stderr)

@@ -460,12 +460,12 @@ class TestReadSource:
         ("spec", "why"),
         [
             ("synthetic:1:2", "'1:2' is not a number of scenes"),
-            ("coco:x.json", f"unknown format 'coco'; expected one of {', '.join(sorted([*READERS, 'synthetic']))}"),
+            ("kitti:x.txt", f"unknown format 'kitti'; expected one of {', '.join(sorted([*READERS, 'synthetic']))}"),
             ("wider:", "no path after the format"),
             ("synthetic:many", "'many' is not a number of scenes"),
             ("synthetic:0", "'0' is not a number of scenes"),
             ("negatives:.:.", "no image folder beside them"),
-            ("no-such-folder", "no such folder; expected a folder with any of"),
+            ("no-such-folder", "no such folder; expected labels in one of the formats celeba, "),
         ],
     )
     def test_invalid_sources_are_rejected(self, spec: str, why: str) -> None:

@@ -1,7 +1,7 @@
 """Readers of label formats: one file per format, and `read_source` for the command line.
 
 Every reader returns `(records, problems)`: bad rows are reported and skipped; only a missing label file or folder
-raises DataError. No reader opens an image.
+raises DataError. No reader decodes an image; that of YOLO, whose numbers are shares of a photo, reads their headers.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mtcnn.errors import DataError
 
 from .. import synthetic
 from ..records import ImageRecord, Note, Problem
-from . import fddb, negatives, points, retinaface, voc, wider
-from .forms import find_format
+from . import celeba, coco, fddb, labelme, negatives, points, retinaface, table, voc, wider, yolo
+from .forms import FILES, find_format, label_files
 
 __all__ = ["READERS", "form_of", "read_source", "split_names", "split_source"]
 
 Reading = tuple[list[ImageRecord], list[Problem]]
 
 READERS: dict[str, Callable[..., Reading]] = {
+    "celeba": celeba.read,
+    "coco": coco.read,
+    "csv": table.read,
     "fddb": fddb.read,
+    "labelme": labelme.read,
     "labelv2": retinaface.read_labelv2,
     "negatives": negatives.read,
     "points": points.read,
@@ -31,9 +36,10 @@ READERS: dict[str, Callable[..., Reading]] = {
     "unlabelled": negatives.read_unlabelled,
     "voc": voc.read,
     "wider": wider.read,
+    "yolo": yolo.read,
 }
 
-CLASSES = ("voc",)
+CLASSES = ("coco", "csv", "labelme", "voc", "yolo")
 """Formats whose objects have names, of which some may be faces: FORMAT:PATH:IMAGES:NAME,NAME."""
 
 # What a folder may hold to be given without a format; the same layout as `synthetic.write_folder` writes.
@@ -69,15 +75,15 @@ def read_source(spec: str, seed: int = 0) -> Reading:
     """Reads a source given as one string, such as `wider:labels.txt:photos`, or a folder.
 
     A source is `FORMAT:PATH[:IMAGES[:NAMES]]`, `synthetic:N`, or a folder with any part of FOLDER_LAYOUT. FORMAT is a
-    key of READERS, found by looking where it is left out of a PATH alone. IMAGES is the folder that names in the labels
-    are relative to; each reader has defaults. NAMES, for formats in CLASSES, are the object classes that are faces,
-    separated by commas. `synthetic:N` gives N drawn scenes, determined by `seed`.
+    key of READERS, found by looking where it is left out of a PATH alone, see `forms.find_format`. IMAGES is the folder
+    that names in the labels are relative to; each reader has defaults. NAMES, for formats in CLASSES, are the object
+    classes that are faces, separated by commas. `synthetic:N` gives N drawn scenes, determined by `seed`.
 
     Raises DataError for an unknown format, a missing file or folder, and a source without any usable image.
     """
     name, path, images = split_source(spec)
     if not name and (found := _found(Path(path).expanduser())):
-        records, problems = READERS[found](Path(path).expanduser())
+        records, problems = _read_path(found, Path(path).expanduser())
     elif not name:
         records, problems = _read_folder(Path(path).expanduser())
     elif name == "synthetic":
@@ -115,12 +121,23 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
     images, names = split_names(name, images)
     folder = Path(images).expanduser() if images else None
     if names:
-        return READERS[name](Path(path).expanduser(), folder, {word.strip() for word in names.split(",")})
+        return _read_path(name, Path(path).expanduser(), folder, {word.strip() for word in names.split(",")})
     if folder is None:
-        return READERS[name](Path(path).expanduser())
+        return _read_path(name, Path(path).expanduser())
     if name in ("negatives", "unlabelled"):
         raise DataError(f"{spec}: {name} have no labels, so no image folder beside them; expected {name}:DIR")
-    return READERS[name](Path(path).expanduser(), folder)
+    return _read_path(name, Path(path).expanduser(), folder)
+
+
+def _read_path(name: str, path: Path, *more: Any) -> Reading:
+    """What the reader `name` makes of a path; of a folder, all label files of that format."""
+    files, left = label_files(path, name) if name in FILES else ([path], [])
+    if not files:
+        raise DataError(f"{path}: holds no {name} file; expected one, or the path of the file itself")
+    readings = [READERS[name](file, *more) for file in files]
+    notes = [Note(str(path), f"read {files[0].name}, left {', '.join(file.name for file in left)}")] if left else []
+    records = [record for found, _ in readings for record in found]
+    return records, [problem for _, problems in readings for problem in problems] + list[Problem](notes)
 
 
 def _read_folder(folder: Path) -> Reading:
@@ -128,7 +145,10 @@ def _read_folder(folder: Path) -> Reading:
     if not parts:
         what = "holds no training data" if folder.is_dir() else "is a file" if folder.exists() else "no such folder"
         expected = ", ".join(path for _, path in FOLDER_LAYOUT)
-        raise DataError(f"{folder}: {what}; expected a folder with any of {expected}; or name FORMAT:PATH[:IMAGES]")
+        raise DataError(
+            f"{folder}: {what}; expected labels in one of the formats {', '.join(sorted(READERS))}, or a folder with "
+            f"any of {expected}; or name FORMAT:PATH[:IMAGES]"
+        )
     readings = [READERS[name](path) for name, path in parts]
     return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
 

@@ -22,10 +22,13 @@ from mtcnn.types import ImageSize
 from ..records import ImageRecord, Problem
 
 __all__ = [
+    "LARGEST",
+    "POINT_NAMES",
     "Block",
     "Face",
     "Gathering",
     "find_image",
+    "folder_with",
     "image_folder",
     "known_size",
     "numbers",
@@ -36,6 +39,7 @@ Array = NDArray[Any]
 Row = tuple[int, str]
 
 USUAL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
+POINT_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # the viewer's left
 UNKNOWN = np.full((5, 2), np.nan, np.float32)
 NOTHING = 3.0  # pixels; a shorter box is too small to be a face
 LARGEST = 1e6  # larger than any image; beyond it float32 loses pixel precision, then overflows
@@ -140,6 +144,19 @@ def image_folder(labels: Path, images: Path | None, candidates: Sequence[Path]) 
         raise DataError(f"{images}: no such image folder; give the folder that the names in {labels} are relative to")
     tried = ", ".join(str(folder) for folder in candidates)
     raise DataError(f"{labels}: found no image folder beside it (tried {tried}); give it as FORMAT:PATH:IMAGES")
+
+
+def folder_with(labels: Path, images: Path | None, candidates: Sequence[Path], names: Sequence[str]) -> Path:
+    """`images` where given, else the first of `candidates` that has the first image, or another, of `names`.
+
+    Raises DataError without one.
+    """
+    if images is None and names:
+        for name in (names[0], names[-1], names[len(names) // 2]):
+            for folder in candidates:
+                if name and folder.is_dir() and find_image(folder, name):
+                    return folder
+    return image_folder(labels, images, candidates)
 
 
 @dataclass

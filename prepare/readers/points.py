@@ -17,14 +17,12 @@ from mtcnn.errors import DataError
 from mtcnn.files.text import read_text
 
 from ..records import ImageRecord, Problem
-from .label_file import Face, Gathering, find_image, image_folder, numbers
+from .label_file import POINT_NAMES, Face, Gathering, find_image, image_folder, numbers
 
-__all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "read"]
+__all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "csv_rows", "read"]
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
-POINT_COLUMNS = tuple(
-    f"{axis}_{point}" for point in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for axis in "xy"
-)
+POINT_COLUMNS = tuple(f"{axis}_{point}" for point in POINT_NAMES for axis in "xy")
 
 
 def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], list[Problem]]:
@@ -46,12 +44,12 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
     if missing:
         names = " ".join(columns)
         raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {names}; name them in line 1")
-    for row in _rows(rows, found):
+    for row in csv_rows(rows, found):
         _add_row(found, rows.line_num, row)
     return found.result()
 
 
-def _rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str]]:
+def csv_rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str]]:
     """All valid CSV rows. An unterminated quote swallows the rest of the file."""
     while True:
         try:

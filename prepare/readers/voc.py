@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -17,12 +17,11 @@ from mtcnn.errors import DataError
 from mtcnn.types import ImageSize
 
 from ..records import ImageRecord, Note, Problem
+from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, find_image, known_size, numbers
 
 __all__ = ["read"]
 
-SHOWN = 8  # class names listed in a message
-FACE = "face"
 LARGEST = 1 << 24  # bytes of a file: 50,000 objects
 
 
@@ -35,8 +34,9 @@ def read(
     names   object classes that are faces, such as {"face"}. None: those named "face", in any case, if there are any;
             otherwise all.
 
-    Objects marked difficult become ignore regions. A bad object is skipped and its image marked incomplete; a file that
-    is not XML or declares a document type is skipped. If there are several classes, a note lists those used.
+    Objects marked difficult, or named "doubtful" or "ignore", become ignore regions. A bad object is skipped and its
+    image marked incomplete; a file that is not XML or declares a document type is skipped. If there are several
+    classes, a note lists those used.
     Raises DataError without folder or XML files, and for a class that no object has.
     """
     annotations = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
@@ -48,14 +48,21 @@ def read(
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such image folder; give it as voc:DIR:IMAGES")
     found = Gathering(folder, folder)
-    pages = [page for file in files if (page := _page(found, file, images or file.parent))]
+    pages = [page for file in files if (page := _page(found, file, _images_of(file, annotations, images)))]
     counts = Counter(name for page in pages for name, _, _ in page.things)
-    taken = _taken(folder, counts, names)
+    taken = taken_classes(folder, "voc", counts, names)
     for page in pages:
         _add_page(found, page, taken)
-    if len(counts) > 1:
-        found.problems.append(Note(str(folder), _told(counts, taken)))
+    if note := noted_classes("voc", counts, taken):
+        found.problems.append(Note(str(folder), note))
     return found.result()
+
+
+def _images_of(file: Path, annotations: Path, images: Path | None) -> list[Path]:
+    """The folders in which the image of a file may lie: that of the same name first."""
+    if images is None:
+        return [file.parent]
+    return [images / file.parent.relative_to(annotations), images]
 
 
 class _Page(NamedTuple):
@@ -67,7 +74,7 @@ class _Page(NamedTuple):
     things: list[tuple[str, int, Face | ValueError]]
 
 
-def _page(found: Gathering, file: Path, images: Path) -> _Page | None:
+def _page(found: Gathering, file: Path, images: list[Path]) -> _Page | None:
     """The content of a file; None, with a problem reported, if it is not XML."""
     try:
         if file.stat().st_size > LARGEST:
@@ -102,32 +109,6 @@ def _size(root: ET.Element) -> ImageSize | None:
     return known_size(int(sides[0]), int(sides[1])) if good else None
 
 
-def _taken(folder: Path, counts: Mapping[str, int], names: Collection[str] | None) -> set[str]:
-    """The names of objects that are faces."""
-    if names is None:
-        return {name for name in counts if name.lower() == FACE} or set(counts)
-    absent = sorted(set(names) - counts.keys())
-    if absent:
-        known = ", ".join(sorted(counts)[:SHOWN]) or "none"
-        raise DataError(f"{folder}: no object is named {absent[0]!r}; expected one of {known}, as voc:DIR:IMAGES:NAME")
-    return set(names)
-
-
-def _told(counts: Mapping[str, int], taken: Collection[str]) -> str:
-    """The classes used and those left out, most frequent first."""
-    order = sorted(counts, key=lambda name: (-counts[name], name))
-    took, left = ([name for name in order if (name in taken) == wanted] for wanted in (True, False))
-    text = f"took {_listed(took, counts)} for faces"
-    if left:
-        return f"{text}, left {_listed(left, counts)}"
-    return f"{text}; name those that are: voc:DIR:IMAGES:NAME"
-
-
-def _listed(names: Sequence[str], counts: Mapping[str, int]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(f"{name[:40] or 'objects without a name'} {counts[name]}" for name in names[:SHOWN]) + more
-
-
 def _add_page(found: Gathering, page: _Page, taken: Collection[str]) -> None:
     faces, complete = [], True
     for name, number, face in page.things:
@@ -149,13 +130,14 @@ class _NoDocumentType(ET.TreeBuilder):
         raise ValueError(f"declares a document type {name!r}, expected plain XML")
 
 
-def _image(root: ET.Element, file: Path, images: Path) -> Path:
+def _image(root: ET.Element, file: Path, images: list[Path]) -> Path:
     """The image named in the file, else one with the file's own name: many tools store a path of another machine."""
     named = _text(root, "filename").replace("\\", "/").rsplit("/", 1)[-1]
-    path = (find_image(images, named) if named else None) or find_image(images, file.stem)
-    if path is None:
-        raise ValueError(f"no image {named or file.stem!r} in {images}, with this or another suffix")
-    return path
+    for name in filter(None, (named, file.stem)):
+        for folder in images:
+            if path := find_image(folder, name):
+                return path
+    raise ValueError(f"no image {named or file.stem!r} in {images[-1]}, with this or another suffix")
 
 
 def _face(thing: ET.Element) -> Face:
@@ -164,7 +146,7 @@ def _face(thing: ET.Element) -> Face:
     if len(values) != 4:
         raise ValueError(f"{len(values)} numbers in its bndbox, expected xmin ymin xmax ymax")
     x1, y1, x2, y2 = values
-    return Face((x1 - 1, y1 - 1, x2, y2), ignore=_text(thing, "difficult") == "1")
+    return Face((x1 - 1, y1 - 1, x2, y2), ignore=_text(thing, "difficult") == "1" or is_doubtful(_text(thing, "name")))
 
 
 def _text(element: ET.Element, path: str) -> str:

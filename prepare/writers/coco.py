@@ -1,4 +1,5 @@
-"""COCO: one JSON file, with key points; doubtful regions are crowds, which COCO's tools ignore too."""
+"""COCO: one JSON file, with key points; doubtful regions are crowds of a category of their own. COCO's tools ignore
+crowds too, and labelling programs show the category."""
 
 from __future__ import annotations
 
@@ -11,13 +12,15 @@ import numpy as np
 
 from mtcnn.files.atomic_write import atomic_write
 
+from ..readers.label_file import POINT_NAMES
+
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
 __all__ = ["write"]
 
-POINTS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]  # the viewer's left first
-CATEGORY = {"id": 1, "name": "face", "supercategory": "face", "keypoints": POINTS, "skeleton": []}
+FACE = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(POINT_NAMES), "skeleton": []}
+DOUBTFUL = {"id": 2, "name": "doubtful", "supercategory": "face"}
 
 
 def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
@@ -36,7 +39,7 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
         annotations += [_annotation(len(annotations) + i, number, box, 1) for i, box in enumerate(photo.doubtful, 1)]
     path = folder / "coco.json"
     with atomic_write(path) as draft:
-        body = {"images": images, "annotations": annotations, "categories": [CATEGORY]}
+        body = {"images": images, "annotations": annotations, "categories": [FACE, DOUBTFUL]}
         draft.write_text(json.dumps(body), encoding="utf-8")
     return path
 
@@ -44,5 +47,5 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
 def _annotation(number: int, image: int, box: Any, crowd: int) -> dict[str, Any]:
     x1, y1, x2, y2 = (round(float(value), 2) for value in box)
     width, height = round(x2 - x1, 2), round(y2 - y1, 2)
-    return {"id": number, "image_id": image, "category_id": 1, "bbox": [x1, y1, width, height],
+    return {"id": number, "image_id": image, "category_id": 1 + crowd, "bbox": [x1, y1, width, height],
             "area": round(width * height, 2), "iscrowd": crowd}  # fmt: skip

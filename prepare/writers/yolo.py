@@ -20,23 +20,28 @@ CLASSES = ("face", "doubtful")
 
 
 def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
-    """Write `labels/<photo>.txt`, `data.yaml` and `photos.txt`, the list of photos.
+    """Write `labels/<photo>.txt`, `data.yaml` and, of photos that lie elsewhere, the list `photos.txt`.
 
     A row is class, centre, width and height, then five times `x y flag`, flag 0 where unknown; all in shares of the
     photo. Scores have no place in it.
     """
-    photos = []
+    photos, inside = [], True
     for photo in labels:
+        inside = inside and photo.path.is_relative_to(folder / "images")
         rows = [_row(0, box, points, photo) for box, points in zip(photo.boxes, photo.landmarks, strict=True)]
         rows += [_row(1, box, np.full((5, 2), np.nan), photo) for box in photo.doubtful]
         path = folder / "labels" / Path(photo.name).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, "".join(f"{row}\n" for row in rows).encode())
         photos.append(str(photo.path.resolve()))
-    with atomic_write(folder / "photos.txt") as draft:
-        draft.write_text("".join(f"{name}\n" for name in photos), encoding="utf-8")
+    place = f"path: {json.dumps(str(folder.resolve()))}\ntrain: photos.txt\nval: photos.txt\n"
+    if inside and photos:
+        place = "train: images\nval: images\n"
+    else:
+        with atomic_write(folder / "photos.txt") as draft:
+            draft.write_text("".join(f"{name}\n" for name in photos), encoding="utf-8")
     names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
-    text = f"path: {json.dumps(str(folder.resolve()))}\ntrain: photos.txt\nval: photos.txt\nkpt_shape: [5, 3]\n"
+    text = f"{place}kpt_shape: [5, 3]\n"
     with atomic_write(folder / "data.yaml") as draft:
         draft.write_text(f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}", encoding="utf-8")
     return folder / "data.yaml"

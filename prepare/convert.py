@@ -1,0 +1,180 @@
+"""Writes labelled photos in another format: `mtcnn data convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mtcnn.errors import DataError, ImageError
+from mtcnn.images import image_size
+from mtcnn.types import Faces, ImageSize
+
+from . import synthetic
+from .build import image_of
+from .label_check import compare
+from .photo_names import Photos, common_root, names_of, place_photo
+from .records import ImageRecord
+from .teachers.photo_labels import PhotoLabels
+from .writers import FORMATS, Format
+
+__all__ = ["Conversion", "convert", "merged"]
+
+Array = NDArray[Any]
+
+SAME = 0.5  # pixels
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written.
+
+    path    of the labels.    source  as `--data` takes it.    lost  what the format has no place for -> count.
+    """
+
+    path: Path
+    source: str
+    photos: int
+    faces: int
+    ignored: int
+    lost: dict[str, int]
+    unreadable: list[str]
+
+
+def convert(
+    records: Sequence[ImageRecord], form: str, folder: Path, photos: Photos = "copy", quiet: bool = True
+) -> Conversion:
+    """Write the photos of `records` and their labels to `folder`, which must be new or empty.
+
+    form    one of `writers.FORMATS`.
+    photos  copy: into `folder`. link: symbolic links there. leave: where they are; labels alone are written.
+
+    A photo that is not fully labelled gets an ignore region over all of it, which has the same effect in a training.
+    Boxes are written as they are, fitting or not. Photos that cannot be opened are left out.
+    Raises DataError if `folder` has content, if hardly any box fits its photo, or without photos; WriteError for what
+    cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: exists and is not empty; expected a new folder, as nothing is replaced")
+    every = merged(records)
+    if fault := compare([record for record in every if not synthetic.is_synthetic(record.path)]).fault("the source"):
+        raise DataError(fault)
+    kind, counts, unreadable = FORMATS[form], _Tally(), list[str]()
+    root = common_root([record.path for record in every])
+    names = names_of([record.path for record in every], root, photos, kind.by_stem, form == "wider")
+
+    def labels() -> Iterator[PhotoLabels]:
+        for record, name in tqdm(list(zip(every, names, strict=True)), "converting", disable=quiet, leave=False):
+            try:
+                size = _size(record)
+            except ImageError as error:
+                unreadable.append(str(error))
+                continue
+            path = place_photo(record, folder / kind.photos / name, photos)
+            yield _labels(record, path, name, size, kind, counts)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = kind.write(labels(), folder)
+    if not counts.photos:
+        raise DataError(f"no photo can be opened; expected labelled photos{f'; {unreadable[0]}' if unreadable else ''}")
+    source = str(folder) if photos != "leave" else _left(form, path, folder, root)
+    return Conversion(path, source, counts.photos, counts.faces, counts.ignored, counts.lost, unreadable)
+
+
+def _left(form: str, path: Path, folder: Path, root: Path) -> str:
+    """The source of labels whose photos lie elsewhere."""
+    if form in ("yolo", "labelme"):
+        return str(folder)
+    return f"{form}:{folder if form in ('voc', 'celeba') else path}:{root}"
+
+
+class _Tally:
+    """What was written, and what was lost."""
+
+    def __init__(self) -> None:
+        self.photos = self.faces = self.ignored = 0
+        self.lost: dict[str, int] = {}
+
+    def lose(self, what: str, count: int) -> None:
+        if count:
+            self.lost[what] = self.lost.get(what, 0) + count
+
+
+def _size(record: ImageRecord) -> ImageSize:
+    if synthetic.is_synthetic(record.path):
+        height, width = image_of(record).shape[:2]
+        return ImageSize(height, width)
+    return image_size(record.path)
+
+
+def _labels(record: ImageRecord, path: Path, name: str, size: ImageSize, kind: Format, counts: _Tally) -> PhotoLabels:
+    boxed = np.isfinite(record.boxes).all(axis=1)
+    faces, ignored = ~record.ignore & (boxed | kind.boxless), record.ignore & boxed
+    counts.lose("faces without a box", int((~record.ignore & ~faces).sum()))
+    boxes, doubtful = record.boxes[faces], record.boxes[ignored]
+    landmarks, scores = record.landmarks[faces], _scores(record)[faces]
+    if not record.complete and kind.several:  # unlabelled faces may be anywhere
+        doubtful = np.concatenate([doubtful, np.array([[0, 0, size.width, size.height]], np.float32)])
+    if not kind.several:
+        counts.lose("faces besides the largest of a photo", max(0, len(boxes) - 1))
+        counts.lose("photos without a face", int(not len(boxes)))
+    if not kind.ignored:
+        counts.lose("ignore regions", len(doubtful))
+    if not kind.landmarks:
+        counts.lose("faces with landmarks", int(np.isfinite(landmarks).any(axis=(1, 2)).sum()))
+    if not kind.scores:
+        counts.lose("scores", int(np.isfinite(scores).sum()))
+    counts.photos += 1
+    counts.faces += len(boxes) if kind.several else min(1, len(boxes))
+    counts.ignored += len(doubtful) if kind.ignored else 0
+    none = np.zeros((0, 4), np.float32)
+    return PhotoLabels(path, name, size, boxes, scores, landmarks, doubtful, none, Faces.empty())
+
+
+def _scores(record: ImageRecord) -> Array:
+    """Scores, NaN where a person labelled the face."""
+    if record.scores is None:
+        return np.full(len(record.boxes), np.nan, np.float32)
+    return np.where(record.scores == 1, np.float32(np.nan), record.scores)
+
+
+def merged(records: Sequence[ImageRecord]) -> list[ImageRecord]:
+    """One record a photo: some formats have a row per face, and sources may name a photo twice.
+
+    The labels of a photo are joined; of boxes that agree within SAME pixels the one with landmarks stays.
+    """
+    of: dict[Path, list[ImageRecord]] = {}
+    for record in records:
+        of.setdefault(record.path, []).append(record)
+    return [found[0] if len(found) == 1 else _joined(found) for found in of.values()]
+
+
+def _joined(records: Sequence[ImageRecord]) -> ImageRecord:
+    boxes = np.concatenate([record.boxes for record in records])
+    points = np.concatenate([record.landmarks for record in records])
+    ignore = np.concatenate([record.ignore for record in records])
+    scores = np.concatenate([_scores(record) for record in records])
+    keep = _distinct(boxes, points, ignore)
+    scores = np.where(np.isnan(scores), np.float32(1), scores)
+    size = next((record.size for record in records if record.size is not None), None)
+    complete = any(record.complete for record in records)
+    return replace(
+        records[0], boxes=boxes[keep], landmarks=points[keep], ignore=ignore[keep], complete=complete, size=size,
+        scores=scores[keep],
+    )  # fmt: skip
+
+
+def _distinct(boxes: Array, points: Array, ignore: Array) -> Array:
+    """The rows that stay, in order."""
+    keep: list[int] = []
+    known = np.isfinite(points).all(axis=2).sum(axis=1)
+    for row in np.argsort(-known, kind="stable").tolist():
+        near = np.abs(boxes[keep] - boxes[row]).max(axis=1, initial=0) < SAME  # NaN: an unknown box is like no other
+        if not (near & (ignore[keep] == ignore[row])).any():
+            keep.append(row)
+    return np.sort(np.array(keep, np.int64))

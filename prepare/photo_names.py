@@ -1,0 +1,103 @@
+"""Names of photos in a data set that is being written, and the photos themselves: copied, linked or left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from itertools import chain, count
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from mtcnn.errors import DataError, WriteError
+from mtcnn.pictures.draw import save_image
+
+from . import synthetic
+from .build import image_of
+from .records import ImageRecord
+
+__all__ = ["Photos", "common_root", "names_of", "place_photo"]
+
+Photos = Literal["copy", "link", "leave"]
+
+
+def common_root(paths: Sequence[Path]) -> Path:
+    """The folder that holds all photos; names are relative to it. Raises DataError where there is none."""
+    real = [path for path in paths if not synthetic.is_synthetic(path)]
+    try:
+        return Path(os.path.commonpath([path.resolve().parent for path in real])) if real else Path()
+    except ValueError:
+        raise DataError("photos lie on several drives; expected one; convert those of each drive alone") from None
+
+
+def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, events: bool) -> list[str]:
+    """The name of each photo, with / between folders; no two are the same.
+
+    by_stem  no two are the same without their suffix either.
+    events   each lies in one folder, as WIDER FACE's do.
+
+    Photos that are left where they are keep their names: raises DataError where a name does not fit.
+    """
+    names, taken = [], set[str]()
+    for path in paths:
+        plain = _plain(path, root)
+        if photos == "leave":
+            name, wanted = plain, _sound(plain, False)
+        else:
+            name = wanted = _sound(plain, events)
+        whole = PurePosixPath(name)
+        others = (str(whole.with_name(f"{whole.stem}-{number}{whole.suffix}")) for number in count(2))
+        free = next(each for each in chain([name], others) if _key(each, by_stem) not in taken)
+        if photos == "leave" and (free != name or wanted != name):
+            raise DataError(f"{path}: its name cannot be used for this format as it is; copy the photos instead")
+        taken.add(_key(free, by_stem))
+        names.append(free)
+    return names
+
+
+def _plain(path: Path, root: Path) -> str:
+    if synthetic.is_synthetic(path):
+        return f"{''.join(letter if letter.isalnum() else '-' for letter in str(path)).strip('-')}.png"
+    return path.resolve().relative_to(root).as_posix()
+
+
+def _sound(name: str, events: bool) -> str:
+    """Without control characters, and without white space at the ends of a part, which lists of photos lose; a # at the
+    beginning would be a headline."""
+    parts = []
+    for part in name.split("/"):
+        letters = "".join("_" if unicodedata.category(letter)[0] == "C" else letter for letter in part)
+        parts.append(letters.strip().lstrip("#") or "_")
+    if events:
+        parts = ["-".join(parts[:-1]) or "photos", parts[-1]]
+    return "/".join(parts)
+
+
+def _key(name: str, by_stem: bool) -> str:
+    whole = PurePosixPath(name)
+    return unicodedata.normalize("NFC", str(whole.with_suffix("") if by_stem else whole)).casefold()
+
+
+def place_photo(record: ImageRecord, target: Path, photos: Photos) -> Path:
+    """Copy or link the photo of a record to `target`, where nothing may be; a drawn scene is saved. Returns its path.
+
+    Raises WriteError if that fails, DataError for a drawn scene that is to be linked or left.
+    """
+    drawn = synthetic.is_synthetic(record.path)
+    if drawn and photos != "copy":
+        raise DataError(f"{record.path}: a drawn scene has no file; expected `photos` copy")
+    if photos == "leave":
+        return record.path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if drawn:
+            save_image(target, image_of(record))
+        elif photos == "copy":
+            with record.path.open("rb") as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file)
+        else:
+            target.symlink_to(record.path.resolve())
+    except OSError as error:
+        raise WriteError(f"{target}: cannot be written ({error.strerror}); `photos` was {photos}") from None
+    return target
