@@ -118,13 +118,28 @@ def _labels(form: str) -> Target:
         "voc": "<annotation><filename>1.png</filename><size><width>40</width><height>30</height></size><object>"
         "<name>face</name><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>9</xmax><ymax>9</ymax>"
         "</bndbox></object></annotation>",
+        "celeba": "2\nimage_id x_1 y_1 width height\n1.png 3 4 9 9\n1.png 5 6 7 8\n",
+        "coco": '{"images": [{"id": 1, "file_name": "1.png", "width": 40, "height": 30}], "categories": [{"id": 1, '
+        '"name": "face", "keypoints": ["nose"]}], "annotations": [{"image_id": 1, "category_id": 1, "bbox": [3, 4, 9, '
+        '9], "iscrowd": 0, "score": 0.5, "keypoints": [5, 5, 2]}, {"image_id": 1, "category_id": 1, "bbox": [1, 2, 9, '
+        "9]}]}",
+        "csv": "path,x1,y1,x2,y2,score,ignore,class\n1.png,3,4,9,9,0.5,0,face\n1.png,3,4,9,9,,1,face\n1.png,,,,,,,\n",
+        "labelme": '{"version": "5", "imagePath": "1.png", "imageHeight": 30, "imageWidth": 40, "shapes": [{"label": '
+        '"face", "shape_type": "rectangle", "group_id": 1, "points": [[3, 4], [9, 9]], "flags": {}}, {"label": "nose", '
+        '"shape_type": "point", "group_id": 1, "points": [[5, 5]]}]}',
+        "yolo": "0 0.5 0.5 0.25 0.25\n0 0.5 0.5 0.25 0.25 0.9\n1 0.1 0.1 0.2 0.1 0.2 0.3\n",
     }
-    names = {"fddb": "folds/FDDB-fold-01-ellipseList.txt", "voc": "e/1.xml"}
+    names = {
+        "fddb": "folds/FDDB-fold-01-ellipseList.txt", "voc": "e/1.xml", "labelme": "e/1.json", "yolo": "labels/1.txt",
+        "celeba": "Anno/list_bbox_celeba.txt",
+    }  # fmt: skip
 
     def run(data: bytes, folder: Path) -> None:
         Image.new("RGB", (40, 30)).save(_written(folder, b"", "e/1.png"))
         path = _written(folder, data, names.get(form, "labels"))
-        records, _ = READERS[form](path.parent, folder / "e") if form == "voc" else READERS[form](path, folder)
+        images = folder if form in ("fddb", "labelv2", "points", "retinaface", "wider") else folder / "e"
+        place = {"voc": path.parent, "labelme": path.parent, "yolo": folder}.get(form, path)
+        records, _ = READERS[form](place, images)
         fit(records, f"{form}:labels")
 
     return Target(lambda: [seeds[form].encode()], run)
