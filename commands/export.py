@@ -7,42 +7,38 @@ from typing import Any
 
 import click
 
-from mtcnn.detector_settings import CASCADE
+from mtcnn.detector_settings import CASCADE, PRESETS
 from mtcnn.detectors import DETECTORS
 
 from .group import command
-from .options import COUNT, DIR, FILE, NETS, NetType
+from .options import COUNT, DIR, FILE, NETS, NetType, options
 
-NAMES = [*NETS.values(), *DETECTORS, CASCADE]
+NAMES = [*NETS.values(), *DETECTORS, CASCADE, *PRESETS]
+
+_options = options(
+    click.option("--net", type=NetType(NAMES), help=f"The net or detector, instead of NET: {', '.join(NAMES)}."),
+    click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]"),
+    click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
+                 help="Take images of this size only: the graph of a net is simplified."),
+    click.option("--batch", type=COUNT, help="Images at a time, with --shape.  [default: 1]"),
+    click.option("--with-nms", is_flag=True, help="Make a whole detector of a single-stage net."),
+    click.option("--min-face", type=float, metavar="PIXELS",
+                 help="Smallest face, of a whole detector.  [default: 20 for mtcnn]"),
+    click.option("--scale-factor", type=float, metavar="RATIO",
+                 help="Ratio of consecutive pyramid levels, of mtcnn.  [default: 0.709]"),
+    click.option("--max-side", type=float, metavar="PIXELS",
+                 help="Shrink larger images to this longer side, in a whole detector but mtcnn."),
+    click.option("--threshold", type=float, metavar="T", help="Minimum score, of a whole detector with one stage."),
+    click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3",
+                 help="Minimum scores of stage 1, RNet and ONet, of mtcnn and best.  [default: those of the weights]"),
+    click.option("--settings-as-inputs", "as_inputs", is_flag=True,
+                 help="Make thresholds, smallest face and scale factor inputs of the file, given with each image."),
+)  # fmt: skip
 
 
 @command("export")
 @click.argument("words", nargs=-1, metavar="NET [OUT]")
-@click.option("--net", type=NetType(NAMES), help=f"The net, instead of NET: {', '.join(NAMES)}.")
-@click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]")
-@click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
-              help="Take images of this size only: the graph is simplified.")  # fmt: skip
-@click.option("--batch", type=COUNT, help="Images at a time, with --shape.  [default: 1]")
-@click.option("--min-face", type=float, metavar="PIXELS", help="Smallest face, of mtcnn.  [default: 20]")
-@click.option(
-    "--scale-factor",
-    type=float,
-    metavar="RATIO",
-    help="Ratio of consecutive pyramid levels, of mtcnn.  [default: 0.709]",
-)
-@click.option(
-    "--thresholds",
-    type=float,
-    nargs=3,
-    metavar="T1 T2 T3",
-    help="Minimum scores of PNet, RNet and ONet, of mtcnn.  [default: those of the weights]",
-)
-@click.option(
-    "--settings-as-inputs",
-    "as_inputs",
-    is_flag=True,
-    help="Make these settings inputs of the file, to be given with each image.",
-)
+@_options
 def export(words: tuple[str, ...], net: str | None, models: Path | None, **settings: Any) -> None:
     """Write a net, or a whole detector, as an ONNX file.
 
@@ -50,21 +46,28 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
     outputs are logits and codes, see docs/detectors.md. SCRFD is exported as programs that run it expect: with scaled
     input, and scores instead of logits.
 
-    The name mtcnn is for the whole cascade, from the pyramid to the landmarks: its file takes one image of any size,
-    uint8 RGB (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python.
+    The name mtcnn is for the whole cascade, from the pyramid to the landmarks; best and fast are as in mtcnn detect, and
+    with --with-nms any single-stage net becomes a whole detector. Such a file takes one image of any size, uint8 RGB
+    (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python. A name of a file alone means mtcnn.
 
     Before the file, OUT, is written, its outputs in onnxruntime are compared with torch's or Detector's at several
-    sizes.  [default: NET.onnx] A name of a file alone means mtcnn.
+    sizes.  [default: NET.onnx]
 
     \b
     mtcnn export cascade.onnx
     mtcnn export mtcnn cascade.onnx --min-face 40
+    mtcnn export retinaface --with-nms --max-side 1024
     mtcnn export pnet
     mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
     from mtcnn import export as write
 
     name, out = _net_and_file(words, net)
+    threshold = settings.pop("threshold")
+    if threshold is not None and settings["thresholds"] is not None:
+        raise click.UsageError("--threshold and --thresholds are both given; expected one of them")
+    if threshold is not None:
+        settings["thresholds"] = threshold
     made = write(name, out, models, **settings)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     same = f"equal to {made.reference} within {made.difference:.1g} at {sizes}"

@@ -34,7 +34,7 @@ from .thresholds import default_threshold
 from .types import ImageSize
 from .weights import SCALING, SIZES, Scaling
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "write_net"]
 
 TOLERANCE = 1e-3  # of an output's largest value, between torch and onnxruntime
 
@@ -134,6 +134,14 @@ def export_onnx(
     except OSError as error:
         raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
     return Exported(path, whole.names, shapes, difference)
+
+
+def write_net(name: str, path: Path, models: Path | None = None) -> None:
+    """Write a single-stage detector as `export_onnx` does, without a comparison and always with the outputs of its
+    decoder."""
+    path_of_weights = weights_path(packaged_weights() if models is None else models, name)
+    whole = _Whole(name, load_module(path_of_weights, name), default_threshold(path_of_weights, name)).eval()
+    _write(whole, path, name, _shapes(name)[0], fixed=False)
 
 
 def _resolved(net: nn.Module) -> nn.Module:

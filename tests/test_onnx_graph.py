@@ -13,17 +13,20 @@ import torch
 from numpy.typing import NDArray
 from run_command import run
 from skimage import data
+from small_detectors import small_nets, write_nets
 
 import mtcnn
 from mtcnn import Detector, Faces
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detector_settings import DetectorSettings
+from mtcnn.detectors import DETECTORS
 from mtcnn.errors import CheckpointError, MtcnnError, SettingsError
 from mtcnn.nets import NETS
 from mtcnn.nms import nms
 from mtcnn.onnx_graph import whole
 from mtcnn.onnx_graph.builder import Graph
 from mtcnn.onnx_graph.resampling import for_each_crop, resized
+from mtcnn.onnx_graph.suppression import nms as graph_nms
 from mtcnn.onnx_graph.suppression import nms_by_smaller
 from mtcnn.onnx_graph.whole import noise, whole_model
 from mtcnn.resample import resample, resample_many
@@ -98,6 +101,14 @@ def test_nms_by_the_smaller_area(count: int) -> None:
     scores = rng.integers(0, 9, count) / 8  # with ties
     found = computed(lambda g, b, s: nms_by_smaller(g, b, s, 0.5), 1, boxes, scores)
     np.testing.assert_array_equal(found, nms(boxes, scores, 0.5, "ios"))
+
+
+def test_an_inverted_box_suppresses_nothing() -> None:
+    boxes = np.array([[10, 10, 0, 0], [0, 0, 10, 10], [10, 0, 0, 10], [1, 0, 10, 10], [5, 5, 5, 5]], np.float64)
+    scores = np.arange(5, 0, -1).astype(np.float64)
+    found = computed(lambda g, b, s: graph_nms(g, b, s, 0.5), 1, boxes, scores)
+    np.testing.assert_array_equal(found, nms(boxes, scores, 0.5))
+    np.testing.assert_array_equal(found, [0, 1, 2, 4])
 
 
 # ---- the cascade
@@ -207,7 +218,8 @@ def test_comparison() -> None:
     assert whole.difference(a, a[[0, 2, 1]], 100) == 0
     assert whole.difference(a, Faces(boxes + 0.2, a.scores), 100) == pytest.approx(0.002, abs=1e-6)
     assert whole.difference(a, a[:1], 100) == np.inf and whole.difference(a[:0], a, 100) == np.inf
-    assert whole.difference(a, a[:2], 100) == 0  # one may be within rounding of a threshold
+    moved = Faces(boxes + np.array([[9], [0], [0]], np.float32), a.scores)
+    assert whole.difference(a, moved, 100) == 0 and whole.difference(a, a[:2], 100) == 0  # one may differ
 
 
 def test_rejected_settings(tmp_path: Path) -> None:
@@ -238,3 +250,66 @@ def test_command(tmp_path: Path) -> None:
     inputs = {value.name: value.type for value in session(tmp_path / "cascade.onnx").get_inputs()}
     assert inputs["image"] == "tensor(uint8)" and set(inputs) == {"image", "min_face", "scale_factor", "thresholds"}
     assert run("export", "mtcnn", tmp_path / "x.onnx", "--shape", 64, 64).exit_code == 2
+
+
+# ---- single-stage detectors
+
+
+@pytest.fixture(scope="module")
+def detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_nets(small_nets(), tmp_path_factory.mktemp("detectors"))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_with_nms(detectors: Path, name: str) -> None:
+    """Random nets find faces anywhere, of all sizes; a threshold of 0 lets all of them through."""
+    if not weights_path(detectors, name).is_file():
+        pytest.skip("needs a package of an extra")
+    settings: dict[str, Any] = {"detector": name, "models": detectors, "coarse": False, "thresholds": 0.0}
+    run = session(whole_model(DetectorSettings(**settings)))
+    image = photo()[:97, 100:253]
+    ours = Faces(*run.run(None, {"image": np.ascontiguousarray(image)}))
+    theirs = Detector(**settings).detect(image)
+    assert len(theirs) > 3 and (ours.landmarks is None) == (theirs.landmarks is None)
+    assert whole.difference(ours, theirs, 153) < 1e-4
+    for shape in ((0, 0), (0, 40), (1, 1)):
+        found = run.run(None, {"image": np.zeros((*shape, 3), np.uint8)})
+        assert np.isfinite(found[0]).all() and (found[0] <= 1).all() and (len(found[0]) == 0 or min(shape) > 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"detector": "fast"},
+        {"detector": "fast", "max_side": 333, "thresholds": 0.02, "min_face": 25},
+        {"detector": "best"},
+        {"detector": "best", "max_side": 400},
+        {"stage1": "retinaface", "refine": "rnet", "thresholds": (0.1, 0.1)},
+    ],
+)
+def test_packaged_detectors(settings: dict[str, Any]) -> None:
+    """RetinaFace, alone and in front of RNet and ONet, whose scores and boxes then count in part."""
+    chosen = DetectorSettings(**settings, coarse=False)
+    run, detector = session(whole_model(chosen)), Detector(**settings, coarse=False)
+    for image, faces in (
+        (photo()[:401, 50:], 1),
+        (crowd(), 40 if len(settings) < 3 else 1),
+        (np.zeros((70, 90, 3), np.uint8), 0),
+    ):
+        image = np.ascontiguousarray(image)
+        theirs = detector.detect(image)
+        assert len(theirs) >= faces
+        same(Faces(*run.run(None, {"image": image})), theirs)
+
+
+def test_command_with_nms(tmp_path: Path) -> None:
+    path = tmp_path / "fast.onnx"
+    done = run("export", "retinaface", path, "--with-nms", "--max-side", 640, "--threshold", 0.3)
+    assert done.exit_code == 0, done.stderr
+    assert "boxes, scores, landmarks; equal to Detector within " in done.stdout
+    settings = json.loads(session(path).get_modelmeta().custom_metadata_map["settings"])
+    assert settings["max_side"] == 640 and settings["thresholds"] == [0.3] and settings["coarse"] is False
+    for words in (("rnet", "--with-nms"), ("retinaface", "--threshold", 0.3), ("mtcnn", "--max-side", 300)):
+        assert run("export", words[0], tmp_path / "x.onnx", *words[1:]).exit_code == 2
+    both = ("--threshold", 0.3, "--thresholds", 0.1, 0.1, 0.1)
+    assert "expected one of them" in run("export", "best", tmp_path / "x.onnx", *both).stderr

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..detector_settings import CASCADE, DetectorSettings
+from ..detector_settings import CASCADE, PRESETS, DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import SettingsError
 from ..settings import require
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 Location: TypeAlias = str | PathLike[str]
+WHOLE = (CASCADE, *PRESETS)
+"""Names of detectors that have more than a net; that of a net gives a whole detector `with_nms`."""
 
 
 def export(
@@ -30,20 +32,24 @@ def export(
     batch: int | None = None,
     min_face: float | None = None,
     scale_factor: float | None = None,
+    max_side: float | None = None,
     thresholds: float | Sequence[float] | None = None,
     as_inputs: bool = False,
+    with_nms: bool = False,
 ) -> Exported:
     """Write a net, or a whole detector, as an ONNX file, after comparing its outputs in onnxruntime with ours.
 
         mtcnn.export("retinaface", "retinaface.onnx", shape=(480, 640)).outputs
         mtcnn.export("mtcnn", "cascade.onnx", min_face=40)
 
-    net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`; or "mtcnn", the cascade from image to faces.
+    net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`; or a whole detector: "mtcnn", the cascade, "fast"
+            or "best", from image to faces.
     path    ends in .onnx; None: <net>.onnx in the current folder.
     models  folder with its weights; None: the packaged ones.
     shape   of a net: height and width of the images, if all are alike: then the graph is simplified, and takes `batch`
             of them (1). Without a shape it takes any number of images of any size.
-    min_face, scale_factor, thresholds  of a whole detector, as for `Detector`.
+    with_nms  make a whole detector of one of `detectors.DETECTORS`: image in, faces out.
+    min_face, scale_factor, max_side, thresholds  of a whole detector, as for `Detector`.
     as_inputs  of a whole detector: these settings become inputs, which have to be given with each image.
 
     A net takes RGB from 0 to 255, float32 (N, 3, H, W), and returns logits and codes; a whole detector takes one image,
@@ -53,21 +59,26 @@ def export(
     missing or do not fit; MtcnnError without the packages of the extra `export`, if the file cannot be written, or if
     its outputs differ from those of torch or `Detector`.
     """
-    names = [*SIZES, *DETECTORS, CASCADE]
+    names = [*SIZES, *DETECTORS, *WHOLE]
     require(net in names, "net", net, f"one of {', '.join(names)}")
     target = Path(f"{net}.onnx" if path is None else path)
     if target.suffix.lower() != ".onnx":
         raise SettingsError(f"{target} is no name for an ONNX file; expected a suffix .onnx, such as {net}.onnx")
-    settings: dict[str, Any] = {"min_face": min_face, "scale_factor": scale_factor, "thresholds": thresholds}
-    if net == CASCADE:
-        for name, value in (("shape", shape), ("batch", batch)):
+    given: dict[str, Any] = {
+        "min_face": min_face, "scale_factor": scale_factor, "max_side": max_side, "thresholds": thresholds
+    }  # fmt: skip
+    require(not with_nms or net not in SIZES, "with_nms", with_nms, f"False for {net}, which is no detector")
+    if net in WHOLE or with_nms:
+        for name, value in {"shape": shape, "batch": batch}.items():
             require(value is None, name, value, f"none for {net}, which takes one image of any size")
         from ..onnx_graph.whole import export_whole
 
-        chosen = DetectorSettings(models, detector=net, **settings)
-        return export_whole(target, chosen, as_inputs)
-    for name, value in {**settings, "as_inputs": as_inputs or None}.items():
-        require(value is None, name, value, f"none for {net}: it is a setting of a whole detector, {CASCADE}")
+        looks: dict[str, Any] = {} if net == CASCADE else {"coarse": False}
+        return export_whole(target, DetectorSettings(models, detector=net, **given, **looks), as_inputs)
+    for name, setting in {**given, "as_inputs": as_inputs or None}.items():
+        require(
+            setting is None, name, setting, f"none for {net}: it is a setting of a whole detector, such as {CASCADE}"
+        )
     if batch is not None and shape is None:
         raise SettingsError("batch is for a file with `shape`; without it, any number of images can be given")
     from ..onnx_export import export_onnx  # torch takes seconds to import

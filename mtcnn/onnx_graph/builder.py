@@ -5,7 +5,7 @@ Types follow the values: a Python int or a list of ints is int64, a Python float
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -33,6 +33,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: dict[tuple[Any, ...], tuple[str, Any]] = {}
         self.inputs: list[Any] = []
+        self.embedded: list[Any] = []
 
     def _new(self) -> str:
         return f"v{next(self._numbers)}"
@@ -120,8 +121,19 @@ class Graph:
         first = [value for value, _, _ in state]
         return self.ops("Loop", len(state) + len(stacked), trips, condition, *first, body=graph)
 
+    def embed(self, model: Any, prefix: str, inputs: Mapping[str, Value]) -> dict[str, str]:
+        """Add the nodes of a ModelProto of the same opset, with a prefix to all their names: output -> value."""
+        import onnx
+
+        graph = onnx.compose.add_prefix_graph(model.graph, prefix)
+        for name, value in inputs.items():
+            self.nodes.append(onnx.helper.make_node("Identity", [self.constant(value)], [prefix + name]))
+        self.nodes += graph.node
+        self.embedded += graph.initializer
+        return {output.name.removeprefix(prefix): output.name for output in graph.output}
+
     def initialisers(self) -> list[Any]:
-        return [tensor for _, tensor in self.constants.values()]
+        return [*self.embedded, *(tensor for _, tensor in self.constants.values())]
 
     def model(self, outputs: Sequence[tuple[str, Value, Any, Sequence[int | str]]], facts: dict[str, str]) -> Any:
         """The ModelProto. outputs: name, value, type and shape of each. facts: its metadata."""

@@ -18,7 +18,7 @@ from .builder import Graph, Value
 from .resampling import for_each_crop, resized
 from .suppression import nms, nms_by_smaller, order
 
-__all__ = ["StageFaces", "finished", "logit", "proposed", "refined"]
+__all__ = ["StageFaces", "finished", "logit", "proposed", "refined", "sigmoid"]
 
 EDGE = 2.0**-24  # 1 - EDGE is the float32 before 1, as in `scoring.logits_of`
 
@@ -41,7 +41,7 @@ def logit(g: Graph, probability: Value) -> str:
     return g.op("Log", g.op("Div", share, g.op("Sub", 1.0, share)))
 
 
-def _sigmoid(g: Graph, logits: Value) -> str:
+def sigmoid(g: Graph, logits: Value) -> str:
     """Scores float32 of logits, computed in float64."""
     odds = g.op("Exp", g.op("Neg", g.cast(logits, np.float64)))
     return g.cast(g.op("Reciprocal", g.op("Add", odds, 1.0)), np.float32)
@@ -106,7 +106,7 @@ def proposed(
     _, boxes, logits, offsets = g.loop(body, state, condition=g.op("GreaterOrEqual", shortest, face))
     left = nms(g, boxes, logits, stage.nms_iou)
     boxes, logits, offsets = (g.op("Gather", value, left, axis=0) for value in (boxes, logits, offsets))
-    return StageFaces(_float32(g, _moved(g, boxes, offsets)), _sigmoid(g, logits), None)
+    return StageFaces(_float32(g, _moved(g, boxes, offsets)), sigmoid(g, logits), None)
 
 
 def _level(g: Graph, stage: Any, image: Value, sides: Value, size: Value, min_logit: Value) -> tuple[str, str, str]:
@@ -154,7 +154,7 @@ def refined(
     if points is not None and net.has_landmarks:
         corner, side = _corners(g, g.op("Gather", squares, left, axis=0))
         landmarks = g.op("Add", corner, g.op("Mul", g.op("Gather", points, rows, axis=0), side))
-    scores = _sigmoid(g, g.op("Gather", logits, left, axis=0))
+    scores = sigmoid(g, g.op("Gather", logits, left, axis=0))
     return StageFaces(_float32(g, g.op("Gather", moved, left, axis=0)), scores, landmarks)
 
 
@@ -197,9 +197,12 @@ def _shared(g: Graph, scoring: Scoring, offsets: Value, squares: Value, boxes: V
     return g.op("Add", g.op("Mul", offsets, float(share)), g.op("Mul", before, float(1 - share)))
 
 
-def finished(g: Graph, image: Value, found: StageFaces) -> StageFaces:
-    """The faces that touch the image, clipped to it, by descending score: float32."""
+def finished(g: Graph, image: Value, found: StageFaces, min_face: float | None = None) -> StageFaces:
+    """The faces that touch the image, clipped to it, by descending score: float32. min_face  of their longer side."""
     taken = _taken(g, found, g.where(_touches(g, found.boxes, image)))
+    if min_face:
+        sides = g.op("ReduceMax", _sides(g, taken.boxes), axes=[1], keepdims=0)
+        taken = _taken(g, taken, g.where(g.op("GreaterOrEqual", sides, float(min_face))))
     taken = _taken(g, taken, order(g, taken.scores))
     points = None if taken.landmarks is None else g.cast(taken.landmarks, np.float32)
     return StageFaces(g.cast(_clipped(g, taken.boxes, image), np.float32), taken.scores, points)

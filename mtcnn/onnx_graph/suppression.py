@@ -14,6 +14,9 @@ __all__ = ["nms", "nms_by_smaller", "order"]
 def nms(g: Graph, boxes: Value, scores: Value, threshold: float, limit: Value = None) -> str:
     """Indices int64 (K,) of the remaining boxes (N, 4) by descending score (N,); of equal scores the earlier first."""
     ceiling = g.side(boxes, 0) if limit is None else limit
+    # The operator takes corners in any order; here an inverted box overlaps nothing, like one without an area.
+    low, high = g.columns(boxes, 0, 2), g.columns(boxes, 2, 4)
+    boxes = g.op("Concat", low, g.op("Max", low, high), axis=1)
     found = g.op(
         "NonMaxSuppression",
         g.op("Unsqueeze", g.cast(boxes, np.float32), [0]),

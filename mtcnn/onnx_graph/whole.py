@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import boxes as box
 from ..cascade import Detector
 from ..checkpoint import load_weights, packaged_weights, weights_path
 from ..detector_settings import DetectorSettings
+from ..detectors import DETECTORS
 from ..errors import MtcnnError
 from ..files.atomic_write import atomic_write
 from ..settings import require
@@ -25,17 +25,14 @@ from ..types import Faces
 from .builder import Graph, Value
 from .cascade import StageFaces, finished, proposed, refined
 from .exported import Exported, Shape, needed
+from .single_stage import detected, net_model
 
-__all__ = ["WHOLE", "export_whole", "whole_model"]
-
-WHOLE = ("mtcnn",)
-"""Detectors, by their names for `Detector`, of which a file holds all stages."""
+__all__ = ["export_whole", "whole_model"]
 
 TOLERANCE = 1e-3  # of scores, and of coordinates as a share of the longer side of the image
-SAME = 0.9  # IoU of boxes that are the same face
-DIFFERENT = 0.05  # share of the faces that may be found by one alone: those within rounding of a threshold
+DIFFERENT = 0.05  # share of the faces that may differ
 CHECKED: tuple[Shape, ...] = ((1, 48, 64), (1, 97, 131), (1, 160, 40), (1, 9, 13))
-LOW = 0.05  # threshold of the comparison, so that noise has faces
+LOW = 0.05  # threshold of the cascade in the comparison, so that noise has faces; of a detector it has none: 0
 
 Run = Callable[[NDArray[np.uint8], Any], list[NDArray[Any]]]
 
@@ -43,9 +40,23 @@ Run = Callable[[NDArray[np.uint8], Any], list[NDArray[Any]]]
 def whole_model(settings: DetectorSettings, as_inputs: bool = False) -> Any:
     """The ModelProto of a detector.
 
-    as_inputs  the settings are inputs of the graph, all of which must be given: `min_face` and `scale_factor`, float64
-               scalars, and `thresholds` float64 (3,). Otherwise they are constants.
+    as_inputs  settings are inputs of the graph, all of which must be given: `thresholds`, float64 (stages,); for PNet
+               `min_face` and `scale_factor`, float64 scalars. Otherwise they are constants.
     """
+    return _model(settings, _nets(settings), as_inputs)
+
+
+def _nets(settings: DetectorSettings) -> list[Any]:
+    """Weights of the cascade's nets, the graph of a single-stage detector."""
+    folder = packaged_weights() if settings.models is None else Path(settings.models)
+    first, *others = settings.stages
+    nets: list[Any] = [
+        net_model(first, folder) if first in DETECTORS else load_weights(weights_path(folder, first), first)
+    ]
+    return nets + [load_weights(weights_path(folder, name), name) for name in others]
+
+
+def _model(settings: DetectorSettings, nets: Sequence[Any], as_inputs: bool) -> Any:
     g = Graph()
     image = g.input("image", np.uint8, ["height", "width", 3])
 
@@ -53,14 +64,17 @@ def whole_model(settings: DetectorSettings, as_inputs: bool = False) -> Any:
         value = np.asarray(getattr(settings, name), np.float64)
         return g.input(name, np.float64, shape) if as_inputs else value
 
+    first, detector = settings.stages[0], settings.stages[0] in DETECTORS
     thresholds = setting("thresholds", [len(settings.stages)])
     limits = [g.op("Gather", thresholds, at, axis=0) for at in range(len(settings.stages))]
-    folder = packaged_weights() if settings.models is None else Path(settings.models)
-    first, *others = [load_weights(weights_path(folder, name), name) for name in settings.stages]
-    found = proposed(g, first, image, setting("min_face", []), setting("scale_factor", []), limits[0])
-    for net, limit in zip(others, limits[1:], strict=True):
-        found = refined(g, net, image, found, limit)
-    return g.model(_outputs(finished(g, image, found)), _facts(settings, as_inputs))
+    if detector:
+        found = detected(g, first, nets[0], image, limits[0], settings.max_side)
+    else:
+        found = proposed(g, nets[0], image, setting("min_face", []), setting("scale_factor", []), limits[0])
+    for net, limit in zip(nets[1:], limits[1:], strict=True):
+        found = refined(g, net, image, found, limit, behind_detector=detector)
+    found = finished(g, image, found, settings.min_face if detector else None)
+    return g.model(_outputs(found), _facts(settings, as_inputs))
 
 
 def _outputs(found: StageFaces) -> list[tuple[str, Value, Any, Sequence[int | str]]]:
@@ -75,7 +89,7 @@ def _facts(settings: DetectorSettings, as_inputs: bool) -> dict[str, str]:
     others = ("models", "device")
     chosen = {name: value for name, value in settings.to_dict().items() if value is not None and name not in others}
     return {
-        "detector": "mtcnn",
+        "detector": ", ".join(settings.stages),
         "image": "uint8 RGB (height, width, 3)",
         "boxes": "xyxy in pixels, half-open",
         "defaults" if as_inputs else "settings": json.dumps(chosen),
@@ -85,15 +99,18 @@ def _facts(settings: DetectorSettings, as_inputs: bool) -> dict[str, str]:
 def export_whole(path: Path, settings: DetectorSettings, as_inputs: bool = False) -> Exported:
     """Write a detector with these settings to `path`, see `whole_model`.
 
-    Raises SettingsError for a `min_face` below 1; CheckpointError if the weights are missing or do not fit; MtcnnError
-    if a package of the extra `export` is missing, the file cannot be written, or it finds other faces than `Detector`.
+    Raises SettingsError for a `min_face` below 1, and for `coarse`; CheckpointError if the weights are missing or do
+    not fit; MtcnnError if a package of the extra `export` is missing, the file cannot be written, or it finds other
+    faces than `Detector`.
     """
     onnx = needed("onnx")
     needed("onnxruntime")
     if settings.min_face is not None:
         require(settings.min_face >= 1, "min_face", settings.min_face, "1 pixel or more in an ONNX file")
-    model = whole_model(settings, as_inputs)
-    difference = _compared(settings)
+    require(not settings.coarse, "coarse", settings.coarse, "False in an ONNX file, which takes one look at an image")
+    nets = _nets(settings)
+    model = _model(settings, nets, as_inputs)
+    difference = _compared(settings, _model(settings, nets, as_inputs=True))
     try:
         with atomic_write(path) as draft:
             onnx.save(model, str(draft))
@@ -113,14 +130,14 @@ def _session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _compared(settings: DetectorSettings) -> float:
+def _compared(settings: DetectorSettings, model: Any) -> float:
     """The largest difference on images of noise, at low thresholds. Raises MtcnnError if it is above TOLERANCE."""
-    low = {"min_face": settings.min_face, "scale_factor": settings.scale_factor}
-    session = _session(whole_model(settings, as_inputs=True).SerializeToString())
-    thresholds = [LOW] * len(settings.stages)
-    detector = Detector(settings.models, thresholds=thresholds, detector="mtcnn", **low)  # type: ignore[arg-type]
-    feeds = {"thresholds": thresholds, **low}
-    values = {name: np.asarray(value, np.float64) for name, value in feeds.items()}
+    session = _session(model.SerializeToString())
+    thresholds = [0.0 if settings.stages[0] in DETECTORS else LOW] * len(settings.stages)
+    detector = Detector(**{**settings.to_dict(), "thresholds": thresholds})
+    feeds = {name: getattr(settings, name) for name in ("min_face", "scale_factor")} | {"thresholds": thresholds}
+    taken = {each.name for each in session.get_inputs()}
+    values = {name: np.asarray(value, np.float64) for name, value in feeds.items() if name in taken}
     worst = 0.0
     for shape in CHECKED:
         image = noise(*shape[1:])
@@ -145,20 +162,21 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def difference(a: Faces, b: Faces, side: int) -> float:
-    """The largest difference of scores, and of coordinates as a share of `side`, of the faces that both have.
+    """The largest difference of scores, and of coordinates as a share of `side`, between faces and the most similar of
+    the other detector.
 
-    Infinite if more than DIFFERENT of them, and more than one, are found by one alone.
+    The DIFFERENT share of the faces, and one at least, are left out: they may be within rounding of a threshold.
+    Infinite if the numbers of faces differ by more.
     """
-    if not len(a) or not len(b):
-        return 0.0 if abs(len(a) - len(b)) <= 1 else float("inf")
-    overlap = box.iou(a.boxes, b.boxes)
-    mine = overlap.argmax(axis=1)
-    pairs = overlap.max(axis=1) >= SAME
-    alone = max(len(a), len(b)) - pairs.sum()
-    if alone > max(1, DIFFERENT * max(len(a), len(b))):
+    free = int(max(1, DIFFERENT * max(len(a), len(b))))
+    if abs(len(a) - len(b)) > free:
         return float("inf")
-    a, b = a[pairs], b[mine[pairs]]
-    gaps = [np.abs(a.scores - b.scores), np.abs(a.boxes - b.boxes) / side]
+    if not len(a) or not len(b):
+        return 0.0
+    gaps = np.abs(a.boxes[:, None] - b.boxes[None]).max(axis=2) / side  # (N, M)
+    gaps = np.maximum(gaps, np.abs(a.scores[:, None] - b.scores[None]))
     if a.landmarks is not None and b.landmarks is not None:
-        gaps.append(np.abs(a.landmarks - b.landmarks) / side)
-    return float(max(gap.max(initial=0) for gap in gaps))
+        points = np.abs(a.landmarks[:, None] - b.landmarks[None]).max(axis=(2, 3)) / side
+        gaps = np.maximum(gaps, points)
+    nearest = [np.sort(gaps.min(axis=axis))[::-1] for axis in (0, 1)]
+    return float(max(each[min(free, len(each) - 1)] for each in nearest))
