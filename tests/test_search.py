@@ -70,8 +70,10 @@ def here(function: Callable[[], Any]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_this_process(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setattr(nodes, "call_alone", here)
+    if "by_command" not in request.node.name:
+        monkeypatch.setattr("stages.search.report._plot", lambda *given: None)
     monkeypatch.setattr("stages.fit.RunLog.draw", lambda log: None)
     monkeypatch.setattr("stages.run_log._board", lambda folder, epoch: None)
 
