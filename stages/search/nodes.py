@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,13 +112,14 @@ def survivors(indices: Sequence[int], outcomes: Sequence[CandidateOutcome]) -> l
 
 def _candidate(folder: Path, plan: SearchPlan, index: int, epochs: int, training: Node, photos: Node) -> Node:
     assert isinstance(training.action, TrainOnPhotos)
-    recipe = plan.recipe(training.action.recipe, plan.models[index])
+    base = training.action.recipe
+    changes = {"model": plan.models[index], "train": plan.schedule(base.train)}
     parts = {
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
-        for name, value in vars(recipe).items()
+        for name, value in {**vars(base), **changes}.items()
     }
     parts |= {photos.name: photos.key, "size of the validation photos": digest(plan.max_side)}
-    action = TrainCandidate(recipe, training.action.records, photos.makes, digest(parts), epochs, plan.max_side)
+    action = TrainCandidate(base, changes, training.action.records, photos.makes, digest(parts), epochs, plan.max_side)
     name = node_name(plan, index, epochs)
     end = f"-{epochs}" if epochs < plan.epochs else ""
     makes = folder / plan.step / f"{index:02d}" / f"outcome{end}.json"
@@ -132,11 +133,14 @@ class TrainCandidate:
     """Trains a candidate in a process of its own and writes its outcome. That of one that diverges, or for which memory
     is short, says so: the search goes on.
 
-    key     of the training, the same after any number of epochs, so that a later call continues.
-    epochs  to train, of those of the recipe.
+    base, changes  the recipe of the folder, and what differs from it. They are joined in the process of the training,
+                   since a recipe is checked by building its net, which takes long for all the candidates of a search.
+    key            of the training, the same after any number of epochs, so that a later call continues.
+    epochs         to train, of those of the recipe.
     """
 
-    recipe: DetectorRecipe
+    base: DetectorRecipe
+    changes: dict[str, Any]
     records: tuple[ImageRecord, ...]
     photos: Path
     key: str
@@ -158,11 +162,8 @@ class TrainCandidate:
         launch(partial(self._train, makes, key, device), 1, device)
 
     def _train(self, makes: Path, key: str, device: str) -> None:
-        recipe, weights, photos = (
-            self.recipe,
-            makes.with_name("weights.safetensors"),
-            PhotoStore(self.photos, self.records),
-        )
+        recipe, photos = replace(self.base, **self.changes), PhotoStore(self.photos, self.records)
+        weights = makes.with_name("weights.safetensors")
         train_detector(recipe, new_net(recipe), photos, weights, self.key, device, True, until=self.epochs)
         try:
             read(weights)

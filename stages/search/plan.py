@@ -15,7 +15,7 @@ from mtcnn.errors import DataError, SettingsError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.settings import Settings, setting
 
-from ..photos.recipe import DetectorRecipe
+from ..photos.recipe import PhotoSchedule
 from .space import CostBudget, candidates
 
 __all__ = ["STEPS", "SearchPlan", "load_plan", "save_plan", "settle"]
@@ -72,12 +72,11 @@ class SearchPlan(Settings):
         found = candidates(self.net, self.template, self.step, self.cost_budget, self.seed)
         return replace(self, models=tuple(islice(found, self.count)))
 
-    def recipe(self, base: DetectorRecipe, model: Mapping[str, Any]) -> DetectorRecipe:
-        """The recipe of a candidate's training: short, with the warm-up cut in proportion."""
-        steps = self.steps or base.train.steps
-        warmup = min(base.train.warmup, self.epochs * steps // WARMUP)
-        train = replace(base.train, epochs=self.epochs, steps=steps, warmup=warmup, val=self.val)
-        return replace(base, model=dict(model), train=train)
+    def schedule(self, full: PhotoSchedule) -> PhotoSchedule:
+        """The schedule of a candidate: short, with the warm-up cut in proportion."""
+        steps = self.steps or full.steps
+        warmup = min(full.warmup, self.epochs * steps // WARMUP)
+        return replace(full, epochs=self.epochs, steps=steps, warmup=warmup, val=self.val)
 
 
 def plan_path(folder: Path, step: str) -> Path:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,15 @@ class SearchRow:
     """A candidate in the table: its outcome after its longest training, and its cost by part in multiply-adds."""
 
     name: str
+    net: str
     model: dict[str, Any]
     outcome: CandidateOutcome
-    parameters: int
     parts: dict[str, int]
+
+    @cached_property
+    def parameters(self) -> int:
+        with torch.device("meta"):
+            return parameter_count(build(self.net, self.model))
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -61,13 +67,11 @@ class SearchRow:
 
 def rows_of(plan: SearchPlan, outcomes: Sequence[CandidateOutcome | None]) -> list[SearchRow]:
     """Rows of the candidates that have an outcome, best first: those trained longest, then by AP; failed ones last."""
-    rows = []
-    for index, (model, outcome) in enumerate(zip(plan.models, outcomes, strict=True)):
-        if outcome is not None:
-            with torch.device("meta"):
-                count = parameter_count(build(plan.net, model))
-            name = f"{plan.step}-{index:02d}"
-            rows.append(SearchRow(name, model, outcome, count, multiply_adds(model, plan.height, plan.width)))
+    rows = [
+        SearchRow(f"{plan.step}-{i:02d}", plan.net, model, outcome, multiply_adds(model, plan.height, plan.width))
+        for i, (model, outcome) in enumerate(zip(plan.models, outcomes, strict=True))
+        if outcome is not None
+    ]
     return sorted(rows, key=lambda row: (bool(row.outcome.failed), -row.outcome.epochs, -row.outcome.ap))
 
 
