@@ -28,6 +28,14 @@ FACE_OPTIONS = (
     "trace_labels",
 )
 
+label_options = options(
+    click.option("--coco", type=FILE, help="Write labels for correction by hand to this COCO file."),
+    click.option("--yolo", type=DIR, help="The same in YOLO's format, to this folder."),
+    click.option("--voc", type=DIR, help="The same as Pascal VOC's XML files, to this folder."),
+    click.option("--sure", type=float, metavar="S",
+                 help="Lower scores are labelled doubtful instead of face.  [default: 0.7]"),
+)  # fmt: skip
+
 face_options = options(
     click.option("--crop", type=DIR, help="Write every face as a picture to this folder."),
     click.option("--crop-margin", type=float, metavar="SHARE",
@@ -63,10 +71,12 @@ face_options = options(
 @click.option("--network", is_flag=True, help="Also open addresses named in lists.")
 @click.option("--quiet", is_flag=True, help="No progress bar, notices or summary; problems are still reported.")
 @face_options
+@label_options
 @detector_options
 def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
            draw: Path | None, every: int, track: bool, batch: int, max_pixels: int | None,
-           network: bool, quiet: bool, **settings: Any) -> None:  # fmt: skip
+           network: bool, quiet: bool, coco: Path | None, yolo: Path | None, voc: Path | None, sure: float | None,
+           **settings: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders and cameras.
 
     IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list with one name per
@@ -81,18 +91,37 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     mtcnn detect photos --crop faces --crop-align         crops for face recognition
     mtcnn detect photos --blur copies                     copies with hidden faces, without metadata
     mtcnn detect photo.jpg --trace why --trace-box 80 60 140 130
+    mtcnn detect photos --coco found.json                 labels to correct by hand (docs/retrain.md)
     """
     from mtcnn.stream.run import Run
     from mtcnn.stream.sinks.from_options import extra_sinks
 
     faces = {name: settings.pop(name) for name in FACE_OPTIONS}
     outputs = {name: faces[name] for name in ("crop", "blur", "trace") if faces[name] is not None}
+    labels = {name: path for name, path in (("coco", coco), ("yolo", yolo), ("voc", voc)) if path is not None}
+    outputs |= labels
+    sinks = [*_label_sinks(labels, sure, resume, settings), *extra_sinks(**faces)]
     reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
     run = Run(
-        images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, extra_sinks(**faces),
-        outputs, reads, network, max_pixels, quiet, debugging(), as_options,
+        images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, sinks, outputs,
+        reads, network, max_pixels, quiet, debugging(), as_options,
     )  # fmt: skip
     _exit_after(run)
+
+
+def _label_sinks(labels: dict[str, Path], sure: float | None, resume: bool, settings: dict[str, Any]) -> list[Any]:
+    """Makers of the sinks that write labels. Unless the user chose a threshold, doubtful faces are found too."""
+    if not labels:
+        if sure is not None:
+            raise click.UsageError("--sure is given without labels; expected --coco, --yolo or --voc as well")
+        return []
+    if resume:
+        raise click.UsageError("labels are written at the end of a run; expected no --resume with them")
+    from prepare.label_sink import DOUBTFUL, SURE, label_sink
+
+    if settings["score"] is None and settings["thresholds"] is None:
+        settings["score"] = DOUBTFUL
+    return [label_sink(form, path, SURE if sure is None else sure) for form, path in labels.items()]
 
 
 def _style(as_json: bool, as_csv: bool) -> Literal["text", "json", "csv"]:

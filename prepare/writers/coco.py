@@ -17,14 +17,19 @@ from ..readers.label_file import POINT_NAMES
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
-__all__ = ["write"]
+__all__ = ["write", "write_file"]
 
 FACE = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(POINT_NAMES), "skeleton": []}
 DOUBTFUL = {"id": 2, "name": "doubtful", "supercategory": "face"}
 
 
 def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
-    """Write `coco.json`. An annotation has `score` where a teacher made it; `iscrowd` is 1 for doubtful regions."""
+    """Write `coco.json` in a folder, see `write_file`."""
+    return write_file(labels, folder / "coco.json")
+
+
+def write_file(labels: Iterable[PhotoLabels], path: Path) -> Path:
+    """Write one file. An annotation has `score` where a teacher made it; `iscrowd` is 1 for doubtful regions."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, photo in enumerate(labels, 1):
@@ -37,7 +42,6 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
             more |= {"keypoints": [value for row in rows for value in row], "num_keypoints": int(known.sum())}
             annotations.append({**_annotation(len(annotations) + 1, number, box, 0), **more})
         annotations += [_annotation(len(annotations) + i, number, box, 1) for i, box in enumerate(photo.doubtful, 1)]
-    path = folder / "coco.json"
     with atomic_write(path) as draft:
         body = {"images": images, "annotations": annotations, "categories": [FACE, DOUBTFUL]}
         draft.write_text(json.dumps(body), encoding="utf-8")
