@@ -74,7 +74,7 @@ class LabelFiles:
         made: Any = WRITERS[self._form](self._found, self._target)
         faces, doubtful = (sum(len(getattr(each, name)) for each in self._found) for name in ("boxes", "doubtful"))
         tell(f"{made}: {len(self._found):,} photos, {faces:,} faces, {doubtful:,} doubtful; correct them, then")
-        tell(f"train on them: --data {shlex.quote(self._source())}")
+        tell(f"train on them as {shlex.quote(self._source())}")
 
     def _source(self) -> str:
         if self._form == "yolo":

@@ -93,8 +93,8 @@ def test_labels_of_detect(photos: Path, tmp_path: Path, form: str) -> None:
     assert scores[0] < sure < scores[-1]
     target = tmp_path / ("found.json" if form == "coco" else "found")
     done = detected(photos, f"--{form}", target, "--sure", sure)
-    assert done.stderr.splitlines()[-2].removeprefix("mtcnn: ").startswith("train on them: --data ")
-    source = done.stderr.splitlines()[-2].removeprefix("mtcnn: train on them: --data ")
+    assert done.stderr.splitlines()[-2].removeprefix("mtcnn: ").startswith("train on them as ")
+    source = done.stderr.splitlines()[-2].removeprefix("mtcnn: train on them as ")
     assert form_of(source) == form
     records, _ = read_source(source)
     assert [record.path for record in records] == [Path(image["image"]) for image in listed]
