@@ -16,6 +16,9 @@ OPENCV = (
     "run: pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless"
 )
 
+SLIM_LACKS = {"torch", "numba", "llvmlite", "lmdb"}  # what requirements-detect.txt leaves out
+FULL = "run: pip install torch numba lmdb"
+
 
 def library_error(error: Exception) -> LibraryError | None:
     """The error to raise in place of one that came up while modules were imported; None for an error of our own.
@@ -31,6 +34,10 @@ def library_error(error: Exception) -> LibraryError | None:
         return LibraryError(f"OpenCV cannot be loaded: {why}; {OPENCV}", name="cv2")
     if isinstance(error, AttributeError):
         return None
+    if isinstance(error, ModuleNotFoundError) and library in SLIM_LACKS:
+        return LibraryError(
+            f"no package {library}; a slim installation can detect with the cascade only; {FULL}", name=library
+        )
     return LibraryError(
         f"{library} cannot be loaded: {why}; expected a whole installation; install it again", name=library
     )

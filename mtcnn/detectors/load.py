@@ -212,7 +212,9 @@ def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None 
 def _compiled(path: Path, name: str) -> Runtime | None:
     """Compiled code for a checkpoint, or None if there is none for its net. torch is not imported."""
     spec = DETECTORS[name]
-    if spec.compiled is None:
+    from ..engine.kernel_cache import COMPILES
+
+    if spec.compiled is None or not COMPILES:
         return None
     from ..runtimes.compiled import compiled_runtime
 

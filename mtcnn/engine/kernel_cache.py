@@ -23,13 +23,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
-
-from ..errors import MtcnnError
+from ..errors import LibraryError, MtcnnError
 from . import kernel_files
 
-__all__ = ["KERNELS", "NUMBA", "kernel"]
+try:
+    import llvmlite
+    import llvmlite.binding as llvm
+except ModuleNotFoundError:
+    llvmlite = None
+
+__all__ = ["COMPILES", "KERNELS", "NUMBA", "kernel"]
+
+COMPILES = llvmlite is not None
+"""Whether there is compiled code. Without llvmlite, the cascade is computed in NumPy, see `plain`."""
 
 NUMBA = "numba>=0.60,<0.69"  # `make test-numba` tests the oldest and the newest
 
@@ -65,9 +71,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def kernel(name: str, *constants: int) -> Callable[..., int]:
-    """The compiled function of this name in KERNELS, for these constants. Addresses are integers."""
+    """The compiled function of this name in KERNELS, for these constants. Addresses are integers.
+
+    Raises LibraryError without llvmlite, for kernels that `plain` does not have.
+    """
+    if not COMPILES:
+        return _plain(name)
     with _lock:
         return _kernel(name, constants)
+
+
+def _plain(name: str) -> Callable[..., int]:
+    from .plain import PLAIN
+
+    if name not in PLAIN:
+        raise LibraryError(f"no package llvmlite; expected it for {name}: pip install '{NUMBA}'", name="llvmlite")
+    return PLAIN[name]
 
 
 @cache

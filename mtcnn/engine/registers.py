@@ -9,7 +9,10 @@ import os
 from functools import lru_cache
 from typing import NamedTuple
 
-import llvmlite.binding
+try:
+    import llvmlite.binding
+except ModuleNotFoundError:  # nothing is compiled, see `plain`: any shape will do
+    llvmlite = None
 
 __all__ = ["LANES", "REGISTERS", "TileShape", "padded", "tile_shape"]
 
@@ -26,6 +29,8 @@ def _has(feature: str) -> bool:
 
 def _registers() -> tuple[int, int]:
     """Floats in a vector register, and the number of registers."""
+    if llvmlite is None:
+        return 4, 16
     if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
         return 4, 32
     if _has("avx512f"):

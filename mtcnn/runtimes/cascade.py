@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from numpy.typing import NDArray
 
+from ..engine.kernel_cache import COMPILES
 from ..engine.pnet import Cells, FastPNet
 from ..engine.refine import FastRefiner, Refined
 from ..weights import Weights
@@ -75,13 +76,17 @@ def _compiled(net: Net, device: str, names: Container[str]) -> bool:
     return device == "cpu" and name in names
 
 
+def _plain() -> ModuleType:
+    return import_module(".plain", __package__)
+
+
 _packed = _PackedNets()
 
 
 def map_runner(net: Net, device: str) -> MapRunner:
     """The runtime of PNet, or of a module with its cells and stride."""
     if _compiled(net, device, ("pnet",)):
-        return _packed.of(net, FastPNet)  # type: ignore[no-any-return]
+        return _packed.of(net, FastPNet if COMPILES else _plain().PlainPNet)  # type: ignore[no-any-return]
     from .torch import TorchPNet
 
     return TorchPNet(cast("nn.Module", net), device)
@@ -90,7 +95,7 @@ def map_runner(net: Net, device: str) -> MapRunner:
 def crop_runner(net: Net, device: str) -> CropRunner:
     """The runtime of RNet, ONet or a module with their outputs."""
     if _compiled(net, device, ("rnet", "onet")):
-        return _packed.of(net, FastRefiner)  # type: ignore[no-any-return]
+        return _packed.of(net, FastRefiner if COMPILES else _plain().PlainRefiner)  # type: ignore[no-any-return]
     from .torch import TorchRefiner
 
     return TorchRefiner(cast("nn.Module", net), device)
