@@ -30,7 +30,8 @@ HARDLY_ANY = 0.2  # minimum share of boxes of a source that fit; below it, those
 MANY, SOME = 0.02, 5  # share and number of boxes that do not fit; of WIDER FACE's it is one in 26,000
 ENOUGH, END = 100, 0.55  # of so many boxes one reaches the right or lower end of its photo, if their units are pixels
 UNITS = {"wider": "x y w h", "retinaface": "x y w h", "labelv2": "x1 y1 x2 y2", "voc": "xmin ymin xmax ymax",
-         "points": "x1 y1 x2 y2", "fddb": "radii, angle, x and y"}  # fmt: skip
+         "points": "x1 y1 x2 y2", "coco": "x y width height",
+         "celeba": "x y width height", "labelme": "points", "fddb": "radii, angle, x and y"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Fit:
 
 
 def _question(spec: str) -> str:
+    if spec.partition(":")[0] == "yolo":
+        return "are these centre, width and height as shares of these photos?"
     return f"are these {UNITS.get(spec.partition(':')[0], 'the coordinates')} in pixels of these photos?"
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.errors import DataError, ImageError
 from mtcnn.images import difference_hash
 
@@ -23,13 +25,25 @@ from .photo_hashes import EvalHashes, PhotoHashes, near_pairs
 from .photo_sizes import PhotoSizes
 from .readers import form_of, read_source
 from .records import ImageRecord, Note
+from .sample import CropSettings
 
-__all__ = ["SIZES", "SourceCheck", "check_sources"]
+__all__ = ["SIZES", "SourceCheck", "check_sources", "smallest_learnt"]
 
 SIZES = (0, 8, 16, 32, 64, 128, 256)  # lower ends of the bins of a face's longer side, pixels
 SHOWN = 5  # files or problems of a kind in the text
 
+MATCHED = 0.35  # IoU from which an anchor belongs to a face, in RetinaFace's recipe
+
 Pair = tuple[Path, Path]
+
+
+def smallest_learnt() -> dict[str, float]:
+    """The longer side, in pixels of the photo as a training scales it, of the smallest faces that the nets with
+    packaged weights learn: of the cascade's crops, and of a square that RetinaFace's smallest anchor matches."""
+    decoder = DETECTORS["retinaface"].decoder
+    assert isinstance(decoder, SsdCodes)
+    anchor = min(size for level in decoder.layout for size in level.sizes)
+    return {"mtcnn": CropSettings().min_face, "retinaface": round(anchor * MATCHED**0.5, 1)}
 
 
 @dataclass
@@ -40,6 +54,8 @@ class SourceCheck:
     fault       why training would reject the source, or "".
     problems    rows and images that the reader skipped.    notes  its other messages.
     fit         labels compared with photos.
+    turned      photos whose labels give width and height swapped, as before an EXIF turn.
+    empty       photos of no bytes, which are among the unreadable ones.
     unreadable  photos that cannot be decoded, each with the reason.
     duplicates  pairs of near-duplicates within the source.
     between     pairs of near-duplicates, the first from an earlier source.
@@ -53,6 +69,8 @@ class SourceCheck:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     fit: Fit | None = None
+    turned: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     duplicates: list[Pair] = field(default_factory=list)
     between: list[Pair] = field(default_factory=list)
@@ -75,6 +93,11 @@ class SourceCheck:
         names = [f"{low}-{high}" for low, high in pairwise(SIZES)]
         return dict(zip([f"<{SIZES[1]}", *names[1:], f">={SIZES[-1]}"], counts, strict=True))
 
+    def learnt(self) -> dict[str, int]:
+        """Number of faces that are large enough for each net of `smallest_learnt`."""
+        sides = np.zeros(0) if self.fit is None else self.fit.sides
+        return {net: int((sides >= smallest).sum()) for net, smallest in smallest_learnt().items()}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         faces = 0 if self.fit is None else self.fit.faces
@@ -83,6 +106,8 @@ class SourceCheck:
         return {
             "source": self.spec, "format": self.form, "photos": len(self.records), "faces": faces, "ignored": ignored,
             "with_landmarks": int(sum(points)), "sizes": self.sizes(),
+            "large_enough": self.learnt(), "turned": [str(path) for path in self.turned],
+            "empty": [str(path) for path in self.empty],
             "incomplete": sum(not record.complete for record in self.records),
             "do_not_fit": {} if self.fit is None else self.fit.dropped, "unreadable": self.unreadable,
             "problems": self.problems, "notes": self.notes, "fault": self.fault,
@@ -103,9 +128,16 @@ class SourceCheck:
             )
             if len(self.fit.sides):
                 said.append("  longer sides: " + ", ".join(f"{size} px {n:,}" for size, n in found["sizes"].items()))
+                limits = smallest_learnt().items()
+                enough = [
+                    f"{net} {n:,} from {low:g} px" for (net, low), n in zip(limits, self.learnt().values(), strict=True)
+                ]
+                said.append(f"  large enough to learn: {', '.join(enough)}; of {len(self.fit.sides):,} that fit")
             said += [f"  {count:,} boxes {reason}" for reason, count in self.fit.dropped.items()]
         said += [f"  {note}" for note in self.notes]
         said += _some("rows or images skipped", self.problems) + _some("photos cannot be read", self.unreadable)
+        said += _some("photos of no bytes", self.empty)
+        said += _some("photos turned by EXIF whose labels may not be: look at the sheet", self.turned)
         said += _some("pairs of photos nearly the same", [f"{a} = {b}" for a, b in self.duplicates])
         said += _some("photos nearly those of an earlier source", [f"{b} = {a}" for a, b in self.between])
         said += _some("photos of an evaluation, or nearly; a training leaves them out", self.evaluation)
@@ -151,10 +183,19 @@ def _read(spec: str, photo_sizes: PhotoSizes, seed: int) -> SourceCheck:
     check.notes = [str(problem) for problem in problems if isinstance(problem, Note)]
     check.problems = [str(problem) for problem in problems if not isinstance(problem, Note)]
     check.fit = compare(check.records, photo_sizes)
+    check.turned = _turned(check.records, photo_sizes)
+    check.empty = [path for path in check.photos() if path.is_file() and not path.stat().st_size]
     check.fault = check.fit.fault(spec)
     if doubt := check.fit.doubt(spec):
         check.notes.append(doubt)
     return check
+
+
+def _turned(records: Sequence[ImageRecord], photo_sizes: PhotoSizes) -> list[Path]:
+    """Photos that are labelled at their size with width and height swapped."""
+    labelled = {record.path: record.size for record in records if record.size is not None}
+    sizes = photo_sizes.of(labelled)
+    return [path for path, size in labelled.items() if (real := sizes[path]) and size != real and size == real[::-1]]
 
 
 def _why(path: Path) -> str:

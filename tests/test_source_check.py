@@ -18,6 +18,7 @@ from prepare import synthetic
 from prepare.readers import form_of, read_source
 from prepare.readers.forms import find_format
 from prepare.sheet import fitted, write_sheet
+from prepare.source_check import smallest_learnt
 
 SIZES = ["<8", "8-16", "16-32", "32-64", "64-128", "128-256", ">=256"]
 
@@ -83,6 +84,33 @@ def test_each_fault_is_told(tmp_path: Path, folder: Path) -> None:
         assert f"  {line}" in text
 
 
+def test_faces_beside_what_the_nets_learn(tmp_path: Path, folder: Path) -> None:
+    assert smallest_learnt() == {"mtcnn": 8.0, "retinaface": 9.5}
+    image = photos(folder)[0]
+    labels = labels_of(tmp_path, f"{image.name}\n4\n1 1 7.9 5\n9 9 8 5\n30 30 9 9.4\n60 60 9 9.5\n")
+    _, (found,) = check(tmp_path, f"wider:{labels}:{image.parent}")
+    assert found["large_enough"] == {"mtcnn": 3, "retinaface": 1}
+    text = run("data", "check", f"wider:{labels}:{image.parent}", "--work", tmp_path / "w").stdout
+    assert "  large enough to learn: mtcnn 3 from 8 px, retinaface 1 from 9.5 px; of 4 that fit\n" in text
+
+
+def test_sizes_from_before_an_exif_turn_and_empty_files(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "b.jpg", exif=exif)
+    (tmp_path / "c.jpg").touch()
+    rows = "# a.jpg 40 30\n5 5 20 20\n# b.jpg 30 40\n5 5 20 20\n# c.jpg 40 30\n"
+    (tmp_path / "labelv2.txt").write_text(rows)
+    source = f"labelv2:{tmp_path / 'labelv2.txt'}:{tmp_path}"
+    _, (found,) = check(tmp_path, source)
+    assert found["turned"] == [str(tmp_path / "a.jpg")] and found["empty"] == [str(tmp_path / "c.jpg")]
+    assert len(found["unreadable"]) == 1
+    text = run("data", "check", source, "--work", tmp_path / "w").stdout
+    assert "  1 photos turned by EXIF whose labels may not be: look at the sheet\n" in text
+    assert "  1 photos of no bytes\n" in text
+
+
 def test_units_that_cannot_be_right(tmp_path: Path, folder: Path) -> None:
     labels = labels_of(tmp_path, f"{photos(folder)[0].name}\n1\n0.1 0.2 0.3 0.4\n")
     done, (bad, good) = check(tmp_path, f"wider:{labels}:{photos(folder)[0].parent}", "synthetic:2")
@@ -90,6 +118,10 @@ def test_units_that_cannot_be_right(tmp_path: Path, folder: Path) -> None:
     assert bad["do_not_fit"] == {"of less than a pixel": 1}
     assert bad["fault"].endswith("are these x y w h in pixels of these photos?")
     assert good["fault"] == "" and good["photos"] == 2
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / photos(folder)[0].with_suffix(".txt").name).write_text("0 100 90 40 50\n")
+    _, (pixels,) = check(tmp_path, f"yolo:{tmp_path / 'labels'}:{photos(folder)[0].parent}")
+    assert pixels["fault"].endswith("are these centre, width and height as shares of these photos?")
 
 
 def test_photos_of_two_sources_are_compared(tmp_path: Path, folder: Path) -> None:
