@@ -131,6 +131,16 @@ def test_training_starts_from_a_trunk(tmp_path: Path) -> None:
         load_trunk(net, weights_path(tmp_path, "retinaface"))
 
 
+@pytest.mark.parametrize("name", ["lightface-1", "lightface-2"])
+def test_lightface_starts_from_shufflenet(name: str, tmp_path: Path) -> None:
+    import_weights([peers.write(tmp_path / "w", published.saved(published.shufflenet_state()))], tmp_path)
+    path, net = weights_path(tmp_path, "trunk-shufflenet"), build(name)
+    load_trunk(net, path)
+    assert same(net.get_submodule("trunk").state_dict(), read(path).state)
+    with pytest.raises(CheckpointError, match="does not fit the trunk ShuffleNetV2"):
+        load_trunk(build(name, {"width": 0.5}), path)
+
+
 def test_command(tmp_path: Path) -> None:
     file = peers.write(tmp_path / "mobilenet0.25_Final.pth", published.saved(published.retinaface_state()))
     done = run("weights", "import", file, "--to", tmp_path / "models")
