@@ -65,6 +65,14 @@ face_options = options(
     "--draw", type=PATH, help="Write copies of images and videos with faces drawn in, to this folder or file."
 )
 @click.option("--every", type=COUNT, default=1, show_default=True, help="Process every n-th frame of videos.")
+@click.option(
+    "--detect-every",
+    type=COUNT,
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Detect in every n-th of these frames, and interpolate the faces between: faster.",
+)
 @click.option("--track", is_flag=True, help="Give each face of a video an id that stays the same from frame to frame.")
 @click.option("--batch", type=COUNT, default=8, show_default=True, help="Images detected together.")
 @click.option("--max-pixels", type=COUNT, help="Largest image to decode.  [default: 268 million]")
@@ -74,7 +82,7 @@ face_options = options(
 @label_options
 @detector_options
 def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
-           draw: Path | None, every: int, track: bool, batch: int, max_pixels: int | None,
+           draw: Path | None, every: int, detect_every: int, track: bool, batch: int, max_pixels: int | None,
            network: bool, quiet: bool, coco: Path | None, yolo: Path | None, voc: Path | None, sure: float | None,
            **settings: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders and cameras.
@@ -104,7 +112,7 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
     run = Run(
         images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, sinks, outputs,
-        reads, network, max_pixels, quiet, debugging(), as_options,
+        reads, network, max_pixels, quiet, debugging(), as_options, detect_every,
     )  # fmt: skip
     _exit_after(run)
 

@@ -48,6 +48,7 @@ class Run:
     draw      see `pictures.Pictures`.
     batch     images that are detected together.
     every     take each n-th frame of a video.
+    detect_every  detect in each n-th of these frames; the faces of the others are interpolated.
     track     give the faces of a video ids, see `tracking.Tracker`.
     resume    skip what `out` or `wider` already has, and append the rest.
     settings  keyword arguments of Detector.
@@ -82,12 +83,15 @@ class Run:
     quiet: bool = False
     debug: bool = False
     worded: Callable[[str], str] = str
+    detect_every: int = 1
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise SettingsError(f"batch is {self.batch}; expected 1 or more")
         if self.every < 1:
             raise SettingsError(f"every is {self.every}; expected 1 or more")
+        if self.detect_every < 1:
+            raise SettingsError(f"detect_every is {self.detect_every}; expected 1 or more")
         if self.max_pixels is not None and self.max_pixels < 1:
             raise SettingsError(f"max_pixels is {self.max_pixels}; expected 1 or more")
         if self.wider is not None and (self.style != "text" or self.out is not None):
@@ -177,6 +181,8 @@ class Run:
             raise SettingsError("`track` follows faces from frame to frame; expected a video or camera:N")
         if self.every > 1 and not kinds & {"video", "camera"}:
             raise SettingsError("`every` takes each n-th frame; expected a video or camera:N")
+        if self.detect_every > 1 and not kinds & {"video", "camera"}:
+            raise SettingsError("`detect_every` is for frames of a video; expected a video or camera:N")
         if self.resume and "camera" in kinds:
             raise SettingsError("`resume` cannot go back to what a camera saw; leave it out")
         if self.out is not None and places.is_input(self.out):
@@ -188,7 +194,7 @@ class Run:
         if self.draw is not None:
             sinks.append(Pictures(self.draw, places))
         # Ids and videos cannot be taken up in the middle.
-        whole_videos = self.track or self.draw is not None or bool(self.sinks)
+        whole_videos = self.track or self.detect_every > 1 or self.draw is not None or bool(self.sinks)
         if self.wider is not None:
             files = WiderFiles(self.wider, places)
             done = read_wider(files, places.sources, whole_videos) if self.resume else Done()
@@ -201,7 +207,7 @@ class Run:
     def _detect(
         self, detector: Detector, results: Iterable[Read], sinks: Sequence[Sink], bar: Any, interrupts: Interrupts
     ) -> None:
-        for item in self._followed(detected(detector, batches(results, self.batch), self.debug)):
+        for item in self._followed(self._detected(detector, results)):
             if not isinstance(item, Item):
                 begun = str(item).startswith(f"{self._last}: ")  # a truncated video
                 self._tell([f"{item}" if begun else f"skipped {item}"])
@@ -212,6 +218,14 @@ class Run:
                 with interrupts.delayed(), beside(bar):
                     self._write(item, sinks)
             bar.update()
+
+    def _detected(self, detector: Detector, results: Iterable[Read]) -> Iterator[Read]:
+        return detected(
+            detector,
+            batches(results, self.batch),
+            self.debug,
+            self.every * self.detect_every if self.detect_every > 1 else 1,
+        )
 
     def _write(self, item: Item, sinks: Sequence[Sink]) -> None:
         self._summary.add(item)
