@@ -46,9 +46,10 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
     outputs are logits and codes, see docs/detectors.md. SCRFD is exported as programs that run it expect: with scaled
     input, and scores instead of logits.
 
-    The name mtcnn is for the whole cascade, from the pyramid to the landmarks; best and fast are as in mtcnn detect, and
-    with --with-nms any single-stage net becomes a whole detector. Such a file takes one image of any size, uint8 RGB
-    (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python. A name of a file alone means mtcnn.
+    The name mtcnn is for the whole cascade, from the pyramid to the landmarks; best and fast are as in mtcnn detect,
+    and with --with-nms any single-stage net becomes a whole detector. Such a file takes one image of any size, uint8
+    RGB (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python. A name of a file alone means
+    mtcnn.
 
     Before the file, OUT, is written, its outputs in onnxruntime are compared with torch's or Detector's at several
     sizes.  [default: NET.onnx]
