@@ -85,7 +85,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
 
     \b
     mtcnn search --budget 0.5G --data FOLDER --to found
-    mtcnn search --step whole --budget 0.5G --to found      vary the winner in proportion, with neck and head
+    mtcnn search --step whole --to found      vary the winner in proportion, with neck and head, at the same budget
     mtcnn train --net scrfd-0.5g --work found/whole/winner
     mtcnn search --budget 0.1G --epochs 4 --candidates 12 --data synthetic:200
     """

@@ -119,13 +119,14 @@ def test_two_steps_by_command(tmp_path: Path, recipe: Path, monkeypatch: pytest.
     assert made == replace(base, model=made.model), "the schedule is the recipe's, not that of the search"
     assert json.loads(json.dumps(made.model)) == rows[0]["model"]
 
-    second = run("search", "--step", "whole", *WORDS, "--to", tmp_path)
+    second = run("search", "--step", "whole", "--candidates", 2, "--to", tmp_path)
     assert second.exit_code == 0, second.stderr
     plan = load_plan(tmp_path, "whole")
     assert plan is not None and plan.template == model_of(NET, made.model), "the winner of the step before"
+    assert (plan.budget, plan.count, plan.epochs, plan.val) == (0.05e9, 2, 2, 30), "and its settings, or those given"
 
     shown = run("status", "--work", tmp_path).stdout
-    assert [line.split()[1] for line in shown.splitlines() if line.startswith(("trunk-", "whole-"))] == ["fresh"] * 6
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith(("trunk-", "whole-"))] == ["fresh"] * 5
     assert f"search trunk: 3 of 3 candidates trained, 0 failed; best {rows[0]['candidate']}, hard AP" in shown
 
     monkeypatch.setattr(nodes, "train_detector", None)  # nothing is left to train
@@ -139,6 +140,7 @@ def test_two_steps_by_command(tmp_path: Path, recipe: Path, monkeypatch: pytest.
     (["--budget", "-1G"], "expected one such as 0.5G or 50M"),
     (["--template", "trunk-07"], "--template is 'trunk-07'; expected a recipe file, or a candidate such as trunk-07"),
     (["--net", "scrfd-1g"], "--recipe is of scrfd-0.5g; expected one of scrfd-1g"),
+    (["--size", "480", "650"], "--size is 650; expected a multiple of 32"),
     (["--net", "retinaface"], "'retinaface' is not one of 'scrfd-0.5g'"),
     (["--budget", "1000G", "--data", SOURCES[0]], "--budget is 1000 G; none of"),
 ])  # fmt: skip

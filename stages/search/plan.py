@@ -13,7 +13,7 @@ from typing import Any
 from mtcnn.detectors.load import model_of
 from mtcnn.errors import DataError, SettingsError
 from mtcnn.files.atomic_write import atomic_write
-from mtcnn.settings import Settings, setting
+from mtcnn.settings import Settings, require, setting
 
 from ..photos.recipe import PhotoSchedule
 from .space import CostBudget, candidates
@@ -57,6 +57,16 @@ class SearchPlan(Settings):
     halving: bool = False
     template: Model = field(default_factory=dict)
     models: tuple[Model, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for side in (self.height, self.width):
+            require(side % 32 == 0, "size", side, "a multiple of 32, the stride of the coarsest map")
+
+    def settings(self) -> dict[str, Any]:
+        """What the other step of a search has in common with this one."""
+        own = ("step", "template", "models")
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name not in own}
 
     @property
     def cost_budget(self) -> CostBudget:

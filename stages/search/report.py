@@ -115,8 +115,8 @@ def _best_lines(plan: SearchPlan, rows: Sequence[SearchRow]) -> list[str]:
     limits = zip(PARTS, found.median, found.low, found.high, strict=True)
     lines = [[part, *(f"{100 * value:.1f}" for value in values)] for part, *values in limits]
     words = (
-        f"Share of the computation in the best of {found.sampled} candidates, drawn with replacement from "
-        f"{len(_compared(plan, rows))}; empirical bootstrap of 10,000 draws, 95 % interval:"
+        f"Share of the computation in the best of {found.sampled}, drawn with replacement from the "
+        f"{len(_compared(plan, rows))} candidates; empirical bootstrap of 10,000 draws, 95 % interval:"
     )
     return [words, markdown_table(["part", "median %", "from %", "to %"], lines)]
 

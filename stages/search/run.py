@@ -31,7 +31,8 @@ class NetSearch:
     """One step of a search in a folder, which is a work folder too.
 
     folder    of sources, recipe, decoded photos, and a folder for each step.
-    given     settings of the plan, see `SearchPlan`; those left out are of the plan in the folder, or the defaults.
+    given     settings of the plan, see `SearchPlan`; those left out are those of the plan in the folder, for a new step
+              "whole" those of "trunk", or the defaults.
     template  a recipe file, or a candidate of the folder such as "trunk-07"; None: for the step "whole" the winner of
               the step "trunk", otherwise the recipe of the folder.
     recipe    a recipe file for the trainings, copied into the folder; None: the one there, or the packaged one.
@@ -51,6 +52,8 @@ class NetSearch:
     ) -> None:
         self.folder, self.say = folder, say
         found = load_plan(folder, step)
+        if found is None and step == "whole" and (before := load_plan(folder, "trunk")) is not None:
+            given = {**before.settings(), **given}
         net = given.get("net") or (found or SearchPlan()).net
         if recipe is not None:
             _copy_recipe(recipe, folder, net)
