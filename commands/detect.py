@@ -78,13 +78,14 @@ face_options = options(
 @click.option("--max-pixels", type=COUNT, help="Largest image to decode.  [default: 268 million]")
 @click.option("--network", is_flag=True, help="Also open addresses named in lists.")
 @click.option("--quiet", is_flag=True, help="No progress bar, notices or summary; problems are still reported.")
+@click.option("--verbose", is_flag=True, help="Report which engine computes each net.")
 @face_options
 @label_options
 @detector_options
 def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | None, out: Path | None, resume: bool,
            draw: Path | None, every: int, detect_every: int, track: bool, batch: int, max_pixels: int | None,
-           network: bool, quiet: bool, coco: Path | None, yolo: Path | None, voc: Path | None, sure: float | None,
-           **settings: Any) -> None:  # fmt: skip
+           network: bool, quiet: bool, verbose: bool, coco: Path | None, yolo: Path | None, voc: Path | None,
+           sure: float | None, **settings: Any) -> None:  # fmt: skip
     """Find faces in images, videos, folders and cameras.
 
     IMAGES are files, folders, patterns, camera:N, http(s) and rtsp addresses of videos, @FILE (a list with one name per
@@ -112,7 +113,7 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
     run = Run(
         images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, sinks, outputs,
-        reads, network, max_pixels, quiet, debugging(), as_options, detect_every,
+        reads, network, max_pixels, quiet, verbose, debugging(), as_options, detect_every,
     )  # fmt: skip
     _exit_after(run)
 

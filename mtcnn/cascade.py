@@ -17,6 +17,7 @@ from .engine.threads import spread, threads
 from .images import Source, is_image, read_image
 from .proposer import PNetProposer
 from .refiner import NetRefiner, touches
+from .runtimes import engine_of
 from .runtimes.cascade import Net
 from .types import Faces, Proposer, Refiner
 
@@ -103,6 +104,7 @@ class Detector:
 
             return load_net(path, name, device)
 
+        self.stages, self.device = chosen.stages, device
         first, *rest = zip(chosen.stages, cast(tuple[float, ...], chosen.thresholds), strict=True)
         self.proposer: Proposer
         if chosen.min_face is not None and chosen.scale_factor is not None:
@@ -114,6 +116,13 @@ class Detector:
             NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet")
             for name, threshold in rest
         ]
+
+    @property
+    def engines(self) -> dict[str, str]:
+        """What computes each net, by the name of the net."""
+        runtime = getattr(self.proposer, "runtime", None)
+        found = dict.fromkeys(self.stages, engine_of(None) if self.device == "cpu" else f"torch on {self.device}")
+        return found if runtime is None else {**found, self.stages[0]: engine_of(runtime)}
 
     @overload
     def detect(self, images: Source) -> Faces: ...  # type: ignore[overload-overlap]  # a str is one path

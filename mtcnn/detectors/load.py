@@ -181,8 +181,8 @@ def load_detector(
 
     models     None: the weights that ship with the project.
     threshold  minimum score of a face, 0 to 1.        device  of torch, such as "cpu" or "cuda".
-    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None: compiled code if
-               available for this net on the CPU, which is fastest; otherwise torch.
+    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None: compiled code on the
+               CPU where a plan can express the net, see `runtimes.plans`, which is fastest; otherwise torch.
     max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
 
     Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
@@ -210,20 +210,32 @@ def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None 
 
 
 def _compiled(path: Path, name: str) -> Runtime | None:
-    """Compiled code for a checkpoint, or None if there is none for its net. torch is not imported."""
-    spec = DETECTORS[name]
+    """Compiled code for a checkpoint, or None if there is none for its net. torch is imported only by the first process
+    that runs a net by a plan."""
     from ..engine.kernel_cache import COMPILES
 
-    if spec.compiled is None or not COMPILES:
+    if not COMPILES:
         return None
+    spec = DETECTORS[name]
+    found = read_for(path, name, spec.scaling)
+    if spec.compiled is None:
+        return _planned(name, found, spec)
     from ..runtimes.compiled import compiled_runtime
 
-    found = read_for(path, name, spec.scaling)
     try:
         runtime = compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
     except SettingsError as error:
         raise CheckpointError(f"{path} does not fit {name}: {short(str(error))}") from error
-    return runtime if runtime is None or found.has_landmarks else BoxesAlone(runtime)
+    if runtime is None:
+        return _planned(name, found, spec)
+    return runtime if found.has_landmarks else BoxesAlone(runtime)
+
+
+def _planned(name: str, found: Checkpoint, spec: Spec) -> Runtime | None:
+    from ..runtimes.plans import planned_runtime
+
+    planned = planned_runtime(name, found, spec)
+    return planned if planned is None or planned.has_landmarks else BoxesAlone(planned)
 
 
 def _in_torch(path: Path, name: str, device: str) -> Runtime:

@@ -54,6 +54,14 @@ KERNELS = {
     "pointwise": ("compiled_planes", "iiiiiiiiii"),
     "wide": ("compiled_planes", "iiiiiiiiiii"),
     "add_coarser": ("compiled_planes", "iiiiiii"),
+    "run_steps": ("compiled_steps", "i"),
+    "pixels": ("compiled_steps", "i"),
+    "conv": ("compiled_steps", "i"),
+    "depthwise": ("compiled_steps", "i"),
+    "pool": ("compiled_steps", "i"),
+    "add": ("compiled_steps", "i"),
+    "affine": ("compiled_steps", "i"),
+    "moments": ("compiled_steps", "i"),
     "best_truths": ("compiled_metrics", "iiiidi"),
     "tally": ("compiled_metrics", "iiiiiii"),
     "vote_groups": ("compiled_metrics", "iiidiii"),
@@ -159,6 +167,7 @@ def _loaded(code: bytes, letters: str) -> Callable[..., int]:
             raise RuntimeError(f"{symbol.decode()} ended with status {status}")
         return result.value
 
+    call.address = engine.get_function_address(symbol.decode())  # type: ignore[attr-defined]  # for `run_steps`
     return call
 
 

@@ -1,4 +1,4 @@
-"""Locations of compiled kernels, and which of the files are trusted.
+"""Locations of compiled kernels and of plans, and which of the files are trusted.
 
 An object file is machine code from anyone who could write it. It is only run if nobody else could: file and folder
 belong to this user, to root, or to the owner of this package, and are not writable by group or others. A folder that is
@@ -20,7 +20,7 @@ __all__ = ["folders", "read", "write"]
 
 UNUSED = 90 * 86400.0  # seconds after which kernels of other versions are deleted; those in use are touched once a day
 _DAY = 86400.0
-_NAME = re.compile(r"\.?[a-z_0-9-]+-[0-9a-f]{16}-[0-9a-f]{16}\.o(\.\d+\.\d+)?")  # or a draft of a killed process
+_NAME = re.compile(r"\.?[a-z_0-9-]+-[0-9a-f]{16}-[0-9a-f]{16}\.(o|plan)(\.\d+\.\d+)?")  # or a draft of a killed process
 _DIGEST = 32  # bytes in front of the code
 # No symlinks, no blocking on pipes, no newline conversion; 0 for flags that the system lacks.
 _NO_SURPRISES = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"))

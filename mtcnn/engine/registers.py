@@ -63,7 +63,7 @@ def tile_shape(channels: int, columns: int) -> TileShape:
     """
     blocks = padded(channels) // LANES
     best = (float("inf"), TileShape(1, 1))
-    for vectors in (v for v in (4, 3, 2, 1) if blocks % v == 0):
+    for vectors in (v for v in (6, 5, 4, 3, 2, 1) if blocks % v == 0):
         for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
             step = max(vectors * positions, vectors + positions, 8)
             cycles = step * (blocks // vectors) * -(-columns // positions)

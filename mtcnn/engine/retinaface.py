@@ -114,6 +114,7 @@ class FastRetinaFace:
     """
 
     shapes = staticmethod(_shapes)
+    engine = "compiled code"
 
     def __init__(self, state: Mapping[str, Any], leak: float = 0.1) -> None:
         numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}

@@ -1,7 +1,7 @@
 """Runtimes of nets: torch, onnxruntime, or code compiled here.
 
-`torch`, `onnx` and `compiled` each run one kind of net; `cascade` chooses for PNet, RNet and ONet, `detectors.load` for
-single-stage detectors. Outputs are decoded elsewhere: see `detectors.decoders`.
+`torch`, `onnx`, `compiled` and `plans` each run one kind of net; `cascade` chooses for PNet, RNet and ONet,
+`detectors.load` for single-stage detectors. Outputs are decoded elsewhere: see `detectors.decoders`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoxesAlone", "Runtime"]
+__all__ = ["BoxesAlone", "Runtime", "engine_of"]
 
 
 class Runtime(Protocol):
@@ -25,12 +25,21 @@ class Runtime(Protocol):
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]: ...
 
 
+def engine_of(runtime: Runtime | None) -> str:
+    """What computes a net, in words; None for the nets of the cascade on a CPU."""
+    return "compiled code" if runtime is None else str(getattr(runtime, "engine", type(runtime).__name__))
+
+
 @dataclass(frozen=True)
 class BoxesAlone:
     """A runtime without its landmarks, which nothing has trained: see `checkpoint.Checkpoint`."""
 
     runtime: Runtime
     has_landmarks: ClassVar[bool] = False
+
+    @property
+    def engine(self) -> str:
+        return engine_of(self.runtime)
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         return {name: output for name, output in self.runtime(image).items() if name != "landmarks"}

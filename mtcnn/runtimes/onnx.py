@@ -29,6 +29,8 @@ class OnnxRuntime:
     without the package onnxruntime.
     """
 
+    engine = "onnxruntime"
+
     def __init__(self, path: str | PathLike[str], threads: int | None = None) -> None:
         self._threads = threads or _threads()
         try:

@@ -31,6 +31,10 @@ class TorchRuntime:
     def __init__(self, net: nn.Module, scaling: Scaling, device: str = "cpu") -> None:
         self.net, self.scaling, self.device = net, scaling, device
 
+    @property
+    def engine(self) -> str:
+        return f"torch on {self.device}"
+
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
         outputs = self.net(to_input(image[None], self.device, self.scaling))

@@ -58,6 +58,7 @@ class Run:
     network   open the addresses in lists.
     max_pixels  the largest image to decode, see `images.MAX_PIXELS`.
     quiet     no bar, no notices and no summary; problems are still reported.
+    verbose   report which engine computes each net.
     debug     an unexpected error of an image ends the run, with its traceback.
 
     worded    rewrites the message of a problem, for users who do not know the names of settings.
@@ -81,6 +82,7 @@ class Run:
     network: bool = False
     max_pixels: int | None = None
     quiet: bool = False
+    verbose: bool = False
     debug: bool = False
     worded: Callable[[str], str] = str
     detect_every: int = 1
@@ -132,6 +134,9 @@ class Run:
         with ExitStack() as stack:
             stack.enter_context(compiling_announced((lambda line: None) if self.quiet else tell))
             detector = Detector(**self.settings)
+            if self.verbose:
+                for name, engine in detector.engines.items():
+                    tell(f"{name}: {engine}")
             done, sinks = self._open(places, detector)
             stack.callback(_close, sinks, interrupts)
             left = [source for source in places.sources if source not in done.sources]

@@ -1,0 +1,242 @@
+"""Kernels of plans: each computes a row of a map, and `run_steps` calls them in the order in which rows are needed.
+
+Factories take the constants of a step: `step` and `out_step` are floats from a cell of the input, and of the output, to
+the next; `mode` is the activation. The kernels take the address of their arguments, see `steps`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .cells import conv_cells, depthwise_cells
+from .compiling import array_at, inner
+from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, sum_cells
+from .packing import FLOAT_BYTES
+from .planes import COLUMNS as USUAL
+from .registers import LANES, padded, tile_shape
+from .steps import (
+    ARGUMENTS,
+    BASE,
+    BIAS,
+    COLUMNS,
+    COUNT,
+    DILATION,
+    END,
+    FEW,
+    HEADER,
+    HEIGHT,
+    KERNEL,
+    KERNEL_ROWS,
+    MAKER,
+    NEXT,
+    PADDING,
+    RING,
+    ROW,
+    RUN,
+    SHIFT,
+    SIZE,
+    SLOPE,
+    SOURCE,
+    SOURCE_SIZE,
+    SOURCES,
+    START,
+    STEP,
+    STRIDE,
+    TAP,
+    TAPS,
+    TARGET,
+    TARGET_RING,
+    TARGET_ROW,
+    TO,
+    TOP,
+    WEIGHTS,
+    WIDE,
+)
+
+__all__ = ["add", "affine", "conv", "depthwise", "moments", "pixels", "pool", "run_steps"]
+
+CELLS = 4  # of a depthwise convolution at a time, which share inputs
+
+
+def conv(step: int, outputs: int, out_step: int, mode: int) -> Any:
+    """A convolution. step  floats from a cell's inputs to the next's: includes the stride."""
+    vectors, positions = tile_shape(outputs, USUAL)
+    blocks = padded(outputs) // LANES // vectors
+    last = outputs - padded(outputs) + LANES
+
+    @inner(inline="always")
+    def tiles(at: int, a: Any, weights: int, bias: int, slope: int, target: int, end: int) -> None:
+        count = a[COLUMNS]
+        for start in range(0, count if count >= positions else 0, positions):
+            first = min(start, count - positions)  # a partial last tile begins earlier
+            conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
+                       target + FLOAT_BYTES * first * out_step,
+                       step, vectors, positions, out_step, end, mode)  # fmt: skip
+        for first in range(count if count < positions else 0):
+            conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
+                       target + FLOAT_BYTES * first * out_step, step, vectors, 1, out_step, end, mode)  # fmt: skip
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        size = FLOAT_BYTES * a[KERNEL_ROWS] * a[TAPS] * a[RUN] * vectors * LANES
+        for block in range(blocks - 1):
+            shift = FLOAT_BYTES * block * vectors * LANES
+            tiles(at, a, a[WEIGHTS] + block * size, a[BIAS] + shift, a[SLOPE] + shift, a[TO] + shift, LANES)
+        shift = FLOAT_BYTES * (blocks - 1) * vectors * LANES
+        tiles(at, a, a[WEIGHTS] + (blocks - 1) * size, a[BIAS] + shift, a[SLOPE] + shift, a[TO] + shift, last)
+        return 0
+
+    return run
+
+
+def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -> Any:
+    """A 3 x 3 convolution of each channel by itself."""
+    blocks, last = padded(channels) // LANES, channels - padded(channels) + LANES
+    wide = stride * step
+
+    @inner(inline="always")
+    def cells(at: int, a: Any, block: int, lanes: int) -> None:
+        count = a[COLUMNS]
+        weights, target = a[WEIGHTS] + FLOAT_BYTES * block * 11 * LANES, a[TO] + FLOAT_BYTES * block * LANES
+        for start in range(0, count if count >= CELLS else 0, CELLS):
+            first = min(start, count - CELLS)
+            depthwise_cells(at, first * wide + block * LANES, weights, target + FLOAT_BYTES * first * out_step,
+                            step, out_step, stride, lanes, mode, CELLS)  # fmt: skip
+        for first in range(count if count < CELLS else 0):
+            depthwise_cells(at, first * wide + block * LANES, weights, target + FLOAT_BYTES * first * out_step,
+                            step, out_step, stride, lanes, mode, 1)  # fmt: skip
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        for block in range(blocks - 1):
+            cells(at, a, block, LANES)
+        cells(at, a, blocks - 1, last)
+        return 0
+
+    return run
+
+
+def pool(channels: int, step: int, out_step: int) -> Any:
+    """2 x 2 max pooling with stride 2 that rounds sizes up. WIDE is the number of columns of the input."""
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        whole = a[WIDE] // 2
+        if whole:
+            pool_cells(a[0], a[1], a[TO], whole, step, step, out_step, channels)
+        if whole < a[COLUMNS]:
+            shift = FLOAT_BYTES * 2 * whole * step
+            pool_cells(a[0] + shift, a[1] + shift, a[TO] + FLOAT_BYTES * whole * out_step, 1, 0,
+                       step, out_step, channels)  # fmt: skip
+        return 0
+
+    return run
+
+
+def add(channels: int, step: int, other_step: int, out_step: int, twice: int, mode: int) -> Any:
+    """The sum of two maps; with `twice`, the second has half of the rows and columns."""
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        add_cells(a[0], a[1], a[TO], a[COLUMNS] // (1 + twice), step, other_step, out_step, channels, twice, mode)
+        return 0
+
+    return run
+
+
+def affine(channels: int, step: int, out_step: int, mode: int) -> Any:
+    """scale * value + shift, for group norm: WEIGHTS is (2, padded channels)."""
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        affine_cells(a[0], a[WEIGHTS], a[TO], a[COLUMNS], step, out_step, channels, mode)
+        return 0
+
+    return run
+
+
+def moments(channels: int, step: int) -> Any:
+    """Sums of a row's values minus BIAS, and of their squares, for group norm: TO is (2, padded channels)."""
+    size = 2 * padded(channels)
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        totals = array_at(a[TO], (size,), np.float32)
+        for i in range(size):
+            totals[i] = 0.0
+        sum_cells(a[0], a[COLUMNS], a[BIAS], a[TO], step, channels)
+        return 0
+
+    return run
+
+
+def pixels(at):  # type: ignore[no-untyped-def]
+    """A row of an image as floats; COLUMNS is the number of values."""
+    a = array_at(at, (SIZE,), np.int64)
+    wide = a[COLUMNS] // 48
+    if wide:
+        floats_of_bytes(a[0], a[TO], wide, 48)
+    rest = a[COLUMNS] - 48 * wide
+    if rest:
+        floats_of_bytes(a[0] + 48 * wide, a[TO] + FLOAT_BYTES * 48 * wide, rest // 3, 3)
+    return 0
+
+
+@inner()
+def _needed(step: Any, source: int, row: int) -> int:
+    """Number of rows of a source that row `row` of a step needs."""
+    last = row * step[source + STRIDE] - step[source + TOP] + (step[source + FEW] - 1) * step[source + DILATION]
+    needed: int = min((last >> step[source + SHIFT]) + 1, step[source + HEIGHT])
+    return needed
+
+
+@inner()
+def _address_rows(step: Any, row: int) -> None:
+    """Fill in the addresses of the rows that the kernel reads and writes."""
+    place = ARGUMENTS
+    for number in range(step[SOURCES]):
+        source = SOURCE + number * SOURCE_SIZE
+        for k in range(step[source + FEW]):
+            wanted = row * step[source + STRIDE] - step[source + TOP] + k * step[source + DILATION]
+            wanted >>= step[source + SHIFT]
+            if step[source + PADDING] == 0:
+                wanted = min(wanted, step[source + HEIGHT] - 1)
+            if wanted < 0 or wanted >= step[source + HEIGHT]:
+                step[place] = step[source + PADDING]
+            else:
+                step[place] = step[source + BASE] + wanted % step[source + RING] * step[source + ROW]
+            place += 1
+    step[ARGUMENTS + TO] = step[TARGET] + row % step[TARGET_RING] * step[TARGET_ROW]
+
+
+def run_steps(at):  # type: ignore[no-untyped-def]
+    """Compute the rows of the goal up to END, and before each row the rows of other steps that it needs."""
+    header = array_at(at, (HEADER,), np.int64)
+    count = header[COUNT]
+    steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
+    stack = array_at(at + 8 * (HEADER + count * STEP), (count + 1,), np.int64)
+    for i in range(count):
+        steps[i, NEXT] = steps[i, START]
+    depth = 0
+    stack[0] = count - 1
+    while depth > 0 or steps[count - 1, NEXT] < header[END]:
+        number = stack[depth]
+        step = steps[number]
+        row = step[NEXT]
+        waits = False
+        for j in range(step[SOURCES]):
+            source = SOURCE + j * SOURCE_SIZE
+            maker = step[source + MAKER]
+            if maker >= 0 and steps[maker, NEXT] < _needed(step, source, row):
+                depth += 1
+                stack[depth] = maker
+                waits = True
+                break
+        if not waits:
+            _address_rows(step, row)
+            call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
+            step[NEXT] = row + 1
+            depth -= 1 if depth > 0 else 0
+    return 0

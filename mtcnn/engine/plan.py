@@ -1,0 +1,89 @@
+"""Runs a net that is data: a `graph.NetGraph` becomes tables of steps for an image of a given size, see `plan_layout`.
+
+Most of a net runs row by row, in the cache, whatever the size of the image. The kernels are in `compiled_steps`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..weights import Scaling
+from .graph import NetGraph, OutputLevel
+from .plan_layout import PlanTables
+from .plan_maps import Storage
+from .plan_packing import packed
+from .threads import threads
+
+__all__ = ["PlannedNet"]
+
+Array = NDArray[Any]
+
+KEPT = 128 << 20  # maximum bytes of maps kept between images
+
+
+class PlannedNet:
+    """A net that runs by its plan; a `runtimes.Runtime`.
+
+    graph     of the net.    state  its parameters by name, as arrays.
+    scaling   of its input.  multiple  the sides of an image are multiples of this.
+    """
+
+    engine = "compiled code, by a plan"
+    has_landmarks = True  # whether the net has them, and they were trained
+
+    def __init__(self, graph: NetGraph, state: Mapping[str, Any], scaling: Scaling, multiple: int) -> None:
+        self.graph, self.multiple = graph, multiple
+        numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
+        self.places = Storage(graph)
+        self.packed = packed(graph, numbers, scaling, self.places)
+        levels = [level for each in graph.outputs.values() for level in each if level.scale]
+        self.scales = {level.scale: float(numbers[level.scale]) for level in levels if level.scale}
+        self._local = threading.local()
+
+    def __reduce__(self) -> Any:
+        return PlannedNet.__new__, (PlannedNet,), {k: v for k, v in vars(self).items() if k != "_local"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state, _local=threading.local())
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
+        """The outputs of the net, named arrays without a batch axis, for an image (H, W, 3)."""
+        height, width = image.shape[:2]
+        if height % self.multiple or width % self.multiple or not image.size:
+            expected = f"sides that are multiples of {self.multiple}"
+            raise ValueError(f"image is {width} x {height}; expected {expected}")
+        layout = self._layout(height, width)
+        layout.run(np.ascontiguousarray(image))
+        return {name: self._output(name, levels, layout) for name, levels in self.graph.outputs.items()}
+
+    def _layout(self, height: int, width: int) -> PlanTables:
+        """One of two per thread, the latest first: a detector alternates between an image and a smaller copy of it."""
+        recent: list[PlanTables] = getattr(self._local, "layouts", [])
+        wanted = (height, width, threads())
+        found = next((each for each in recent if each.key == wanted), None)
+        if found is None:
+            self._local.layouts = recent = recent[:1]  # free memory first
+            found = PlanTables(self.graph.nodes, self.places, self.packed, *wanted)
+        kept = [found, *(each for each in recent if each is not found)][:2]
+        while sum(each.bytes for each in kept) > KEPT:
+            kept.pop()
+        self._local.layouts = kept
+        return found
+
+    def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array:
+        found = [self._level(level, layout) for level in levels]
+        table = found[0] if len(found) == 1 else np.concatenate(found)
+        table = table if table.flags.owndata else table.copy()  # the map is used again
+        return table[:, 0] if name in self.graph.flat else table
+
+    def _level(self, level: OutputLevel, layout: PlanTables) -> Array:
+        parts = [layout.cells(part) for part in level.parts]
+        values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).reshape(-1, level.values)
+        if level.difference:
+            values = values[:, 1:] - values[:, :1]
+        return values if level.scale is None else values * np.float32(self.scales[level.scale])

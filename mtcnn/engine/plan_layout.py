@@ -1,0 +1,225 @@
+"""The maps and tables of a plan for images of one size.
+
+A map that one step reads is a ring of the few rows which that step needs; only maps that several read are stored whole.
+Each whole map has a table of steps, with the rings above it, for each thread: `compiled_steps.run_steps` runs it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import steps as at
+from .graph import Channels, PlanNode
+from .kernel_cache import kernel
+from .packing import FLOAT_BYTES
+from .plan_maps import LINE, Storage, StoredMap, map_sizes
+from .plan_norm import GroupNorm
+from .plan_packing import PackedGraph
+from .threads import spread
+
+__all__ = ["PlanTables"]
+
+Array = NDArray[Any]
+
+
+class PlanTables:
+    """Maps and tables for images of one size: a table for each whole map and each thread, with the rings above it."""
+
+    def __init__(
+        self, nodes: Sequence[PlanNode], places: Storage, packed: PackedGraph, height: int, width: int, parts: int
+    ) -> None:
+        self.key = (height, width, parts)
+        self.nodes, self.places, self.packed = nodes, places, packed
+        self.sizes = map_sizes(self.nodes, height, width)
+        self.memory: list[Array] = []
+        self.zeros = self._zeros()
+        self.maps: dict[int, StoredMap] = {}
+        for buffer in sorted({*self.places.buffer}):
+            if self.places.whole[buffer]:
+                self.maps[buffer] = self._new_map(buffer, self.sizes[buffer][0])
+        self.norms: dict[int, GroupNorm] = {}
+        self.stages: list[tuple[list[Array], list[int], GroupNorm | None]] = []
+        for number, node in enumerate(self.nodes):
+            if node.kind == "norm":
+                self.stages.append(self._moments(number))
+            if number and self.places.whole[self.places.buffer[number]]:
+                self.stages.append((*self._tables(number, parts), None))
+        self.bytes = sum(each.nbytes for each in self.memory)
+
+    def run(self, image: NDArray[np.uint8]) -> None:
+        """Compute all whole maps."""
+        call = kernel("run_steps")
+        for tables, images, after in self.stages:
+            for table, place in zip(tables, images, strict=True):
+                if place:
+                    table[place] = image.ctypes.data
+            spread(lambda table: call(table.ctypes.data), tables)
+            if after is not None:
+                after.update()
+
+    def cells(self, part: Channels) -> Array:
+        """The values of a part of a whole map: (rows, columns, channels)."""
+        found = self.maps[self.places.buffer[part.node]]
+        inner = found.data[:, : (found.columns + 2 * found.padding) * found.channels]
+        inner = inner.reshape(found.ring, -1, found.channels)[:, found.padding :][:, : found.columns]
+        first = self.places.first(part)
+        return inner[:, :, first : first + part.count]
+
+    # ---- memory
+
+    def _room(self, floats: int) -> Array:
+        """Zeros that begin at a cache line."""
+        room = np.zeros(floats + LINE, np.float32)
+        self.memory.append(room)
+        return room[-room.ctypes.data // FLOAT_BYTES % LINE :][:floats]
+
+    def _zeros(self) -> int:
+        widest = max(
+            (columns + 2 * self.places.padding[buffer]) * self.places.channels[buffer]
+            for buffer, (_, columns) in zip(self.places.buffer, self.sizes, strict=True)
+        )
+        return int(self._room(widest).ctypes.data)
+
+    def _new_map(self, buffer: int, ring: int) -> StoredMap:
+        rows, columns = self.sizes[buffer]
+        made = StoredMap(rows, columns, self.places.channels[buffer], self.places.padding[buffer], ring)
+        made.place(self._room(made.floats), self.packed.colour if buffer == 0 else None)
+        return made
+
+    # ---- tables
+
+    def _moments(self, number: int) -> tuple[list[Array], list[int], GroupNorm]:
+        """The table that sums the values of a group norm's input."""
+        node, source = self.nodes[number], self.maps[self.places.buffer[self.nodes[number].inputs[0][0].node]]
+        weights = self.packed.of[number].weights
+        assert weights is not None
+        norm = self.norms[number] = GroupNorm(node, weights.arrays[0], weights.arrays[1], source.rows, source.columns)
+        table = np.zeros(at.HEADER + at.STEP + 2, np.int64)
+        table[at.COUNT], table[at.END] = 1, source.rows
+        step = table[at.HEADER :]
+        step[at.KERNEL] = kernel("moments", node.channels, source.channels).address  # type: ignore[attr-defined]
+        step[at.ROWS], step[at.SOURCES], step[at.TARGET] = source.rows, 1, norm.totals.ctypes.data
+        step[at.TARGET_ROW], step[at.TARGET_RING] = norm.totals.strides[0], source.rows
+        first = min(map(self.places.first, node.inputs[0]))
+        self._source(step, 0, [-1, source.first(first), FLOAT_BYTES * source.row, source.ring, source.rows,
+                               1, 0, 1, 1, 0, self.zeros])  # fmt: skip
+        step[at.ARGUMENTS + at.COLUMNS], step[at.ARGUMENTS + at.BIAS] = source.columns, self.zeros
+        return [table], [0], norm
+
+    def _tables(self, goal: int, parts: int) -> tuple[list[Array], list[int]]:
+        """The tables of a whole map, for each thread, and the place of the image's address in each, 0 for none."""
+        chain = self._chain(goal)
+        rows = self.sizes[goal][0]
+        parts = min(parts, max(rows // 8, 1))
+        cuts = [rows * part // parts for part in range(parts + 1)]
+        tables, images = [], []
+        for first, last in itertools.pairwise(cuts):
+            table, image = self._table(chain, first, last)
+            tables.append(table)
+            images.append(image)
+        return tables, images
+
+    def _chain(self, goal: int) -> list[int]:
+        """The node of a whole map, and before it those of the rings that it needs."""
+        found: list[int] = []
+
+        def visit(number: int) -> None:
+            for parts in self.nodes[number].inputs:
+                source = parts[0].node
+                if not self.places.whole[self.places.buffer[source]]:
+                    visit(source)
+            found.append(number)
+
+        visit(goal)
+        return found
+
+    def _table(self, chain: Sequence[int], first: int, last: int) -> tuple[Array, int]:
+        count = len(chain)
+        table = np.zeros(at.HEADER + count * at.STEP + count + 1, np.int64)
+        table[at.COUNT], table[at.END] = count, last
+        steps = table[at.HEADER : at.HEADER + count * at.STEP].reshape(count, at.STEP)
+        rings = {number: self._ring(number, chain) for number in chain[:-1]}
+        image = 0
+        for place, number in enumerate(chain):
+            self._fill(steps[place], number, chain, rings)
+            if number == 0:
+                image = at.HEADER + place * at.STEP + at.SOURCE + at.BASE
+        self._start(steps, first)
+        return table, image
+
+    def _ring(self, number: int, chain: Sequence[int]) -> StoredMap:
+        """A ring for the map of a node, with the rows that its reader needs at once."""
+        reader = next(self.nodes[each] for each in chain if any(p.node == number for q in self.nodes[each].inputs
+                                                               for p in q))  # fmt: skip
+        return self._new_map(number, min((reader.kernel - 1) * reader.dilation + 1, self.sizes[number][0]))
+
+    def _fill(self, step: Array, number: int, chain: Sequence[int], rings: Mapping[int, StoredMap]) -> None:
+        """Write the step of a node."""
+        node, (rows, columns) = self.nodes[number], self.sizes[number]
+        buffer = self.places.buffer[number]
+        target = rings[number] if number in rings else self.maps[buffer]
+        step[at.ROWS], step[at.SOURCES] = rows, max(len(node.inputs), 1)
+        step[at.TARGET], step[at.TARGET_ROW] = target.first(self.places.offset[number]), FLOAT_BYTES * target.row
+        step[at.TARGET_RING] = target.ring
+        values = step[at.ARGUMENTS :]
+        values[at.COLUMNS] = columns
+        if number == 0:
+            step[at.KERNEL] = kernel("pixels").address  # type: ignore[attr-defined]
+            values[at.COLUMNS] = 3 * columns
+            self._source(step, 0, [-1, 0, 3 * columns, rows, rows, 1, 0, 1, 1, 0, 0])
+            return
+        sources = []
+        for place, parts in enumerate(node.inputs):
+            source = rings.get(parts[0].node) or self.maps[self.places.buffer[parts[0].node]]
+            sources.append(source)
+            first = min(map(self.places.first, parts)) if node.kind != "conv" else 0
+            left = node.padding * source.channels * FLOAT_BYTES
+            maker = chain.index(parts[0].node) if parts[0].node in rings else -1
+            beyond = 0 if node.kind == "pool" else self._colour() if parts[0].node == 0 else self.zeros
+            self._source(step, place, [
+                maker, source.first(first) - left, FLOAT_BYTES * source.row, source.ring, source.rows, node.stride,
+                node.padding, node.kernel, node.dilation, int(node.twice and place == 1), beyond])  # fmt: skip
+        self._kernel(step, number, sources, target)
+
+    def _source(self, step: Array, place: int, values: Sequence[int]) -> None:
+        first = at.SOURCE + place * at.SOURCE_SIZE
+        step[first : first + at.SOURCE_SIZE] = values
+
+    def _colour(self) -> int:
+        """Address of a row with the colour of the padding of images."""
+        if not hasattr(self, "colour"):
+            self.colour = self._new_map(0, 1)
+        return self.colour.address
+
+    def _kernel(self, step: Array, number: int, sources: Sequence[StoredMap], target: StoredMap) -> None:
+        node, packing = self.nodes[number], self.packed.of[number]
+        values, one = step[at.ARGUMENTS :], sources[0]
+        call = kernel(*packing.kernel(node, one.channels, sources[-1].channels, target.channels))
+        step[at.KERNEL] = call.address  # type: ignore[attr-defined]
+        if node.kind == "norm":
+            values[at.WEIGHTS] = self.norms[number].factors.ctypes.data
+        elif packing.weights is not None:
+            values[at.WEIGHTS : at.SLOPE + 1] = packing.weights.each
+        if node.kind == "conv":
+            together = node.dilation == 1  # the taps of a row are neighbours
+            values[at.KERNEL_ROWS : at.RUN + 1] = (
+                node.kernel, 1 if together else node.kernel, node.dilation * one.channels,
+                one.channels * (node.kernel if together else 1))  # fmt: skip
+        values[at.WIDE] = one.columns
+
+    def _start(self, steps: Array, first: int) -> None:
+        """The first row of each step, where the goal begins at row `first`."""
+        steps[:, at.START] = steps[:, at.ROWS]
+        steps[-1, at.START] = first
+        for step in steps[::-1]:
+            for place in range(int(step[at.SOURCES])):
+                source = step[at.SOURCE + place * at.SOURCE_SIZE :]
+                if source[at.MAKER] >= 0:
+                    wanted = (int(step[at.START]) * source[at.STRIDE] - source[at.TOP]) >> source[at.SHIFT]
+                    maker = steps[source[at.MAKER]]
+                    maker[at.START] = min(int(maker[at.START]), max(int(wanted), 0))

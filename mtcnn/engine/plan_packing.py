@@ -1,0 +1,113 @@
+"""The weights of a plan: batch norms folded in, in the order in which the kernels of `compiled_steps` read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..weights import Scaling
+from .graph import Convolution, NetGraph, PlanNode
+from .packing import Pointers, pack
+from .plan_maps import Storage
+from .planes import COLUMNS
+from .registers import LANES, padded
+from .steps import LINEAR, RELU, SLOPES
+
+__all__ = ["PackedGraph", "Packing", "packed"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A node's weights, bias and slopes, or None; and its activation."""
+
+    weights: Pointers | None
+    mode: int
+
+    def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
+        """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
+        channels = node.channels
+        if node.kind == "conv":
+            return "conv", node.stride * step, channels, out_step, self.mode
+        if node.kind == "depthwise":
+            return "depthwise", channels, node.stride, step, out_step, self.mode
+        if node.kind == "pool":
+            return "pool", channels, step, out_step
+        if node.kind == "add":
+            return "add", channels, step, other_step, out_step, int(node.twice), self.mode
+        if node.kind == "norm":
+            return "affine", channels, step, out_step, self.mode
+        raise ValueError(f"node is a {node.kind}")
+
+
+@dataclass(frozen=True)
+class PackedGraph:
+    """The packing of each node, and the colour of the image's padding, float32 (3,)."""
+
+    of: tuple[Packing, ...]
+    colour: Array
+
+
+def packed(graph: NetGraph, numbers: Mapping[str, Array], scaling: Scaling, places: Storage) -> PackedGraph:
+    """Pack all nodes. numbers  parameters by name, float64."""
+    mean, divisor = scaling
+    colour = np.resize(np.asarray(mean, np.float64), 3)
+    found = [_pack(node, numbers, places, (colour, divisor)) for node in graph.nodes]
+    return PackedGraph(tuple(found), colour.astype(np.float32))
+
+
+def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling: tuple[Array, float]) -> Packing:
+    if not node.convolutions:
+        return Packing(None, RELU if node.slope == 0 else LINEAR)
+    if node.kind == "norm":
+        one = node.convolutions[0]
+        weight, bias = (np.asarray(numbers[str(name)], np.float32) for name in (one.weight, one.bias))
+        return Packing(Pointers(weight, bias), RELU if node.slope == 0 else LINEAR)
+    folded = [_folded(numbers, one) for one in node.convolutions]
+    kernel, bias = (np.concatenate([each[i] for each in folded]) for i in range(2))
+    slopes = [one.slope for one in node.convolutions]
+    mode = LINEAR if {*slopes} == {None} else RELU if {*slopes} == {0.0} else SLOPES
+    slope = np.concatenate([
+        np.full(one.channels, 1.0 if one.slope is None else one.slope) for one in node.convolutions
+    ])  # fmt: skip
+    if node.kind == "depthwise":
+        return Packing(Pointers(_pack_each(kernel, bias, slope), *np.zeros((2, LANES), np.float32)), mode)
+    parts = node.inputs[0]
+    if parts[0].node == 0:
+        colour, divisor = scaling
+        kernel = kernel / divisor
+        bias = bias - np.einsum("oiyx,i->o", kernel, colour)
+    wide = np.zeros((len(kernel), places.channels[places.buffer[parts[0].node]], *kernel.shape[2:]))
+    start = 0
+    for part in parts:
+        first = places.first(part)
+        wide[:, first : first + part.count] = kernel[:, start : start + part.count]
+        start += part.count
+    steps = wide.transpose(2, 3, 1, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, x, in, out) -> (steps, out)
+    return Packing(Pointers(*pack(steps, bias, slope, COLUMNS)), mode)
+
+
+def _folded(numbers: Mapping[str, Array], one: Convolution) -> tuple[Array, Array]:
+    """Kernel (out, in, y, x) and bias (out,) of a convolution with the batch norm behind it."""
+    kernel = numbers[one.weight]
+    bias = numbers[one.bias] if one.bias is not None else np.zeros(len(kernel))
+    if one.norm is None:
+        return kernel, bias
+    weight, shift, mean, variance = (
+        numbers[f"{one.norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = weight / np.sqrt(variance + one.epsilon)
+    return kernel * scale[:, None, None, None], shift + scale * (bias - mean)
+
+
+def _pack_each(kernel: Array, bias: Array, slope: Array) -> Array:
+    """(blocks, 11, LANES): the kernel's nine numbers of each channel, bias, slope; channels beyond the last are 0."""
+    channels = len(kernel)
+    rows = np.concatenate([kernel.reshape(channels, 9).T, bias[None], slope[None]])
+    rows = np.pad(rows, ((0, 0), (0, padded(channels) - channels)))
+    return np.ascontiguousarray(rows.reshape(11, -1, LANES).transpose(1, 0, 2), np.float32)

@@ -1,0 +1,31 @@
+"""The table by which plans are executed: what `plan` writes and `compiled_steps` reads, in int64.
+
+A table has a header, STEP numbers for each step, and a stack. Each step computes one row of its map per call, from rows
+of one or two sources; the last step is the goal. Nothing here needs Numba.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []
+
+LINEAR, RELU, SLOPES = 0, 1, 2  # activations; SLOPES has one slope per channel
+
+# Header: number of steps, row at which the goal ends.
+COUNT, END, HEADER = 0, 1, 8
+
+# A step: address of its kernel; rows of its map; number of sources; address, bytes of a row, and rows in memory of its
+# map; next row, and the first one.
+KERNEL, ROWS, SOURCES, TARGET, TARGET_ROW, TARGET_RING, NEXT, START, SOURCE = range(9)
+
+# A source: the step that makes it, or -1; address of the kernel's first column; bytes of a row; rows in memory, rows of
+# the map. Row i of the target needs `FEW` rows, DILATION apart, from i * STRIDE - TOP on, all shifted right by SHIFT.
+# PADDING is the address of a row beyond the map; 0 repeats the last row.
+MAKER, BASE, ROW, RING, HEIGHT, STRIDE, TOP, FEW, DILATION, SHIFT, PADDING, SOURCE_SIZE = range(12)
+
+ARGUMENTS = SOURCE + 2 * SOURCE_SIZE  # of the kernel, in the step
+
+# A kernel's arguments: addresses of rows of the sources, in order; address of the target's row; and values.
+TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(8, 19)
+MOST_ROWS = 8
+
+STEP = ARGUMENTS + SIZE

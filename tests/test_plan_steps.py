@@ -1,0 +1,189 @@
+"""Each step of a plan equals a slow loop, for numbers of every kind, and touches nothing beyond its rows."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mtcnn.engine import steps
+from mtcnn.engine.kernel_cache import kernel
+from mtcnn.engine.packing import pack
+from mtcnn.engine.plan_packing import _pack_each
+from mtcnn.engine.planes import COLUMNS as USUAL
+from mtcnn.engine.registers import padded
+from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
+
+Array = NDArray[Any]
+PAGE = mmap.PAGESIZE
+WIDTHS = (1, 2, 3, 5, 8, 17, 40)
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mprotect")
+
+
+class Guarded:
+    """Arrays whose last byte is the last of a page, behind which the next page may not be touched."""
+
+    def __init__(self) -> None:
+        self.open: list[Any] = []
+
+    def __call__(self, values: Array) -> Array:
+        size = -(-max(values.nbytes, 1) // PAGE) * PAGE
+        memory = mmap.mmap(-1, size + PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        assert ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(start + size), PAGE, 0) == 0
+        found = np.frombuffer(memory, values.dtype, values.size, size - values.nbytes).reshape(values.shape)
+        found[...] = values
+        self.open.append(memory)
+        return found
+
+
+def odd_values(rng: np.random.Generator, *shape: int) -> Array:
+    """Mostly ordinary numbers, and a few that are none."""
+    values = rng.standard_normal(shape).astype(np.float32)
+    places = rng.random(shape)
+    values[places < 0.01], values[places > 0.99] = np.nan, np.inf
+    values[(places > 0.5) & (places < 0.51)] = -np.inf
+    return values
+
+
+def call(name: str, constants: tuple[int, ...], rows: list[Array], target: Array, **values: Any) -> None:
+    arguments = np.zeros(SIZE, np.int64)
+    for place, row in enumerate(rows):
+        arguments[place] = row.ctypes.data
+    arguments[TO] = target.ctypes.data
+    for key, value in values.items():
+        arguments[getattr(steps, key)] = value.ctypes.data if isinstance(value, np.ndarray) else value
+    kernel(name, *constants)(arguments.ctypes.data)
+
+
+def bent(value: Array, mode: int, slope: Array) -> Array:
+    if mode == LINEAR:
+        return value
+    negative = value < 0
+    return np.where(negative, 0 if mode == RELU else value * slope, value)
+
+
+def near(found: Array, expected: Array) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+# kernel, stride, dilation, channels in and out, activation; floats between cells are those of a wider map.
+CONVOLUTIONS = [(3, 2, 1, 3, 5, RELU), (1, 1, 1, 24, 72, SLOPES), (3, 1, 2, 7, 16, LINEAR), (5, 3, 1, 2, 150, RELU)]
+
+
+@pytest.mark.parametrize(("size", "stride", "dilation", "inputs", "outputs", "mode"), CONVOLUTIONS)
+def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs: int, mode: int) -> None:
+    rng, out_step = np.random.default_rng(0), outputs + 3
+    weights, bias, slope = (rng.standard_normal(shape) for shape in ((size, size, inputs, outputs), outputs, outputs))
+    guard = Guarded()
+    packed = [guard(array) for array in pack(weights.reshape(-1, outputs), bias, slope, USUAL)]
+    for columns in WIDTHS:
+        wide = (columns - 1) * stride + (size - 1) * dilation + 1
+        rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
+        target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
+        together = dilation == 1
+        call("conv", (stride * inputs, outputs, out_step, mode), rows, target, COLUMNS=columns, WEIGHTS=packed[0],
+             BIAS=packed[1], SLOPE=packed[2], KERNEL_ROWS=size, TAPS=1 if together else size, TAP=dilation * inputs,
+             RUN=inputs * (size if together else 1))  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            for column in range(columns):
+                places = column * stride + dilation * np.arange(size)
+                cell = np.stack([row[places] for row in rows]).astype(np.float64)
+                total = bias + sum(cell[y, x, c] * weights[y, x, c] for y in range(size) for x in range(size)
+                                   for c in range(inputs))  # fmt: skip
+                near(target[column * out_step :][:outputs], bent(total, mode, slope))
+                if column:
+                    assert (target[column * out_step - 3 : column * out_step] == 7).all()
+
+
+@pytest.mark.parametrize(("channels", "stride", "mode"), [(3, 1, RELU), (16, 2, LINEAR), (40, 1, SLOPES)])
+def test_depthwise_convolution(channels: int, stride: int, mode: int) -> None:
+    rng, step, out_step = np.random.default_rng(1), channels + 2, channels + 1
+    weights, bias, slope = (rng.standard_normal(shape) for shape in ((channels, 3, 3), channels, channels))
+    guard = Guarded()
+    packed = guard(_pack_each(weights, bias, slope))
+    for columns in WIDTHS:
+        wide = (columns - 1) * stride + 3
+        rows = [guard(odd_values(rng, (wide - 1) * step + channels)) for _ in range(3)]
+        target = guard(np.full((columns - 1) * out_step + channels, 7, np.float32))
+        call("depthwise", (channels, stride, step, out_step, mode), rows, target, COLUMNS=columns, WEIGHTS=packed)
+        with np.errstate(invalid="ignore"):
+            for column in range(columns):
+                total = bias.copy()
+                for y in range(3):
+                    for x in range(3):
+                        total += weights[:, y, x] * rows[y][(column * stride + x) * step :][:channels]
+                near(target[column * out_step :][:channels], bent(total, mode, slope))
+                assert column == 0 or target[column * out_step - 1] == 7
+
+
+@pytest.mark.parametrize("channels", [3, 16, 40])
+def test_pooling(channels: int) -> None:
+    rng, guard = np.random.default_rng(2), Guarded()
+    for wide in WIDTHS:
+        rows = [guard(odd_values(rng, wide, channels)) for _ in range(2)]
+        columns = -(-wide // 2)
+        target = guard(np.zeros((columns, channels), np.float32))
+        call("pool", (channels, channels, channels), rows, target, COLUMNS=columns, WIDE=wide)
+        for column in range(columns):
+            expected = np.concatenate([row[2 * column : 2 * column + 2] for row in rows]).max(axis=0)  # NaN stays NaN
+            np.testing.assert_array_equal(target[column], expected)
+
+
+@pytest.mark.parametrize(("channels", "twice", "mode"), [(3, 0, RELU), (20, 1, LINEAR)])
+def test_sum(channels: int, twice: int, mode: int) -> None:
+    rng, guard = np.random.default_rng(3), Guarded()
+    for wide in (2, 4, 6, 40):
+        one, other = guard(odd_values(rng, wide, channels)), guard(odd_values(rng, wide // (1 + twice), channels))
+        target = guard(np.zeros((wide, channels), np.float32))
+        call("add", (channels, channels, channels, channels, twice, mode), [one, other], target, COLUMNS=wide)
+        with np.errstate(invalid="ignore"):
+            expected = bent(one + np.repeat(other, 1 + twice, axis=0), mode, np.ones(channels))
+        np.testing.assert_array_equal(target, expected)
+
+
+@pytest.mark.parametrize("channels", [3, 40])
+def test_moments_and_what_is_done_with_them(channels: int) -> None:
+    rng, guard, size = np.random.default_rng(4), Guarded(), padded(channels)
+    for wide in WIDTHS:
+        source, centre = guard(odd_values(rng, wide, channels)), guard(np.zeros(size, np.float32))
+        totals = guard(np.full((2, size), 7, np.float32))
+        call("moments", (channels, channels), [source], totals, COLUMNS=wide, BIAS=centre)
+        with np.errstate(invalid="ignore"):
+            near(totals[0, :channels], source.sum(axis=0))
+            near(totals[1, :channels], (source**2).sum(axis=0))
+        factors, target = guard(rng.standard_normal((2, size)).astype(np.float32)), guard(np.zeros_like(source))
+        call("affine", (channels, channels, channels, RELU), [source], target, COLUMNS=wide, WEIGHTS=factors)
+        with np.errstate(invalid="ignore"):
+            near(target, bent(source * factors[0, :channels] + factors[1, :channels], RELU, factors[0]))
+
+
+def test_pixels() -> None:
+    rng, guard = np.random.default_rng(5), Guarded()
+    for wide in (1, 2, 15, 16, 17, 33, 40):
+        source = guard(rng.integers(0, 256, 3 * wide, dtype=np.uint8))
+        target = guard(np.zeros(3 * wide, np.float32))
+        call("pixels", (), [source], target, COLUMNS=3 * wide)
+        np.testing.assert_array_equal(target, source)
+
+
+def test_the_guard_guards() -> None:
+    """A read beyond the buffer ends the process."""
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import ctypes, numpy as np; from test_plan_steps import Guarded\n"
+        "values = Guarded()(np.zeros(3, np.float32)); print('ready', flush=True)\n"
+        "ctypes.string_at(values.ctypes.data + 12, 1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "ready\n", done.stderr
+    assert done.returncode == -11
