@@ -15,7 +15,7 @@ from mtcnn.errors import DataError
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import ImageSize
 from prepare.convert import convert, merged
-from prepare.readers import READERS, form_of, read_source
+from prepare.readers import READERS, form_of, read_source, split_names, split_source
 from prepare.records import ImageRecord, Note
 from prepare.writers import FORMATS
 
@@ -306,6 +306,19 @@ def test_wider_as_it_unzips_leaves_the_validation_photos(tmp_path: Path) -> None
     found, problems = read_source(str(tmp_path))
     assert [record.path.parent.parent.parent.name for record in found] == ["WIDER_train"]
     assert [problem.why for problem in problems] == ["read wider_face_train_bbx_gt.txt, left wider_face_val_bbx_gt.txt"]
+
+
+@pytest.mark.parametrize(("spec", "images", "names"), [
+    ("coco:C:\\a\\x.json:D:\\photos:face,head", "D:\\photos", "face,head"),
+    ("coco:C:\\a\\x.json:D:\\photos", "D:\\photos", ""),
+    ("coco:C:\\a\\x.json::face", "", "face"),
+    ("yolo:C:/a::face", "", "face"),
+    ("labelme:C:/a", "", ""),
+])  # fmt: skip
+def test_drive_letters_of_windows(spec: str, images: str, names: str) -> None:
+    form, path, rest = split_source(spec, drives=True)
+    assert (form, path) == (spec.partition(":")[0], "C:\\a\\x.json" if form == "coco" else "C:/a")
+    assert split_names(form, rest) == (images, names)
 
 
 def test_labels_in_two_formats_are_an_error(tmp_path: Path) -> None:
