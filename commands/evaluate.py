@@ -36,7 +36,7 @@ def _check_used(detects: bool, *more: str) -> None:
     from mtcnn.metrics.scales import check_scale
 
     check_scale(click.get_current_context().params["scale"])  # a wrong one is wrong either way
-    if not detects and (unused := given((*DETECTOR_SETTINGS, "workers", "scale", "flip", *more))):
+    if not detects and (unused := given((*DETECTOR_SETTINGS, "workers", "cluster", "scale", "flip", *more))):
         raise click.UsageError(f"{unused[0]} is for running a detector over --photos, and none runs; leave it out")
 
 

@@ -85,17 +85,29 @@ class NetType(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2
 DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))
 SOURCE = SourceType()
 COUNT = _named(click.IntRange(1), "integer")
+_CLUSTER = "mtcnn.cluster"
 
 
 def workers_option(text: str) -> Callable[..., Any]:
-    """`--workers`, how many processes, as the `Workers` that library functions take."""
+    """`--workers`, how many processes, and `--cluster`, where: as the `Workers` that library functions take."""
 
-    def workers(_context: click.Context, _parameter: click.Parameter, count: int) -> Any:
-        from mtcnn.workers import local_workers
+    def workers(context: click.Context, _parameter: click.Parameter, count: int) -> Any:
+        from mtcnn.workers import cluster_workers, local_workers
 
-        return local_workers(count)
+        address = context.meta.get(_CLUSTER)
+        return local_workers(count) if address is None else cluster_workers(address, count)
 
-    return click.option("--workers", type=COUNT, default=2, show_default=True, callback=workers, help=text)
+    return options(
+        click.option("--workers", type=COUNT, default=2, show_default=True, callback=workers, help=text),
+        click.option("--cluster", metavar="local|ADDRESS", is_eager=True, expose_value=False, callback=_note_cluster,
+                     help="Work on Ray: one that is started here with so many --workers, or all cores of a cluster "
+                     "(docs/scale.md)."),
+    )  # fmt: skip
+
+
+def _note_cluster(context: click.Context, _parameter: click.Parameter, address: str | None) -> None:
+    if address is not None:
+        context.meta[_CLUSTER] = address
 
 
 def options(*options: Callable[..., Any]) -> Callable[..., Any]:

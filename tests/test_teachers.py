@@ -17,6 +17,7 @@ from prepare.records import ImageRecord
 from prepare.teachers.calibration import Calibration, Logistic, fit_calibration, fit_logistic, hits
 from prepare.teachers.found import FoundFile, PhotoFaces
 from prepare.teachers.fusion import OVERLAP, fuse
+from prepare.teachers.labelling import common_folder
 from prepare.teachers.photo_labels import LabelSettings, labels_of
 from prepare.teachers.teacher import Teacher, find_teachers
 
@@ -275,3 +276,12 @@ def test_a_teacher_looks_at_all_scales() -> None:
     assert sizes == [(20, 40), (20, 40), (40, 80), (40, 80)]
     assert np.allclose(found.boxes[:, 0], [10, 7, 10, 26]) and np.allclose(found.boxes[:, 3], 4)
     assert found.landmarks is not None and len(found) == 4
+
+
+def test_names_of_linked_photos_are_those_of_the_links(tmp_path: Path) -> None:
+    """Labels of a folder of links name what is in it, and not paths to elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").touch()
+    (tmp_path / "photos" / "a.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
+    assert common_folder([tmp_path / "photos" / "a.jpg"]) == tmp_path / "photos"

@@ -1,7 +1,7 @@
 """Parallel map over many items, with results in order.
 
-`Workers` is the interface; `Here` is this process, `processes.Processes` are local ones. Another backend is another
-class with `map`.
+`Workers` is the interface; `Here` is this process, `processes.Processes` are local ones, `cluster.Cluster` are Ray's.
+Another backend is another class with `map`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-__all__ = ["Here", "Workers", "local_workers"]
+__all__ = ["Here", "Workers", "cluster_workers", "local_workers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,3 +44,10 @@ def local_workers(count: int) -> Workers:
     from .processes import Processes
 
     return Processes(count)
+
+
+def cluster_workers(address: str, count: int) -> Workers:
+    """Those of the Ray cluster at `address`; "local": `count` of a Ray that is started on this machine."""
+    from .cluster import Cluster
+
+    return Cluster(address, count)

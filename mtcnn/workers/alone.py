@@ -16,7 +16,7 @@ from ..errors import MtcnnError
 from ..hush import take_stderr
 from .processes import end_with_parent
 
-__all__ = ["ProcessKilled", "call_alone"]
+__all__ = ["ProcessKilled", "call_alone", "sendable"]
 
 TOGETHER = 2.0  # seconds: who kills this process too has done so by then
 
@@ -59,12 +59,12 @@ def _run(function: Callable[[], Any], pipe: Connection) -> None:
     try:
         function()
     except Exception as error:
-        pipe.send(_sendable(error))
+        pipe.send(sendable(error))
     else:
         pipe.send(None)
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """The error, or one of the same words where it does not pickle; with the traceback if it is a bug."""
     if not isinstance(error, MtcnnError | OSError):
         error.add_note("".join(traceback.format_exception(error)))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ..errors import MtcnnError
 from ..hush import take_stderr
 
-__all__ = ["Processes", "end_with_parent", "in_worker"]
+__all__ = ["Processes", "adopt", "end_with_parent", "in_worker"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,13 +40,18 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _start(work: Callable[[Any], Any]) -> None:
+def adopt(work: Callable[[Any], Any]) -> None:
+    """Make this process a worker, for `work`."""
     global _work
     _work = work
     # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
     # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
     take_stderr()
+
+
+def _start(work: Callable[[Any], Any]) -> None:
+    adopt(work)
     end_with_parent()
 
 

@@ -132,7 +132,7 @@ def read_labels(
 def common_folder(photos: Iterable[Path]) -> Path:
     """The folder that holds all photos. Raises SettingsError where there is none, on several drives."""
     try:
-        return Path(os.path.commonpath([path.resolve().parent for path in photos]))
+        return Path(os.path.commonpath([path.absolute().parent for path in photos]))
     except ValueError:
         raise SettingsError("photos lie on several drives; expected one; label those of each drive alone") from None
 
