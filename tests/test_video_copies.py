@@ -20,6 +20,7 @@ from clips import number_of, numbered, write_clip
 from numpy.typing import NDArray
 from run_command import problems, run
 
+from mtcnn.cascade import Detector
 from mtcnn.errors import ImageError, WriteError
 from mtcnn.pictures.draw import save_image
 from mtcnn.stream.sinks.video_output import VideoOutput
@@ -410,3 +411,29 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.mp4"]
+
+
+def test_a_phone_video_is_hidden_whole(tmp_path: Path, photos: dict[str, Any]) -> None:
+    """300 frames of a face that moves, with sound, turned, and with a rate that varies; detection in every fifth."""
+    scene, times = (
+        photos["astronaut"],
+        np.cumsum([0.0, *(0.02 if number % 7 else 0.09 for number in range(299))]).tolist(),
+    )
+    upright = [np.ascontiguousarray(scene[20:260, 100 + number % 60 : 260 + number % 60]) for number in range(300)]
+    clip = clip_of(tmp_path / "clip.mp4", [np.rot90(image) for image in upright], times, sound="aac")
+    copy, words = tmp_path / "copy.mp4", ("--blur-style", "solid", "--blur-shape", "ellipse")
+    done = run("detect", turned(clip, 90), "--blur", copy, *words, "--detect-every", 5, "--min-face", 40, "--json")
+    assert (done.exit_code, problems(done.stderr)) == (0, "")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["frame"] for row in rows] == list(range(300))
+    assert sum(bool(row["faces"]) for row in rows) > 290
+    with Video(copy) as video:
+        frames = list(video)
+    assert [frame.time for frame in frames] == pytest.approx(times, abs=0.01)
+    assert {frame.image.shape for frame in frames} == {upright[0].shape}
+    detector = Detector(min_face=40)
+    for frame in frames[::13]:
+        assert not len(detector.detect(frame.image)), "a face shows"
+    codec, seconds, _ = heard(copy)
+    assert codec == "aac"
+    assert seconds == pytest.approx(times[-1] + 0.02, abs=0.05), "it ends with the pictures"

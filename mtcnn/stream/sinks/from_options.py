@@ -16,6 +16,7 @@ from ..run import MakeSink
 from ..sources import kind_of
 from .anonymous import AnonymousCopies
 from .face_files import FaceFiles
+from .preview import Preview
 from .trace_files import TraceFiles
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def extra_sinks(
     blur_style: Style | None = None,
     blur_shape: Shape | None = None,
     blur_gap: int | None = None,
+    show: bool = False,
     trace: Path | None = None,
     trace_box: Sequence[Sequence[float]] = (),
     trace_labels: Path | None = None,
@@ -61,6 +63,9 @@ def extra_sinks(
             return AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape)
 
         makers.append(copies)
+    if show:
+        window = Preview()
+        makers.append(lambda places, _: window)
     if trace is not None:
         truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
         makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))
