@@ -2,7 +2,7 @@
 # constraints.txt. A stamp in .venv remembers it; a change of the files named below does the set-up again.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test test-numba format clean fuzz mutants bench compare-peers bench-peers
+.PHONY: demo test web test-numba format clean fuzz mutants bench compare-peers bench-peers
 
 # The first Python that is new enough; name another with `make PYTHON=...`.
 PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -21,6 +21,11 @@ test: .venv/ready-for-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The page of `mtcnn web` in a headless Chromium, with onnxruntime-web, which npm fetches.
+web: .venv/ready-for-test
+	mkdir -p build && cd build && npm pack --silent onnxruntime-web@1.30.0
+	ORT_WEB_PACKAGE=$(CURDIR)/build/onnxruntime-web-1.30.0.tgz $(BIN)/python -m pytest tests/test_web.py
 
 # The kernels with the oldest Numba that setup.cfg allows, in an environment of its own.
 test-numba: .venv/ready-for-test

@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "commands.inspect:inspect",
     "weights": "commands.weights:weights",
     "export": "commands.export:export",
+    "web": "commands.web:web",
     "flops": "commands.flops:flops",
     "search": "commands.search:search",
 }

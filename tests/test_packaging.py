@@ -84,7 +84,7 @@ def test_type_hints_are_shipped(names: set[str]) -> None:
 
 def test_nothing_else_is_inside(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed", ".txt"}
+    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed", ".txt", ".html", ".js"}
     assert [name for name in names if name.endswith(".txt") and ".dist-info/" not in name] == [
         "mtcnn/_app/prepare/eval-hashes.txt"
     ]
