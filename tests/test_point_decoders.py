@@ -132,6 +132,24 @@ def test_a_product_scores_no_more_than_its_parts() -> None:
     assert np.isfinite(product_logits(ends, ends)).all()
 
 
+@pytest.mark.parametrize("min_logit", [-math.inf, -12.5, -0.4, 0.0, 3.0, 88.0, math.inf])
+def test_rows_that_pass_are_those_of_all_logits(min_logit: float) -> None:
+    """To the last bit, also where a product is as large as its smaller factor, or a logit is no number."""
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(0, 8, (2, 4000)).astype(np.float32)
+    pairs[:, :50], pairs[0, 50:100], pairs[1, 100:110] = np.float32(min_logit), 200, np.nan
+    pairs[1, 50:100] = np.nextafter(np.float32(min_logit), np.array([-np.inf, np.inf], np.float32)).repeat(25)
+    pairs[0, 110:120], pairs[1, 115:130] = np.inf, -np.inf
+    outputs = {"class_logits": pairs[0, :, None], "object_logits": pairs[1, :, None]}
+    with np.errstate(invalid="ignore"):
+        rows, logits = YuNetPoints().passing(outputs, min_logit)
+        every = YuNetPoints().logits(outputs)
+    expected = np.flatnonzero(every >= min_logit)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(logits, every[expected])
+    assert min_logit > 40 or len(rows) > 10
+
+
 def test_sides_have_a_bound() -> None:
     """An untrained net may say anything: no face has more than e to the 8th cells."""
     size, rows = ImageSize(32, 32), np.array([0])

@@ -61,6 +61,12 @@ class Decoder(ABC):
     def logits(self, outputs: Outputs) -> Array:
         """Logits of face against no face, float32 (A,)."""
 
+    def passing(self, outputs: Outputs, min_logit: float) -> tuple[Array, Array]:
+        """The predictions with a logit of at least `min_logit`, in order: rows int64 (R,), and their logits (R,)."""
+        logits = self.logits(outputs)
+        rows = np.flatnonzero(logits >= min_logit)
+        return rows, logits[rows]
+
     @abstractmethod
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
         """Boxes float32 (R, 4), xyxy in pixels of the input, of the predictions `rows` int64 (R,)."""

@@ -16,6 +16,7 @@ __all__ = ["HeatMap", "YuNetPoints", "cells"]
 
 Array = NDArray[Any]
 
+SLACK = 1e-3  # relative: more than the rounding of `product_logits`
 LARGEST = 8.0  # the exponential of an untrained net's output would overflow; no face has e**8 cells
 
 
@@ -62,6 +63,15 @@ class YuNetPoints(Decoder):
 
     def logits(self, outputs: Outputs) -> Array:
         return product_logits(outputs["class_logits"][:, 0], outputs["object_logits"][:, 0])
+
+    def passing(self, outputs: Outputs, min_logit: float) -> tuple[Array, Array]:
+        """As in `Decoder`. A product is no larger than its factors: only rows whose two logits pass are multiplied."""
+        pair = outputs["class_logits"][:, 0], outputs["object_logits"][:, 0]
+        slack = SLACK * max(1.0, abs(min_logit)) if np.isfinite(min_logit) else 0.0
+        rows = np.flatnonzero(np.minimum(*pair) >= min_logit - slack)
+        logits = product_logits(pair[0][rows], pair[1][rows])
+        above = logits >= min_logit
+        return rows[above], logits[above]
 
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:
         corners, strides = (values[rows] for values in self.places(size))

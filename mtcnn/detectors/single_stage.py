@@ -103,15 +103,17 @@ def select(
     remain. CONFIDENT boxes are never cut. Of equal scores the earlier comes first. Candidates are `every` box, or only
     those that go into NMS, so that others need no decoding.
     """
-    logits = decoder.logits(outputs)
-    above = np.flatnonzero(logits >= logit(threshold))
-    confident = int((logits[above] >= CONFIDENT).sum())
-    best = above[np.argsort(-logits[above], kind="stable")[: max(pre_nms, confident)]]
-    rows = np.arange(len(logits)) if every else best
-    passed, looked = (above, best) if every else (np.arange(len(best)),) * 2
+    above, logits = decoder.passing(outputs, logit(threshold))
+    confident = int((logits >= CONFIDENT).sum())
+    order = np.argsort(-logits, kind="stable")[: max(pre_nms, confident)]
+    rows, logits = above[order], logits[order]
+    passed = looked = np.arange(len(rows))
+    if every:
+        passed, looked, logits = above, rows, decoder.logits(outputs)
+        rows = np.arange(len(logits))
     boxes = decoder.boxes(outputs, size, rows)
-    left = looked[nms(boxes[looked], logits[rows[looked]], nms_iou, limit=max(max_faces, confident))]
-    left = left[: max(max_faces, int((logits[rows[left]] >= CONFIDENT).sum()))]
+    left = looked[nms(boxes[looked], logits[looked], nms_iou, limit=max(max_faces, confident))]
+    left = left[: max(max_faces, int((logits[left] >= CONFIDENT).sum()))]
     steps = (
         Step("threshold", passed, len(rows), threshold),
         Step("the best for NMS", looked, len(rows), max(pre_nms, confident)),
@@ -123,7 +125,7 @@ def select(
             return None
         return decoder.landmarks(outputs, size, rows[index])
 
-    return Candidates(boxes, boxes, logits[rows], None, steps, landmarks)
+    return Candidates(boxes, boxes, logits, None, steps, landmarks)
 
 
 def _nothing(has_landmarks: bool) -> Candidates:
