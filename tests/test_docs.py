@@ -195,7 +195,8 @@ def test_python_examples_run(page: Path, inside: Path, monkeypatch: pytest.Monke
     pytest.importorskip("scipy")
     pytest.importorskip("matplotlib")
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("mtcnn.cascade.packaged_weights", lambda: inside / "work")
+    if page.stem != "python":  # that exports, and files are compared on what trained nets find
+        monkeypatch.setattr("mtcnn.cascade.packaged_weights", lambda: inside / "work")
     names: dict[str, Any] = {}
     examples = blocks(page, "python")
     assert examples
