@@ -48,12 +48,16 @@ def whole_model(settings: DetectorSettings, as_inputs: bool = False) -> Any:
 
 def _nets(settings: DetectorSettings) -> list[Any]:
     """Weights of the cascade's nets, the graph of a single-stage detector."""
-    folder = packaged_weights() if settings.models is None else Path(settings.models)
+    folder = _folder(settings)
     first, *others = settings.stages
     nets: list[Any] = [
         net_model(first, folder) if first in DETECTORS else load_weights(weights_path(folder, first), first)
     ]
     return nets + [load_weights(weights_path(folder, name), name) for name in others]
+
+
+def _folder(settings: DetectorSettings) -> Path:
+    return packaged_weights() if settings.models is None else Path(settings.models)
 
 
 def _model(settings: DetectorSettings, nets: Sequence[Any], as_inputs: bool) -> Any:
@@ -134,7 +138,7 @@ def _compared(settings: DetectorSettings, model: Any) -> float:
     """The largest difference on images of noise, at low thresholds. Raises MtcnnError if it is above TOLERANCE."""
     session = _session(model.SerializeToString())
     thresholds = [0.0 if settings.stages[0] in DETECTORS else LOW] * len(settings.stages)
-    detector = Detector(**{**settings.to_dict(), "thresholds": thresholds})
+    detector = Detector(**{**settings.to_dict(), "models": _folder(settings), "thresholds": thresholds})
     feeds = {name: getattr(settings, name) for name in ("min_face", "scale_factor")} | {"thresholds": thresholds}
     taken = {each.name for each in session.get_inputs()}
     values = {name: np.asarray(value, np.float64) for name, value in feeds.items() if name in taken}
