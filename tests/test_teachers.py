@@ -221,6 +221,7 @@ def test_results_come_back_and_a_torn_line_does_not(tmp_path: Path) -> None:
     written.add(Path("é\n.jpg"), PhotoFaces(SIZE, one))
     written.add(Path("b.jpg"), PhotoFaces(SIZE, Faces.empty()))
     whole = file.read_bytes()
+    assert b"[0.123456,1.23,2.0,3.0,4.0," in whole, "coordinates are written with two decimals"
     for torn in (b'{"image": "c.j', b"\n", b"[]\n", b'{"image": "c.jpg", "height": 1'):
         file.write_bytes(whole + torn)
         found = FoundFile(file, {"a": 1})

@@ -86,7 +86,7 @@ def _name(line: bytes) -> str | None:
 
 def _rows(faces: Faces) -> list[list[float | None]]:
     points = np.full((len(faces), 5, 2), np.nan) if faces.landmarks is None else faces.landmarks
-    rows = np.concatenate([faces.boxes, points.reshape(-1, 10)], axis=1).round(2).tolist()
+    rows = np.concatenate([faces.boxes, points.reshape(-1, 10)], axis=1).astype(np.float64).round(2).tolist()
     scores = [round(float(score), 6) for score in faces.scores]
     return [
         [score, *(None if value != value else value for value in row)] for score, row in zip(scores, rows, strict=True)
