@@ -43,7 +43,7 @@ NARROW = (
     "centerface",
     *(net for net, spec in DETECTORS.items() if spec.package),
 )  # at a part of their width
-LR = {"yunet-n": 6e-3, "yunet-s": 6e-3, "centerface": 6e-3}  # small nets take larger steps
+LR = {"yunet-n": 6e-3, "yunet-s": 6e-3, "centerface": 6e-3, "efficientdet-d0": 5e-3}  # small nets take larger steps
 COUNT, LONGEST, SMALLEST, WANTED = 8, 256, 16.0, 0.95
 
 
