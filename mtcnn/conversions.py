@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from .errors import LibraryError, SettingsError
 from .images import Source, read_image
-from .pictures.align import align
 from .types import Faces
 
 __all__ = ["COLUMNS", "POINTS", "aligned", "embedded", "to_pandas", "to_supervision"]
@@ -44,6 +43,8 @@ def aligned(faces: Faces, image: Source, size: int) -> NDArray[np.uint8]:
         if len(faces):
             raise SettingsError("these faces have no landmarks to align them by; expected a detector that finds some")
         return np.zeros((0, size, size, 3), np.uint8)
+    from .pictures.align import align  # imports OpenCV, which the names of columns need not
+
     return align(read_image(image), faces.landmarks, size)
 
 

@@ -123,5 +123,6 @@ def _parts(net: nn.Module, work: dict[str, int]) -> tuple[Part, ...]:
     parameters: dict[str, int] = {}
     for name, value in net.named_parameters():
         parameters[part_of(name)] = parameters.get(part_of(name), 0) + value.numel()
-    names = [*parameters, *(name for name in work if name not in parameters)]
+    # Layers that do nothing, such as nn.Identity in the place of a neck, are no part.
+    names = [*parameters, *(name for name, done in work.items() if done and name not in parameters)]
     return tuple(Part(name, parameters.get(name, 0), work.get(name, 0)) for name in names)

@@ -148,7 +148,7 @@ def test_without_data_in_a_new_process(tmp_path: Path) -> None:
         ("synthetic:0", "synthetic:0"),
         ("synthetic:many", "expected synthetic:N"),
         ("nowhere", "nowhere"),
-        ("celeba:labels.txt", "unknown format 'celeba'; expected one of"),
+        ("kitti:labels.txt", "unknown format 'kitti'; expected one of"),
     ],
 )
 def test_bad_sources(here: Path, source: str, message: str) -> None:

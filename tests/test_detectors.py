@@ -150,9 +150,9 @@ def test_detects_on_odd_sizes(nets: dict[str, nn.Module], models: Path, name: st
     assert (found.landmarks is not None) is (landmarks is not None)
     assert (np.diff(found.scores) <= 0).all()
     if len(found):
-        best = int(logits.argmax())
-        assert found.scores[0] == pytest.approx(scores[best], rel=1e-4)
-        np.testing.assert_allclose(found.boxes[0], boxes[best], atol=0.01)
+        assert found.scores[0] == pytest.approx(scores.max(), rel=1e-4)
+        best = boxes[scores >= scores.max() - 1e-5]  # which of those that tie is first depends on the engine's rounding
+        assert np.abs(best - found.boxes[0]).max(axis=1).min() < 0.01
 
 
 @every

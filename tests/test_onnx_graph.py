@@ -262,14 +262,17 @@ def detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_with_nms(detectors: Path, name: str) -> None:
-    """Random nets find faces anywhere, of all sizes; a threshold of 0 lets all of them through."""
+    """Random nets find faces anywhere, of all sizes; a threshold of 0 lets all of them through.
+
+    Beside torch: their scores lie so close together that compiled code orders some of them differently.
+    """
     if not weights_path(detectors, name).is_file():
         pytest.skip("needs a package of an extra")
     settings: dict[str, Any] = {"detector": name, "models": detectors, "coarse": False, "thresholds": 0.0}
     run = session(whole_model(DetectorSettings(**settings)))
     image = photo()[:97, 100:253]
     ours = Faces(*run.run(None, {"image": np.ascontiguousarray(image)}))
-    theirs = Detector(**settings).detect(image)
+    theirs = Detector(**settings, engine="torch").detect(image)
     assert len(theirs) > 3 and (ours.landmarks is None) == (theirs.landmarks is None)
     assert whole.difference(ours, theirs, 153) < 1e-4
     for shape in ((0, 0), (0, 40), (1, 1)):
