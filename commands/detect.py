@@ -23,6 +23,9 @@ FACE_OPTIONS = (
     "blur_style",
     "blur_shape",
     "blur_gap",
+    "spare",
+    "spare_similarity",
+    "embedding",
     "show",
     "trace",
     "trace_box",
@@ -48,6 +51,12 @@ face_options = options(
     click.option("--blur-shape", type=click.Choice(["box", "ellipse"]), help="Area that is hidden.  [default: box]"),
     click.option("--blur-gap", type=click.IntRange(min=0), metavar="FRAMES",
                  help="In videos, hide a face for this many frames before and after too.  [default: half a second]"),
+    click.option("--spare", type=PATH, multiple=True, metavar="PHOTO",
+                 help="Do not hide the person in this photo; needs --embedding. Repeat for more."),
+    click.option("--embedding", type=FILE, metavar="ONNX",
+                 help="Your recognition model for aligned faces of 112 x 112, such as one of ArcFace."),
+    click.option("--spare-similarity", type=float, metavar="S",
+                 help="Minimum cosine at which a face is that person's.  [default: 0.5]"),
     click.option("--show", is_flag=True, help="Show images and videos with their faces in a window; q ends."),
     click.option("--trace", type=DIR, help="Write pictures and counts of each stage's candidates."),
     click.option("--trace-box", type=float, nargs=4, multiple=True, metavar="X1 Y1 X2 Y2",
@@ -112,7 +121,7 @@ def detect(images: tuple[Any, ...], as_json: bool, as_csv: bool, wider: Path | N
     labels = {name: path for name, path in (("coco", coco), ("yolo", yolo), ("voc", voc)) if path is not None}
     outputs |= labels
     sinks = [*_label_sinks(labels, sure, resume, settings), *extra_sinks(**faces)]
-    reads = [] if faces["trace_labels"] is None else [faces["trace_labels"]]
+    reads = [*filter(None, (faces["trace_labels"], faces["embedding"])), *faces["spare"]]
     run = Run(
         images, _style(as_json, as_csv), out, wider, draw, batch, every, track, resume, settings, sinks, outputs,
         reads, network, max_pixels, quiet, verbose, debugging(), as_options, detect_every,

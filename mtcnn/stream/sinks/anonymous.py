@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from ..sources import Source
 from ..video import FPS
 from .pictures import Pictures
 
+if TYPE_CHECKING:
+    from ...pictures.spare import Spared
+
 __all__ = ["AnonymousCopies"]
 
 
@@ -30,6 +34,7 @@ class AnonymousCopies(Pictures):
     places   those of the run, or all its sources.
     gap      number of frames of a video before and after a detection in which a face is hidden too, see `GapFiller`;
              None for half a second. As many frames are kept in memory.
+    spared   tells which faces stay visible; None: all are hidden.
 
     A copy is encoded from the upright pixels, without EXIF (location, time), thumbnails, comments or colour profiles.
     """
@@ -44,18 +49,21 @@ class AnonymousCopies(Pictures):
         margin: float = MARGIN,
         gap: int | None = None,
         shape: Shape = "box",
+        spared: Spared | None = None,
     ) -> None:
         check_style(style, margin, shape)
         if gap is not None and gap < 0:
             raise SettingsError(f"gap is {gap}; expected 0 or more frames")
         super().__init__(copies, places)
         self._style, self._margin, self._gap, self._shape = style, margin, gap, shape
+        self._spared = spared
         self._filler: GapFiller | None = None
         self._waiting: deque[Item] = deque()  # frames that the filler has
 
     def write(self, item: Item) -> None:
         if item.frame is None or (self._waiting and item.source != self._waiting[0].source):
             self._write_waiting()
+        item = self._without_spared(item)
         if item.frame is None:
             super().write(item)
             return
@@ -64,8 +72,17 @@ class AnonymousCopies(Pictures):
         self._waiting.append(item)
         self._write_frames(self._filler.add(item.faces.boxes))
 
+    def _without_spared(self, item: Item) -> Item:
+        """Only the faces to hide."""
+        if self._spared is None:
+            return item
+        known = self._spared.known if item.frame is None else self._spared.followed
+        return replace(item, faces=item.faces[~known(item.image, item.faces)], ids=None)
+
     def _write_waiting(self) -> None:
         """The video is at its end."""
+        if self._spared is not None:
+            self._spared.restart()
         filler, self._filler = self._filler, None
         if filler is not None:
             self._write_frames(filler.finish())

@@ -21,6 +21,7 @@ from .trace_files import TraceFiles
 
 if TYPE_CHECKING:
     from ...cascade import Detector
+    from ...pictures.spare import Spared
 
 __all__ = ["extra_sinks"]
 
@@ -33,6 +34,9 @@ def extra_sinks(
     blur_style: Style | None = None,
     blur_shape: Shape | None = None,
     blur_gap: int | None = None,
+    spare: Sequence[Path] = (),
+    spare_similarity: float | None = None,
+    embedding: Path | None = None,
     show: bool = False,
     trace: Path | None = None,
     trace_box: Sequence[Sequence[float]] = (),
@@ -44,8 +48,9 @@ def extra_sinks(
     that cannot be read or do not follow their format.
     """
     _check_needed("crop", crop, {"crop_margin": crop_margin is not None, "crop_align": crop_align})
-    more = {"blur_style": blur_style, "blur_shape": blur_shape, "blur_gap": blur_gap}
+    more = {"blur_style": blur_style, "blur_shape": blur_shape, "blur_gap": blur_gap, "spare": spare or None}
     _check_needed("blur", blur, {name: value is not None for name, value in more.items()})
+    _check_spare(bool(spare), {"embedding": embedding, "spare_similarity": spare_similarity})
     _check_needed("trace", trace, {"trace_box": bool(trace_box), "trace_labels": trace_labels is not None})
     if crop_align and crop_margin is not None:
         raise SettingsError("`crop_align` has no margin, its template decides; expected it or `crop_margin`, not both")
@@ -57,10 +62,11 @@ def extra_sinks(
     if blur is not None:
         style, shape = blur_style or "pixelate", blur_shape or "box"
 
-        def copies(places: Places, _: Detector) -> AnonymousCopies:
+        def copies(places: Places, detector: Detector) -> AnonymousCopies:
             if blur_gap is not None and all(kind_of(source) == "image" for source in places.sources):
                 raise SettingsError("`blur_gap` counts frames; expected a video or camera:N")
-            return AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape)
+            spared = None if embedding is None else _spared(spare, embedding, detector, spare_similarity)
+            return AnonymousCopies(blur, places, style, gap=blur_gap, shape=shape, spared=spared)
 
         makers.append(copies)
     if show:
@@ -70,6 +76,24 @@ def extra_sinks(
         truth = None if trace_labels is None else GroundTruth.load(trace_labels, Problems(strict=True))
         makers.append(lambda places, detector: TraceFiles(trace, places, detector, trace_box, truth))
     return makers
+
+
+def _spared(photos: Sequence[Path], embedding: Path, detector: Detector, similarity: float | None) -> Spared:
+    from ...pictures.spare import SIMILARITY, Spared
+    from ...runtimes.embedding import OnnxEmbedding
+
+    return Spared(photos, OnnxEmbedding(embedding), detector, SIMILARITY if similarity is None else similarity)
+
+
+def _check_spare(spares: bool, more: dict[str, object]) -> None:
+    for name, value in more.items():
+        if value is not None and not spares:
+            raise SettingsError(f"`{name}` is given without `spare`; expected `spare` PHOTO as well")
+    if spares and more["embedding"] is None:
+        raise SettingsError(
+            "`spare` compares faces by a recognition model, and this project has none; expected `embedding` FILE.onnx, "
+            "such as one of ArcFace, or a function in Python"
+        )
 
 
 def _check_needed(setting: str, folder: Path | None, given: dict[str, bool]) -> None:
