@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, SettingsError
 from ..images import MAX_PIXELS
+from .addresses import Address
 from .video_opencv import CODECS, OpencvReader, OpencvWriter
 
 __all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile", "has_pyav"]
@@ -88,27 +89,31 @@ class Video:
 
     Frames are upright: the rotation that phones record is applied. Non-square pixels stay non-square.
 
+    live    whether it has no end: a camera, or a stream of the network that states no length. Then frames that come
+            while the last one is being processed are dropped.
+
     Raises ImageError if the source cannot be opened, or its frames cannot be converted; at the end, if there was no
-    frame, some were damaged, or less than nine tenths of the stated length was there. A camera has no end: it raises
-    ImageError when it is unplugged.
+    frame, some were damaged, or less than nine tenths of the stated length was there. A camera raises ImageError when
+    it is unplugged, a stream when it cannot be connected again, see `video_live`.
     """
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
         if every < 1:
             raise SettingsError(f"every is {every}; expected 1 or more")
         self.name, self.every, self.first = os.fspath(source), every, first
-        self.live = self.name.startswith("camera:")
+        self._camera = self.name.startswith("camera:")
         try:
-            self._reader = _reader(self.name, self.live)
+            self._reader = _reader(self.name, self._camera)
         except ImageError:
             raise ImageError(self._not_opened()) from None
         self._check_size()
+        self.live = self._camera or getattr(self._reader, "live", False)
         self.fps = _sane_fps(self._reader.fps)
         self.length = None if self.live else self._reader.length
         self._number, self._time, self._began = -1, 0.0, 0.0
 
     def _not_opened(self) -> str:
-        if self.live:
+        if self._camera:
             return f"{self.name}: cannot be opened; expected a camera that is connected and free; try another number"
         if not Path(self.name).exists():
             return f"{self.name}: no such file; expected a video; check the path"
@@ -134,7 +139,7 @@ class Video:
 
     def _time_now(self, clock: float) -> float:
         """Time of the current frame in seconds: the file's timestamps, which may be irregular, while they increase."""
-        if self.live:
+        if self._camera:
             now = time.monotonic()
             self._began = self._began or now
             return now - self._began
@@ -143,14 +148,15 @@ class Video:
         return self._time + 1 / self.fps if self._number else 0.0
 
     def _check_end(self) -> None:
-        if self.live:
+        if self._camera:
             raise ImageError(f"{self.name}: gives no more pictures; expected a camera that stays; check its cable")
         # A second and a tenth of grace: of some files the header gives the length of the sound. Nor is its length what
         # counts where all frames are there: encoders add to it when rates vary.
         fewer = self.length is None or self._number + 1 < 0.9 * self.length
         if self._number >= 0 and fewer and self._time + 1 < 0.9 * self._reader.seconds:
             end = f"ends after {self._time:.1f} of {self._reader.seconds:.1f} seconds"
-            raise ImageError(f"{self.name}: {end}; expected a whole video; save or download it again")
+            fix = "try again" if Address.matches(self.name) else "save or download it again"
+            raise ImageError(f"{self.name}: {end}; expected a whole video; {fix}")
         self._reader.check_end()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -233,12 +239,17 @@ class VideoFile:
             self._writer.close()
 
 
-def _reader(name: str, live: bool) -> Reader:
-    if live or not has_pyav():
+def _reader(name: str, camera: bool) -> Reader:
+    if camera or not has_pyav():
         return OpencvReader(name)
     from .video_pyav import PyavReader
 
-    return PyavReader(name)
+    reader = PyavReader(name)
+    if not (Address.matches(name) and Address(name).live) or reader.seconds:
+        return reader
+    from .video_live import LiveReader
+
+    return LiveReader(name, lambda: PyavReader(name), reader)
 
 
 def _writer(path: Path, fps: float, size: tuple[int, int], like: str | None) -> Writer:

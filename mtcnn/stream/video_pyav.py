@@ -31,6 +31,7 @@ __all__ = ["PyavReader", "PyavWriter", "count_frames"]
 RGB = NDArray[np.uint8]
 
 _TIMEOUT = 30.0  # seconds without an answer from the network
+_LIVE_TIMEOUT = 10.0  # the same of a camera or a broadcast
 _BT601 = 6  # SMPTE 170M: the colours that swscale converts to, and its default
 
 
@@ -55,7 +56,7 @@ class PyavReader:
         self.length = stream.frames or round(self.seconds * self.fps) or None
         self._decoded, self._lost, self._why = 0, 0, ""
         self._frames = self._decode()
-        self._frame: VideoFrame | None = None
+        self.frame: VideoFrame | None = None
 
     def _decode(self) -> Iterator[VideoFrame]:
         packets = self._container.demux(self._stream)
@@ -75,19 +76,22 @@ class PyavReader:
 
     def advance(self) -> float | None:
         """Go to the next frame: its time in seconds, NaN where it has none, or None when there is no frame."""
-        self._frame = next(self._frames, None)
-        if self._frame is None:
+        self.frame = next(self._frames, None)
+        if self.frame is None:
             return None
         self._decoded += 1
-        if self._frame.pts is None or self._frame.time_base is None:
+        if self.frame.pts is None or self.frame.time_base is None:
             return float("nan")
         start = (self._stream.start_time or 0) * (self._stream.time_base or 0)
-        return float(self._frame.pts * self._frame.time_base - start)
+        return float(self.frame.pts * self.frame.time_base - start)
 
     def picture(self) -> RGB:
         """The frame, uint8 RGB (H, W, 3), upright."""
-        frame = self._frame
-        assert frame is not None
+        assert self.frame is not None
+        return self.picture_of(self.frame)
+
+    def picture_of(self, frame: VideoFrame) -> RGB:
+        """The same for any frame of this video."""
         if frame.width * frame.height > MAX_PIXELS:
             raise ImageError(f"{self._name}: {frame.width} x {frame.height} pixels; expected at most {MAX_PIXELS}")
         try:
@@ -234,7 +238,8 @@ def _opened(name: str) -> InputContainer:
     if not Address.matches(name):
         return av.open(os.path.abspath(name), metadata_errors="replace")
     options = {"rtsp_flags": "prefer_tcp"} if name.lower().startswith("rtsp") else {}
-    return av.open(name, metadata_errors="replace", options=options, timeout=_TIMEOUT)
+    timeout = _LIVE_TIMEOUT if Address(name).live else _TIMEOUT
+    return av.open(name, metadata_errors="replace", options=options, timeout=timeout)
 
 
 def _pictures(container: InputContainer) -> VideoStream | None:
