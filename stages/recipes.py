@@ -89,8 +89,12 @@ def _plain(settings: Any) -> dict[str, Any]:
         first.get(each.name, each.name): getattr(settings, each.name)
         for each in dataclasses.fields(settings)
         if each.metadata.get("hashed", True)
-        and not (each.metadata.get("added", False) and getattr(settings, each.name) == each.default)
+        and not (each.metadata.get("added", False) and getattr(settings, each.name) == _default(each))
     }
+
+
+def _default(each: dataclasses.Field[Any]) -> Any:
+    return each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
 
 
 def build(kind: type[T], values: dict[str, Any], where: str, renames: list[str]) -> T:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mtcnn.boxes import areas
 from mtcnn.resample import resample_many
-from mtcnn.settings import Settings, require, setting
+from mtcnn.settings import Range, Settings, check, require, setting
 from prepare.points import FLIP_ORDER
 from prepare.records import ImageRecord
 
@@ -40,6 +40,8 @@ class PictureSettings(Settings):
     points     share of pictures that are pages of faces with known points, used only for landmarks.
     unlabelled share of pictures from photos without labels, for objectives with a teacher.
     min_landmark_face  landmarks of smaller faces (measured in the same way) are not trained.
+    shares     name of a folder -> share of the pictures from the photos below it, with labels or without; other photos
+               share the rest.
     """
 
     sizes: tuple[float, ...] = (640,)
@@ -53,6 +55,7 @@ class PictureSettings(Settings):
     points: float = setting(0.0, min=0, max=1)
     unlabelled: float = setting(0.0, min=0, max=1)
     min_landmark_face: float = setting(0.0, min=0, added=True)
+    shares: dict[str, float] = field(default_factory=dict, metadata={"added": True})
 
     renamed: ClassVar[dict[str, str]] = {"smallest": "min_face"}
 
@@ -62,6 +65,10 @@ class PictureSettings(Settings):
         require(good, "sizes", list(self.sizes), "multiples of 32")
         good = len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1]
         require(good, "crop", list(self.crop), "the smallest and the largest side, such as [0.3, 1.0]")
+        for name, share in self.shares.items():
+            check(f"shares.{name}", share, Range(min=0, max=1))
+        total = math.fsum(self.shares.values())
+        require(total <= 1 + 1e-9, "shares", round(total, 6), "at most 1 in all")
 
 
 class Scene(NamedTuple):

@@ -26,6 +26,8 @@ class PhotoSchedule(Schedule):
 
     clip  largest norm of the gradient.
     val   percent of the images in the validation part.
+    fixed_norms  batch norms keep the statistics of the initial weights: for fine-tuning, where batches are small. If
+          these are a trunk's, its norms alone are fixed.
     """
 
     epochs: int = setting(60, min=1)
@@ -34,6 +36,7 @@ class PhotoSchedule(Schedule):
     weight_decay: float = setting(5e-4, min=0)
     clip: float = setting(10.0, above=0)
     val: float = setting(3.0, min=0, max=50)
+    fixed_norms: bool = setting(False, choices=(False, True), added=True)
 
     renamed: ClassVar[dict[str, str]] = {**Schedule.renamed, "held": "val"}
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mtcnn.detectors import DETECTORS
@@ -20,6 +19,7 @@ from ..objectives import Objective
 from ..objectives.targets import stack
 from .colour import distort
 from .crops import Scene, anchored_crop, crop, fill, mirrored, square_crop
+from .drawing import Drawing
 from .pages import page, tile
 from .recipe import DetectorRecipe
 from .store import PhotoStore
@@ -68,6 +68,8 @@ class ScenePool:
                 f"no image without labels, pictures.unlabelled is {recipe.pictures.unlabelled}; expected some: "
                 "name a folder of photos: unlabelled:FOLDER"
             )
+        pictures = recipe.pictures
+        self.drawing = Drawing(photos.records, self.scenes, self.unlabelled, pictures.unlabelled, pictures.shares)
 
     def scene(self, image: int, size: int, rng: Any) -> Scene:
         """A training picture of photo `image`, or sometimes a page of faces instead."""
@@ -103,17 +105,13 @@ class ScenePool:
         """
         settings, sizes = self.recipe.train, self.recipe.pictures.sizes
         rng = np.random.default_rng([settings.seed, epoch])
-        order, others = _endless(self.scenes, rng), _endless(self.unlabelled, rng)
+        images = self.drawing.images(rng)
         for _ in range(settings.steps):
             sides = [int(sizes[rng.integers(len(sizes))]) for _ in range(count)]
             shares = [max(round(settings.batch / count * (sizes[0] / side) ** 2), 1) for side in sides]
-            drawn = [(self._draw(order, others, rng), int(rng.integers(1 << 62))) for _ in range(sum(shares))]
+            drawn = [(next(images), int(rng.integers(1 << 62))) for _ in range(sum(shares))]
             mine = drawn[sum(shares[:rank]) : sum(shares[: rank + 1])]
             yield self.tensors([self.scene(image, sides[rank], np.random.default_rng(key)) for image, key in mine])
-
-    def _draw(self, labelled: Iterator[int], unlabelled: Iterator[int], rng: np.random.Generator) -> int:
-        share = self.recipe.pictures.unlabelled
-        return next(unlabelled if share and rng.random() < share else labelled)
 
     def val_batches(self, limit: int = 160) -> Iterator[tuple[Tensor, Any]]:
         """A fixed set of pictures, of at most `limit` validation images."""
@@ -125,9 +123,3 @@ class ScenePool:
         """Net input (N, 3, S, S) float32, and the targets of the objective."""
         x = to_input(np.stack([scene.image for scene in scenes]), scaling=self.spec.scaling)
         return x, stack([self.objective.targets(scene) for scene in scenes])
-
-
-def _endless(items: NDArray[np.int64], rng: np.random.Generator) -> Iterator[int]:
-    """All items in random order, repeated forever."""
-    while True:
-        yield from rng.permutation(items).tolist()

@@ -22,6 +22,7 @@ from prepare.records import ImageRecord
 from ..fit import Training, fit, on_device
 from ..labels import NO_POINTS, have_landmarks
 from ..objectives import TAUGHT, objective_class
+from .norms import fix_norms
 from .recipe import DetectorRecipe
 from .scenes import ScenePool
 from .store import PhotoStore
@@ -32,15 +33,21 @@ __all__ = ["DetectorTask", "new_net", "no_landmarks", "train_detector"]
 def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
     """The net of a recipe with weights from its seed, or those at `start`, of the net or its trunk.
 
-    Raises CheckpointError when these do not fit.
+    Raises CheckpointError when these do not fit, RecipeError for fixed norms without initial weights.
     """
     torch.manual_seed(recipe.train.seed)
-    net = build(recipe.net, recipe.model)
+    net, fixed = build(recipe.net, recipe.model), recipe.train.fixed_norms
     if start is None:
+        if fixed:
+            raise RecipeError(
+                f"recipe of {recipe.net}: train.fixed_norms is true without initial weights; name some as its start"
+            )
         return net
     found = read(start)
     if found.net in TRUNKS:
         load_trunk(net, start)
+        if fixed:
+            fix_norms(net.trunk)  # type: ignore[arg-type]
         return net
     if found.net != recipe.net:
         raise CheckpointError(f"{start} holds weights of {found.net}; expected {recipe.net}, or its trunk")
@@ -48,6 +55,8 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
         net.load_state_dict(found.tensors())
     except RuntimeError as error:
         raise CheckpointError(f"{start} does not fit {recipe.net}: {' '.join(str(error).split())[:160]}") from error
+    if fixed:
+        fix_norms(net)
     return net
 
 
@@ -100,6 +109,11 @@ class DetectorTask:
                 f"{recipe.objective.name}, which learns from labels alone"
             )
         self.pool = ScenePool(photos, recipe, self.objective)
+        if self.pool.drawing.has_unlabelled and runtime is None:
+            raise RecipeError(
+                f"pictures.shares name folders of photos without labels; expected labelled ones for the objective "
+                f"{recipe.objective.name}, which learns from labels alone"
+            )
         self.has_landmarks = not no_landmarks(recipe, photos.records, teacher)
 
     def batches(self, epoch: int, rank: int, world: int) -> Iterator[tuple[Tensor, Any]]:
