@@ -138,8 +138,9 @@ _detector_options = options(
                  help=f"First stage of the cascade: pnet, {', '.join(DETECTORS)}.  [default: pnet]"),
     click.option("--refine", type=click.Choice(["none", "rnet", "rnet,onet"]),
                  help="Nets that follow stage 1.  [default: rnet,onet after pnet, none after others]"),
-    click.option("--engine", type=click.Choice(["torch", "onnx"]),
-                 help="Engine of a single-stage detector.  [default: compiled code if possible, else torch]"),
+    click.option("--engine", type=click.Choice(["torch", "onnx", "openvino"]),
+                 help="Engine of a single-stage detector, and openvino also of RNet and ONet.  "
+                      "[default: compiled code if possible, else torch]"),
     click.option("--max-side", type=float, metavar="PIXELS",
                  help="Shrink larger images to this longer side, for single-stage detectors."),
     click.option("--coarse/--no-coarse", default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -48,7 +49,8 @@ class Detector:
     device        where torch computes, such as "cpu" or "cuda".
     stage1        "pnet", or a single-stage detector of `detectors.DETECTORS`.
     refine        the nets that follow: "rnet,onet" (the default after PNet), "rnet", or "none".
-    engine        runtime of a single-stage detector: "torch", "onnx" or None, see `detectors.load.load_detector`.
+    engine        runtime of a single-stage detector: "torch", "onnx", "openvino" or None, see
+                  `detectors.load.load_detector`; "openvino" also for RNet and ONet.
     detector      instead of stage1 and refine: "mtcnn", the cascade; a single-stage detector alone; "fast" or "best",
                   for those who do not want to choose (`detector_settings.PRESETS`).
     score         minimum score of a face: the threshold of the last stage.
@@ -112,8 +114,11 @@ class Detector:
         else:
             self.proposer = load_detector(first[0], folder, first[1], device, engine, max_side, bool(chosen.coarse))
             self._smallest = chosen.min_face or 0.0
+        crops = engine if engine == "openvino" else None
+        if crops and rest:
+            import_module(".runtimes.openvino", __package__).openvino_package()
         self.refiners: list[Refiner] = [
-            NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet")
+            NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet", engine=crops)
             for name, threshold in rest
         ]
 
@@ -122,6 +127,8 @@ class Detector:
         """What computes each net, by the name of the net."""
         runtime = getattr(self.proposer, "runtime", None)
         found = dict.fromkeys(self.stages, engine_of(None) if self.device == "cpu" else f"torch on {self.device}")
+        if self.settings.engine == "openvino":
+            found |= dict.fromkeys(self.stages[1:], "OpenVINO")
         return found if runtime is None else {**found, self.stages[0]: engine_of(runtime)}
 
     @overload

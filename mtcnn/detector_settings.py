@@ -58,9 +58,15 @@ class DetectorSettings:
         require(known and self.models != "", "models", self.models, "a folder, or None")
         self._choose_stages()
         pnet = self.stage1 == "pnet"
-        if pnet and self.engine is not None:
+        if pnet and self.engine not in (None, "openvino"):
             raise SettingsError(
-                f"engine is {self.engine!r}; expected none for pnet, which is compiled; name another detector"
+                f"engine is {self.engine!r}; expected none for pnet, which is compiled, or 'openvino' for RNet "
+                "and ONet; name another detector"
+            )
+        if pnet and self.engine is not None and (self.refine == "none" or self.device != "cpu"):
+            raise SettingsError(
+                f"engine is 'openvino' with refine {self.refine!r} on {self.device}; expected it for RNet or ONet "
+                "on cpu"
             )
         if not pnet and self.scale_factor is not None:
             raise SettingsError(

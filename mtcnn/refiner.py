@@ -39,7 +39,8 @@ class NetRefiner:
     box inside another. If it was trained without landmarks, those of the input faces are passed on.
 
     Scores follow the net's `scoring`, which may add the input scores. `behind_detector`: the first stage is a
-    single-stage detector instead of PNet, whose boxes `scoring` may keep in part.
+    single-stage detector instead of PNet, whose boxes `scoring` may keep in part. `engine`: "openvino", or None for
+    compiled code on a CPU.
     """
 
     net: Net
@@ -47,6 +48,7 @@ class NetRefiner:
     threshold: float = 0.7
     device: str = "cpu"
     behind_detector: bool = False
+    engine: str | None = None
     nms_iou: float = 0.7
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
@@ -93,7 +95,7 @@ class NetRefiner:
 
     def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
         """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""
-        run = crop_runner(self.net, self.device)
+        run = crop_runner(self.net, self.device, self.engine)
         step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
         parts = [squares[at : at + step] for at in range(0, len(squares), step)]
         with_points = self.name == "onet"

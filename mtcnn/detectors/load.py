@@ -28,7 +28,7 @@ __all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk"
 
 MAX_NUMBER = 10_000  # limit of a setting of [model]: an untrusted file may ask for any number of layers or channels
 MAX_LENGTH = 1000
-ENGINES = ("torch", "onnx")
+ENGINES = ("torch", "onnx", "openvino")
 
 # Detectors whose old files lack [model]: their width is that of the first kernel.
 _BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
@@ -181,20 +181,23 @@ def load_detector(
 
     models     None: the weights that ship with the project.
     threshold  minimum score of a face, 0 to 1.        device  of torch, such as "cpu" or "cuda".
-    engine     "torch", or "onnx": onnxruntime on the CPU; the export takes a second or two. None: compiled code on the
-               CPU where a plan can express the net, see `runtimes.plans`, which is fastest; otherwise torch.
+    engine     "torch"; "onnx" or "openvino": onnxruntime or OpenVINO on the CPU, for which the net is exported first,
+               in a second or two. None: compiled code on the CPU where a plan can express the net, see
+               `runtimes.plans`, which is fastest; otherwise torch.
     max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
 
     Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
     fit, MtcnnError if a package that the engine needs is missing.
     """
     spec = named(name)
-    if engine not in (None, *ENGINES) or (engine == "onnx" and device != "cpu"):
-        raise SettingsError(f"engine is {engine!r} on {device}; expected torch, or onnx on cpu")
+    if engine not in (None, *ENGINES) or (engine in ("onnx", "openvino") and device != "cpu"):
+        raise SettingsError(f"engine is {engine!r} on {device}; expected torch, or onnx or openvino on cpu")
     folder = packaged_weights() if models is None else Path(models)
     runtime: Runtime
     if engine == "onnx":
         runtime = _exported(name, folder)
+    elif engine == "openvino":
+        runtime = _in_openvino(name, folder)
     else:
         runtime = load_runtime(weights_path(folder, name), name, device, engine)
     return SingleStage(runtime, spec, threshold, max_side=max_side, coarse=coarse)
@@ -254,3 +257,17 @@ def _exported(name: str, models: Path) -> Runtime:
 
     with TemporaryDirectory() as folder:
         return OnnxRuntime(export_onnx(name, Path(folder) / f"{name}.onnx", models).path)
+
+
+def _in_openvino(name: str, models: Path) -> Runtime:
+    from tempfile import TemporaryDirectory
+
+    from ..runtimes.openvino import OpenVinoRuntime, openvino_package
+
+    openvino_package()  # before the export, which takes a while
+    from ..onnx_export import write_net
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.onnx"
+        write_net(name, path, models)
+        return OpenVinoRuntime(path)

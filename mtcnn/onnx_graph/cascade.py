@@ -5,6 +5,7 @@ Repeats `proposer.PNetProposer`, `refiner.NetRefiner` and the end of `cascade.De
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from .builder import Graph, Value
 from .resampling import for_each_crop, resized
 from .suppression import nms, nms_by_smaller, order
 
-__all__ = ["StageFaces", "finished", "logit", "proposed", "refined", "sigmoid"]
+__all__ = ["StageFaces", "crop_net", "finished", "logit", "proposed", "refined", "sigmoid"]
 
 EDGE = 2.0**-24  # 1 - EDGE is the float32 before 1, as in `scoring.logits_of`
 
@@ -97,11 +98,17 @@ def proposed(
         larger = b.op("Div", state[0], ratio)
         return b.op("GreaterOrEqual", shortest, larger), [larger, *found], []
 
+    # OpenVINO takes the length of a constant for that after every round, so nothing is gathered instead.
+    none = g.where(g.op("Less", sides, 0.0))
+    boxes, logits, offsets = (
+        g.op("Gather", empty, none, axis=0)
+        for empty in (np.zeros((1, 4)), np.zeros(1, np.float32), np.zeros((1, 4), np.float32))
+    )
     state: list[tuple[Value, Any, list[Any]]] = [
         (face, np.float64, []),
-        (np.zeros((0, 4)), np.float64, ["n", 4]),
-        (np.zeros(0, np.float32), np.float32, ["n"]),
-        (np.zeros((0, 4), np.float32), np.float32, ["n", 4]),
+        (boxes, np.float64, ["n", 4]),
+        (logits, np.float32, ["n"]),
+        (offsets, np.float32, ["n", 4]),
     ]
     _, boxes, logits, offsets = g.loop(body, state, condition=g.op("GreaterOrEqual", shortest, face))
     left = nms(g, boxes, logits, stage.nms_iou)
@@ -165,14 +172,37 @@ def _heads(g: Graph, net: Weights, image: Value, squares: Value) -> tuple[str, s
     features = for_each_crop(
         g, image, squares, SIZES[net.net], lambda b, crop: b.op("Reshape", _layers(b, net, crop), [length]), length
     )
+    logits, offsets, points = _outputs(g, net, features)
+    double = None if points is None else g.cast(points, np.float64)
+    return g.cast(logits, np.float64), g.cast(offsets, np.float64), double
+
+
+def _outputs(g: Graph, net: Weights, features: Value) -> tuple[str, str, str | None]:
+    """The same in float32, of what the convolutions give, (N, length)."""
+    *_, dense = net.trunk()
     assert dense.slope is not None
     hidden = g.op("PRelu", _dense(g, features, dense), dense.slope)
     logits = g.op("Squeeze", _dense(g, hidden, _logit_layer(net)), [1])
-    offsets = g.cast(_dense(g, hidden, net.layer("offsets")), np.float64)
     points = None
     if net.net == "onet":
-        points = g.cast(g.op("Reshape", _dense(g, hidden, net.layer("landmarks")), [-1, 5, 2]), np.float64)
-    return g.cast(logits, np.float64), offsets, points
+        points = g.op("Reshape", _dense(g, hidden, net.layer("landmarks")), [-1, 5, 2])
+    return logits, _dense(g, hidden, net.layer("offsets")), points
+
+
+def crop_net(net: Weights) -> Any:
+    """The ModelProto of RNet or ONet alone: crops float32 (N, 3, side, side) from 0 to 255 -> logits (N,), offsets
+    (N, 4) and, for ONet, landmarks (N, 5, 2)."""
+    g, side = Graph(), SIZES[net.net]
+    *_, dense = net.trunk()
+    crops = g.input("crops", np.float32, ["crops", 3, side, side])
+    features = g.op("Reshape", _layers(g, net, crops), [-1, dense.weight.shape[1]])
+    logits, offsets, points = _outputs(g, net, features)
+    found: list[tuple[str, Value, Any, Sequence[int | str]]] = [
+        ("logits", logits, np.float32, ["n"]), ("offsets", offsets, np.float32, ["n", 4])
+    ]  # fmt: skip
+    if points is not None:
+        found.append(("landmarks", points, np.float32, ["n", 5, 2]))
+    return g.model(found, {"net": net.net})
 
 
 def _fused(g: Graph, scoring: Scoring, own: Value, given: Value, behind_detector: bool) -> str:

@@ -17,12 +17,13 @@ def nms(g: Graph, boxes: Value, scores: Value, threshold: float, limit: Value = 
     # The operator takes corners in any order; here an inverted box overlaps nothing, like one without an area.
     low, high = g.columns(boxes, 0, 2), g.columns(boxes, 2, 4)
     boxes = g.op("Concat", low, g.op("Max", low, high), axis=1)
+    # OpenVINO also drops a box whose overlap equals the threshold, as that of many cells of PNet does.
     found = g.op(
         "NonMaxSuppression",
         g.op("Unsqueeze", g.cast(boxes, np.float32), [0]),
         g.op("Unsqueeze", g.cast(scores, np.float32), [0, 1]),
         ceiling,
-        np.array([threshold], np.float32),
+        np.nextafter(np.array([threshold], np.float32), np.float32(1)),
     )  # (K, 3): image, class, box
     return g.op("Gather", found, 2, axis=1)
 

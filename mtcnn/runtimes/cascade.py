@@ -1,4 +1,5 @@
-"""Runtimes of PNet, RNet and ONet: compiled code on a CPU, torch on other devices and for similar modules.
+"""Runtimes of PNet, RNet and ONet: compiled code on a CPU, torch on other devices and for similar modules; OpenVINO for
+RNet and ONet, if asked for.
 
 Both agree within float32 rounding; `tests/test_engine.py` compares them. torch is imported where it runs.
 """
@@ -80,7 +81,7 @@ def _plain() -> ModuleType:
     return import_module(".plain", __package__)
 
 
-_packed = _PackedNets()
+_packed, _in_openvino = _PackedNets(), _PackedNets()
 
 
 def map_runner(net: Net, device: str) -> MapRunner:
@@ -92,9 +93,13 @@ def map_runner(net: Net, device: str) -> MapRunner:
     return TorchPNet(cast("nn.Module", net), device)
 
 
-def crop_runner(net: Net, device: str) -> CropRunner:
-    """The runtime of RNet, ONet or a module with their outputs."""
+def crop_runner(net: Net, device: str, engine: str | None = None) -> CropRunner:
+    """The runtime of RNet, ONet or a module with their outputs. engine  "openvino", or None."""
     if _compiled(net, device, ("rnet", "onet")):
+        if engine == "openvino":
+            from .openvino import OpenVinoRefiner
+
+            return _in_openvino.of(net, OpenVinoRefiner)  # type: ignore[no-any-return]
         return _packed.of(net, FastRefiner if COMPILES else _plain().PlainRefiner)  # type: ignore[no-any-return]
     from .torch import TorchRefiner
 
