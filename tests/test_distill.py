@@ -90,12 +90,13 @@ def test_landmarks_of_small_faces_have_low_weight() -> None:
     assert np.array_equal(found.points[clear], np.where(sides >= 20, 1, np.float32(SMALL))[clear])
 
 
-def smooth_l1(x: float) -> float:
-    return 0.5 * x * x if abs(x) < 1 else abs(x) - 0.5
+def smooth_l1(x: float, beta: float = 1.0) -> float:
+    return 0.5 * x * x / beta if abs(x) < beta else abs(x) - 0.5 * beta
 
 
-def test_losses_equal_a_plain_loop() -> None:
-    settings = DistillSettings(face=2.0, box=3.0, landmark=0.5, logit=0.25, background=0.01)
+@pytest.mark.parametrize("beta", [1.0, 0.25])
+def test_losses_equal_a_plain_loop(beta: float) -> None:
+    settings = DistillSettings(face=2.0, box=3.0, landmark=0.5, logit=0.25, background=0.01, landmark_beta=beta)
     wanted = [targets(labelled=True), targets(labelled=False)]
     student = [said(1), said(2)]
     outputs = {name: torch.from_numpy(np.stack([each[name] for each in student])) for name in said()}
@@ -111,7 +112,7 @@ def test_losses_equal_a_plain_loop() -> None:
             logit += w * smooth_l1(min(max(z, -CLIP), CLIP) - min(max(float(target.logits[a]), -CLIP), CLIP))
             box += w * sum(smooth_l1(float(d)) for d in output["boxes"][a] - target.boxes[a])
             away = output["landmarks"][a] - target.landmarks[a]
-            landmark += w * float(target.points[a]) * sum(smooth_l1(float(d)) for d in away)
+            landmark += w * float(target.points[a]) * sum(smooth_l1(float(d), beta) for d in away)
     expected = {
         "face": face / positives,
         "logit": logit / weights,

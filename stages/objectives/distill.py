@@ -44,6 +44,8 @@ class DistillSettings(Settings):
     face box landmark  weights of the losses; `logit`: of the distance between the logits.
     background         weight of an anchor without a face in the losses of boxes and landmarks.
     min_landmark_face  landmarks of smaller faces get a low weight, pixels: they are noise in units of a small anchor.
+    landmark_beta      where smooth L1 of landmarks turns from squares to distances, in units of their codes, a tenth of
+                       an anchor: the less, the more do small errors count.
     """
 
     name: str = setting("distill", choices=("distill",))
@@ -55,6 +57,7 @@ class DistillSettings(Settings):
     logit: float = setting(0.5, min=0)
     background: float = setting(0.005, min=0, max=1)
     min_landmark_face: float = setting(16.0, min=0)
+    landmark_beta: float = setting(1.0, above=0, added=True)
 
 
 class TeacherTargets(NamedTuple):
@@ -137,12 +140,12 @@ class Distill:
         losses["box"] = (weights * box).sum() / total_weight
         losses["landmark"] = face.new_zeros(())
         if "landmarks" in outputs:
-            points = _distance(outputs["landmarks"], targets.landmarks)
+            points = _distance(outputs["landmarks"], targets.landmarks, settings.landmark_beta)
             losses["landmark"] = (weights * targets.points * points).sum() / total_weight
         total = sum((getattr(settings, name) * loss for name, loss in losses.items()), face.new_zeros(()))
         return {"total": total, **losses}
 
 
-def _distance(found: Tensor, wanted: Tensor) -> Tensor:
+def _distance(found: Tensor, wanted: Tensor, beta: float = 1.0) -> Tensor:
     """Smooth L1 (N, A) between codes (N, A, K)."""
-    return F.smooth_l1_loss(found, wanted, reduction="none").sum(dim=-1)
+    return F.smooth_l1_loss(found, wanted, reduction="none", beta=beta).sum(dim=-1)
