@@ -80,17 +80,18 @@ FORMATS = ("celeba", "coco", "csv", "labelme", "labelv2", "retinaface", "voc", "
 def convert_data(sources: tuple[str, ...], folder: Path, form: str, photos: Any, quiet: bool) -> None:
     """Convert labelled photos to another format.
 
-    SOURCE is as for `--data` of the training commands; several are joined. FOLDER must be new or empty: no file is
-    replaced, moved or changed. What the format has no place for is counted.
+    SOURCE is as for `--data` of the training commands; several are joined. FOLDER must be new or empty, and not in a
+    SOURCE: no file is replaced, moved or changed. What the format has no place for is counted.
 
     \b
     mtcnn data convert FOLDER converted
     mtcnn data convert labels.txt for-yolo --format yolo
     mtcnn data convert FOLDER for-cvat --format coco --photos link
     """
-    from prepare.convert import convert
+    from prepare.convert import check_target, convert
     from prepare.sources import read_sources
 
+    check_target(sources, folder)
     records = read_sources(sources, quiet=True, fitted=False)
     done = convert(records, form, folder, photos, quiet)
     for what, count in done.lost.items():

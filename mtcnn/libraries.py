@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from types import ModuleType
 
 from .errors import LibraryError
 
-__all__ = ["library_error"]
+__all__ = ["FULL", "has_torch", "library_error"]
 
 OURS = {"mtcnn", "mtcnn_cascade", "commands", "prepare", "stages", "cli"}
 
@@ -18,6 +20,14 @@ OPENCV = (
 
 SLIM_LACKS = {"torch", "numba", "llvmlite", "lmdb"}  # what requirements-detect.txt leaves out
 FULL = "run: pip install torch numba lmdb"
+
+
+def has_torch() -> bool:
+    """Whether torch is installed; it is not imported."""
+    try:
+        return "torch" in sys.modules or find_spec("torch") is not None
+    except ImportError:
+        return False
 
 
 def library_error(error: Exception) -> LibraryError | None:
@@ -35,9 +45,7 @@ def library_error(error: Exception) -> LibraryError | None:
     if isinstance(error, AttributeError):
         return None
     if isinstance(error, ModuleNotFoundError) and library in SLIM_LACKS:
-        return LibraryError(
-            f"no package {library}; a slim installation can detect with the cascade only; {FULL}", name=library
-        )
+        return LibraryError(f"no package {library}; a slim installation can only detect; {FULL}", name=library)
     return LibraryError(
         f"{library} cannot be loaded: {why}; expected a whole installation; install it again", name=library
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ from . import synthetic
 from .build import image_of
 from .label_check import compare
 from .photo_names import Photos, common_root, names_of, place_photo
+from .readers import split_names, split_source
 from .records import ImageRecord
 from .teachers.photo_labels import PhotoLabels
 from .writers import FORMATS, Format
 
-__all__ = ["Conversion", "convert", "merged"]
+__all__ = ["Conversion", "check_target", "convert", "merged"]
 
 Array = NDArray[Any]
 
@@ -57,7 +60,7 @@ def convert(
     A photo that is not fully labelled gets an ignore region over all of it, which has the same effect in a training.
     Boxes are written as they are, fitting or not. Photos that cannot be opened are left out.
     Raises DataError if `folder` has content, if hardly any box fits its photo, or without photos; WriteError for what
-    cannot be written.
+    cannot be written. Whatever is raised, KeyboardInterrupt included, `folder` is then as it was before.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: exists and is not empty; expected a new folder, as nothing is replaced")
@@ -78,12 +81,41 @@ def convert(
             path = place_photo(record, folder / kind.photos / name, photos)
             yield _labels(record, path, name, size, kind, counts)
 
-    folder.mkdir(parents=True, exist_ok=True)
-    path = kind.write(labels(), folder)
-    if not counts.photos:
-        raise DataError(f"no photo can be opened; expected labelled photos{f'; {unreadable[0]}' if unreadable else ''}")
+    with _emptied_on_failure(folder):
+        path = kind.write(labels(), folder)
+        if not counts.photos:
+            why = f"; {unreadable[0]}" if unreadable else ""
+            raise DataError(f"no photo can be opened; expected labelled photos{why}")
     source = str(folder) if photos != "leave" else _left(form, path, folder, root)
     return Conversion(path, source, counts.photos, counts.faces, counts.ignored, counts.lost, unreadable)
+
+
+@contextmanager
+def _emptied_on_failure(folder: Path) -> Iterator[None]:
+    """`folder`, which is new or empty, made; and left as it was if the block raises, Ctrl-C included."""
+    there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if not there:
+            folder.rmdir()
+        raise
+
+
+def check_target(sources: Sequence[str], folder: Path) -> None:
+    """Raises DataError if `folder` lies in a source that is a folder: its photos would be found there twice."""
+    for spec in sources:
+        name, path, images = split_source(spec)
+        for part in filter(None, (path, split_names(name, images)[0])):
+            place = Path(part).expanduser()
+            if place.is_dir() and folder.absolute().resolve().is_relative_to(place.resolve()):
+                raise DataError(
+                    f"{folder}: lies in the source {place}, where its photos would be found again; expected a folder "
+                    "elsewhere"
+                )
 
 
 def _left(form: str, path: Path, folder: Path, root: Path) -> str:

@@ -33,6 +33,15 @@ def test_convert_says_what_it_wrote_and_what_was_lost(folder: Path, tmp_path: Pa
     assert again.exit_code == 1 and "exists and is not empty; expected a new folder" in again.stderr
 
 
+@pytest.mark.parametrize("where", ["photos/made", "photos", "photos/../photos/made"])
+def test_a_folder_in_the_source_is_refused(folder: Path, where: str) -> None:
+    for source in (f"negatives:{folder / 'photos'}", f"wider:{folder / 'labels.txt'}:{folder / 'photos'}"):
+        done = run("data", "convert", source, folder / where)
+        assert done.exit_code == 1
+        assert "lies in the source" in done.stderr and "expected a folder elsewhere" in done.stderr
+    assert not (folder / "photos" / "made").exists()
+
+
 def test_drawn_scenes_can_be_copied_alone(tmp_path: Path) -> None:
     done = run("data", "convert", "synthetic:2", tmp_path / "yolo", "--format", "yolo", "--quiet")
     assert done.exit_code == 0, done.stderr

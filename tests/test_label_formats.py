@@ -15,6 +15,7 @@ from mtcnn.errors import DataError
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import ImageSize
 from prepare.convert import convert, merged
+from prepare.photo_names import place_photo
 from prepare.readers import READERS, form_of, read_source, split_names, split_source
 from prepare.records import ImageRecord, Note
 from prepare.writers import FORMATS
@@ -202,6 +203,51 @@ def test_bad_input(tmp_path: Path, form: str) -> None:
     assert [line.endswith(why) for line in told] == [True], told
 
 
+# Formats that are only read: a folder of each with one good label and one bad, and what is said about the bad one.
+READ_ONLY: dict[str, tuple[dict[str, str], str]] = {
+    "fddb": (
+        {
+            "FDDB-folds/FDDB-fold-01-ellipseList.txt": "2002/1\n2\n25 20 1.57079633 40 55 1\n25 20 1.5 40\n",
+            "2002/1.png": "",
+        },
+        "FDDB-fold-01-ellipseList.txt:4: ",
+    ),
+    "points": (
+        {
+            "landmarks/faces_train.csv": "path,x1,y1,x2,y2,x_left_eye,y_left_eye,x_right_eye,y_right_eye,x_nose,y_nose,"
+            "x_left_mouth,y_left_mouth,x_right_mouth,y_right_mouth\n1.png,20,30,60,80,30,45,50,45,40,55,32,68,48,68\n"
+            "1.png,20,30,x,80,30,45,50,45,40,55,32,68,48,68\n",
+            "landmarks/1.png": "",
+        },
+        "faces_train.csv:3: ",
+    ),
+    "negatives": ({"negatives/1.png": ""}, ""),
+    "unlabelled": ({"1.png": ""}, ""),
+}
+
+
+@pytest.mark.parametrize("form", READ_ONLY)
+def test_formats_that_are_only_read(tmp_path: Path, form: str) -> None:
+    """Read; found by looking, but for photos that may show faces; bad input is one line."""
+    files, why = READ_ONLY[form]
+    folder = lay(tmp_path / "x", files)
+    assert form_of(str(folder)) == ("" if form == "unlabelled" else form)
+    found, problems = read_source(f"{form}:{folder}" if form == "unlabelled" else str(folder))
+    if form in ("fddb", "points"):
+        np.testing.assert_allclose(found[0].boxes, [[20, 30, 60, 80]], atol=1e-3)
+        assert len(problems) == 1 and why in str(problems[0])
+    else:
+        assert [len(record.boxes) for record in found] == [0]
+        assert found[0].complete is (form == "negatives")
+    with pytest.raises(DataError):
+        read_source(f"{form}:{tmp_path / 'none'}")
+
+
+def test_every_format_is_in_a_table() -> None:
+    assert {*FORMATS, *READ_ONLY} == {*READERS}
+    assert {*FORMATS} == {*BAD}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_missing_source_is_an_error(tmp_path: Path, form: str) -> None:
     with pytest.raises(DataError) as error:
@@ -220,6 +266,31 @@ def test_nothing_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not empty; expected a new folder"):
         convert(made, "coco", tmp_path / "to")
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["ctrl-c", "full"]
+)
+def test_a_conversion_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, there: bool
+) -> None:
+    """At the second photo; an empty folder that was there stays."""
+    made, calls = records(tmp_path / "from"), iter([None, failure])
+
+    def place(record: ImageRecord, target: Path, photos: Any) -> Path:
+        if (raised := next(calls)) is not None:
+            raise raised
+        return place_photo(record, target, photos)
+
+    monkeypatch.setattr("prepare.convert.place_photo", place)
+    if there:
+        (tmp_path / "to").mkdir()
+    with pytest.raises(type(failure)):
+        convert(made, "voc", tmp_path / "to")
+    assert (tmp_path / "to").exists() is there
+    assert not list(tmp_path.glob("to/*"))
+    assert all(record.path.is_file() for record in made)
 
 
 def test_names_that_clash_get_a_number_or_stay_where_they_are(tmp_path: Path) -> None:

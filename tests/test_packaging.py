@@ -70,7 +70,10 @@ def test_every_module_is_inside(names: set[str]) -> None:
 def test_recipes_weights_and_cards_are_inside(names: set[str]) -> None:
     folders = [path for path in ROOT.glob("models-*") if path.name[7:] in ("12", "24", "48", "full")]
     files = [
-        path for folder in folders for path in folder.rglob("*") if path.suffix in (".toml", ".safetensors", ".md")
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in (".toml", ".safetensors", ".json", ".md")
     ]
     expected = {f"mtcnn/_app/{path.relative_to(ROOT).as_posix()}" for path in files}
     assert len([name for name in expected if name.endswith(".toml")]) >= 6  # one a net
@@ -84,7 +87,7 @@ def test_type_hints_are_shipped(names: set[str]) -> None:
 
 def test_nothing_else_is_inside(names: set[str]) -> None:
     suffixes = {Path(name).suffix for name in names if ".dist-info/" not in name}
-    assert suffixes <= {".py", ".toml", ".safetensors", ".md", ".typed", ".txt", ".html", ".js"}
+    assert suffixes <= {".py", ".toml", ".safetensors", ".json", ".md", ".typed", ".txt", ".html", ".js"}
     assert [name for name in names if name.endswith(".txt") and ".dist-info/" not in name] == [
         "mtcnn/_app/prepare/eval-hashes.txt"
     ]

@@ -1,4 +1,4 @@
-"""A slim installation: the cascade detects in NumPy, and the rest says what to install.
+"""A slim installation: the cascade and RetinaFace detect in NumPy, and the rest says what to install.
 
 benchmarks/slim_install.py makes a real one, and weighs it.
 """
@@ -6,6 +6,7 @@ benchmarks/slim_install.py makes a real one, and weighs it.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from clips import write_clip
 
 from mtcnn import Detector
 from mtcnn.boxes import ios, iou
-from mtcnn.checkpoint import load_weights, packaged_weights, weights_path
+from mtcnn.checkpoint import Checkpoint, load_weights, packaged_weights, weights_path, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import _in_numpy, _in_torch, build, model_of
 from mtcnn.engine import plain
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
@@ -26,6 +30,8 @@ from mtcnn.nms import nms
 from mtcnn.pictures.draw import save_image
 from mtcnn.resample import resample, resample_many
 from mtcnn.runtimes.plain import PlainPNet, PlainRefiner
+from mtcnn.runtimes.plain_graph import GRAPH
+from mtcnn.runtimes.plans import write_graph
 from mtcnn.weights import Weights
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,15 +97,55 @@ def test_videos(folder: Path) -> None:
     [
         ("train", "--net", "pnet", "--data", "synthetic:3"),
         ("run", "--data", "synthetic:3"),
-        ("detect", "face.png", "--detector", "fast"),
-        ("export", "pnet"),
+        ("flops", "retinaface"),
     ],
     ids=" ".join,
 )
 def test_the_rest_says_what_to_install(folder: Path, words: tuple[str, ...]) -> None:
     done = slim(folder, *words)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-    assert "a slim installation can detect with the cascade only; run: pip install torch numba lmdb" in done.stderr
+    assert "a slim installation can only detect; run: pip install torch numba lmdb" in done.stderr
+
+
+def test_export_says_what_to_install(folder: Path) -> None:
+    """Also onnx, which brings the rest as it is an extra of the whole installation."""
+    lacking = SLIM.replace("['llvmlite'", "['onnx', 'onnxruntime', 'llvmlite'")
+    done = slim(folder, "export", "pnet", program=lacking + COMMAND.removeprefix(SLIM))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "mtcnn: no package onnx; expected it for ONNX: pip install 'mtcnn-cascade[export]'\n"
+
+
+@pytest.mark.parametrize("detector", ["fast", "best"])
+def test_retinaface_gives_the_faces_of_a_full_installation(folder: Path, detector: str) -> None:
+    done = slim(folder, "detect", "face.png", "coffee.png", "--json", "--detector", detector, "--verbose")
+    assert done.returncode == 0, done.stderr
+    assert "mtcnn: retinaface: NumPy" in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows[0]["faces"]) == 1
+    for row in rows:
+        expected = Detector(detector=detector).detect(folder / row["image"]).to_dicts()
+        assert len(row["faces"]) == len(expected)
+        for face, wanted in zip(row["faces"], expected, strict=True):
+            assert face["box"] == pytest.approx(wanted["box"], abs=0.5)
+            assert face["score"] == pytest.approx(wanted["score"], abs=0.003)
+
+
+def test_a_detector_without_a_graph(folder: Path) -> None:
+    shutil.copytree(packaged_weights() / "models-full", folder / "other" / "models-full")
+    graph = folder / "other" / "models-full" / "retinaface" / "graph.json"
+    words = ("detect", "face.png", "--detector", "retinaface", "--models", "other")
+    graph.write_text('{"key"')
+    done = slim(folder, *words)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "graph.json is damaged; expected what `mtcnn weights import` wrote" in done.stderr
+    content = json.loads((packaged_weights() / "models-full" / "retinaface" / "graph.json").read_text())
+    content["graph"]["nodes"][1]["kernel"] = 5
+    graph.write_text(json.dumps(content))
+    assert "does not fit the graph.json beside it; import it again" in slim(folder, *words).stderr
+    graph.unlink()
+    done = slim(folder, *words)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no package torch; without it retinaface needs graph.json beside its weights" in done.stderr
 
 
 def test_train_in_python_says_what_to_install(folder: Path) -> None:
@@ -119,6 +165,35 @@ def test_requirements_are_those_of_the_full_installation() -> None:
 
 
 # ---- plain code computes what compiled code does
+
+
+@pytest.mark.parametrize("name", ["yunet-n", "slim", "scrfd-0.5g", "rfb", "vgg-light", "retinaface"])
+def test_single_stage_nets(tmp_path: Path, name: str) -> None:
+    """Of those that a plan expresses: torch gives the same."""
+    spec, model = DETECTORS[name], {"vgg-light": {"width": 0.25}}.get(name, {})
+    path = weights_path(tmp_path, name)
+    net = build(name, model)
+    for key, value in net.state_dict().items():
+        if key.endswith(("running_mean", "running_var")):
+            torch.nn.init.uniform_(value, 0.5, 1.5)
+    write(path, Checkpoint(name, net.state_dict(), scaling=spec.scaling, model=model_of(name, model)))
+    if not write_graph(path, name):
+        pytest.fail(f"no plan expresses {name}")
+    image = np.random.default_rng(0).integers(0, 256, (spec.multiple * 2, spec.multiple * 3, 3), dtype=np.uint8)
+    found, wanted = _in_numpy(path, name)(image), _in_torch(path, name, "cpu")(image)
+    assert [*found] == [*wanted]
+    for key, values in wanted.items():
+        assert found[key].shape == values.shape
+        assert np.allclose(found[key], values, atol=1e-3 * max(1.0, float(np.abs(values).max())))
+
+
+def test_the_packaged_graph_is_that_of_the_packaged_weights(tmp_path: Path) -> None:
+    """After another architecture was trained: `write_graph` of `runtimes.plans` writes it anew."""
+    path = weights_path(packaged_weights(), "retinaface")
+    copy = tmp_path / path.name
+    shutil.copy(path, copy)
+    assert write_graph(copy, "retinaface")
+    assert copy.with_name(GRAPH).read_text() == path.with_name(GRAPH).read_text()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..detector_settings import CASCADE, PRESETS, DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import SettingsError
+from ..onnx_graph.exported import needed
 from ..settings import require
 from ..weights import SIZES
 
@@ -64,6 +65,8 @@ def export(
     target = Path(f"{net}.onnx" if path is None else path)
     if target.suffix.lower() != ".onnx":
         raise SettingsError(f"{target} is no name for an ONNX file; expected a suffix .onnx, such as {net}.onnx")
+    for package in ("onnx", "onnxruntime"):
+        needed(package)  # before torch, which these bring along where it is missing
     given: dict[str, Any] = {
         "min_face": min_face, "scale_factor": scale_factor, "max_side": max_side, "thresholds": thresholds
     }  # fmt: skip

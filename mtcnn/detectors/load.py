@@ -9,9 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_path
 from ..devices import check_device
-from ..errors import CheckpointError, SettingsError
+from ..errors import CheckpointError, LibraryError, SettingsError
+from ..libraries import FULL, has_torch
 from ..runtimes import BoxesAlone
 from ..settings import require
 from ..terminal import short
@@ -183,7 +186,7 @@ def load_detector(
     threshold  minimum score of a face, 0 to 1.        device  of torch, such as "cpu" or "cuda".
     engine     "torch"; "onnx" or "openvino": onnxruntime or OpenVINO on the CPU, for which the net is exported first,
                in a second or two. None: compiled code on the CPU where a plan can express the net, see
-               `runtimes.plans`, which is fastest; otherwise torch.
+               `runtimes.plans`, which is fastest; otherwise torch, or NumPy where that is missing.
     max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
 
     Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
@@ -204,12 +207,14 @@ def load_detector(
 
 
 def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:
-    """The runtime of the detector `name` with the weights at `path`: compiled code or torch, as in `load_detector`.
+    """The runtime of the detector `name` with the weights at `path`: compiled code, torch or NumPy, as in
+    `load_detector`.
 
     Its outputs lack landmarks if they were not trained.
     """
-    compiled = _compiled(path, name) if engine is None and device == "cpu" else None
-    return compiled or _in_torch(path, name, device)
+    if engine is not None or device != "cpu":
+        return _in_torch(path, name, device)
+    return _compiled(path, name) or (_in_torch(path, name, device) if has_torch() else _in_numpy(path, name))
 
 
 def _compiled(path: Path, name: str) -> Runtime | None:
@@ -239,6 +244,23 @@ def _planned(name: str, found: Checkpoint, spec: Spec) -> Runtime | None:
 
     planned = planned_runtime(name, found, spec)
     return planned if planned is None or planned.has_landmarks else BoxesAlone(planned)
+
+
+def _in_numpy(path: Path, name: str) -> Runtime:
+    from ..runtimes.plain_graph import PlainGraph, graph_key, read_graph
+
+    spec = DETECTORS[name]
+    found = read_for(path, name, spec.scaling)
+    graph = read_graph(path, graph_key(name, {**spec.model, **(found.model or {})}))
+    if graph is None:
+        beside = "graph.json beside its weights, which `mtcnn weights import` and `mtcnn train` write"
+        raise LibraryError(f"no package torch; without it {name} needs {beside}; or {FULL}", name="torch")
+    try:
+        net = PlainGraph(graph[0], found.state, spec.scaling, graph[1] and found.has_landmarks)
+        net(np.zeros((spec.multiple, spec.multiple, 3), np.uint8))
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        raise CheckpointError(f"{path} does not fit the graph.json beside it; import it again") from None
+    return net if net.has_landmarks else BoxesAlone(net)
 
 
 def _in_torch(path: Path, name: str, device: str) -> Runtime:

@@ -17,7 +17,7 @@ from .planes import COLUMNS
 from .registers import LANES, padded
 from .steps import LINEAR, RELU, SLOPES
 
-__all__ = ["PackedGraph", "Packing", "packed"]
+__all__ = ["PackedGraph", "Packing", "folded", "packed"]
 
 Array = NDArray[Any]
 
@@ -68,8 +68,8 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
         one = node.convolutions[0]
         weight, bias = (np.asarray(numbers[str(name)], np.float32) for name in (one.weight, one.bias))
         return Packing(Pointers(weight, bias), RELU if node.slope == 0 else LINEAR)
-    folded = [_folded(numbers, one) for one in node.convolutions]
-    kernel, bias = (np.concatenate([each[i] for each in folded]) for i in range(2))
+    parts_of = [folded(numbers, one) for one in node.convolutions]
+    kernel, bias = (np.concatenate([each[i] for each in parts_of]) for i in range(2))
     slopes = [one.slope for one in node.convolutions]
     mode = LINEAR if {*slopes} == {None} else RELU if {*slopes} == {0.0} else SLOPES
     slope = np.concatenate([
@@ -92,7 +92,7 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
     return Packing(Pointers(*pack(steps, bias, slope, COLUMNS)), mode)
 
 
-def _folded(numbers: Mapping[str, Array], one: Convolution) -> tuple[Array, Array]:
+def folded(numbers: Mapping[str, Array], one: Convolution) -> tuple[Array, Array]:
     """Kernel (out, in, y, x) and bias (out,) of a convolution with the batch norm behind it."""
     kernel = numbers[one.weight]
     bias = numbers[one.bias] if one.bias is not None else np.zeros(len(kernel))

@@ -192,8 +192,19 @@ def import_weights(
     for checkpoint, imported in found.values():
         try:
             write(imported.path, checkpoint)
+            _write_graph(imported)
         except OSError as error:
             raise CheckpointError(
                 f"{imported.path} cannot be written ({error.strerror}); name another folder"
             ) from None
     return [imported for _, imported in found.values()]
+
+
+def _write_graph(imported: Imported) -> None:
+    """Beside the weights of a detector, for installations without torch."""
+    from ..detectors import DETECTORS
+
+    if imported.net in DETECTORS:
+        from ..runtimes.plans import write_graph
+
+        write_graph(imported.path, imported.net)

@@ -1,7 +1,8 @@
 """Single-stage detectors that run by a plan: compiled code for any net that `tracing` can express.
 
 The module is traced once, by torch; its graph is stored beside the compiled kernels, so that later processes need
-neither torch nor Numba.
+neither torch nor Numba. Kernels trust a graph, so that it comes from no other place; `plain_graph` takes the one beside
+the weights, which `write_graph` writes.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoint import read
+from ..detectors import DETECTORS
 from ..engine import kernel_cache, kernel_files
 from ..engine.graph import NetGraph
 from ..engine.plan import PlannedNet
 from ..errors import SettingsError
+from ..files.atomic_write import write_whole
+from ..libraries import has_torch
+from .plain_graph import GRAPH, graph_key
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
     from ..detectors import Spec
 
-__all__ = ["planned_runtime"]
+__all__ = ["planned_runtime", "write_graph"]
 
 # Parameters of the largest net that runs by a plan. Convolutions of many channels are as fast in torch, and faster on
 # several threads; a deep net would be compiled for a minute.
@@ -34,10 +40,12 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec) -> PlannedNet | No
     if found.model is None or sum(value.size for value in found.state.values()) > LARGEST:
         return None
     model = {**spec.model, **found.model}
-    file = f"plan-{_digest(name, model)}-{_sources()}.plan"
+    file = f"plan-{graph_key(name, model)}-{_sources()}.plan"
     paths = [folder / file for folder in kernel_files.folders()]
     content = next(filter(None, map(kernel_files.read, paths)), None)
     if content is None:
+        if not has_torch():
+            return None
         content = json.dumps(_traced(name, model, found.state)).encode()
         any(kernel_files.write(path, content) for path in paths)
     plan = json.loads(content)
@@ -69,9 +77,18 @@ def _traced(name: str, model: Mapping[str, Any], state: Mapping[str, Any]) -> di
     return {"graph": graph.to_json(), "shapes": shapes, "has_landmarks": getattr(net, "has_landmarks", True)}
 
 
-def _digest(name: str, model: Mapping[str, Any]) -> str:
-    text = json.dumps([name, model], sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def write_graph(path: Path, name: str) -> bool:
+    """Write the graph of a detector beside its weights at `path`, for `plain_graph`. False if no plan expresses it."""
+    spec, found = DETECTORS[name], read(path)
+    model = {**spec.model, **(found.model or {})}
+    traced = _traced(name, model, found.state)
+    target = path.with_name(GRAPH)
+    if traced["graph"] is None:
+        target.unlink(missing_ok=True)
+        return False
+    content = {"key": graph_key(name, model), "graph": traced["graph"], "has_landmarks": traced["has_landmarks"]}
+    write_whole(target, json.dumps(content).encode())
+    return True
 
 
 @lru_cache(maxsize=1)

@@ -30,12 +30,14 @@ def read(folds: Path, images: Path | None = None) -> tuple[list[ImageRecord], li
 
     FDDB is a test set: do not train on it and report it. Raises DataError if folds or images are missing.
     """
-    files = [folds] if folds.is_file() else sorted(folds.glob("FDDB-fold-*-ellipseList.txt"))
+    places = (folds, folds / "FDDB-folds")  # as it unzips, the folds lie in a folder of their own
+    found = [sorted(place.glob("FDDB-fold-*-ellipseList.txt")) for place in places]
+    files = [folds] if folds.is_file() else found[0] or found[1]
     if not files:
         raise DataError(f"{folds}: holds no FDDB-fold-*-ellipseList.txt; give the folder FDDB-folds, or one fold")
     here, above = files[0].parent, files[0].parent.parent
-    places = [folder / name for name in ("originalPics", "images") for folder in (here, above)]
-    folder = image_folder(folds, images, [*places, *(place for place in (here, above) if (place / "2002").is_dir())])
+    photos = [folder / name for name in ("originalPics", "images") for folder in (here, above)]
+    folder = image_folder(folds, images, [*photos, *(place for place in (here, above) if (place / "2002").is_dir())])
     readings = [_read_fold(file, folder) for file in files]
     return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
 

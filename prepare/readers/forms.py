@@ -78,7 +78,7 @@ def _once(folder: Path) -> Iterable[Path]:
 
 
 def _of_folder(folder: Path) -> str | None:
-    if any(folder.glob("FDDB-fold-*-ellipseList.txt")):
+    if any(any(place.glob("FDDB-fold-*-ellipseList.txt")) for place in (folder, folder / "FDDB-folds")):
         return "fddb"
     if any((folder / name).is_file() and find_format(folder / name) for name in YAMLS):
         return "yolo"

@@ -11,6 +11,7 @@ from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, set_threshold, weights_path
 from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
+from mtcnn.runtimes.plans import write_graph
 from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
@@ -97,6 +98,7 @@ class TrainOnPhotos:
             options.processes,
             options.device,
         )
+        write_graph(makes, self.recipe.net)
 
     def read_key(self, makes: Path) -> str | None:
         return weights_key(makes)
