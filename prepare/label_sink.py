@@ -26,7 +26,7 @@ SURE, DOUBTFUL = 0.7, 0.3  # scores
 WRITERS: dict[str, Callable[[Sequence[PhotoLabels], Path], Path]] = {
     "coco": coco.write_file,
     "voc": voc.write,
-    "yolo": yolo.write,
+    "yolo": yolo.write_linked,
 }
 
 

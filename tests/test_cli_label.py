@@ -138,13 +138,13 @@ def test_coco(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
 def test_yolo(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
     shutil.copytree(labelled[0], tmp_path / "x")
     assert run("label", photos, *WORDS, "--to", tmp_path / "x", "--format", "yolo").exit_code == 0
-    assert (tmp_path / "x" / "data.yaml").read_text().splitlines()[1:] == [
-        "train: photos.txt", "val: photos.txt", "kpt_shape: [5, 3]", "flip_idx: [1, 0, 2, 4, 3]", "names:", "  0: face",
+    assert (tmp_path / "x" / "data.yaml").read_text().splitlines() == [
+        "train: images", "val: images", "kpt_shape: [5, 3]", "flip_idx: [1, 0, 2, 4, 3]", "names:", "  0: face",
         "  1: doubtful",
     ]  # fmt: skip
-    listed = (tmp_path / "x" / "photos.txt").read_text().splitlines()
+    listed = sorted((tmp_path / "x" / "images").iterdir())
     for record, photo in zip(records_of(labelled[0], photos), listed, strict=True):
-        assert photo == str(record.path.resolve())
+        assert photo.is_symlink() and photo.resolve() == record.path.resolve()
         text = (tmp_path / "x" / "labels" / record.path.with_suffix(".txt").name).read_text()
         rows = np.array([line.split() for line in text.splitlines()], float).reshape(-1, 20)
         assert rows[:, 0].tolist() == record.ignore.astype(float).tolist()

@@ -97,7 +97,10 @@ def test_labels_of_detect(photos: Path, tmp_path: Path, form: str) -> None:
     source = done.stderr.splitlines()[-2].removeprefix("mtcnn: train on them as ")
     assert form_of(source) == form
     records, _ = read_source(source)
-    assert [record.path for record in records] == [Path(image["image"]) for image in listed]
+    assert [record.path.resolve() for record in records] == [Path(image["image"]).resolve() for image in listed]
+    if form == "yolo":  # where ultralytics, for one, looks for labels: its img2label_paths
+        for record in records:
+            assert Path(str(record.path).replace("/images/", "/labels/")).with_suffix(".txt").is_file()
     for record, image in zip(records, listed, strict=True):
         boxes: dict[bool, list[Any]] = {False: [], True: []}
         for face in image["faces"]:

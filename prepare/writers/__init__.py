@@ -19,7 +19,7 @@ Writer = Callable[[Iterable["PhotoLabels"], Path], Path]
 WRITERS: dict[str, Writer] = {
     "labelv2": labelv2.write,
     "coco": coco.write,
-    "yolo": yolo.write,
+    "yolo": yolo.write_linked,
     "wider": wider.write,
 }
 """What `mtcnn label` writes; its wider are detections."""

@@ -52,4 +52,4 @@ def _annotation(number: int, image: int, box: Any, crowd: int) -> dict[str, Any]
     x1, y1, x2, y2 = (round(float(value), 2) for value in box)
     width, height = round(x2 - x1, 2), round(y2 - y1, 2)
     return {"id": number, "image_id": image, "category_id": 1 + crowd, "bbox": [x1, y1, width, height],
-            "area": round(width * height, 2), "iscrowd": crowd}  # fmt: skip
+            "area": round(width * height, 2), "iscrowd": crowd, "segmentation": []}  # fmt: skip

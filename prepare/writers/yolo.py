@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from mtcnn.files.atomic_write import atomic_write, write_whole
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
-__all__ = ["write"]
+__all__ = ["write", "write_linked"]
 
 CLASSES = ("face", "doubtful")
 
@@ -45,6 +47,23 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
     with atomic_write(folder / "data.yaml") as draft:
         draft.write_text(f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}", encoding="utf-8")
     return folder / "data.yaml"
+
+
+def write_linked(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+    """The same with a link to each photo in `images`: programs that train on the folder look for the labels of a photo
+    by its path, with `labels` in place of `images`. Where the system makes no links, as `write`."""
+    photos = list(labels)
+    with suppress(OSError, NotImplementedError):
+        photos = [replace(photo, path=_link(photo, folder / "images" / photo.name)) for photo in photos]
+    return write(photos, folder)
+
+
+def _link(photo: PhotoLabels, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    target.symlink_to(photo.path.resolve())
+    return target
 
 
 def _row(kind: int, box: Any, points: Any, photo: PhotoLabels) -> str:
