@@ -13,7 +13,7 @@ from .options import DIR, FILE, PATH, workers_option
 
 
 @command("compare")
-@click.argument("names", nargs=-1, metavar="[NAME|all]...")
+@click.argument("names", nargs=-1, metavar="[NAME|FOLDER/NAME|FILE.onnx|all]...")
 @click.option("--photos", type=DIR, required=True, help="Folder with <event>/<image>.jpg.")
 @click.option("--ground-truth", type=PATH, required=True, help="Folder of the official .mat files, or a bbx_gt.txt.")
 @click.option("--labels", type=FILE, help="Only the images that this list or bbx_gt.txt names.")
@@ -45,7 +45,12 @@ def compare(names: tuple[str, ...], photos: Path, ground_truth: Path, labels: Pa
     """Compare detectors in one table: cost, AP, time.
 
     NAMEs are mtcnn, the cascade; mtcnn-recall, the cascade with settings that find more; and single-stage detectors,
-    also as retinaface+rnet+onet. The default is all of them; those without weights are listed as such.
+    also as retinaface+rnet+onet. The default is all of them; those without weights are listed as such. FOLDER/NAME
+    takes the weights from that folder of models, to compare two weights of a net.
+
+    FILE.onnx is a net or a whole detector that mtcnn export wrote, or a file of InsightFace's SCRFD or of YuNet. The
+    score from which a whole detector reports faces is a part of its file, unless it was exported with
+    --settings-as-inputs: a high one costs AP, and is in its row.
 
     OUT receives table.md, table.json, table.png with AP over time, and photos.jpg with the photos on which the
     detectors differ most. Detections are cached there: an interrupted run resumes, and a repeated one only measures
@@ -54,6 +59,7 @@ def compare(names: tuple[str, ...], photos: Path, ground_truth: Path, labels: Pa
     \b
     mtcnn compare --photos dev/images --labels dev_bbx_gt.txt --ground-truth ground_truth
     mtcnn compare mtcnn retinaface yunet-n --models imported --sizes 640,original --photos images --ground-truth gt
+    mtcnn compare work/retinaface retinaface scrfd_2.5g.onnx --photos images --ground-truth gt
     """
     from mtcnn.compare import choose
     from mtcnn.compare import compare as run

@@ -25,7 +25,7 @@ from .types import Faces, Proposer, Refiner
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Detector"]
+__all__ = ["Detector", "finished"]
 
 
 def _taken(images: Iterable[Source]) -> Iterator[list[Source]]:
@@ -156,7 +156,13 @@ class Detector:
         for refine in self.refiners:
             faces = refine(pixels, faces)
         height, width = pixels.shape[:2]
-        faces = faces[touches(faces.boxes, height, width)]
-        if self._smallest:
-            faces = faces[faces.sizes.max(axis=1) >= self._smallest]
-        return Faces(box.clip(faces.boxes, height, width), faces.scores, faces.landmarks).sorted()
+        return finished(faces, height, width, self._smallest)
+
+
+def finished(faces: Faces, height: int, width: int, smallest: float = 0.0) -> Faces:
+    """Faces of an image of this size that lie at least partly in it, clipped to it, by descending score; those with a
+    longer side below `smallest` are left out."""
+    faces = faces[touches(faces.boxes, height, width)]
+    if smallest:
+        faces = faces[faces.sizes.max(axis=1) >= smallest]
+    return Faces(box.clip(faces.boxes, height, width), faces.scores, faces.landmarks).sorted()

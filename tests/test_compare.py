@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,12 @@ def test_killed_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         path.write_bytes(bytes(i + 1))
     asked: list[str] = []
 
-    def detect_all(images: dict[str, Path], *_: object) -> dict[str, Faces]:
-        asked.extend(images)
-        if len(asked) > 4:
-            raise KeyboardInterrupt
-        return {name: Faces(np.array([[1.5, 2, 3, 4]]), np.array([0.3])) for name in images}
+    def detect_each(images: dict[str, Path], *_: object) -> Iterator[tuple[str, Faces]]:
+        for name in images:
+            asked.append(name)
+            if len(asked) > 4:
+                raise KeyboardInterrupt
+            yield name, Faces(np.array([[1.5, 2, 3, 4]]), np.array([0.3]))
 
     class Bar:
         done = 0
@@ -76,7 +78,7 @@ def test_killed_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         def update(self, count: int) -> None:
             self.done += count
 
-    monkeypatch.setattr(cache, "detect_all", detect_all)
+    monkeypatch.setattr(cache, "detect_each", detect_each)
     monkeypatch.setattr(cache, "CHUNK", 2)
     file = tmp_path / "found" / "a.jsonl"
 
@@ -112,7 +114,7 @@ def test_names(tmp_path: Path) -> None:
     assert every[:2] == ["mtcnn", RECALL]
     assert {"retinaface", "yunet-n", "s3fd"} <= set(every)
     for wrong in ("cascade", "mtcnn+rnet", "retinaface+onet", "retinaface+"):
-        with pytest.raises(SettingsError, match="is not a detector; expected all, or one of mtcnn"):
+        with pytest.raises(SettingsError, match="is not a detector; expected all, a file that ends"):
             choose([wrong])
     with pytest.raises(SettingsError, match="scale is 'big'"):
         choose(["mtcnn"], scales=["big"])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.compare.entries import choose
+from mtcnn.compare import choose
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.bifpn import BiFPN, WeightedSum
 from mtcnn.detectors.load import build, load_trunk

@@ -21,8 +21,9 @@ from mtcnn.progress import progress
 from mtcnn.workers import Workers
 
 from . import costs
-from .cache import detections
-from .entries import Entry, choose
+from .cache import cache_file, detections
+from .choice import choose
+from .entries import Entry
 from .outputs import MAIN, Row, plot, tables
 from .sheet import contact_sheet
 
@@ -62,7 +63,7 @@ def compare(
     ready = [entry for entry in entries if not rows[entry.label].missing]
     for entry in ready:
         with progress(name=entry.label, total=len(paths)) as bar:
-            file = out / "detections" / f"{entry.label.replace(' ', '')}-{entry.key()}.jsonl"
+            file = cache_file(out / "detections", entry.label, entry.key())
             found[entry.label] = detections(file, paths, entry, workers, problems, bar)
         rows[entry.label].result = wider.evaluate(truth, found[entry.label], list(paths), problems)
         rows[entry.label].costs |= costs.arithmetic(entry)
@@ -87,13 +88,13 @@ def _time(entries: Sequence[Entry], rows: dict[str, Row], paths: Sequence[Path])
     images = costs.frames([read_image(path) for path in chosen])
     first: dict[str, Entry] = {}
     for entry in entries:
-        first.setdefault(entry.name, entry)
+        first.setdefault(entry.title, entry)
     detectors = {name: entry.detector(measured=False) for name, entry in first.items()}
     with progress(name="timing", total=len(images) * ROUNDS * len(detectors), unit="img") as bar:
         milliseconds = costs.speed(detectors, images, ROUNDS, bar)
     peaks = {name: costs.memory(entry) for name, entry in first.items()}
     for entry in entries:
-        values: dict[str, Any] = {"ms": milliseconds[entry.name], "memory_mib": peaks[entry.name]}
+        values: dict[str, Any] = {"ms": milliseconds[entry.title], "memory_mib": peaks[entry.title]}
         rows[entry.label].costs |= {name: value for name, value in values.items() if value is not None}
 
 

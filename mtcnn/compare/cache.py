@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -11,16 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.metrics.detections import MakeDetector, detect_all
+from mtcnn.metrics.detections import MakeDetector, detect_each
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider_detections import faces_to_rows
 from mtcnn.workers import Workers
 
-__all__ = ["detections"]
+__all__ = ["cache_file", "detections"]
 
 Rows = NDArray[np.float64]
 
 CHUNK = 32  # photos between two writes
+
+
+def cache_file(folder: Path, label: str, key: str) -> Path:
+    """The file of a row's detections: `key` decides what is in it, `label` is for people."""
+    plain = re.sub(r"[^\w.+@-]", "", label.replace("/", "-"))
+    return folder / f"{plain[-80:]}-{key}.jsonl"
 
 
 def detections(
@@ -40,13 +47,13 @@ def detections(
     path.parent.mkdir(parents=True, exist_ok=True)
     known = _read(path, photos)
     bar.update(len(known))
-    left = iter([name for name in photos if name not in known])
-    while names := list(islice(left, CHUNK)):
-        found = detect_all({name: photos[name] for name in names}, make, workers, problems)
-        rows = {name: faces_to_rows(faces) for name, faces in found.items()}
+    left = {name: path for name, path in photos.items() if name not in known}
+    found = detect_each(left, make, workers, problems) if left else iter(())
+    while some := list(islice(found, CHUNK)):
+        rows = {name: faces_to_rows(faces) for name, faces in some if faces is not None}
         _append(path, rows, photos)
         known |= rows
-        bar.update(len(names))
+        bar.update(len(some))
     return {name: known[name] for name in photos if name in known}
 
 

@@ -15,6 +15,7 @@ from mtcnn.checkpoint import read, weights_path
 from mtcnn.weights import SIZES
 
 from .entries import Entry
+from .files import FileEntry
 
 __all__ = ["FRAME", "arithmetic", "frames", "memory", "speed"]
 
@@ -30,16 +31,20 @@ _STATUS = Path("/proc/self/status")
 def arithmetic(entry: Entry) -> dict[str, float]:
     """`parameters` of all nets, and for a single-stage detector alone millions of multiply-adds at two image sizes.
 
-    For the cascade, and for RNet and ONet, they depend on the image: on its faces.
+    For the cascade, and for RNet and ONet, they depend on the image: on its faces. Those of a file are what it holds:
+    its batch norms are part of the convolutions.
     """
     import torch
 
     from mtcnn.detectors.load import build
     from mtcnn.flops import cost
     from mtcnn.nets import NETS, parameter_count
+    from mtcnn.onnx_graph.counts import counted
 
     counts: dict[str, float] = {"parameters": 0}
-    for net in entry.nets:
+    if isinstance(entry, FileEntry):
+        counts = counted(entry.file, COUNTED if len(entry.nets) == 1 else {})
+    for net in entry.weights:
         with torch.device("meta"):
             made = NETS[net]() if net in SIZES else build(net, read(weights_path(entry.folder(net), net)).model)
             counts["parameters"] += parameter_count(made)

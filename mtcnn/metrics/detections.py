@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mtcnn.types import Faces
 from mtcnn.workers import Workers
 from mtcnn.workers.processes import in_worker
 
-__all__ = ["Cascade", "MakeDetector", "detect_all", "event_photos"]
+__all__ = ["Cascade", "MakeDetector", "detect_all", "detect_each", "event_photos"]
 
 MakeDetector = Callable[[], Callable[[NDArray[np.uint8]], Faces]]
 """Makes a detector, a function from an image, uint8 RGB (H, W, 3), to Faces. Picklable: each worker creates its own."""
@@ -88,17 +88,25 @@ def detect_all(
     progress: bool = False,
 ) -> dict[str, Faces]:
     """Faces of every readable image, by name; unreadable ones are reported as problems and skipped."""
-    problems, found = Problems.default(problems), {}
+    found = detect_each(images, make, workers, Problems.default(problems))
+    every = dict(tqdm(found, "detecting", len(images), unit=" images", disable=not progress))
+    return {name: faces for name, faces in every.items() if faces is not None}
+
+
+def detect_each(
+    images: Mapping[str, Path], make: MakeDetector, workers: Workers, problems: Problems
+) -> Iterator[tuple[str, Faces | None]]:
+    """Name and faces of one image after the other, as they are found; None for an unreadable one."""
     results = workers.map(_Detect(make), images.values())
-    pairs = zip(images.items(), results, strict=True)
-    for (name, path), result in tqdm(pairs, "detecting", len(images), unit=" images", disable=not progress):
+    for (name, path), result in zip(images.items(), results, strict=True):
         if isinstance(result, ImageError):
             problems.add(path, str(result).removeprefix(f"{path}: "))
+            yield name, None
         else:
-            found[name], warning = result
+            faces, warning = result
             if warning:
                 problems.add(path, warning)
-    return found
+            yield name, faces
 
 
 def event_photos(folder: Path, names: Sequence[str] | None = None) -> dict[str, Path]:
