@@ -18,7 +18,7 @@ from mtcnn.engine.kernel_cache import kernel
 from mtcnn.engine.packing import pack
 from mtcnn.engine.plan_packing import _pack_each
 from mtcnn.engine.planes import COLUMNS as USUAL
-from mtcnn.engine.registers import padded
+from mtcnn.engine.registers import padded, tile_shape
 from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
 
 Array = NDArray[Any]
@@ -84,13 +84,14 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
     rng, out_step = np.random.default_rng(0), outputs + 3
     weights, bias, slope = (rng.standard_normal(shape) for shape in ((size, size, inputs, outputs), outputs, outputs))
     guard = Guarded()
-    packed = [guard(array) for array in pack(weights.reshape(-1, outputs), bias, slope, USUAL)]
+    tile = tile_shape(outputs, USUAL, size * size * inputs)
+    packed = [guard(array) for array in pack(weights.reshape(-1, outputs), bias, slope, USUAL, tile)]
     for columns in WIDTHS:
         wide = (columns - 1) * stride + (size - 1) * dilation + 1
         rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
         target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
         together = dilation == 1
-        call("conv", (stride * inputs, outputs, out_step, mode), rows, target, COLUMNS=columns, WEIGHTS=packed[0],
+        call("conv", (stride * inputs, outputs, out_step, mode, *tile), rows, target, COLUMNS=columns, WEIGHTS=packed[0],
              BIAS=packed[1], SLOPE=packed[2], KERNEL_ROWS=size, TAPS=1 if together else size, TAP=dilation * inputs,
              RUN=inputs * (size if together else 1))  # fmt: skip
         with np.errstate(invalid="ignore"):

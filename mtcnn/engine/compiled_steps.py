@@ -14,8 +14,7 @@ from .cells import conv_cells, depthwise_cells
 from .compiling import array_at, inner
 from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, sum_cells
 from .packing import FLOAT_BYTES
-from .planes import COLUMNS as USUAL
-from .registers import LANES, padded, tile_shape
+from .registers import LANES, padded
 from .steps import (
     ARGUMENTS,
     BASE,
@@ -60,23 +59,34 @@ __all__ = ["add", "affine", "conv", "depthwise", "moments", "pixels", "pool", "r
 CELLS = 4  # of a depthwise convolution at a time, which share inputs
 
 
-def conv(step: int, outputs: int, out_step: int, mode: int) -> Any:
-    """A convolution. step  floats from a cell's inputs to the next's: includes the stride."""
-    vectors, positions = tile_shape(outputs, USUAL)
+def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positions: int) -> Any:
+    """A convolution. step  floats from a cell's inputs to the next's: includes the stride.  vectors, positions  of a
+    tile."""
     blocks = padded(outputs) // LANES // vectors
     last = outputs - padded(outputs) + LANES
+
+    few = max(positions // 4, 1)
+
+    @inner(inline="always")
+    def tile(
+        at: int, a: Any, weights: int, bias: int, slope: int, target: int, first: int, count: int, end: int
+    ) -> None:
+        """`count` cells, a constant. A partial last tile begins earlier."""
+        conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
+                   target + FLOAT_BYTES * first * out_step, step, vectors, count, out_step, end, mode)  # fmt: skip
 
     @inner(inline="always")
     def tiles(at: int, a: Any, weights: int, bias: int, slope: int, target: int, end: int) -> None:
         count = a[COLUMNS]
-        for start in range(0, count if count >= positions else 0, positions):
-            first = min(start, count - positions)  # a partial last tile begins earlier
-            conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
-                       target + FLOAT_BYTES * first * out_step,
-                       step, vectors, positions, out_step, end, mode)  # fmt: skip
-        for first in range(count if count < positions else 0):
-            conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
-                       target + FLOAT_BYTES * first * out_step, step, vectors, 1, out_step, end, mode)  # fmt: skip
+        if count >= positions:
+            for start in range(0, count, positions):
+                tile(at, a, weights, bias, slope, target, min(start, count - positions), positions, end)
+        elif count >= few:
+            for start in range(0, count, few):
+                tile(at, a, weights, bias, slope, target, min(start, count - few), few, end)
+        else:
+            for first in range(count):
+                tile(at, a, weights, bias, slope, target, first, 1, end)
 
     def run(at):  # type: ignore[no-untyped-def]
         a = array_at(at, (SIZE,), np.int64)
@@ -96,23 +106,26 @@ def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -
     blocks, last = padded(channels) // LANES, channels - padded(channels) + LANES
     wide = stride * step
 
+    whole = blocks if last == LANES else blocks - 1
+
     @inner(inline="always")
-    def cells(at: int, a: Any, block: int, lanes: int) -> None:
-        count = a[COLUMNS]
-        weights, target = a[WEIGHTS] + FLOAT_BYTES * block * 11 * LANES, a[TO] + FLOAT_BYTES * block * LANES
-        for start in range(0, count if count >= CELLS else 0, CELLS):
-            first = min(start, count - CELLS)
-            depthwise_cells(at, first * wide + block * LANES, weights, target + FLOAT_BYTES * first * out_step,
-                            step, out_step, stride, lanes, mode, CELLS)  # fmt: skip
-        for first in range(count if count < CELLS else 0):
-            depthwise_cells(at, first * wide + block * LANES, weights, target + FLOAT_BYTES * first * out_step,
-                            step, out_step, stride, lanes, mode, 1)  # fmt: skip
+    def cells(at: int, a: Any, first: int, count: int) -> None:
+        """All channels of `count` cells, a constant: then their inputs are still in the L1 cache for the next row."""
+        target = a[TO] + FLOAT_BYTES * first * out_step
+        for block in range(whole):
+            depthwise_cells(at, first * wide + block * LANES, a[WEIGHTS] + FLOAT_BYTES * block * 11 * LANES,
+                            target + FLOAT_BYTES * block * LANES, step, out_step, stride, LANES, mode, count)  # fmt: skip
+        if whole < blocks:
+            depthwise_cells(at, first * wide + whole * LANES, a[WEIGHTS] + FLOAT_BYTES * whole * 11 * LANES,
+                            target + FLOAT_BYTES * whole * LANES, step, out_step, stride, last, mode, count)  # fmt: skip
 
     def run(at):  # type: ignore[no-untyped-def]
         a = array_at(at, (SIZE,), np.int64)
-        for block in range(blocks - 1):
-            cells(at, a, block, LANES)
-        cells(at, a, blocks - 1, last)
+        count = a[COLUMNS]
+        for start in range(0, count if count >= CELLS else 0, CELLS):
+            cells(at, a, min(start, count - CELLS), CELLS)
+        for first in range(count if count < CELLS else 0):
+            cells(at, a, first, 1)
         return 0
 
     return run

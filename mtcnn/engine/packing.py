@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..weights import Layer
-from .registers import LANES, padded, tile_shape
+from .registers import FLOAT_BYTES, LANES, TileShape, padded, tile_shape
 
 __all__ = [
     "FLOAT_BYTES",
@@ -32,7 +32,6 @@ Array = NDArray[Any]
 
 SLACK = 64  # floats
 KEPT = 1 << 22  # maximum scratch floats that a thread keeps: PNet's for a 4K image
-FLOAT_BYTES = 4
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
 TILES = 32  # maximum tiles transformed before the products: intermediates stay in the L1 cache
 TURN = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
@@ -88,10 +87,12 @@ def _placed(values: Array) -> Array:
     return copy
 
 
-def pack(weights: Array, bias: Array, slope: Array | None, columns: int) -> Packed:
-    """Pack weights (steps, channels) for `conv(..., channels, columns)`; no slope is no PReLU."""
+def pack(
+    weights: Array, bias: Array, slope: Array | None, columns: int, tile: TileShape | None = None
+) -> Packed:  # fmt: skip
+    """Pack weights (steps, channels) for `conv(..., channels, columns)`, or for another tile; no slope is no PReLU."""
     steps, channels = weights.shape
-    block = tile_shape(channels, columns).vectors * LANES
+    block = (tile or tile_shape(channels, columns)).vectors * LANES
     behind = padded(channels) - channels
     wide = np.pad(np.asarray(weights, np.float32), ((0, 0), (0, behind)))
     wide = wide.reshape(steps, -1, block).transpose(1, 0, 2)  # (steps, blocks, lanes) -> (blocks, steps, lanes)

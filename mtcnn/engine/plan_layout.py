@@ -177,7 +177,7 @@ class PlanTables:
         for place, parts in enumerate(node.inputs):
             source = rings.get(parts[0].node) or self.maps[self.places.buffer[parts[0].node]]
             sources.append(source)
-            first = min(map(self.places.first, parts)) if node.kind != "conv" else 0
+            first = min(map(self.places.first, parts))
             left = node.padding * source.channels * FLOAT_BYTES
             maker = chain.index(parts[0].node) if parts[0].node in rings else -1
             beyond = 0 if node.kind == "pool" else self._colour() if parts[0].node == 0 else self.zeros
@@ -206,10 +206,10 @@ class PlanTables:
         elif packing.weights is not None:
             values[at.WEIGHTS : at.SLOPE + 1] = packing.weights.each
         if node.kind == "conv":
-            together = node.dilation == 1  # the taps of a row are neighbours
+            together = node.dilation == 1 and packing.inputs == one.channels  # the taps of a row are neighbours
             values[at.KERNEL_ROWS : at.RUN + 1] = (
                 node.kernel, 1 if together else node.kernel, node.dilation * one.channels,
-                one.channels * (node.kernel if together else 1))  # fmt: skip
+                packing.inputs * (node.kernel if together else 1))  # fmt: skip
         values[at.WIDE] = one.columns
 
     def _start(self, steps: Array, first: int) -> None:

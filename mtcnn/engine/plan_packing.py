@@ -14,7 +14,7 @@ from .graph import Convolution, NetGraph, PlanNode
 from .packing import Pointers, pack
 from .plan_maps import Storage
 from .planes import COLUMNS
-from .registers import LANES, padded
+from .registers import LANES, TileShape, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
 
 __all__ = ["PackedGraph", "Packing", "folded", "packed"]
@@ -24,16 +24,23 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Packing:
-    """A node's weights, bias and slopes, or None; and its activation."""
+    """A node's weights, bias and slopes, or None; and its activation.
+
+    tile           of a convolution.
+    first, inputs  the channels of its input's buffer that a convolution reads.
+    """
 
     weights: Pointers | None
     mode: int
+    tile: TileShape = TileShape(1, 1)
+    first: int = 0
+    inputs: int = 0
 
     def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
         """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
         channels = node.channels
         if node.kind == "conv":
-            return "conv", node.stride * step, channels, out_step, self.mode
+            return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
         if node.kind == "depthwise":
             return "depthwise", channels, node.stride, step, out_step, self.mode
         if node.kind == "pool":
@@ -82,14 +89,16 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
         colour, divisor = scaling
         kernel = kernel / divisor
         bias = bias - np.einsum("oiyx,i->o", kernel, colour)
-    wide = np.zeros((len(kernel), places.channels[places.buffer[parts[0].node]], *kernel.shape[2:]))
+    first, last = min(map(places.first, parts)), max(places.first(part) + part.count for part in parts)
+    wide = np.zeros((len(kernel), last - first, *kernel.shape[2:]))
     start = 0
     for part in parts:
-        first = places.first(part)
-        wide[:, first : first + part.count] = kernel[:, start : start + part.count]
+        place = places.first(part) - first
+        wide[:, place : place + part.count] = kernel[:, start : start + part.count]
         start += part.count
     steps = wide.transpose(2, 3, 1, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, x, in, out) -> (steps, out)
-    return Packing(Pointers(*pack(steps, bias, slope, COLUMNS)), mode)
+    tile = tile_shape(len(wide), COLUMNS, len(steps))
+    return Packing(Pointers(*pack(steps, bias, slope, COLUMNS, tile)), mode, tile, first, last - first)
 
 
 def folded(numbers: Mapping[str, Array], one: Convolution) -> tuple[Array, Array]:
