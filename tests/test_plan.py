@@ -22,6 +22,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_detector, model_of
 from mtcnn.engine.graph import NetGraph
 from mtcnn.engine.plan import PlannedNet
+from mtcnn.engine.plan_rows import PlanRows
 from mtcnn.runtimes import BoxesAlone
 from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.runtimes.tracing import NotPlanned, graph_of
@@ -101,6 +102,32 @@ def test_threads_and_copies_do_not_matter(pair: tuple[PlannedNet, TorchRuntime])
             torch.set_num_threads(before)
         for name, values in whole.items():
             np.testing.assert_array_equal(found[name], values)
+
+
+def test_some_rows_are_those_of_all(pair: tuple[PlannedNet, TorchRuntime]) -> None:
+    """In any order, repeated, in all levels and at their edges, none, and for neighbours."""
+    fast, image = pair[0], noise(192, 320)
+    whole, rng, lazy = fast(image), np.random.default_rng(0), 0
+    for name, values in fast.sparse(image).items():
+        wanted = whole[name]
+        last = len(wanted) - 1
+        for rows in ([last, 0, 0, 7, 6, 5, last - 1], [], np.arange(len(wanted))[::-1], rng.integers(0, last, 50)):
+            index = np.array(rows, np.int64)
+            found = values[index]
+            assert (found.shape, found.dtype) == (wanted[index].shape, np.float32)
+            np.testing.assert_allclose(found, wanted[index], rtol=1e-5, atol=1e-5)
+        assert (len(values), values.shape) == (len(wanted), wanted.shape)
+        lazy += isinstance(values, PlanRows)
+    assert lazy
+
+
+def test_heads_of_boxes_are_computed_for_some_cells_alone() -> None:
+    fast = planned(random_net("slim-landmarks", NETS["slim-landmarks"]), "slim-landmarks")
+    heads = {last for chain in fast.places.later.values() for last in chain[-1:]}
+    assert len(heads) == 8  # of boxes and points, on four maps
+    fast(noise(64, 64))
+    (layout,) = fast._local.layouts
+    assert not heads & {*layout.maps}
 
 
 def test_outputs_are_not_overwritten(pair: tuple[PlannedNet, TorchRuntime]) -> None:

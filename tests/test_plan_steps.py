@@ -18,7 +18,7 @@ from mtcnn.engine.kernel_cache import kernel
 from mtcnn.engine.packing import pack
 from mtcnn.engine.plan_packing import _pack_each
 from mtcnn.engine.planes import COLUMNS as USUAL
-from mtcnn.engine.registers import padded, tile_shape
+from mtcnn.engine.registers import LANES, padded, tile_shape
 from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
 
 Array = NDArray[Any]
@@ -91,8 +91,9 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
         rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
         target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
         together = dilation == 1
-        call("conv", (stride * inputs, outputs, out_step, mode, *tile), rows, target, COLUMNS=columns, WEIGHTS=packed[0],
-             BIAS=packed[1], SLOPE=packed[2], KERNEL_ROWS=size, TAPS=1 if together else size, TAP=dilation * inputs,
+        constants = (stride * inputs, outputs, out_step, mode, *tile)
+        call("conv", constants, rows, target, COLUMNS=columns, WEIGHTS=packed[0], BIAS=packed[1], SLOPE=packed[2],
+             KERNEL_ROWS=size, TAPS=1 if together else size, TAP=dilation * inputs,
              RUN=inputs * (size if together else 1))  # fmt: skip
         with np.errstate(invalid="ignore"):
             for column in range(columns):
@@ -103,6 +104,31 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
                 near(target[column * out_step :][:outputs], bent(total, mode, slope))
                 if column:
                     assert (target[column * out_step - 3 : column * out_step] == 7).all()
+
+
+@pytest.mark.parametrize(("size", "stride", "outputs", "mode"), [(3, 1, 2, LINEAR), (3, 2, 3, SLOPES), (1, 1, 1, RELU)])
+def test_convolution_of_few_outputs(size: int, stride: int, outputs: int, mode: int) -> None:
+    rng, inputs, out_step = np.random.default_rng(6), 2 * LANES, outputs + 3
+    weights, bias, slope = (rng.standard_normal(shape) for shape in ((outputs, size, size, inputs), outputs, outputs))
+    guard, behind = Guarded(), (0, LANES - outputs)
+    steps = weights.reshape(outputs, -1, LANES).transpose(1, 0, 2)
+    packed = [
+        guard(np.ascontiguousarray(each, np.float32)) for each in (steps, np.pad(bias, behind), np.pad(slope, behind))
+    ]
+    for columns in WIDTHS:
+        wide = (columns - 1) * stride + size
+        rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
+        target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
+        call("dot", (stride * inputs, outputs, out_step, mode, 4), rows, target, COLUMNS=columns, WEIGHTS=packed[0],
+             BIAS=packed[1], SLOPE=packed[2], KERNEL_ROWS=size, TAPS=1, TAP=inputs, RUN=size * inputs)  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            for column in range(columns):
+                cell = np.stack([row[column * stride :][:size] for row in rows]).astype(np.float64)
+                near(
+                    target[column * out_step :][:outputs],
+                    bent((cell * weights).sum(axis=(1, 2, 3)) + bias, mode, slope),
+                )
+                assert column == 0 or (target[column * out_step - 3 : column * out_step] == 7).all()
 
 
 @pytest.mark.parametrize(("channels", "stride", "mode"), [(3, 1, RELU), (16, 2, LINEAR), (40, 1, SLOPES)])
@@ -165,6 +191,20 @@ def test_moments_and_what_is_done_with_them(channels: int) -> None:
         call("affine", (channels, channels, channels, RELU), [source], target, COLUMNS=wide, WEIGHTS=factors)
         with np.errstate(invalid="ignore"):
             near(target, bent(source * factors[0, :channels] + factors[1, :channels], RELU, factors[0]))
+
+
+def test_factors_of_group_norm() -> None:
+    rng, guard, rows, channels, groups = np.random.default_rng(7), Guarded(), 5, 24, 3
+    size, cells = padded(channels), 40
+    totals = guard(rng.uniform(1, 2, (rows, 2, size)).astype(np.float32))
+    weight, bias = (guard(rng.standard_normal(channels).astype(np.float32)) for _ in range(2))
+    target = guard(np.zeros((2, size), np.float32))
+    addresses = [each.ctypes.data for each in (weight, bias, target)]
+    kernel("factors")(totals.ctypes.data, rows, channels, groups, cells, 1e-5, *addresses)
+    mean, square = totals[:, :, :channels].sum(axis=0).reshape(2, groups, -1).sum(axis=2) / (cells * channels / groups)
+    scale = weight / np.repeat(np.sqrt(np.maximum(square - mean**2, 0) + 1e-5), channels // groups)
+    near(target[0, :channels], scale)
+    near(target[1, :channels], bias - np.repeat(mean, channels // groups) * scale)
 
 
 def test_pixels() -> None:

@@ -15,7 +15,7 @@ from ..candidates import Candidates, Step
 from ..errors import SettingsError
 from ..nms import nms
 from ..resample import resample
-from ..runtimes import Runtime
+from ..runtimes import Runtime, sparse_outputs
 from ..scoring import logit
 from ..settings import check
 from ..types import Faces, ImageSize
@@ -81,7 +81,8 @@ class SingleStage:
 
     def _look(self, image: NDArray[np.uint8], every: bool) -> Candidates:
         padded = pad(image, self.spec.multiple, self.spec.padding)
-        outputs, size = self.runtime(padded), ImageSize(*padded.shape[:2])
+        outputs = self.runtime(padded) if every else sparse_outputs(self.runtime, padded)
+        size = ImageSize(*padded.shape[:2])
         return select(
             self.spec.decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces, every
         )

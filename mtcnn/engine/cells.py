@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .registers import LANES
 from .steps import LINEAR, RELU, SLOPES
@@ -22,6 +23,7 @@ __all__ = [
     "activated",
     "conv_cells",
     "depthwise_cells",
+    "dot_cells",
     "load_part",
     "pointer",
     "spans",
@@ -64,6 +66,14 @@ def activated(b: Builder, value: Value, mode: int, slope: Value) -> Value:
     if mode == LINEAR:
         return value
     return relu(b, value) if mode == RELU else prelu(b, value, slope)
+
+
+def sum_of(b: Builder, value: Value) -> Value:
+    """The sum of the lanes, in any order."""
+    name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+    insert: Any = cgutils.get_or_insert_function
+    function = insert(b.module, ir.FunctionType(FLOAT, [FLOAT, VECTOR]), name)
+    return b.call(function, [ir.Constant(FLOAT, 0.0), value], fastmath=("reassoc",))
 
 
 def pointer(b: Builder, address: Value) -> Value:
@@ -152,6 +162,57 @@ def conv_cells(  # type: ignore[no-untyped-def]
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 10, step, vectors, positions, out_step, last, mode), code
+
+
+@intrinsic(prefer_literal=True)
+def dot_cells(  # type: ignore[no-untyped-def]
+    context, rows, shift, count, taps, tap, run, weights, bias, slope, target, step, outputs, positions, out_step, mode
+):
+    """As `conv_cells`, for few outputs: lanes are inputs, whose products are summed up at the end.
+
+    run      a multiple of LANES.
+    weights  (count * taps * run / LANES, outputs, LANES) floats; bias, slope (LANES).
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        table, used = _table(b, args[0]), slot(b, POINTER)
+        many, cells = outputs.literal_value, positions.literal_value
+        sums = [[slot(b, VECTOR) for _ in range(many)] for _ in range(cells)]
+        for total in (total for at in sums for total in at):
+            b.store(ZERO, total)
+        b.store(pointer(b, args[6]), used)
+        vectors = b.sdiv(args[5], LONG(LANES))
+
+        def kernel_row(number: Value) -> None:
+            row = b.gep(_row(b, table, number), [args[1]])
+
+            def kernel_tap(place: Value) -> None:
+                source, weight = b.gep(row, [b.mul(place, args[4])]), b.load(used)
+
+                def kernel_step(k: Value) -> None:
+                    here, row_of = b.gep(source, [b.mul(k, LONG(LANES))]), b.gep(weight, [b.mul(k, LONG(many * LANES))])
+                    numbers = [load(b, row_of, i * LANES) for i in range(many)]
+                    for p, at in enumerate(sums):
+                        value = load(b, here, p * step.literal_value)
+                        for total, number in zip(at, numbers, strict=True):
+                            b.store(fma(b, value, number, b.load(total)), total)
+
+                loop(b, vectors, kernel_step)
+                b.store(b.gep(weight, [b.mul(args[5], LONG(many))]), used)
+
+            loop(b, args[3], kernel_tap)
+
+        loop(b, args[2], kernel_row)
+        first, slopes, out = load(b, pointer(b, args[7]), 0), load(b, pointer(b, args[8]), 0), pointer(b, args[9])
+        for p, at in enumerate(sums):
+            value = ZERO
+            for i, total in enumerate(at):
+                value = b.insert_element(value, sum_of(b, b.load(total)), INT(i))
+            value = activated(b, b.fadd(value, first), mode.literal_value, slopes)
+            store_part(b, value, out, p * out_step.literal_value, many)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 10, step, outputs, positions, out_step, mode), code
 
 
 @intrinsic(prefer_literal=True)

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from .cells import conv_cells, depthwise_cells
+from .cells import conv_cells, depthwise_cells, dot_cells
 from .compiling import array_at, inner
-from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, sum_cells
+from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, square_root, sum_cells
 from .packing import FLOAT_BYTES
 from .registers import LANES, padded
 from .steps import (
     ARGUMENTS,
     BASE,
     BIAS,
+    CELL,
+    CELLS,
     COLUMNS,
     COUNT,
     DILATION,
@@ -29,7 +31,10 @@ from .steps import (
     KERNEL,
     KERNEL_ROWS,
     MAKER,
+    MOST_CELLS,
     NEXT,
+    OUT,
+    OUT_CELL,
     PADDING,
     RING,
     ROW,
@@ -52,11 +57,24 @@ from .steps import (
     TOP,
     WEIGHTS,
     WIDE,
+    WIDTH,
 )
 
-__all__ = ["add", "affine", "conv", "depthwise", "moments", "pixels", "pool", "run_steps"]
+__all__ = [
+    "add",
+    "affine",
+    "conv",
+    "depthwise",
+    "dot",
+    "factors",
+    "moments",
+    "pixels",
+    "pool",
+    "run_cells",
+    "run_steps",
+]
 
-CELLS = 4  # of a depthwise convolution at a time, which share inputs
+NEIGHBOURS = 4  # cells of a depthwise convolution at a time, which share inputs
 
 
 def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positions: int) -> Any:
@@ -101,6 +119,26 @@ def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positi
     return run
 
 
+def dot(step: int, outputs: int, out_step: int, mode: int, positions: int) -> Any:
+    """As `conv`, for at most LANES outputs of whole vectors of inputs."""
+
+    @inner(inline="always")
+    def tile(at: int, a: Any, first: int, count: int) -> None:
+        dot_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], a[WEIGHTS], a[BIAS], a[SLOPE],
+                  a[TO] + FLOAT_BYTES * first * out_step, step, outputs, count, out_step, mode)  # fmt: skip
+
+    def run(at):  # type: ignore[no-untyped-def]
+        a = array_at(at, (SIZE,), np.int64)
+        count = a[COLUMNS]
+        for start in range(0, count if count >= positions else 0, positions):
+            tile(at, a, min(start, count - positions), positions)
+        for first in range(count if count < positions else 0):
+            tile(at, a, first, 1)
+        return 0
+
+    return run
+
+
 def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -> Any:
     """A 3 x 3 convolution of each channel by itself."""
     blocks, last = padded(channels) // LANES, channels - padded(channels) + LANES
@@ -111,20 +149,22 @@ def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -
     @inner(inline="always")
     def cells(at: int, a: Any, first: int, count: int) -> None:
         """All channels of `count` cells, a constant: then their inputs are still in the L1 cache for the next row."""
-        target = a[TO] + FLOAT_BYTES * first * out_step
+        weights, target = a[WEIGHTS], a[TO] + FLOAT_BYTES * first * out_step
         for block in range(whole):
-            depthwise_cells(at, first * wide + block * LANES, a[WEIGHTS] + FLOAT_BYTES * block * 11 * LANES,
-                            target + FLOAT_BYTES * block * LANES, step, out_step, stride, LANES, mode, count)  # fmt: skip
+            depthwise_cells(at, first * wide + block * LANES, weights + FLOAT_BYTES * block * 11 * LANES,
+                            target + FLOAT_BYTES * block * LANES,
+                            step, out_step, stride, LANES, mode, count)  # fmt: skip
         if whole < blocks:
-            depthwise_cells(at, first * wide + whole * LANES, a[WEIGHTS] + FLOAT_BYTES * whole * 11 * LANES,
-                            target + FLOAT_BYTES * whole * LANES, step, out_step, stride, last, mode, count)  # fmt: skip
+            depthwise_cells(at, first * wide + whole * LANES, weights + FLOAT_BYTES * whole * 11 * LANES,
+                            target + FLOAT_BYTES * whole * LANES,
+                            step, out_step, stride, last, mode, count)  # fmt: skip
 
     def run(at):  # type: ignore[no-untyped-def]
         a = array_at(at, (SIZE,), np.int64)
         count = a[COLUMNS]
-        for start in range(0, count if count >= CELLS else 0, CELLS):
-            cells(at, a, min(start, count - CELLS), CELLS)
-        for first in range(count if count < CELLS else 0):
+        for start in range(0, count if count >= NEIGHBOURS else 0, NEIGHBOURS):
+            cells(at, a, min(start, count - NEIGHBOURS), NEIGHBOURS)
+        for first in range(count if count < NEIGHBOURS else 0):
             cells(at, a, first, 1)
         return 0
 
@@ -183,6 +223,34 @@ def moments(channels: int, step: int) -> Any:
         return 0
 
     return run
+
+
+def factors(totals, rows, channels, groups, cells, epsilon, weight, bias, target):  # type: ignore[no-untyped-def]
+    """Scale and shift of each channel, for group norm. totals  (rows, 2, padded channels), of `moments`.
+
+    cells  of the map.  weight, bias  (channels,).  target  (2, padded channels).
+    """
+    size = (channels + LANES - 1) // LANES * LANES
+    sums = array_at(totals, (rows, 2, size), np.float32)
+    weights, biases = array_at(weight, (channels,), np.float32), array_at(bias, (channels,), np.float32)
+    found = array_at(target, (2, size), np.float32)
+    each = channels // groups
+    for group in range(groups):
+        total, square = 0.0, 0.0
+        for row in range(rows):
+            for channel in range(group * each, (group + 1) * each):
+                total += sums[row, 0, channel]
+                square += sums[row, 1, channel]
+        mean = total / (cells * each)
+        variance = square / (cells * each) - mean * mean
+        if variance < 0:
+            variance = 0.0
+        deviation = square_root(variance + epsilon)
+        for channel in range(group * each, (group + 1) * each):
+            scale = weights[channel] / deviation
+            found[0, channel] = scale
+            found[1, channel] = biases[channel] - mean * scale
+    return 0
 
 
 def pixels(at):  # type: ignore[no-untyped-def]
@@ -252,4 +320,35 @@ def run_steps(at):  # type: ignore[no-untyped-def]
             call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
             step[NEXT] = row + 1
             depth -= 1 if depth > 0 else 0
+    return 0
+
+
+def run_cells(at):  # type: ignore[no-untyped-def]
+    """Compute some cells of a map. The first step reads a whole map; others, pointwise, what the one before has made of
+    the same cells."""
+    header = array_at(at, (HEADER,), np.int64)
+    count, left, wide = header[COUNT], header[END], header[WIDTH]
+    steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
+    cells = array_at(header[CELLS], (left,), np.int64)
+    first = 0
+    while first < left:
+        row, column, many = cells[first] // wide, cells[first] % wide, 1
+        while (
+            many < MOST_CELLS
+            and first + many < left
+            and column + many < wide
+            and cells[first + many] == cells[first] + many
+        ):
+            many += 1
+        for number in range(count):
+            step = steps[number]
+            _address_rows(step, row if number == 0 else 0)
+            if number == 0:
+                for k in range(step[SOURCE + FEW]):
+                    step[ARGUMENTS + k] += column * header[CELL]
+            if number == count - 1:
+                step[ARGUMENTS + TO] = header[OUT] + first * header[OUT_CELL]
+            step[ARGUMENTS + COLUMNS] = many
+            call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
+        first += many
     return 0

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .graph import Channels, NetGraph
+from .graph_later import heads_for_later
 
 __all__ = ["merged"]
 
 
 def merged(graph: NetGraph) -> NetGraph:
-    """Convolutions of the same input become one, which reads it once: first of all channels, then of each."""
+    """Convolutions of the same input become one, which reads it once: first of all channels, then of each. Heads that
+    need not be computed everywhere stay alone."""
     for kind in ("conv", "depthwise"):
         for node in range(len(graph.nodes)):
             while (other := _sibling(graph, node, kind)) is not None:
@@ -22,10 +24,12 @@ def _sibling(graph: NetGraph, number: int, kind: str) -> int | None:
     """A later node that can be computed together with this one."""
     if number >= len(graph.nodes) or graph.nodes[number].kind != kind:
         return None
-    node = graph.nodes[number]
+    node, alone = graph.nodes[number], {each for chain in heads_for_later(graph).values() for each in chain}
+    if number in alone:
+        return None
     shape = (node.kernel, node.stride, node.padding, node.dilation)
     for other, each in enumerate(graph.nodes[number + 1 :], start=number + 1):
-        if each.kind != kind or (each.kernel, each.stride, each.padding, each.dilation) != shape:
+        if other in alone or each.kind != kind or (each.kernel, each.stride, each.padding, each.dilation) != shape:
             continue
         if kind == "conv" and each.inputs == node.inputs:
             return other

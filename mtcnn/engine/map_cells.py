@@ -6,12 +6,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .cells import INT, ZERO, activated, load_part, pointer, spans, store_part
 from .registers import padded
 from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, store
 
-__all__ = ["add_cells", "affine_cells", "call_step", "floats_of_bytes", "pool_cells", "sum_cells"]
+__all__ = ["add_cells", "affine_cells", "call_step", "floats_of_bytes", "pool_cells", "square_root", "sum_cells"]
 
 
 def _larger(b: Builder, one: Value, other: Value) -> Value:
@@ -140,6 +141,18 @@ def floats_of_bytes(context, source, target, count, width):  # type: ignore[no-u
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 3, width), code
+
+
+@intrinsic
+def square_root(context, value):  # type: ignore[no-untyped-def]
+    """The root of a float64, by one instruction: NumPy's is a function that is missing when the code is loaded."""
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        insert: Any = cgutils.get_or_insert_function
+        double = ir.DoubleType()
+        return b.call(insert(b.module, ir.FunctionType(double, [double]), "llvm.sqrt.f64"), args)
+
+    return types.float64(types.float64), code
 
 
 @intrinsic

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from ..weights import Scaling
 from .graph import NetGraph, OutputLevel
+from .graph_later import SCORES
 from .plan_layout import PlanTables
 from .plan_maps import Storage
 from .plan_packing import packed
+from .plan_rows import PlanRows
 from .threads import threads
 
 __all__ = ["PlannedNet"]
@@ -53,6 +55,11 @@ class PlannedNet:
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
         """The outputs of the net, named arrays without a batch axis, for an image (H, W, 3)."""
+        return {name: np.asarray(output) for name, output in self.sparse(image).items()}
+
+    def sparse(self, image: NDArray[np.uint8]) -> dict[str, Array | PlanRows]:
+        """As a call; but outputs other than scores are computed only where somebody asks for their rows, until this
+        thread runs the net again."""
         height, width = image.shape[:2]
         if height % self.multiple or width % self.multiple or not image.size:
             expected = f"sides that are multiples of {self.multiple}"
@@ -75,7 +82,9 @@ class PlannedNet:
         self._local.layouts = kept
         return found
 
-    def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array:
+    def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array | PlanRows:
+        if not name.endswith(SCORES) and name not in self.graph.flat:
+            return PlanRows([(each, layout.count(each), layout.some_cells(each)) for each in levels], self.scales)
         found = [self._level(level, layout) for level in levels]
         table = found[0] if len(found) == 1 else np.concatenate(found)
         table = table if table.flags.owndata else table.copy()  # the map is used again

@@ -7,19 +7,20 @@ Each whole map has a table of steps, with the rings above it, for each thread: `
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import steps as at
-from .graph import Channels, PlanNode
+from .graph import Channels, OutputLevel, PlanNode
 from .kernel_cache import kernel
 from .packing import FLOAT_BYTES
 from .plan_maps import LINE, Storage, StoredMap, map_sizes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
+from .plan_rows import CellTable
 from .threads import spread
 
 __all__ = ["PlanTables"]
@@ -50,6 +51,7 @@ class PlanTables:
             if number and self.places.whole[self.places.buffer[number]]:
                 self.stages.append((*self._tables(number, parts), None))
         self.bytes = sum(each.nbytes for each in self.memory)
+        self.heads: dict[int, CellTable] = {}
 
     def run(self, image: NDArray[np.uint8]) -> None:
         """Compute all whole maps."""
@@ -69,6 +71,21 @@ class PlanTables:
         inner = inner.reshape(found.ring, -1, found.channels)[:, found.padding :][:, : found.columns]
         first = self.places.first(part)
         return inner[:, :, first : first + part.count]
+
+    def count(self, level: OutputLevel) -> int:
+        """Number of the rows of a level."""
+        rows, columns = self.sizes[level.parts[0].node]
+        return rows * columns * sum(part.count for part in level.parts) // level.values
+
+    def some_cells(self, level: OutputLevel) -> Callable[[Array], Array]:
+        """A function that returns the channels of some cells of a level: it computes or copies them."""
+        last = level.parts[0].node
+        if last in self.places.later:
+            if last not in self.heads:
+                self.heads[last] = self._head(self.places.later[last])
+            return self.heads[last]
+        maps, columns = [self.cells(part) for part in level.parts], self.sizes[last][1]
+        return lambda cells: np.concatenate([each[cells // columns, cells % columns] for each in maps], axis=1)
 
     # ---- memory
 
@@ -123,6 +140,21 @@ class PlanTables:
             tables.append(table)
             images.append(image)
         return tables, images
+
+    def _head(self, chain: Sequence[int]) -> CellTable:
+        """The table that computes single cells of a head."""
+        table = np.zeros(at.HEADER + len(chain) * at.STEP, np.int64)
+        table[at.COUNT] = len(chain)
+        steps = table[at.HEADER :].reshape(-1, at.STEP)
+        rooms = {}
+        for number in chain:
+            rooms[number] = room = StoredMap(1, at.MOST_CELLS, self.nodes[number].channels, 0, 1)
+            room.place(self._room(room.floats), None)
+        for step, number in zip(steps, chain, strict=True):
+            self._fill(step, number, chain, rooms)
+        source, channels = self.nodes[chain[0]].inputs[0][0].node, self.nodes[chain[-1]].channels
+        cell = FLOAT_BYTES * self.places.channels[self.places.buffer[source]]
+        return CellTable(table, self.sizes[source][1], cell, channels)
 
     def _chain(self, goal: int) -> list[int]:
         """The node of a whole map, and before it those of the rings that it needs."""

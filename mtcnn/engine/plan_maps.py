@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import Channels, NetGraph, PlanNode
+from .graph_later import heads_for_later
 from .packing import FLOAT_BYTES
 
 __all__ = ["LINE", "Storage", "StoredMap", "map_sizes"]
@@ -23,6 +24,7 @@ class Storage:
 
     buffer, offset  of each node: the number of its buffer, and the first of its channels there.
     channels        of each buffer.    whole  buffers with all rows; others are rings.
+    later           see `heads_for_later`: their maps are never stored.
     padding         columns at either side of each buffer.
     """
 
@@ -49,6 +51,11 @@ class Storage:
         writers = np.bincount(self.buffer, minlength=count)
         for buffer in range(count):
             self.whole[buffer] |= readers[buffer] != 1 or writers[buffer] > 1
+        self.later = heads_for_later(graph)
+        for chain in self.later.values():
+            self.whole[self.buffer[graph.nodes[chain[0]].inputs[0][0].node]] = True
+            for number in chain:
+                self.whole[self.buffer[number]] = False
 
     def _unite(self, one: int, other: int) -> None:
         target, source = self.buffer[one], self.buffer[other]

@@ -1,4 +1,4 @@
-"""Group norm in a plan: the sums of a map's rows are compiled, what follows is NumPy."""
+"""Group norm in a plan: the sums of a map's rows, and what follows from them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import PlanNode
+from .kernel_cache import kernel
 from .registers import padded
 
 __all__ = ["GroupNorm"]
@@ -28,9 +29,7 @@ class GroupNorm:
 
     def update(self) -> None:
         """Compute the factors of the map whose sums are in `totals`."""
-        channels, groups = self.node.channels, self.node.groups
-        sums = self.totals[:, :, :channels].sum(axis=0, dtype=np.float64)
-        mean, square = sums.reshape(2, groups, -1).sum(axis=2) / (self.cells * channels / groups)
-        deviation = np.sqrt(np.maximum(square - mean**2, 0) + self.node.convolutions[0].epsilon)
-        scale = self.weight / np.repeat(deviation, channels // groups)
-        self.factors[:, :channels] = scale, self.bias - np.repeat(mean, channels // groups) * scale
+        kernel("factors")(
+            self.totals.ctypes.data, len(self.totals), self.node.channels, self.node.groups, self.cells,
+            self.node.convolutions[0].epsilon, self.weight.ctypes.data, self.bias.ctypes.data, self.factors.ctypes.data,
+        )  # fmt: skip

@@ -14,12 +14,15 @@ from .graph import Convolution, NetGraph, PlanNode
 from .packing import Pointers, pack
 from .plan_maps import Storage
 from .planes import COLUMNS
-from .registers import LANES, TileShape, padded, tile_shape
+from .registers import LANES, REGISTERS, TileShape, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
 
 __all__ = ["PackedGraph", "Packing", "folded", "packed"]
 
 Array = NDArray[Any]
+
+ONE = TileShape(1, 1)
+FEW, LONG = 4, 128  # the sums of a quarter of a vector of outputs are cheaper as sums of lanes, if they are long
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,23 @@ class Packing:
     """A node's weights, bias and slopes, or None; and its activation.
 
     tile           of a convolution.
+    few            whether a convolution has so few outputs that its vectors are of inputs, see `cells.dot_cells`.
     first, inputs  the channels of its input's buffer that a convolution reads.
     """
 
     weights: Pointers | None
     mode: int
-    tile: TileShape = TileShape(1, 1)
+    tile: TileShape = ONE
     first: int = 0
     inputs: int = 0
+    few: bool = False
 
     def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
         """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
         channels = node.channels
         if node.kind == "conv":
+            if self.few:
+                return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
             return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
         if node.kind == "depthwise":
             return "depthwise", channels, node.stride, step, out_step, self.mode
@@ -97,6 +104,12 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
         wide[:, place : place + part.count] = kernel[:, start : start + part.count]
         start += part.count
     steps = wide.transpose(2, 3, 1, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, x, in, out) -> (steps, out)
+    if len(wide) <= LANES // FEW and (last - first) % LANES == 0 and len(steps) >= LONG:
+        tile = TileShape(len(wide), max((REGISTERS - len(wide) - 2) // len(wide) // 2, 1))
+        weights = steps.reshape(-1, LANES, len(wide)).transpose(0, 2, 1)  # (steps, out) -> (vectors, out, lanes)
+        behind = (0, LANES - len(wide))
+        values = (np.asarray(each, np.float32) for each in (weights, np.pad(bias, behind), np.pad(slope, behind)))
+        return Packing(Pointers(*map(np.ascontiguousarray, values)), mode, tile, first, last - first, True)
     tile = tile_shape(len(wide), COLUMNS, len(steps))
     return Packing(Pointers(*pack(steps, bias, slope, COLUMNS, tile)), mode, tile, first, last - first)
 

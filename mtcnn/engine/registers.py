@@ -54,8 +54,8 @@ def padded(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
-NEAR = 48 << 10  # bytes of weights that stay in the L1 cache, with the inputs, while a row is computed
-FAR = 8  # bytes of weights from the L2 cache in the time of a multiplication, measured
+NEAR = 96 << 10  # bytes of weights that stay in the L1 cache, with the inputs, while a row is computed
+FAR = 5  # bytes of weights from the L2 cache in the time of a multiplication, measured
 
 
 @lru_cache
@@ -64,16 +64,18 @@ def tile_shape(channels: int, columns: int, steps: int = 0) -> TileShape:
 
     A step of a tile loads its weight vectors and one input per position, and multiplies all pairs. It takes as long as
     the slower of loads and multiplications, and at least the latency of an addition. The sums, the weights and one
-    input must fit into the registers. Weights of many `steps` come from the L2 cache, which takes longer.
+    input must fit into the registers. Weights of many `steps` come from the L2 cache, which takes longer; maps are then
+    at the end of a net, and half as wide.
     """
     blocks = padded(channels) // LANES
     far = FLOAT_BYTES * steps * padded(channels) > NEAR
+    columns = max(columns // 2, 1) if far else columns
     best = (float("inf"), TileShape(1, 1))
     for vectors in (v for v in (6, 5, 4, 3, 2, 1) if blocks % v == 0):
         for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
             step = max(vectors * positions, vectors + positions, 8)
             if far:
-                step = max(step, vectors * LANES * FLOAT_BYTES / FAR)
+                step = max(step, vectors * LANES * FLOAT_BYTES // FAR)
             cycles = step * (blocks // vectors) * -(-columns // positions)
             best = min(best, (cycles + 0.01 * (vectors + positions) / step, TileShape(vectors, positions)))
     return best[1]

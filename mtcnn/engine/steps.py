@@ -10,8 +10,10 @@ __all__: list[str] = []
 
 LINEAR, RELU, SLOPES = 0, 1, 2  # activations; SLOPES has one slope per channel
 
-# Header: number of steps, row at which the goal ends.
-COUNT, END, HEADER = 0, 1, 8
+# Header: number of steps, row at which the goal ends. For single cells END is their number; then follow the address of
+# their numbers, int64, rising; the columns of the map; bytes from a cell of it to the next; and the address of the
+# results, with the bytes from one to the next.
+COUNT, END, CELLS, WIDTH, CELL, OUT, OUT_CELL, HEADER = range(8)
 
 # A step: address of its kernel; rows of its map; number of sources; address, bytes of a row, and rows in memory of its
 # map; next row, and the first one.
@@ -27,5 +29,6 @@ ARGUMENTS = SOURCE + 2 * SOURCE_SIZE  # of the kernel, in the step
 # A kernel's arguments: addresses of rows of the sources, in order; address of the target's row; and values.
 TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(8, 19)
 MOST_ROWS = 8
+MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `run_cells`
 
 STEP = ARGUMENTS + SIZE

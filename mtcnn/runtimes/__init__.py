@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoxesAlone", "Runtime", "engine_of"]
+__all__ = ["BoxesAlone", "Runtime", "engine_of", "sparse_outputs"]
 
 
 class Runtime(Protocol):
@@ -42,4 +42,19 @@ class BoxesAlone:
         return engine_of(self.runtime)
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        return {name: output for name, output in self.runtime(image).items() if name != "landmarks"}
+        return _without_landmarks(self.runtime(image))
+
+    def sparse(self, image: NDArray[np.uint8]) -> dict[str, Any]:
+        """As a call, see `sparse_outputs`."""
+        return _without_landmarks(sparse_outputs(self.runtime, image))
+
+
+def sparse_outputs(runtime: Runtime, image: NDArray[np.uint8]) -> dict[str, Any]:
+    """The outputs of a runtime; those other than logits may be computed only for the rows by which they are indexed,
+    and are then valid until this thread runs the net again."""
+    outputs: dict[str, Any] = getattr(runtime, "sparse", runtime)(image)
+    return outputs
+
+
+def _without_landmarks(outputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: output for name, output in outputs.items() if name != "landmarks"}
