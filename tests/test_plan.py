@@ -114,9 +114,10 @@ def test_some_rows_are_those_of_all(pair: tuple[PlannedNet, TorchRuntime]) -> No
         for rows in ([last, 0, 0, 7, 6, 5, last - 1], [], np.arange(len(wanted))[::-1], rng.integers(0, last, 50)):
             index = np.array(rows, np.int64)
             found = values[index]
-            assert (found.shape, found.dtype) == (wanted[index].shape, np.float32)
+            assert found.shape == wanted[index].shape
             np.testing.assert_allclose(found, wanted[index], rtol=1e-5, atol=1e-5)
-        assert (len(values), values.shape) == (len(wanted), wanted.shape)
+        assert len(values) == len(wanted)
+        assert values.shape == wanted.shape
         lazy += isinstance(values, PlanRows)
     assert lazy
 
