@@ -129,34 +129,6 @@ def test_targets_decode_to_the_faces(count: int) -> None:
     np.testing.assert_allclose(decoded, points, atol=1e-3)
 
 
-@pytest.mark.parametrize("near", [0.2, 0.6, 0.99])
-@pytest.mark.parametrize("count", [0, 1, 12, 60])
-def test_cells_near_a_centre_decode_to_its_face(near: float, count: int) -> None:
-    """Where the peak of a face by itself is at least `near`: the smaller face has the cell, and a centre is its own."""
-    rng = np.random.default_rng(count)
-    corners, sides = rng.uniform(0, 30, (count, 2)), rng.uniform(3, 30, (count, 2))
-    centres = corners + sides / 2
-    made = scene(np.concatenate([corners, corners + sides], axis=1)[(centres < [WIDTH, HEIGHT]).all(axis=1)])
-    found = Peaks(HeatMapSettings(near=near), DECODER).targets(made)
-    order = np.argsort(-(made.boxes[:, 2:] - made.boxes[:, :2]).prod(axis=1), kind="stable")
-    around, owners = {}, {}
-    for i in order.tolist():
-        (x, y), (w, h) = (made.boxes[i, :2] + made.boxes[i, 2:]) / 8, (made.boxes[i, 2:] - made.boxes[i, :2]) / 4
-        alone = slow_heat([(int(x), int(y), float(w), float(h))]).ravel()
-        around.update(dict.fromkeys(np.flatnonzero(alone >= near).tolist(), i))
-        owners[int(y) * COLUMNS + int(x)] = i
-    owners = {**around, **owners}
-    rows = np.array(sorted(owners), int)
-    for codes in (found.sizes, found.offsets, found.landmarks):
-        assert np.array_equal(np.flatnonzero(np.isfinite(codes[:, 0])), rows)
-    outputs = {"sizes": found.sizes, "offsets": found.offsets, "landmarks": found.landmarks}
-    wanted = made.boxes[[owners[row] for row in rows.tolist()]].reshape(-1, 4)
-    np.testing.assert_allclose(DECODER.boxes(outputs, SIZE, rows), wanted, atol=1e-3)
-    centred = OBJECTIVE.targets(made)
-    assert np.array_equal(centred.heat, found.heat) and np.array_equal(centred.weights, found.weights)
-    assert np.array_equal(centred.scores, found.scores)
-
-
 def test_what_is_ignored_is_not_background() -> None:
     found = OBJECTIVE.targets(scene([[4, 4, 20, 20], [10, 10, 14, 14]], ignore=(True, False)))
     weights = found.weights.reshape(ROWS, COLUMNS)

@@ -25,12 +25,13 @@ class CenterFace(nn.Module):
     """One map at stride 4, upsampled from MobileNetV2's four maps; 1,835,895 parameters.
 
     width  multiplies all channel counts; 1 is the published net.
+    neck   channels of the upsampled maps, from which all fifteen values of a cell are read; 0 for 24 times the width.
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, neck: int = 0) -> None:
         super().__init__()
         self.trunk = MobileNetV2(width)
-        inner = round(24 * width)
+        inner = neck or round(24 * width)
         *fine, coarsest = self.trunk.channels
         self.top = conv(coarsest, inner, 1, leak=0.0)
         self.lateral = nn.ModuleList([conv(channels, inner, 1, leak=0.0) for channels in fine])

@@ -28,7 +28,7 @@ from ..photos.crops import Scene
 from ..soft import soft_weights
 from .sampling import whole
 
-__all__ = ["HeatMapSettings", "HeatMapTargets", "Peaks", "heat_of", "near_cells", "radius_of"]
+__all__ = ["HeatMapSettings", "HeatMapTargets", "Peaks", "heat_of", "radius_of"]
 
 Array = NDArray[Any]
 
@@ -40,8 +40,6 @@ class HeatMapSettings(Settings):
     overlap                    IoU that a box of the right size keeps if its corners move by the radius of a peak.
     alpha, beta                exponents of the focal loss: of the error, and of the distance from a peak.
     face offset size landmark  weights of the losses.
-    near                       cells of a face whose heat is at least this learn its offset, size and landmarks; 1: only
-                               its centre, as in the paper.
     soft                       weight in the face loss of the centres of faces that teachers scored, see `mtcnn label`.
     """
 
@@ -53,7 +51,6 @@ class HeatMapSettings(Settings):
     offset: float = setting(1.0, min=0)
     size: float = setting(0.1, min=0)
     landmark: float = setting(0.1, min=0)
-    near: float = setting(1.0, above=0, max=1, added=True)
     soft: float = setting(1.0, min=0, added=True)
 
 
@@ -106,14 +103,10 @@ class Peaks:
         centres = middles[:, 1] * columns + middles[:, 0]
         scores = np.zeros(heat.size, np.float32)
         np.maximum.at(scores, centres, probable)
-        rows, owners = centres, np.arange(len(faces))
-        if self.settings.near < 1:  # centres come last: they learn from their own face
-            around = near_cells(middles, sides[faces] / stride, limits + 1, self.settings.overlap, self.settings.near)
-            rows, owners = np.concatenate([around[0], rows]), np.concatenate([around[1], owners])
-        codes = self.decoder.encode(size, rows, boxes[owners], scene.landmarks[faces[owners]])
+        codes = self.decoder.encode(size, centres, boxes, scene.landmarks[faces])
         found = [np.full((heat.size, values.shape[1]), np.nan, np.float32) for values in codes]
         for kept, values in zip(found, codes, strict=True):
-            kept[rows] = values  # of equal rows the last
+            kept[centres] = values  # of equal centres the last
         weights = self._weights(scene, size, scene.boxes[sized & scene.ignore])
         weights[centres] = 1
         if not scene.complete:
@@ -188,17 +181,3 @@ def heat_of(
         gauss = peak * np.exp(-far / (2 * ((2 * radius + 1) / 6) ** 2))
         np.maximum(part, gauss, out=part, casting="same_kind")
     return heat
-
-
-def near_cells(
-    middles: Array, sides: Array, shape: Array, overlap: float, limit: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cells, row by row, in which the peak of a face by itself is at least `limit`, and the rows of these faces: int64
-    (M,) each, face by face. The other arguments are those of `heat_of`."""
-    rows, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for face in range(len(middles)):
-        part = slice(face, face + 1)
-        peak = heat_of(middles[part], sides[part], shape, overlap)
-        rows.append(np.flatnonzero(peak >= limit))
-        owners.append(np.full(len(rows[-1]), face))
-    return np.concatenate(rows), np.concatenate(owners)
