@@ -12,7 +12,7 @@ import pytest
 import torch
 from published_detectors import random_state, saved
 
-from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.checkpoint import Checkpoint, packaged_weights, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_detector, model_of
 from mtcnn.detectors.trunks.shufflenet import ShuffleNetV2
@@ -21,6 +21,8 @@ from mtcnn.flops import cost
 from mtcnn.importers import read_weights
 from mtcnn.onnx_export import export_onnx
 from mtcnn.runtimes.onnx import OnnxRuntime
+from stages.photos.recipe import DetectorRecipe
+from stages.recipes import load_recipe
 
 FILES: dict[str, Any] = {
     **dict.fromkeys(("slim", "rfb", "slim-landmarks", "rfb-landmarks"), published.ultralight_state),
@@ -136,3 +138,14 @@ def test_a_centerface_with_other_layers_is_rejected(tmp_path: Path) -> None:
     data = published.centerface_onnx().replace(b"\x42\x03544", b"\x42\x03x44")
     with pytest.raises(CheckpointError, match="unnamed arrays; expected"):
         read_weights(peers.write(tmp_path / "net.onnx", data))
+
+
+def test_the_neck_of_a_narrow_centerface_keeps_its_width() -> None:
+    """It is 24 times the width, unless it is given; the packaged recipe trains half the width with the whole neck."""
+    for model, channels in (({}, 24), ({"width": 0.25}, 6), ({"width": 0.25, "neck": 24}, 24)):
+        net: Any = build("centerface", model)
+        assert all(layer.in_channels == channels for layer in net.heads.values()), model
+        with torch.inference_mode():
+            assert net.eval()(torch.zeros(1, 3, 64, 96))["sizes"].shape == (1, 16 * 24, 2)
+    recipe = load_recipe(DetectorRecipe, packaged_weights(), "centerface")
+    assert recipe.model == {"width": 0.5, "neck": 24}
