@@ -1,4 +1,4 @@
-"""`mtcnn export`: a net, or a whole detector, as an ONNX file."""
+"""`mtcnn export`: a net, or a whole detector, as a file for ONNX or OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ NAMES = [*NETS.values(), *DETECTORS, CASCADE, *PRESETS]
 _options = options(
     click.option("--net", type=NetType(NAMES), help=f"The net or detector, instead of NET: {', '.join(NAMES)}."),
     click.option("--models", type=DIR, help="Folder with its weights.  [default: the packaged ones]"),
+    click.option("--format", type=click.Choice(["onnx", "openvino"]), default="onnx", show_default=True,
+                 help="ONNX, or OpenVINO's IR: an .xml file, and .bin beside it."),
+    click.option("--int8", type=DIR, metavar="PHOTOS",
+                 help="Compute a single-stage net in int8, with ranges from photos in this folder; what is lost is "
+                      "printed."),
     click.option("--shape", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
                  help="Take images of this size only: the graph of a net is simplified."),
     click.option("--batch", type=COUNT, help="Images at a time, with --shape.  [default: 1]"),
@@ -40,7 +45,7 @@ _options = options(
 @click.argument("words", nargs=-1, metavar="NET [OUT]")
 @_options
 def export(words: tuple[str, ...], net: str | None, models: Path | None, **settings: Any) -> None:
-    """Write a net, or a whole detector, as an ONNX file.
+    """Write a net, or a whole detector, as a file for ONNX or OpenVINO.
 
     A net takes any number of images of any size, unless --shape is given: RGB from 0 to 255, float32 (N, 3, H, W). Its
     outputs are logits and codes, see docs/detectors.md. SCRFD is exported as programs that run it expect: with scaled
@@ -51,13 +56,14 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
     RGB (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python. A name of a file alone means
     mtcnn.
 
-    Before the file, OUT, is written, its outputs in onnxruntime are compared with torch's or Detector's at several
-    sizes.  [default: NET.onnx]
+    Before the file, OUT, is written, its outputs in onnxruntime or OpenVINO are compared with torch's or Detector's at
+    several sizes.  [default: NET.onnx or NET.xml]
 
     \b
     mtcnn export cascade.onnx
     mtcnn export mtcnn cascade.onnx --min-face 40
     mtcnn export retinaface --with-nms --max-side 1024
+    mtcnn export retinaface --with-nms --format openvino --int8 photos
     mtcnn export pnet
     mtcnn export retinaface retinaface.onnx --models models --shape 480 640
     """
@@ -72,13 +78,16 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
     made = write(name, out, models, **settings)
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     same = f"equal to {made.reference} within {made.difference:.1g} at {sizes}"
-    click.echo(f"{made.path}: {', '.join(made.outputs)}; {same}")
+    before = "" if made.agreement is None else "before int8 "
+    click.echo(f"{made.path}: {', '.join(made.outputs)}; {before}{same}")
+    if made.agreement is not None:
+        click.echo(made.agreement)
 
 
 def _net_and_file(words: tuple[str, ...], net: str | None) -> tuple[str, Path | None]:
     context = click.get_current_context()
     left = [word for word in words if word != "onnx"]  # the format, which once had to be named
-    if net is None and len(left) == 1 and left[0].lower().endswith(".onnx"):
+    if net is None and len(left) == 1 and left[0].lower().endswith((".onnx", ".xml")):
         net = CASCADE  # `mtcnn export cascade.onnx`
     name = net or (NetType(NAMES).convert(left.pop(0), None, context) if left else None)
     if name is None or len(left) > 1:

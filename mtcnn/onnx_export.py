@@ -15,19 +15,23 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
 from .detectors.load import load_module
+from .detectors.single_stage import SingleStage
 from .errors import MtcnnError, SettingsError
-from .files.atomic_write import atomic_write
 from .nets import PooledPReLU, load_net
 from .onnx_graph.builder import OPSET
 from .onnx_graph.exported import Exported, Shape, needed
+from .onnx_graph.formats import TITLES, Computes, check_format, opened, runtime_of, stored
+from .onnx_graph.int8 import Agreement, Photos, agreement, quantised
 from .scoring import scoring_of
 from .settings import require
 from .thresholds import default_threshold
@@ -76,6 +80,10 @@ class _Whole(nn.Module):
         """Name of the axis of an output that has a row for each prediction."""
         return "anchors"
 
+    def prepared(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The input, of images (N, 3, H, W) from 0 to 255."""
+        return images
+
     def images(self, shape: Shape) -> Tensor:
         """Random input."""
         batch, height, width = shape
@@ -96,18 +104,29 @@ class _Deployed(_Whole):
     def rows(self, output: str) -> str:
         return f"anchors_{output.partition('_')[2]}"  # each level has its own number of them
 
+    def prepared(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return ((torch.from_numpy(images) - self.mean) * self.factor).numpy()
+
     def images(self, shape: Shape) -> Tensor:
         return (super().images(shape) - self.mean) * self.factor
 
 
 def export_onnx(
-    name: str, path: Path, models: Path | None = None, shape: tuple[int, int] | None = None, batch: int = 1
+    name: str,
+    path: Path,
+    models: Path | None = None,
+    shape: tuple[int, int] | None = None,
+    batch: int = 1,
+    form: str = "onnx",
+    int8: Path | None = None,
 ) -> Exported:
     """Write the net `name` with the weights in the folder `models` (None: the packaged ones) to `path`.
 
     name   "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
            and ONet crops of a fixed size; the batch size is free.
     shape  height and width of the images, if all are alike: then the graph is simplified, and takes `batch` of them.
+    form   "onnx", or "openvino": the IR that OpenVINO makes of the ONNX file.
+    int8   folder with photos, for a detector in int8: see `onnx_graph.int8`.
 
     Raises SettingsError for another name, and a shape that the net does not take; CheckpointError if the weights are
     missing or do not fit; MtcnnError if a package of the extra `export` is missing, the file cannot be written, or its
@@ -115,25 +134,35 @@ def export_onnx(
     """
     if name not in SIZES and name not in DETECTORS:
         raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
-    needed("onnx")
-    needed("onnxruntime")
+    check_format(form)
     path_of_weights = weights_path(packaged_weights() if models is None else models, name)
     net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
     threshold = default_threshold(path_of_weights, name)
     whole = (_Deployed if hasattr(net, "deployed") else _Whole)(name, _resolved(net), threshold).eval()
     shapes = _shapes(name) if shape is None else (_fixed(name, shape, batch),)
-    try:
-        with atomic_write(path) as draft:
-            _write(whole, draft, name, shapes[0], shape is not None)
-            difference = _difference(whole, draft, shapes)
-            if not difference < TOLERANCE:
-                raise MtcnnError(
-                    f"{name} exported to ONNX differs from torch by {difference:.2g}; expected less than {TOLERANCE}: "
-                    "another version of torch or onnxruntime may help"
-                )
-    except OSError as error:
-        raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    return Exported(path, whole.names, shapes, difference)
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "net.onnx"
+        _write(whole, draft, name, shapes[0], shape is not None)
+        content = draft.read_bytes()
+    difference = _difference(whole, opened(content, form), shapes)
+    if not difference < TOLERANCE:
+        raise MtcnnError(
+            f"{name} exported to {TITLES[form]} differs from torch by {difference:.2g}; expected less than "
+            f"{TOLERANCE}: another version of torch, onnxruntime or openvino may help"
+        )
+    agrees = None
+    if int8 is not None:
+        content, agrees = _in_int8(whole, content, name, Photos(int8, DETECTORS[name], shape), form)
+    stored(content, path, form)
+    return Exported(path, whole.names, shapes, difference, agreement=agrees)
+
+
+def _in_int8(whole: _Whole, content: bytes, name: str, photos: Photos, form: str) -> tuple[bytes, Agreement]:
+    made = quantised(content, photos, whole.prepared)
+    finds = [
+        SingleStage(runtime_of(part, form), DETECTORS[name], whole.threshold, coarse=False) for part in (content, made)
+    ]
+    return made, agreement(photos, *finds)
 
 
 def write_net(name: str, path: Path, models: Path | None = None) -> None:
@@ -231,15 +260,14 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
     onnx.save(model, str(path))
 
 
-def _difference(whole: _Whole, path: Path, shapes: Sequence[Shape]) -> float:
-    """The largest difference between torch and onnxruntime, as a share of the output's largest value."""
-    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def _difference(whole: _Whole, computes: Computes, shapes: Sequence[Shape]) -> float:
+    """The largest difference between torch and the file, as a share of the output's largest value."""
     found = []
     for shape in shapes:
         images = whole.images(shape)
         with torch.inference_mode():
             wanted = whole(images)
-        for ours, theirs in zip(session.run(None, {"images": images.numpy()}), wanted, strict=True):
+        for ours, theirs in zip(computes({"images": images.numpy()}), wanted, strict=True):
             if ours.shape != tuple(theirs.shape):
                 return float("inf")
             found.append(float((torch.from_numpy(ours) - theirs).abs().max() / theirs.abs().max()))

@@ -1,16 +1,16 @@
-"""`mtcnn.export`: a net, or a whole detector, as an ONNX file."""
+"""`mtcnn.export`: a net, or a whole detector, as a file for ONNX or OpenVINO."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..detector_settings import CASCADE, PRESETS, DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import SettingsError
-from ..onnx_graph.exported import needed
+from ..onnx_graph.formats import FORMATS, TITLES, check_format
 from ..settings import require
 from ..weights import SIZES
 
@@ -37,36 +37,52 @@ def export(
     thresholds: float | Sequence[float] | None = None,
     as_inputs: bool = False,
     with_nms: bool = False,
+    format: Literal["onnx", "openvino"] = "onnx",
+    int8: Location | None = None,
 ) -> Exported:
-    """Write a net, or a whole detector, as an ONNX file, after comparing its outputs in onnxruntime with ours.
+    """Write a net, or a whole detector, as a file for ONNX or OpenVINO, after comparing its outputs there with ours.
 
         mtcnn.export("retinaface", "retinaface.onnx", shape=(480, 640)).outputs
         mtcnn.export("mtcnn", "cascade.onnx", min_face=40)
+        mtcnn.export("retinaface", with_nms=True, format="openvino", int8="photos").agreement
 
     net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`; or a whole detector: "mtcnn", the cascade, "fast"
             or "best", from image to faces.
-    path    ends in .onnx; None: <net>.onnx in the current folder.
+    path    ends in .onnx, or .xml for OpenVINO, whose weights lie beside it, .bin; None: <net>.onnx or <net>.xml in the
+            current folder.
     models  folder with its weights; None: the packaged ones.
     shape   of a net: height and width of the images, if all are alike: then the graph is simplified, and takes `batch`
             of them (1). Without a shape it takes any number of images of any size.
     with_nms  make a whole detector of one of `detectors.DETECTORS`: image in, faces out.
     min_face, scale_factor, max_side, thresholds  of a whole detector, as for `Detector`.
+    format  "onnx", or "openvino", whose IR is made of the ONNX file.
+    int8    folder with photos, a hundred or so, of the kind to be searched: the net of a single-stage detector computes
+            in int8, with ranges from half of them; the result's `agreement` compares its faces on the others.
     as_inputs  of a whole detector: these settings become inputs, which have to be given with each image.
 
     A net takes RGB from 0 to 255, float32 (N, 3, H, W), and returns logits and codes; a whole detector takes one image,
     uint8 (H, W, 3), and returns boxes, scores and landmarks: see docs/detectors.md.
 
     Raises SettingsError for settings out of range, or that do not fit the net; CheckpointError if the weights are
-    missing or do not fit; MtcnnError without the packages of the extra `export`, if the file cannot be written, or if
-    its outputs differ from those of torch or `Detector`.
+    missing or do not fit; MtcnnError without the packages of the extra `export` or `openvino`, if the file cannot be
+    written, if no photo can be read, or if its outputs differ from those of torch or `Detector`.
     """
     names = [*SIZES, *DETECTORS, *WHOLE]
     require(net in names, "net", net, f"one of {', '.join(names)}")
-    target = Path(f"{net}.onnx" if path is None else path)
-    if target.suffix.lower() != ".onnx":
-        raise SettingsError(f"{target} is no name for an ONNX file; expected a suffix .onnx, such as {net}.onnx")
-    for package in ("onnx", "onnxruntime"):
-        needed(package)  # before torch, which these bring along where it is missing
+    require(format in FORMATS, "format", format, f"one of {', '.join(FORMATS)}")
+    suffix = FORMATS[format]
+    target = Path(f"{net}{suffix}" if path is None else path)
+    if target.suffix.lower() != suffix:
+        raise SettingsError(
+            f"{target} is no name for a file for {TITLES[format]}; expected a suffix {suffix}, such as {net}{suffix}"
+        )
+    photos = None if int8 is None else Path(int8)
+    others = (*SIZES, CASCADE)
+    require(
+        photos is None or net not in others, "int8", int8, f"none for {net}: it is for single-stage detectors, and best"
+    )
+    require(photos is None or batch in (None, 1), "batch", batch, "1 with int8")
+    check_format(format)  # before torch, which these bring along where it is missing
     given: dict[str, Any] = {
         "min_face": min_face, "scale_factor": scale_factor, "max_side": max_side, "thresholds": thresholds
     }  # fmt: skip
@@ -77,7 +93,7 @@ def export(
         from ..onnx_graph.whole import export_whole
 
         looks: dict[str, Any] = {} if net == CASCADE else {"coarse": False}
-        return export_whole(target, DetectorSettings(models, detector=net, **given, **looks), as_inputs)
+        return export_whole(target, DetectorSettings(models, detector=net, **given, **looks), as_inputs, format, photos)
     for name, setting in {**given, "as_inputs": as_inputs or None}.items():
         require(
             setting is None, name, setting, f"none for {net}: it is a setting of a whole detector, such as {CASCADE}"
@@ -86,4 +102,4 @@ def export(
         raise SettingsError("batch is for a file with `shape`; without it, any number of images can be given")
     from ..onnx_export import export_onnx  # torch takes seconds to import
 
-    return export_onnx(net, target, None if models is None else Path(models), shape, batch or 1)
+    return export_onnx(net, target, None if models is None else Path(models), shape, batch or 1, format, photos)

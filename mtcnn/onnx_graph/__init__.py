@@ -2,6 +2,7 @@
 
 `builder` adds nodes, `resampling` and `suppression` are the parts that all detectors share, `cascade` is the cascade,
 `single_stage` and `decoding` are single-stage detectors.
-`whole` compares a graph with the detector that it stands for and writes it. Nothing here decides how detection works:
+`whole` compares a graph with the detector that it stands for and writes it, `formats` as ONNX or for OpenVINO, `int8`
+quantised. Nothing here decides how detection works:
 each part cites the module whose rule it repeats.
 """

@@ -15,6 +15,7 @@ __all__ = ["IR_VERSION", "OPSET", "Graph", "Value"]
 
 OPSET = 17  # from 2022: supported by all current runtimes
 IR_VERSION = 8  # of the same year
+ENDLESS = 2**31 - 1  # trips of a loop that ends by its condition
 
 Value = Any
 """The name of a value (str), or a constant: a number, a list of ints, an array."""
@@ -119,7 +120,9 @@ class Graph:
         outputs += [_info(inner.op("Identity", value), kind, shape) for value, kind, shape in stacked]
         graph = onnx.helper.make_graph(inner.nodes, self._new(), inner.inputs, outputs, inner.initialisers())
         first = [value for value, _, _ in state]
-        return self.ops("Loop", len(state) + len(stacked), trips, condition, *first, body=graph)
+        # Both are optional, but OpenVINO cannot read what it writes for a value that is left out.
+        most, start = (ENDLESS if trips is None else trips), (True if condition is None else condition)
+        return self.ops("Loop", len(state) + len(stacked), most, start, *first, body=graph)
 
     def embed(self, model: Any, prefix: str, inputs: Mapping[str, Value]) -> dict[str, str]:
         """Add the nodes of a ModelProto of the same opset, with a prefix to all their names: output -> value."""

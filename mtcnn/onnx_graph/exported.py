@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import MtcnnError
+
+if TYPE_CHECKING:
+    from .int8 import Agreement
 
 __all__ = ["Exported", "Shape", "needed"]
 
@@ -19,8 +22,10 @@ class Exported(NamedTuple):
 
     outputs     names of its outputs.
     checked     the inputs it was checked with: batch, height, width.
-    difference  the largest between the file in onnxruntime and `reference`, as a share of an output's largest value.
+    difference  the largest between the file, in onnxruntime or OpenVINO, and `reference`, as a share of an output's
+                largest value; for int8, of the file before it was quantised.
     reference   "torch", or "Detector" for a file that holds a whole detector.
+    agreement   of the faces in int8 with those in float32; None for a file in float32.
     """
 
     path: Path
@@ -28,6 +33,7 @@ class Exported(NamedTuple):
     checked: tuple[Shape, ...]
     difference: float
     reference: str = "torch"
+    agreement: Agreement | None = None
 
 
 def needed(package: str) -> Any:

@@ -82,7 +82,10 @@ def for_each_crop(
         planes = b.op("Unsqueeze", b.op("Transpose", crop, perm=[2, 0, 1]), [0])
         return None, [], [(compute(b, planes), np.float32, [length])]
 
-    return g.loop(body, [], trips=g.side(boxes, 0))[0]
+    count = g.side(boxes, 0)
+    found = g.loop(body, [], trips=count)[0]
+    # OpenVINO returns those of the call before where there are none.
+    return g.op("Slice", found, [0], g.op("Unsqueeze", count, [0]), [0])
 
 
 def _crop(g: Graph, image: Value, windows: tuple[str, str, str], start: Value, stop: Value) -> str:

@@ -19,22 +19,23 @@ from ..checkpoint import load_weights, packaged_weights, weights_path
 from ..detector_settings import DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import MtcnnError
-from ..files.atomic_write import atomic_write
 from ..settings import require
 from ..types import Faces
 from .builder import Graph, Value
 from .cascade import StageFaces, finished, proposed, refined
-from .exported import Exported, Shape, needed
+from .exported import Exported, Shape
+from .formats import TITLES, Computes, check_format, opened, stored
+from .int8 import Agreement, Photos, agreement, quantised
 from .single_stage import detected, net_model
 
 __all__ = ["export_whole", "whole_model"]
 
-TOLERANCE = 1e-3  # of scores, and of coordinates as a share of the longer side of the image
+# Of scores, and of coordinates as a share of the longer side of the image. OpenVINO computes in float32 what is float64
+# in the graph: in a level of the pyramid, a pixel in some thousand is rounded to the other side.
+TOLERANCES = {"onnx": 1e-3, "openvino": 3e-3}
 DIFFERENT = 0.05  # share of the faces that may differ
 CHECKED: tuple[Shape, ...] = ((1, 48, 64), (1, 97, 131), (1, 160, 40), (1, 9, 13))
 LOW = 0.05  # threshold of the cascade in the comparison, so that noise has faces; of a detector it has none: 0
-
-Run = Callable[[NDArray[np.uint8], Any], list[NDArray[Any]]]
 
 
 def whole_model(settings: DetectorSettings, as_inputs: bool = False) -> Any:
@@ -100,57 +101,70 @@ def _facts(settings: DetectorSettings, as_inputs: bool) -> dict[str, str]:
     }
 
 
-def export_whole(path: Path, settings: DetectorSettings, as_inputs: bool = False) -> Exported:
+def export_whole(
+    path: Path, settings: DetectorSettings, as_inputs: bool = False, form: str = "onnx", int8: Path | None = None
+) -> Exported:
     """Write a detector with these settings to `path`, see `whole_model`.
 
-    Raises SettingsError for a `min_face` below 1, and for `coarse`; CheckpointError if the weights are missing or do
-    not fit; MtcnnError if a package of the extra `export` is missing, the file cannot be written, or it finds other
-    faces than `Detector`.
+    form  "onnx", or "openvino": the IR that OpenVINO makes of the ONNX file.
+    int8  folder with photos: then the single-stage detector of the first stage is in int8, see `int8`.
+
+    Raises SettingsError for a `min_face` below 1, for `coarse`, and for int8 without such a stage; CheckpointError if
+    the weights are missing or do not fit; MtcnnError if a package of the extra `export` or `openvino` is missing, the
+    file cannot be written, or it finds other faces than `Detector`.
     """
-    onnx = needed("onnx")
-    needed("onnxruntime")
+    check_format(form)
     if settings.min_face is not None:
         require(settings.min_face >= 1, "min_face", settings.min_face, "1 pixel or more in an ONNX file")
     require(not settings.coarse, "coarse", settings.coarse, "False in an ONNX file, which takes one look at an image")
     nets = _nets(settings)
+    difference = _compared(settings, _model(settings, nets, as_inputs=True), form)
+    agrees = None
+    if int8 is not None:
+        nets, agrees = _in_int8(settings, nets, int8, form)
     model = _model(settings, nets, as_inputs)
-    difference = _compared(settings, _model(settings, nets, as_inputs=True))
-    try:
-        with atomic_write(path) as draft:
-            onnx.save(model, str(draft))
-            _session(draft.read_bytes())  # raises if it cannot be loaded
-    except OSError as error:
-        raise MtcnnError(f"{path} cannot be written ({error.strerror}); name another file") from None
-    return Exported(path, tuple(output.name for output in model.graph.output), CHECKED, difference, "Detector")
+    content = model.SerializeToString()
+    opened(content, form)  # raises if it cannot be loaded
+    stored(content, path, form)
+    return Exported(path, tuple(output.name for output in model.graph.output), CHECKED, difference, "Detector", agrees)
+
+
+def _in_int8(settings: DetectorSettings, nets: Sequence[Any], folder: Path, form: str) -> tuple[list[Any], Agreement]:
+    """The nets, the first of them in int8."""
+    name = settings.stages[0]
+    require(name in DETECTORS, "int8", folder, f"none for {name}: it is for single-stage detectors, such as retinaface")
+    photos, made = Photos(folder, DETECTORS[name]), type(nets[0])()
+    made.ParseFromString(quantised(nets[0].SerializeToString(), photos))
+    chosen = [made, *nets[1:]]
+    before, after = (
+        _finds(opened(_model(settings, part, as_inputs=False).SerializeToString(), form)) for part in (nets, chosen)
+    )
+    return chosen, agreement(photos, before, after)
+
+
+def _finds(computes: Computes) -> Callable[[NDArray[np.uint8]], Faces]:
+    return lambda image: Faces(*computes({"image": image}))
 
 
 # ---- the comparison
 
 
-def _session(content: bytes) -> Any:
-    onnxruntime = needed("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def _compared(settings: DetectorSettings, model: Any) -> float:
-    """The largest difference on images of noise, at low thresholds. Raises MtcnnError if it is above TOLERANCE."""
-    session = _session(model.SerializeToString())
+def _compared(settings: DetectorSettings, model: Any, form: str) -> float:
+    """The largest difference on images of noise, at low thresholds. Raises MtcnnError if it is above TOLERANCES."""
+    computes = opened(model.SerializeToString(), form)
     thresholds = [0.0 if settings.stages[0] in DETECTORS else LOW] * len(settings.stages)
     detector = Detector(**{**settings.to_dict(), "models": _folder(settings), "thresholds": thresholds})
     feeds = {name: getattr(settings, name) for name in ("min_face", "scale_factor")} | {"thresholds": thresholds}
-    taken = {each.name for each in session.get_inputs()}
-    values = {name: np.asarray(value, np.float64) for name, value in feeds.items() if name in taken}
+    values = {name: np.asarray(value, np.float64) for name, value in feeds.items() if value is not None}
     worst = 0.0
     for shape in CHECKED:
         image = noise(*shape[1:])
-        ours = Faces(*session.run(None, {"image": image, **values}))
+        ours = Faces(*computes({"image": image, **values}))
         worst = max(worst, difference(ours, detector.detect(image), max(image.shape)))
-    if not worst < TOLERANCE:
+    if not worst < TOLERANCES[form]:
         raise MtcnnError(
-            f"the ONNX file differs from Detector by {worst:.2g}; expected less than {TOLERANCE}: another version of "
-            "onnxruntime may help"
+            f"the {TITLES[form]} file differs from Detector by {worst:.2g}; expected less than {TOLERANCES[form]}: "
+            "another version of onnxruntime or openvino may help"
         )
     return worst
 

@@ -41,10 +41,10 @@ def openvino_package() -> Any:
 
 
 class OpenVinoGraph:
-    """A graph with one input, compiled where it is first used. Threads may share it.
+    """A compiled graph. Threads may share it.
 
     content  an ONNX file, or the .xml file of an IR with the content of its .bin file as `weights`.
-    pixels   the graph takes float32 (N, 3, H, W); here it is given uint8 or float32 (N, H, W, 3) of this type.
+    pixels   the graph takes one input, float32 (N, 3, H, W), and is given (N, H, W, 3) of this type.
     sizes    whether inputs of many sizes are expected: then frequent ones get a graph of their own.
     """
 
@@ -65,6 +65,7 @@ class OpenVinoGraph:
         self.package = openvino_package()
         self._core, self._lock, self._seen = self.package.Core(), Lock(), Counter[tuple[int, ...]]()
         self.model = self._read()
+        self.inputs = [value.any_name for value in self.model.inputs]
         self.outputs = [output.any_name for output in self.model.outputs]
         self._free: dict[tuple[int, ...] | None, list[Any]] = {}
         self._compiled: dict[tuple[int, ...] | None, Any] = {None: self._compile(self.model)}
@@ -92,23 +93,26 @@ class OpenVinoGraph:
         return self._core.compile_model(model, "CPU", options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("_content", "_weights", "_pixels", "_sizes", "_threads", "outputs")}
+        return {
+            name: vars(self)[name]
+            for name in ("_content", "_weights", "_pixels", "_sizes", "_threads", "inputs", "outputs")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _process=None)
 
-    def __call__(self, x: Array) -> list[Array]:
-        """The outputs, arrays in the order of `outputs`."""
+    def __call__(self, *values: Array) -> list[Array]:
+        """The outputs, arrays in the order of `outputs`, for values in the order of `inputs`."""
         if self._process != os.getpid():
             _of_parents.append(vars(self).copy())
             self._open()
-        shape = self._shape(x.shape)
+        shape = self._shape(values[0].shape)
         requests = self._free.setdefault(shape, [])
         try:
             request = requests.pop()  # a request computes one input at a time
         except IndexError:
             request = self._compiled[shape].create_infer_request()
-        found = request.infer([x], share_inputs=True)
+        found = request.infer(list(values), share_inputs=True)
         requests.append(request)
         return [found[output] for output in range(len(self.outputs))]
 
