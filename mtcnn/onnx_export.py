@@ -31,7 +31,7 @@ from .nets import PooledPReLU, load_net
 from .onnx_graph.builder import OPSET
 from .onnx_graph.exported import Exported, Shape, needed
 from .onnx_graph.formats import TITLES, Computes, check_format, opened, runtime_of, stored
-from .onnx_graph.int8 import Agreement, Photos, agreement, quantised
+from .onnx_graph.int8 import Agreement, CalibrationPhotos, agreement, quantised
 from .scoring import scoring_of
 from .settings import require
 from .thresholds import default_threshold
@@ -152,12 +152,12 @@ def export_onnx(
         )
     agrees = None
     if int8 is not None:
-        content, agrees = _in_int8(whole, content, name, Photos(int8, DETECTORS[name], shape), form)
+        content, agrees = _in_int8(whole, content, name, CalibrationPhotos(int8, DETECTORS[name], shape), form)
     stored(content, path, form)
     return Exported(path, whole.names, shapes, difference, agreement=agrees)
 
 
-def _in_int8(whole: _Whole, content: bytes, name: str, photos: Photos, form: str) -> tuple[bytes, Agreement]:
+def _in_int8(whole: _Whole, content: bytes, name: str, photos: CalibrationPhotos, form: str) -> tuple[bytes, Agreement]:
     made = quantised(content, photos, whole.prepared)
     finds = [
         SingleStage(runtime_of(part, form), DETECTORS[name], whole.threshold, coarse=False) for part in (content, made)

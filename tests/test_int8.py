@@ -15,7 +15,7 @@ import mtcnn
 from mtcnn import Faces
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import MtcnnError, SettingsError
-from mtcnn.onnx_graph.int8 import Photos, _after_the_last, agreement
+from mtcnn.onnx_graph.int8 import CalibrationPhotos, _after_the_last, agreement
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -80,7 +80,7 @@ def test_scaled_inputs_of_one_shape(folder: Path, tmp_path: Path) -> None:
     assert made.agreement is not None and made.agreement.calibrated == 3
     session = ort.InferenceSession(str(made.path))
     assert session.get_inputs()[0].shape == [1, 3, 64, 96]
-    photos = Photos(folder, DETECTORS[name], (64, 96))
+    photos = CalibrationPhotos(folder, DETECTORS[name], (64, 96))
     assert {image.shape for image in photos.calibrated} == {(64, 96, 3)}
     scales = {node.input[0]: node for node in onnx.load(str(made.path)).graph.node if node.op_type == "QuantizeLinear"}
     numbers = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(str(made.path)).graph.initializer}
@@ -125,7 +125,7 @@ def test_agreement() -> None:
 
 def test_one_photo_serves_both(photos: Any, tmp_path: Path) -> None:
     Image.fromarray(photos["astronaut"]).resize((900, 700)).save(tmp_path / "a.png")
-    found = Photos(tmp_path, DETECTORS["retinaface"])
+    found = CalibrationPhotos(tmp_path, DETECTORS["retinaface"])
     assert len(found.calibrated) == 1 and found.compared is found.calibrated
     assert found.calibrated[0].shape == (498, 640, 3)  # shrunk
     (x,) = found.inputs()

@@ -28,7 +28,7 @@ from ..stream.folders import PassedOver, search
 from ..types import Faces
 from .exported import needed
 
-__all__ = ["Agreement", "Photos", "agreement", "quantised"]
+__all__ = ["Agreement", "CalibrationPhotos", "agreement", "quantised"]
 
 Array = NDArray[Any]
 Finds = Callable[[NDArray[np.uint8]], Faces]
@@ -66,7 +66,7 @@ class Agreement:
         return f"{line}; {means}; calibrated on {self.calibrated} photos"
 
 
-class Photos:
+class CalibrationPhotos:
     """Photos of a folder, some for calibration, and others for comparison where there are two or more.
 
     Raises MtcnnError if there are none that can be read.
@@ -113,7 +113,7 @@ class Photos:
             yield np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)  # (H, W, 3) -> (1, 3, H, W)
 
 
-def quantised(content: bytes, photos: Photos, prepare: Callable[[Array], Array] | None = None) -> bytes:
+def quantised(content: bytes, photos: CalibrationPhotos, prepare: Callable[[Array], Array] | None = None) -> bytes:
     """The ONNX file of a net in int8.
 
     prepare  from images from 0 to 255 to the input, if the file expects others.
@@ -125,7 +125,7 @@ def quantised(content: bytes, photos: Photos, prepare: Callable[[Array], Array] 
         before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         before.write_bytes(content)
         quantization.quantize_static(
-            str(before), str(after), _Reader(photos.inputs(), prepare),
+            str(before), str(after), _CalibrationReader(photos.inputs(), prepare),
             quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=OPERATORS, nodes_to_exclude=_after_the_last(model.graph),
@@ -137,7 +137,7 @@ def quantised(content: bytes, photos: Photos, prepare: Callable[[Array], Array] 
     return made.SerializeToString()  # type: ignore[no-any-return]
 
 
-class _Reader:
+class _CalibrationReader:
     """Inputs, as `onnxruntime.quantization.CalibrationDataReader` gives them."""
 
     def __init__(self, images: Iterator[Array], prepare: Callable[[Array], Array] | None) -> None:
@@ -172,7 +172,7 @@ def _after_the_last(graph: Any) -> list[str]:
     return found
 
 
-def agreement(photos: Photos, float32: Finds, int8: Finds) -> Agreement:
+def agreement(photos: CalibrationPhotos, float32: Finds, int8: Finds) -> Agreement:
     """Compare two detectors on the photos."""
     faces = found = more = 0
     overlaps: list[float] = []

@@ -25,7 +25,7 @@ from .builder import Graph, Value
 from .cascade import StageFaces, finished, proposed, refined
 from .exported import Exported, Shape
 from .formats import TITLES, Computes, check_format, opened, stored
-from .int8 import Agreement, Photos, agreement, quantised
+from .int8 import Agreement, CalibrationPhotos, agreement, quantised
 from .single_stage import detected, net_model
 
 __all__ = ["export_whole", "whole_model"]
@@ -133,7 +133,7 @@ def _in_int8(settings: DetectorSettings, nets: Sequence[Any], folder: Path, form
     """The nets, the first of them in int8."""
     name = settings.stages[0]
     require(name in DETECTORS, "int8", folder, f"none for {name}: it is for single-stage detectors, such as retinaface")
-    photos, made = Photos(folder, DETECTORS[name]), type(nets[0])()
+    photos, made = CalibrationPhotos(folder, DETECTORS[name]), type(nets[0])()
     made.ParseFromString(quantised(nets[0].SerializeToString(), photos))
     chosen = [made, *nets[1:]]
     before, after = (
