@@ -34,9 +34,9 @@ def test_a_missing_package(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_names() -> None:
-    with pytest.raises(SettingsError, match=r"a\.onnx is no name for a file for OpenVINO; expected a suffix \.xml"):
+    with pytest.raises(SettingsError, match=r"a\.onnx is no name for an OpenVINO file; expected a suffix \.xml"):
         mtcnn.export("pnet", "a.onnx", format="openvino")
-    with pytest.raises(SettingsError, match=r"a\.xml is no name for a file for ONNX; expected a suffix \.onnx"):
+    with pytest.raises(SettingsError, match=r"a\.xml is no name for an ONNX file; expected a suffix \.onnx"):
         mtcnn.export("pnet", "a.xml")
     with pytest.raises(SettingsError, match="format is 'tflite'; expected one of onnx, openvino"):
         mtcnn.export("pnet", "a.xml", format="tflite")  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ def export(
     target = Path(f"{net}{suffix}" if path is None else path)
     if target.suffix.lower() != suffix:
         raise SettingsError(
-            f"{target} is no name for a file for {TITLES[format]}; expected a suffix {suffix}, such as {net}{suffix}"
+            f"{target} is no name for an {TITLES[format]} file; expected a suffix {suffix}, such as {net}{suffix}"
         )
     photos = None if int8 is None else Path(int8)
     others = (*SIZES, CASCADE)
