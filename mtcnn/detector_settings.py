@@ -117,6 +117,12 @@ class DetectorSettings:
             check(name, value, values)
 
     @property
+    def title(self) -> str:
+        """What a table calls the detector: as it was named, "mtcnn" for the cascade, or its stages."""
+        cascade = self.stages == ("pnet", "rnet", "onet")
+        return CASCADE if cascade else self.detector or "+".join(self.stages)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The nets that run, in order."""
         assert self.stage1 is not None and self.refine is not None

@@ -17,6 +17,7 @@ from sample_data import lay_out
 import mtcnn
 from mtcnn.api.training import Batch, Epoch, TrainResult, app_module
 from mtcnn.checkpoint import read
+from mtcnn.detector_settings import DetectorSettings
 from mtcnn.errors import MtcnnError, SettingsError
 from mtcnn.metrics.fddb import FddbResult
 from mtcnn.metrics.landmarks import LandmarkResult
@@ -268,3 +269,15 @@ def test_export(random_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_settings_of_an_export_are_checked(arguments: Any, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         mtcnn.export(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({}, "mtcnn"), ({"detector": "mtcnn"}, "mtcnn"), ({"detector": "best"}, "best"), ({"stage1": "pnet"}, "mtcnn"),
+     ({"detector": "retinaface"}, "retinaface"), ({"stage1": "retinaface", "refine": "rnet"}, "retinaface+rnet"),
+     ({"refine": "none"}, "pnet")],
+)  # fmt: skip
+def test_results_are_named_after_the_detector(tmp_path: Path, settings: dict[str, Any], name: str) -> None:
+    assert DetectorSettings(**settings).title == name
+    with pytest.raises(mtcnn.MtcnnError, match=r"named|taken"):
+        mtcnn.evaluate(tmp_path, tmp_path, detections={name: tmp_path / "x"}, detector=settings)

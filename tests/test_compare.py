@@ -47,7 +47,7 @@ def test_figures_equal_those_of_eval(drawn: Path, tmp_path: Path) -> None:
     }.items():
         own = run("eval", "wider", "--photos", drawn / "images", "--ground-truth", drawn / "ground_truth", "--json",
                   *settings)  # fmt: skip
-        result = json.loads(own.stdout)["mtcnn"]
+        result = json.loads(own.stdout)[name]
         assert {key: rows[name]["ap"][key] for key in result["ap"]} == result["ap"], name
         assert rows[name]["detections"] == result["detections"]
     assert rows["retinaface"]["parameters"] == 426_608

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["OWN", "EvaluateOptions", "Evaluation", "Measured", "evaluate"]
 
 OWN = comparison.OWN
-"""The name, in results, of the detector that was run."""
+"""The name, in results, of the cascade if that was run; other detectors have their own, see
+`DetectorSettings.title`."""
 
 Location: TypeAlias = str | PathLike[str]
 TABLES: dict[str, Callable[[Any], str]] = {"wider": wider.table, "fddb": fddb.table, "landmarks": landmarks.table}
@@ -45,35 +46,37 @@ R = TypeVar("R", bound=Measured)
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Generic[R]):
-    """Results by the detector's name; that of the detector that was run is "mtcnn".
+    """Results by the detector's name; that of the detector that was run is `own`.
 
         print(evaluation)                       the table that `mtcnn eval` prints
-        evaluation["mtcnn"].ap["hard"]          on WIDER FACE
+        evaluation["mtcnn"].ap["hard"]          on WIDER FACE, of the cascade
 
     protocol  "wider", "fddb" or "landmarks".
     results   name -> `metrics.wider.WiderResult`, `metrics.fddb.FddbResult` or `metrics.landmarks.LandmarkResult`.
     problems  found in the files.
     settings  of the detector that was run, with scale and flip; None if none was.
+    own       its name: "mtcnn" for the cascade, "retinaface", "best" and so on for others.
     """
 
     protocol: str
     results: dict[str, R]
     problems: tuple[Problem, ...] = ()
     settings: dict[str, Any] | None = None
+    own: str = OWN
 
     def __getitem__(self, name: str) -> R:
         return self.results[name]
 
     def __str__(self) -> str:
         label = next(iter(self.results.values())).label
-        run = "" if self.settings is None else f"\n\n{OWN}: {_line(self.settings)}"
+        run = "" if self.settings is None else f"\n\n{self.own}: {_line(self.settings)}"
         return f"{label}\n\n{TABLES[self.protocol](self.results)}{run}"
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Plain values by name, for JSON; those of the detector that was run have its settings as "detector"."""
         values = {name: result.to_dict() for name, result in self.results.items()}
         if self.settings is not None:
-            values[OWN]["detector"] = self.settings
+            values[self.own]["detector"] = self.settings
         return values
 
     def plot(self, path: Location) -> Path:
@@ -143,7 +146,7 @@ def evaluate(
 ) -> Evaluation[Any]:
     """Accuracy of a detector, and of files of detections, by the official protocol of a data set.
 
-        mtcnn.evaluate("dev_bbx_gt.txt", "dev/images", detector={"detector": "fast"})["mtcnn"].ap
+        mtcnn.evaluate("dev_bbx_gt.txt", "dev/images", detector={"detector": "fast"})["fast"].ap
 
     ground_truth  wider: a bbx_gt.txt, or the folder of the official .mat files.
                   fddb: the folder FDDB-folds.    landmarks: a CSV, see `metrics.landmarks.COLUMNS`.
@@ -163,6 +166,9 @@ def evaluate(
         raise SettingsError(f"protocol is {protocol!r}; expected one of {', '.join(TABLES)}")
     _check_used(protocol, detections, labels, sizes, write)
     own, problems = Cascade(_settings(detector), scale, flip), Problems(strict)
+    files = _named(detections)
+    if own.title in files and photos is not None:
+        raise SettingsError(f"detections are named {own.title!r}, as the detector that is run; expected another name")
     pool = local_workers(workers) if isinstance(workers, int) else workers
 
     def detect(images: Mapping[str, Path]) -> dict[str, Faces]:
@@ -172,16 +178,17 @@ def evaluate(
     truth, folder = Path(ground_truth), _path(photos)
     if protocol == "wider":
         results = comparison.wider_results(
-            _named(detections), truth, _path(labels), folder, detect, _path(write), problems, progress
+            files, truth, _path(labels), folder, detect, _path(write), problems, progress
         )
     elif protocol == "fddb":
         prefix = None if write is None else str(write)
-        results = comparison.fddb_results(
-            _named(detections), truth, _path(sizes), folder, detect, prefix, problems, progress
-        )
+        results = comparison.fddb_results(files, truth, _path(sizes), folder, detect, prefix, problems, progress)
     else:
         results = comparison.landmark_results(truth, folder, detect, problems, progress)
-    return Evaluation(protocol, results, tuple(problems), own.to_dict() if OWN in results else None)
+    if OWN not in results:
+        return Evaluation(protocol, results, tuple(problems))
+    results = {own.title if name == OWN else name: result for name, result in results.items()}
+    return Evaluation(protocol, results, tuple(problems), own.to_dict(), own.title)
 
 
 def _check_used(protocol: str, detections: Any, labels: Any, sizes: Any, write: Any) -> None:

@@ -53,6 +53,11 @@ class Cascade:
 
         return ScaledDetector(Detector(**self.settings).detect, self.scale, self.flip)
 
+    @property
+    def title(self) -> str:
+        """See `DetectorSettings.title`."""
+        return DetectorSettings(**self.settings).title
+
     def to_dict(self) -> dict[str, Any]:
         """The settings that results depend on, as plain values for JSON."""
         return {**DetectorSettings(**self.settings).to_dict(), "scale": self.scale, "flip": self.flip}
