@@ -81,6 +81,10 @@ class NetType(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         return "NET"
 
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """On one line; click's has a line for each choice."""
+        return f"Expected one of {', '.join(map(str, self.choices))}"
+
 
 DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))
 SOURCE = SourceType()

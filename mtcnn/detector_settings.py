@@ -118,9 +118,8 @@ class DetectorSettings:
 
     @property
     def title(self) -> str:
-        """What a table calls the detector: as it was named, "mtcnn" for the cascade, or its stages."""
-        cascade = self.stages == ("pnet", "rnet", "onet")
-        return CASCADE if cascade else self.detector or "+".join(self.stages)
+        """What a table calls the detector: "mtcnn", the cascade, or its stages, such as "retinaface+rnet+onet"."""
+        return CASCADE if self.stages == ("pnet", "rnet", "onet") else "+".join(self.stages)
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -164,10 +164,10 @@ def test_a_folder_without_curves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, "is no folder; expected a work folder"),
+        (lambda path: None, "expected a work folder"),
         (lambda path: path.mkdir(), "is no work folder: no recipe in it"),
         (lambda path: write_folder(path, 2, 0), "is no work folder: no recipe in it"),
-        (lambda path: path.write_text("x"), "is no folder; expected a work folder"),
+        (lambda path: path.write_text("x"), "expected a work folder"),
     ],
 )
 def test_folders_that_are_none(make: Any, message: str, tmp_path: Path) -> None:

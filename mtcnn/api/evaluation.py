@@ -55,7 +55,7 @@ class Evaluation(Generic[R]):
     results   name -> `metrics.wider.WiderResult`, `metrics.fddb.FddbResult` or `metrics.landmarks.LandmarkResult`.
     problems  found in the files.
     settings  of the detector that was run, with scale and flip; None if none was.
-    own       its name: "mtcnn" for the cascade, "retinaface", "best" and so on for others.
+    own       its name: "mtcnn" for the cascade, "retinaface", "retinaface+rnet+onet" and so on.
     """
 
     protocol: str
@@ -146,7 +146,7 @@ def evaluate(
 ) -> Evaluation[Any]:
     """Accuracy of a detector, and of files of detections, by the official protocol of a data set.
 
-        mtcnn.evaluate("dev_bbx_gt.txt", "dev/images", detector={"detector": "fast"})["fast"].ap
+        mtcnn.evaluate("dev_bbx_gt.txt", "dev/images", detector={"detector": "fast"})["retinaface"].ap
 
     ground_truth  wider: a bbx_gt.txt, or the folder of the official .mat files.
                   fddb: the folder FDDB-folds.    landmarks: a CSV, see `metrics.landmarks.COLUMNS`.

@@ -84,7 +84,7 @@ class WorkFolder:
 def open_work(work: Path) -> WorkFolder:
     """Read a work folder, of which nothing is changed. Raises DataError for a folder that is none."""
     if not work.is_dir():
-        raise DataError(f"{work} is no folder; expected a work folder, as `mtcnn run` makes it")
+        raise DataError(f"no folder {work}; expected a work folder, as `mtcnn run` makes it")
     cascade = [net for net in SIZES if all(recipe_path(work, each).is_file() for each in chain(net))]
     nets = [*cascade, *(net for net in begun_detectors(work) if recipe_path(work, net).is_file())]
     if not nets:
