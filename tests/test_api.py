@@ -273,7 +273,8 @@ def test_settings_of_an_export_are_checked(arguments: Any, message: str) -> None
 
 @pytest.mark.parametrize(
     ("settings", "name"),
-    [({}, "mtcnn"), ({"detector": "mtcnn"}, "mtcnn"), ({"detector": "best"}, "retinaface+rnet+onet"), ({"stage1": "pnet"}, "mtcnn"),
+    [({}, "mtcnn"), ({"detector": "mtcnn"}, "mtcnn"), ({"stage1": "pnet"}, "mtcnn"),
+     ({"detector": "best"}, "retinaface+rnet+onet"),
      ({"detector": "retinaface"}, "retinaface"), ({"stage1": "retinaface", "refine": "rnet"}, "retinaface+rnet"),
      ({"refine": "none"}, "pnet")],
 )  # fmt: skip
