@@ -19,7 +19,7 @@ from mtcnn.cascade import Detector
 from mtcnn.detector_settings import DetectorSettings
 from mtcnn.detectors import DETECTORS, looks
 from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encode_landmark_codes
-from mtcnn.detectors.looks import Span, View, covered, merge, views
+from mtcnn.detectors.looks import Span, View, confirmed, covered, merge, views
 from mtcnn.detectors.single_stage import SingleStage
 from mtcnn.errors import SettingsError
 from mtcnn.metrics.detections import Cascade
@@ -203,7 +203,9 @@ def test_one_list_of_candidates_for_detection_and_trace(retinaface: Detector) ->
     found, seen = at_work()(image), at_work().candidates(image)
     for name in ("boxes", "scores", "landmarks"):
         np.testing.assert_array_equal(getattr(found, name), getattr(seen.faces(), name))
-    assert [step.name for step in seen.steps][-3:] == ["size for its look", "parts of faces", "NMS across looks"]
+    assert [step.name for step in seen.steps][-4:] == [
+        "size for its look", "coarser look", "parts of faces", "NMS across looks",
+    ]  # fmt: skip
     detector = Detector(stage1="retinaface")
     detector.proposer = at_work(threshold=0.6)
     trace = record(detector, image)
@@ -363,11 +365,32 @@ def test_tiles_begin_on_the_largest_stride() -> None:
     assert len(views(ImageSize(5000, 5001), 512, coarse=False)) == 4
 
 
+def test_a_box_that_two_looks_could_see_needs_both() -> None:
+    """Sizes that only the finer look sees, and the coarsest look, are not asked for."""
+    boxes = np.array(
+        [
+            [0, 0, 200, 260],  # of look 0, as large as the faces of look 1, which has it
+            [500, 0, 700, 260],  # which has it elsewhere only
+            [500, 0, 700, 250],  # too small for look 1
+            [10, 10, 210, 250],  # look 1: the first box; its own size is checked before
+            [560, 90, 860, 390],  # look 1: an IoU of 0.2 with the second box
+            [0, 0, 1900, 2100],  # look 2 is the coarsest
+        ],
+        np.float32,
+    )
+    look = np.array([0, 0, 0, 1, 1, 2])
+    found = confirmed(boxes, look, np.array([0, 256, 1024]))
+    assert found.tolist() == [True, False, True, True, True, True]
+    assert confirmed(boxes[:0], look[:0], np.array([0, 256])).tolist() == []
+    assert confirmed(boxes[:2], look[:2], np.array([0, 256])).tolist() == [False, False], "it sees nothing at all"
+
+
 def test_steps_without_a_limit_show_none() -> None:
     box = np.array([[0, 0, 10, 10]], np.float32)
     part = Candidates(box, box, np.zeros(1), None, (Step("threshold", np.array([0]), 1),))
     photo = ImageSize(3000, 4000)
     found = merge([part] * 3, views(photo, 512), photo, 0.4)
     assert [(step.name, step.limit) for step in found.steps] == [
-        ("threshold", 0.0), ("size for its look", 0.0), ("parts of faces", 0.5), ("NMS across looks", 0.4),
+        ("threshold", 0.0), ("size for its look", 0.0), ("coarser look", 0.3), ("parts of faces", 0.5),
+        ("NMS across looks", 0.4),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ from ..nms import nms
 from ..settings import Range
 from ..types import ImageSize
 
-__all__ = ["MAX_SIDE", "View", "covered", "merge", "views"]
+__all__ = ["MAX_SIDE", "View", "confirmed", "covered", "merge", "views"]
 
 Array = NDArray[Any]
 
@@ -38,6 +38,7 @@ LONGEST = 1.5  # height of a face over its width, rarely more
 INSIDE = 0.5  # a box with this share inside a face is a part of that face
 PART = 0.5  # maximum area of a part, as a share of the face's: a larger box may be the face itself, left to NMS
 CONFIDENT = 0.0  # minimum logit of a face that may have parts
+SAME = 0.3  # minimum IoU of the boxes of one face in two looks
 
 MAX_SIDE = Range(min=32)  # pixels; a smaller image shows no face
 
@@ -150,8 +151,9 @@ _OF_LOOKS = ("smallest", "largest", "look")
 def merge(parts: Sequence[Candidates], seen: Sequence[View], photo: ImageSize, nms_iou: float) -> Candidates:
     """Merge the candidates of all views `seen`, in pixels of the photo.
 
-    After the steps of each view, boxes of a neighbouring tile, boxes of a size outside the look's range, and parts of
-    faces (`covered`) are dropped; then NMS keeps the best box of each face.
+    After the steps of each view, boxes of a neighbouring tile, boxes of a size outside the look's range, boxes that the
+    coarser look does not confirm (`confirmed`), and parts of faces (`covered`) are dropped; then NMS keeps the best box
+    of each face.
     """
     counts = [len(part.logits) for part in parts]
     starts = np.cumsum([0, *counts])
@@ -170,12 +172,29 @@ def merge(parts: Sequence[Candidates], seen: Sequence[View], photo: ImageSize, n
         left = keep("tile", left, np.concatenate(own)[left])
     sides = (boxes[left, 2:] - boxes[left, :2]).max(axis=1, initial=0)
     smallest, largest, look = (np.array([getattr(each, name) for each in seen]) for name in _OF_LOOKS)
-    left = keep("size for its look", left, (smallest[view[left]] <= sides) & (sides <= largest[view[left]]))
+    right = (smallest[view[left]] <= sides) & (sides <= largest[view[left]])
+    sure = confirmed(boxes[left], look[view[left]], smallest[np.searchsorted(look, range(look.max() + 1))])
+    left, sure = keep("size for its look", left, right), sure[right]
+    left = keep("coarser look", left, sure, SAME)
     left = keep("parts of faces", left, ~covered(boxes[left], logits[left], look[view[left]]), INSIDE)
     left = left[nms(boxes[left], logits[left], nms_iou)]
     steps.append(Step("NMS across looks", left, len(logits), nms_iou, "boxes"))
     points = partial(_landmarks, parts, starts, view)
     return Candidates(boxes, boxes, logits, None, tuple(steps), points)
+
+
+def confirmed(boxes: Array, look: Array, smallest: Array) -> NDArray[np.bool_]:
+    """Which of boxes (N, 4) the next coarser look has too, if it sees faces of their size.
+
+    look  int (N,).    smallest  (L,), the side of the smallest faces that each look sees. In photos without detail, as
+    of enlarged faces, the finer look finds faces in smooth parts, the coarser one does not.
+    """
+    found = np.ones(len(boxes), bool)
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    for level in range(1, len(smallest)):
+        finer = np.flatnonzero((look == level - 1) & (sides >= smallest[level]))
+        found[finer] = (box.iou(boxes[finer], boxes[look == level]) >= SAME).any(axis=1)
+    return found
 
 
 def covered(boxes: Array, logits: Array, look: Array) -> NDArray[np.bool_]:

@@ -134,6 +134,7 @@ def _not_seen(seen: Candidates, face: Array, iou: float) -> str:
 _REASONS = {
     "tile": "left to the neighbouring tile, which does not have it",
     "size for its look": "a look answered that others are for: its size in pixels is not one of that look",
+    "coarser look": "a coarser look, which sees faces of its size too, does not have it",
     "parts of faces": "taken for a part of a larger face of a coarser look",
 }
 
