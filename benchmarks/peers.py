@@ -73,7 +73,6 @@ TESTS = Peer(  # no detector: what the tests of facenet-pytorch and of ipazc's m
     ("torchvision==0.28.0",),
     cascade=False,
 )
-CASCADES = tuple(name for name, peer in PEERS.items() if peer.cascade)
 
 
 def python_of(name: str) -> Path:

@@ -27,8 +27,8 @@ MAKER, BASE, ROW, RING, HEIGHT, STRIDE, TOP, FEW, DILATION, SHIFT, PADDING, SOUR
 ARGUMENTS = SOURCE + 2 * SOURCE_SIZE  # of the kernel, in the step
 
 # A kernel's arguments: addresses of rows of the sources, in order; address of the target's row; and values.
-TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(8, 19)
-MOST_ROWS = 8
+MOST_ROWS = 8  # of the sources
+TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 11)
 MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `run_cells`
 
 STEP = ARGUMENTS + SIZE
