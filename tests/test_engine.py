@@ -238,7 +238,7 @@ def test_detections_equal_torch(
     detector = Detector(min_face=min_face, thresholds=(0.4, 0.1, 0.01))
     fast = [detector.detect(image) for image in images]
     monkeypatch.setattr("mtcnn.proposer.map_runner", lambda net, device: TorchPNet(module_of(net), device))
-    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
+    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device, engine: TorchRefiner(module_of(net), device))
     slow = [detector.detect(image) for image in images]
     assert sum(map(len, slow)) > 5
     for found, expected in zip(fast, slow, strict=True):
