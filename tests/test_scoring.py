@@ -193,7 +193,7 @@ def test_compiled_nets_and_torch_agree(
     assert {stage.behind_detector for stage in stages} == {stage1 != "pnet"}
     fast = found.detect(noise(90, 120, 3))
     monkeypatch.setattr("mtcnn.proposer.map_runner", lambda net, device: TorchPNet(module_of(net), device))
-    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device: TorchRefiner(module_of(net), device))
+    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device, engine: TorchRefiner(module_of(net), device))
     slow = found.detect(noise(90, 120, 3))
     assert len(fast) == len(slow) > 3
     np.testing.assert_allclose(fast.scores, slow.scores, atol=1e-4)
