@@ -231,7 +231,9 @@ def test_load_detector_errors(models: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="threshold is 2"):
         load_detector("ssh", models, threshold=2)
     for engine, device in (("tensorrt", "cpu"), ("onnx", "cuda")):
-        with pytest.raises(ValueError, match=f"engine is '{engine}' on {device}; expected torch, or onnx on cpu"):
+        with pytest.raises(
+            ValueError, match=f"engine is '{engine}' on {device}; expected torch, or onnx or openvino on cpu"
+        ):
             load_detector("ssh", models, device=device, engine=engine)
     with pytest.raises(CheckpointError, match=r"ssh/weights.safetensors: no such file"):
         load_detector("ssh", tmp_path)
