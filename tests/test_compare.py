@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ import pytest
 from run_command import run
 from sample_data import lay_out, write_mats
 
-from mtcnn.compare import cache, choose, costs, sheet
+from mtcnn.compare import cache, choose, costs, outputs, sheet
 from mtcnn.compare.entries import RECALL
-from mtcnn.compare.outputs import Row, tables
+from mtcnn.compare.outputs import Row, plot, tables
 from mtcnn.errors import DataError, SettingsError
 from mtcnn.metrics.attributes import with_attributes
+from mtcnn.metrics.plots import save_figure
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider import GroundTruth
 from mtcnn.types import Faces
@@ -56,6 +58,34 @@ def test_figures_equal_those_of_eval(drawn: Path, tmp_path: Path) -> None:
     assert (tmp_path / "table.md").read_text() == done.stdout
     assert "| ssh: no weights of ssh " in done.stdout
     assert {"table.png", "photos.jpg"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("count", [3, 14])
+def test_names_of_many_detectors_stand_beside_the_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    pytest.importorskip("matplotlib")
+    figures: list[Any] = []
+
+    def keep(figure: Any, axes: list[Any], path: Path, corner: str) -> Path:
+        figures.append(figure)
+        return save_figure(figure, axes, path, corner)
+
+    monkeypatch.setattr(outputs, "save_figure", keep)
+    curves = {"easy": SimpleNamespace()}
+    rows = [Row("none", missing="no weights")]
+    for i in range(count):
+        result: Any = SimpleNamespace(curves=curves, ap={"easy": 0.5 + 0.01 * i})
+        rows.append(Row(f"net-{i}", result=result, costs={"ms": 5.0 + i}))
+    plot(rows, tmp_path / "plot.png")
+    (figure,) = figures
+    inside = [text.get_text() for text in figure.axes[0].texts]
+    beside = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    if count == 3:
+        assert inside == ["net-0", "net-1", "net-2"] and beside == []
+    else:
+        assert inside == [str(2 + i) for i in range(count)], "numbers of the rows of the table"
+        assert beside == [f"{2 + i}  net-{i}" for i in range(count)]
 
 
 def test_killed_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

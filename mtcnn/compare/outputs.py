@@ -16,6 +16,7 @@ __all__ = ["MAIN", "Row", "plot", "tables"]
 _TICKS = [digit * 10**power for power in range(-1, 5) for digit in (1, 2, 5)]
 MAIN = ("easy", "medium", "hard", "10+")
 """The settings of the first table; those of `metrics.attributes` are in the second."""
+NAMED = 10  # detectors whose names fit into a plot; of more, numbers stand there, and the names beside it
 
 
 @dataclass
@@ -73,17 +74,22 @@ def _detail_table(rows: Sequence[Row], settings: Sequence[str]) -> str:
 
 def plot(rows: Sequence[Row], path: Path) -> Path:
     """One panel per difficulty: AP over milliseconds, logarithmic; a line joins the detectors on the Pareto front.
+    Numbers are those of the rows of the table.
 
     Raises MtcnnError if matplotlib is missing or the file cannot be written.
     """
     timed = [row for row in rows if row.result is not None and "ms" in row.costs]
     settings = [name for name in timed[0].result.curves if name in MAIN] if timed and timed[0].result else []
     figure, axes = figure_panels(max(1, len(settings)))
+    tags = {row.label: row.label for row in timed}
+    if len(timed) > NAMED:
+        tags = {row.label: str(i) for i, row in enumerate(rows, 1)}
+        _list_names(figure, axes[-1], [f"{tags[row.label]}  {row.label}" for row in timed])
     for ax, setting in zip(axes, settings, strict=False):
-        points = sorted((row.costs["ms"], row.result.ap[setting], row.label) for row in timed if row.result)
+        points = sorted((row.costs["ms"], row.result.ap[setting], tags[row.label]) for row in timed if row.result)
         front = [point for i, point in enumerate(points) if all(point[1] > other[1] for other in points[:i])]
         ax.plot([x for x, _, _ in front], [y for _, y, _ in front], lw=1, alpha=0.6, label="front")
-        ax.scatter([x for x, _, _ in points], [y for _, y, _ in points], s=14)
+        ax.scatter([x for x, _, _ in points], [y for _, y, _ in points], s=14, color="C0")
         for x, y, label in points:
             ax.annotate(label, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
         ax.set(title=setting, xlabel="ms at 640x480, one thread", ylabel="AP", xscale="log")
@@ -93,3 +99,10 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
         ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
     return save_figure(figure, axes, path, "best")
+
+
+def _list_names(figure: Any, ax: Any, names: Sequence[str]) -> None:
+    """A legend of text alone, on the right of all panels."""
+    nothing = [ax.scatter([], [], s=0) for _ in names]
+    figure.set_size_inches(figure.get_figwidth() + 2.6, max(figure.get_figheight(), 0.16 * len(names)))
+    figure.legend(nothing, names, loc="outside right upper", fontsize=7, handlelength=0, handletextpad=0, frameon=False)
