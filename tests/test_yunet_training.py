@@ -18,7 +18,7 @@ import torch.distributed as dist
 from processes import signalled
 from run_command import run
 from test_simota import CASES, CELLS, DECODER, FACES, SIZE, said, scene, slow_bce, slow_iou, slow_smooth_l1
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors import DETECTORS
@@ -136,7 +136,8 @@ def test_losses_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
     """Their mean, as gradients are averaged; one process has no face with points."""
     scenes = CASES["one has points"]
     objective, outputs = SimOTA(SimOTASettings(), DECODER), {name: value.detach() for name, value in said(3).items()}
-    spawn(losses_of, (str(tmp_path), objective, outputs, scenes), nprocs=2)  # type: ignore[no-untyped-call]
+    given = (str(tmp_path), objective, outputs, scenes)
+    start_processes(losses_of, given, nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     whole = objective.loss(outputs, stack([objective.targets(made) for made in scenes]))
     for name, value in whole.items():
