@@ -20,7 +20,7 @@ test: .venv/ready-for-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The page of `mtcnn web` in a headless Chromium, with onnxruntime-web, which npm fetches.
 web: .venv/ready-for-test
