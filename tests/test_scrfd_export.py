@@ -59,7 +59,9 @@ def compared(path: Path, net: Any, shapes: list[tuple[int, int, int]]) -> list[s
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("points", [False, True])
 def test_every_size_for_free_and_fixed_shapes(name: str, points: bool, tmp_path: Path) -> None:
-    net = written(tmp_path, name, POINTS if points else {})
+    """Narrow, but for the smallest: no step of an export depends on a width."""
+    narrow = {} if name == "scrfd-0.5g" else {**small_model(name), "landmarks": False}
+    net = written(tmp_path, name, {**narrow, **(POINTS if points else {})})
     kinds = ("score", "bbox", "kps")[: 3 if points else 2]
     wanted = [f"{kind}_{stride}" for kind in kinds for stride in (8, 16, 32)]
     path = export_onnx(name, tmp_path / "free.onnx", tmp_path).path

@@ -21,7 +21,7 @@ from processes import signalled
 from small_detectors import small_model
 from test_atss import CASES, DECODER, said
 from test_yunet_training import PROGRAM, RECORDS, losses_of
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from mtcnn.boxes import iou
 from mtcnn.checkpoint import packaged_weights, read, weights_path
@@ -119,7 +119,8 @@ def test_losses_of_two_processes_are_those_of_one(case: str, tmp_path: Path) -> 
     """Their mean, as gradients are averaged; one process may have no face."""
     scenes, objective = CASES[case], Atss(AtssSettings(), DECODER)
     outputs = {name: value.detach() for name, value in said(3, 2).items()}
-    spawn(losses_of, (str(tmp_path), objective, outputs, scenes), nprocs=2)  # type: ignore[no-untyped-call]
+    given = (str(tmp_path), objective, outputs, scenes)
+    start_processes(losses_of, given, nprocs=2, start_method="fork")  # type: ignore[no-untyped-call]
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     whole = objective.loss(outputs, stack([objective.targets(made) for made in scenes]))
     for name, value in whole.items():
@@ -163,7 +164,7 @@ def test_close_faces_are_learned_and_found(tmp_path: Path) -> None:
         assert build_photos([record for _, record in made], tmp_path / "photos.raw", "data", quiet=True) == []
     recipe = DetectorRecipe(
         NET, {}, PictureSettings((float(SIDE),), crop=(0.9, 1.1), brightness=0.0, hue=0.0),
-        AtssSettings(), PhotoSchedule(epochs=1, steps=240, batch=6, lr=4e-3, warmup=10, ema=0.9, val=0.0),
+        AtssSettings(), PhotoSchedule(epochs=1, steps=130, batch=6, lr=5e-3, warmup=10, ema=0.9, val=0.0),
     )  # fmt: skip
     records = [record for _, record in made]
     launch(job(tmp_path / "photos.raw", tmp_path / "work", recipe, records=records))
