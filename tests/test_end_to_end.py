@@ -1,6 +1,6 @@
 """The whole chain with the real command, from drawn faces to detection of unseen ones.
 
-The recipes make weights in half a minute of two cores that a photo would laugh at; what is held here is that every part
+The recipes make weights in half a minute that a photo would laugh at; what is held here is that every part
 does its work and fits the next: crops, mining, gating, offsets, landmarks, thresholds.
 """
 
@@ -18,7 +18,7 @@ from mtcnn.cascade import Detector
 from mtcnn.types import Faces
 from prepare.synthetic import draw_scene
 
-SCENES, UNSEEN = 200, 60
+SCENES, UNSEEN = 120, 60
 NODES = ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-24", "rnet", "crops-48", "onet"]
 RECIPES = {
     "models-12/recipe-pnet.toml": """
@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "work" / name
         path.parent.mkdir(parents=True)
         path.write_text(text)
-    done = mtcnn("run", "--data", f"synthetic:{SCENES}", "--processes", 2, "--workers", 1, "--quiet", folder=folder)
+    done = mtcnn("run", "--data", f"synthetic:{SCENES}", "--workers", 1, "--quiet", folder=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"made {', '.join(NODES)}\n"
     return folder
