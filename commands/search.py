@@ -64,6 +64,8 @@ _plan_options = options(
 @_plan_options
 @click.option("--recipe", type=FILE, help="Recipe of the trainings, copied to the folder.  [default: the one there, or "
               "the packaged one]")  # fmt: skip
+@click.option("--teacher", type=FILE, help="Weights that the candidates learn from, for the objective distill: of the same "
+              "net, or of one with the same anchors; copied to the folder.")  # fmt: skip
 @click.option("--to", "folder", type=DIR, default=Path("search"), show_default=True, help="Folder of the search.")
 @click.option("--data", "sources", multiple=True, metavar="SOURCE",
               help="Images and labels, as for `mtcnn train`; stored in the folder.")  # fmt: skip
@@ -72,7 +74,7 @@ _plan_options = options(
 @click.option("--device", metavar="NAME", default="cpu", show_default=True, help="Where to train, such as cpu or cuda.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def search(step: str, folder: Path, size: tuple[int, int] | None, template: str | None, recipe: Path | None,
-           sources: tuple[str, ...], eval_hashes: tuple[Path, ...], workers: Any, device: str, quiet: bool,
+           teacher: Path | None, sources: tuple[str, ...], eval_hashes: tuple[Path, ...], workers: Any, device: str, quiet: bool,
            **settings: Any) -> None:  # fmt: skip
     """Search for a net under a budget of multiply-adds.
 
@@ -101,7 +103,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     (folder / step).mkdir(parents=True, exist_ok=True)
     check_plot(folder / step / "table.png")
     found = NetSearch(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
-                   workers=workers, device=device, quiet=quiet)  # fmt: skip
+                   teacher=teacher, workers=workers, device=device, quiet=quiet)  # fmt: skip
     rows = found.run()
     click.echo(table(found.plan, rows))
     say(f"winner: {rows[0].name}, hard AP {rows[0].outcome.ap:.4f} on {rows[0].outcome.photos} photos")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.distances import Distances
 from mtcnn.errors import RecipeError
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
@@ -50,11 +51,15 @@ def anchor_decoder(net: str) -> SsdCodes:
     return decoder
 
 
-def encode(scene: Scene, decoder: SsdCodes, settings: MatchSettings) -> AnchorTargets:
-    """Targets of one scene. An incomplete scene gives only landmark targets."""
+def encode(
+    scene: Scene, decoder: SsdCodes | Distances, settings: MatchSettings, anchors: Array | None = None
+) -> AnchorTargets:
+    """Targets of one scene. An incomplete scene gives only landmark targets.
+
+    anchors  (A, 4) with which faces are matched; None: those of the decoder.
+    """
     size = ImageSize(*scene.image.shape[:2])
-    places = decoder.anchors(size)
-    matching = match(places, scene.boxes, scene.ignore, settings)
+    matching = match(decoder.anchors(size) if anchors is None else anchors, scene.boxes, scene.ignore, settings)
     found = np.flatnonzero(matching >= 0)
     faces = matching[found]
     codes = decoder.encode(size, found, scene.boxes[faces], scene.landmarks[faces])

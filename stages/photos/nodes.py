@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, set_threshold, weights_path
-from mtcnn.detectors.load import load_runtime
 from mtcnn.errors import RecipeError
 from mtcnn.runtimes.plans import write_graph
 from prepare.records import ImageRecord
@@ -19,6 +18,7 @@ from ..graph.ddp import launch
 from ..inputs import PACKAGED, content_hash, given_file, input_of, keep
 from ..labels import label_fault, without_landmarks
 from ..objectives import TAUGHT
+from ..objectives.teacher import load_teacher
 from ..recipes import digest
 from .recipe import DetectorRecipe
 from .store import PhotoStore, build_photos, photos_key
@@ -134,10 +134,10 @@ def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, t
     if start is not None:
         new_net(recipe, start)  # raises now, not after minutes of decoding
     if teacher is not None:
-        load_runtime(teacher, recipe.net)
+        load_teacher(teacher, recipe.net)
     elif recipe.objective.name in TAUGHT and input_of(work, recipe.net, "teacher") is None:
         raise RecipeError(f"recipe of {recipe.net}: objective is {recipe.objective.name} without a teacher; name "
-                          "weights of the same net as its teacher")  # fmt: skip
+                          "weights of the same net, or of one with the same anchors, as its teacher")  # fmt: skip
     for kind, given in (("start", start), ("teacher", teacher)):
         if given is not None:
             keep(given, work, recipe.net, kind)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import Checkpoint, read
 from mtcnn.detectors import DETECTORS
-from mtcnn.detectors.load import build, load_runtime, load_trunk, model_of
+from mtcnn.detectors.load import build, load_trunk, model_of
 from mtcnn.detectors.trunks import TRUNKS
 from mtcnn.errors import CheckpointError, RecipeError
 from prepare.records import ImageRecord
@@ -22,6 +22,7 @@ from prepare.records import ImageRecord
 from ..fit import Training, fit, on_device
 from ..labels import NO_POINTS, have_landmarks
 from ..objectives import TAUGHT, objective_class
+from ..objectives.teacher import load_teacher
 from .norms import fix_norms
 from .recipe import DetectorRecipe
 from .scenes import ScenePool
@@ -88,7 +89,7 @@ def train_detector(
 ) -> None:
     """Train `net`, made by `new_net`, on pictures drawn from `photos` and write its weights to `target`; see `fit`.
 
-    teacher  weights of a net of the same layout, for objectives that use one.
+    teacher  weights of a net with the same anchors, for objectives that use one.
     """
     fit(DetectorTask(recipe, net, photos, teacher), recipe.train, target, key, device, quiet, callbacks, until)
 
@@ -99,7 +100,7 @@ class DetectorTask:
     def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: PhotoStore, teacher: Path | None = None) -> None:
         self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
         self.groups = _groups(net, recipe.train.weight_decay)
-        runtime = None if teacher is None else load_runtime(teacher, recipe.net)
+        runtime = None if teacher is None else load_teacher(teacher, recipe.net)
         self.objective = objective_class(recipe.objective.name)(
             recipe.objective, DETECTORS[recipe.net].decoder, runtime
         )

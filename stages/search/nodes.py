@@ -17,6 +17,7 @@ from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options
 from ..graph.ddp import launch
+from ..inputs import content_hash
 from ..photos.nodes import TrainOnPhotos
 from ..photos.recipe import DetectorRecipe
 from ..photos.store import PhotoStore
@@ -118,8 +119,12 @@ def _candidate(folder: Path, plan: SearchPlan, index: int, epochs: int, training
         f"recipe's {name}" if isinstance(value, str) else f"recipe section [{name}]": digest(value)
         for name, value in {**vars(base), **changes}.items()
     }
+    teacher = training.action.teacher
+    if teacher is not None:
+        parts["teacher"] = content_hash(teacher)
     parts |= {photos.name: photos.key, "size of the validation photos": digest(plan.max_side)}
-    action = TrainCandidate(base, changes, training.action.records, photos.makes, digest(parts), epochs, plan.max_side)
+    action = TrainCandidate(base, changes, training.action.records, photos.makes, digest(parts), epochs, plan.max_side,
+                            teacher)  # fmt: skip
     name = node_name(plan, index, epochs)
     end = f"-{epochs}" if epochs < plan.epochs else ""
     makes = folder / plan.step / f"{index:02d}" / f"outcome{end}.json"
@@ -137,6 +142,7 @@ class TrainCandidate:
                    since a recipe is checked by building its net, which takes long for all the candidates of a search.
     key            of the training, the same after any number of epochs, so that a later call continues.
     epochs         to train, of those of the recipe.
+    teacher        weights, for an objective that uses one.
     """
 
     base: DetectorRecipe
@@ -146,6 +152,7 @@ class TrainCandidate:
     key: str
     epochs: int
     max_side: int
+    teacher: Path | None = None
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
         makes.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +171,7 @@ class TrainCandidate:
     def _train(self, makes: Path, key: str, device: str) -> None:
         recipe, photos = replace(self.base, **self.changes), PhotoStore(self.photos, self.records)
         weights = makes.with_name("weights.safetensors")
-        train_detector(recipe, new_net(recipe), photos, weights, self.key, device, True, until=self.epochs)
+        train_detector(recipe, new_net(recipe), photos, weights, self.key, device, True, self.teacher, until=self.epochs)
         try:
             read(weights)
         except CheckpointError as error:  # of a last step that went wrong

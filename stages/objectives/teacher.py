@@ -1,0 +1,69 @@
+"""The teacher of a training: a net of the student's anchors, whose outputs are given in the student's codes.
+
+Two nets have the same anchors if every cell of every map has as many, of the same sizes. Where in its cell a net has
+them is a convention of its codes: row by row, both look at the same part of the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtcnn.checkpoint import read
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.decoders import Decoder, SsdCodes
+from mtcnn.detectors.distances import Distances
+from mtcnn.detectors.load import load_runtime
+from mtcnn.errors import CheckpointError
+from mtcnn.types import ImageSize
+
+__all__ = ["RecodedTeacher", "load_teacher"]
+
+
+class RecodedTeacher:
+    """A net as the teacher of one with other codes: image uint8 RGB (S, S, 3) -> outputs as the student's.
+
+    runtime  of the teacher: the same image -> its outputs.    own, student  decoders of the two nets.
+    """
+
+    def __init__(self, runtime: Any, own: SsdCodes | Distances, student: SsdCodes | Distances) -> None:
+        self.runtime, self.own, self.student = runtime, own, student
+
+    def anchors(self, size: ImageSize) -> NDArray[np.float32]:
+        """Anchors float32 (A, 4) by which the teacher learned which row a face belongs to."""
+        return self.own.anchors(size)
+
+    def __call__(self, image: NDArray[np.uint8]) -> Mapping[str, Any]:
+        size = ImageSize(*image.shape[:2])
+        found = self.own.decode(self.runtime(image), size)
+        rows = np.arange(len(found.logits))
+        points = np.zeros((len(rows), 5, 2), np.float32) if found.landmarks is None else found.landmarks
+        boxes, landmarks = self.student.encode(size, rows, found.boxes, points)
+        outputs = {self.student.names[0]: found.logits, self.student.names[1]: boxes}
+        return outputs if found.landmarks is None else {**outputs, "landmarks": landmarks}
+
+
+def load_teacher(path: Path, net: str) -> Any:
+    """The teacher with the weights at `path` for a student `net`: image uint8 RGB (S, S, 3) -> outputs in the codes of
+    the student, without landmarks where the teacher has learned none.
+
+    Raises CheckpointError for a damaged file, and for a net whose anchors are others.
+    """
+    name = read(path).net
+    if name == net or name not in DETECTORS:  # the latter raises, with the name of what is expected
+        return load_runtime(path, net)
+    own, student = DETECTORS[name].decoder, DETECTORS[net].decoder
+    if own == student:
+        return load_runtime(path, name)
+    same = _layout(own) is not None and _layout(own) == _layout(student)
+    if not (same and isinstance(own, SsdCodes | Distances) and isinstance(student, SsdCodes | Distances)):
+        raise CheckpointError(f"{path} holds {name}; expected {net}, or a net with the same anchors, as its teacher")
+    return RecodedTeacher(load_runtime(path, name), own, student)
+
+
+def _layout(decoder: Decoder) -> Any:
+    return getattr(decoder, "layout", None)
