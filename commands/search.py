@@ -64,8 +64,8 @@ _plan_options = options(
 @_plan_options
 @click.option("--recipe", type=FILE, help="Recipe of the trainings, copied to the folder.  [default: the one there, or "
               "the packaged one]")  # fmt: skip
-@click.option("--teacher", type=FILE, help="Weights that the candidates learn from, for the objective distill: of the same "
-              "net, or of one with the same anchors; copied to the folder.")  # fmt: skip
+@click.option("--teacher", type=FILE, help="Teacher of the candidates, for the objective distill: weights of a net "
+              "with the same anchors, or its name, as retinaface, if they ship; copied to the folder.")  # fmt: skip
 @click.option("--to", "folder", type=DIR, default=Path("search"), show_default=True, help="Folder of the search.")
 @click.option("--data", "sources", multiple=True, metavar="SOURCE",
               help="Images and labels, as for `mtcnn train`; stored in the folder.")  # fmt: skip
@@ -74,8 +74,8 @@ _plan_options = options(
 @click.option("--device", metavar="NAME", default="cpu", show_default=True, help="Where to train, such as cpu or cuda.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 def search(step: str, folder: Path, size: tuple[int, int] | None, template: str | None, recipe: Path | None,
-           teacher: Path | None, sources: tuple[str, ...], eval_hashes: tuple[Path, ...], workers: Any, device: str, quiet: bool,
-           **settings: Any) -> None:  # fmt: skip
+           teacher: Path | None, sources: tuple[str, ...], eval_hashes: tuple[Path, ...], workers: Any, device: str,
+           quiet: bool, **settings: Any) -> None:  # fmt: skip
     """Search for a net under a budget of multiply-adds.
 
     Candidates are drawn at random from the space of SCRFD, all with the same computation; each is trained for a few

@@ -105,8 +105,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
               help="Initial weights, of the net or of a detector's trunk, or \"packaged\" for those that ship; copied "
               "into the work folder.")  # fmt: skip
 @click.option("--teacher", type=FILE,
-              help="Weights of the same detector as the teacher of the objectives distill and distill-cells; copied "
-              "too.")  # fmt: skip
+              help="Teacher of the objectives distill and distill-cells: weights of the same detector, or for distill "
+              "of one with the same anchors, or its name, as retinaface, if they ship; copied too.")  # fmt: skip
 @build_options
 @train_options
 def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:

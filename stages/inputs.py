@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from mtcnn.checkpoint import SUFFIX, has_weights, packaged_weights, weights_path
+from mtcnn.detectors import DETECTORS
 from mtcnn.errors import MtcnnError
 from mtcnn.files.atomic_write import atomic_write
 
@@ -17,7 +18,10 @@ PACKAGED = "packaged"
 
 
 def given_file(given: Path | None, net: str, option: str) -> Path | None:
-    """Resolve `given`, which may be PACKAGED. Raises MtcnnError if no weights of `net` ship."""
+    """Resolve `given`, which may be PACKAGED, or for a teacher the name of a detector whose weights ship. Raises
+    MtcnnError if no weights of `net` ship."""
+    if given is not None and option == "teacher" and str(given) in DETECTORS and not given.exists():
+        net, given = str(given), Path(PACKAGED)
     if given is None or str(given) != PACKAGED:
         return given
     if not has_weights(packaged_weights(), net):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -19,14 +20,16 @@ from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.anchors import RETINAFACE as LAYOUT
 from mtcnn.detectors.decoders import SsdCodes
+from mtcnn.detectors.distances import Distances
 from mtcnn.detectors.load import build, load_runtime, model_of
-from mtcnn.errors import DataError, RecipeError
+from mtcnn.errors import CheckpointError, DataError, RecipeError
 from mtcnn.types import ImageSize
 from prepare import synthetic
 from prepare.readers import read_source
 from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, TeacherTargets
 from stages.objectives.matching import BACKGROUND, match
 from stages.objectives.targets import stack
+from stages.objectives.teacher import RecodedTeacher, load_teacher
 from stages.photos.crops import PictureSettings, Scene
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import PhotoStore, build_photos
@@ -35,6 +38,7 @@ from stages.recipes import recipe_path
 
 SIDE = 96
 DECODER = SsdCodes(LAYOUT)
+DISTANCES = Distances(LAYOUT)
 ANCHORS = DECODER.anchors(ImageSize(SIDE, SIDE))
 BOX = np.array([[20, 24, 52, 60]], np.float32)
 
@@ -125,7 +129,7 @@ def test_losses_equal_a_plain_loop(beta: float) -> None:
 
 
 def test_requirements_of_the_objective() -> None:
-    with pytest.raises(RecipeError, match="distill without a teacher; expected weights of the same net"):
+    with pytest.raises(RecipeError, match="distill without a teacher; expected weights of a net with the same"):
         Distill(DistillSettings(), DECODER)
     with pytest.raises(RecipeError, match="a net with object; expected one with anchors; for YuNet name distill-cells"):
         Distill(DistillSettings(), object(), lambda image: said())  # type: ignore[arg-type]
@@ -216,6 +220,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert lacking.exit_code == 1 and "distill without a teacher; name weights of the same net" in lacking.stderr
     assert not (work / "photos.raw").exists()
     assert run(*words, "--teacher", folder / "teacher.safetensors").exit_code == 0
+    assert "| distilled from | ssh, SHA-256 " in path.with_name("MODEL_CARD.md").read_text("utf-8")
     again = run("train", "--net", "ssh", "--work", work, "--quiet")
     assert "(was fresh)" in again.stdout, again.stderr
     other = read(folder / "teacher.safetensors")
@@ -229,3 +234,67 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert run("status", "--work", work).exit_code == 0
     wrong = run(*words[:5], "--teacher", tmp_path / "missing.safetensors")
     assert wrong.exit_code == 1 and wrong.stderr.count("\n") == 1
+
+
+# ---- a teacher with the same anchors and other codes
+
+
+def recoded(landmarks: bool = True) -> RecodedTeacher:
+    answer = said()
+    answer["boxes"] *= 0.5  # boxes that are not many times their anchor
+    if not landmarks:
+        del answer["landmarks"]
+    return RecodedTeacher(lambda image: answer, DECODER, DISTANCES)
+
+
+def test_a_teacher_with_other_codes_gives_the_same_boxes_and_points() -> None:
+    teacher, size = recoded(), ImageSize(SIDE, SIDE)
+    found = teacher(scene(False).image)
+    assert list(found) == list(DISTANCES.names)
+    theirs, ours = DECODER.decode(teacher.runtime(None), size), DISTANCES.decode(found, size)
+    assert np.array_equal(theirs.logits, ours.logits)
+    assert np.allclose(theirs.boxes, ours.boxes, atol=1e-3)
+    assert theirs.landmarks is not None and ours.landmarks is not None
+    assert np.allclose(theirs.landmarks, ours.landmarks, atol=1e-3)
+    assert "landmarks" not in recoded(landmarks=False)(scene(False).image)
+
+
+def test_a_student_that_says_what_such_a_teacher_does_has_no_loss_of_boxes_and_points() -> None:
+    objective = Distill(DistillSettings(labels=0.0), DISTANCES, recoded())
+    wanted = stack([objective.targets(scene(False))])
+    same = {name: torch.from_numpy(values)[None] for name, values in recoded()(scene(False).image).items()}
+    other = {**same, "distances": same["distances"] + 1, "landmarks": same["landmarks"] + 1}
+    losses, worse = objective.loss(same, wanted), objective.loss(other, wanted)
+    for name in ("box", "landmark", "logit"):
+        assert float(losses[name]) == pytest.approx(0, abs=1e-5)
+    assert float(worse["box"]) > 0.05 and float(worse["landmark"]) > 0.05
+
+
+def test_labels_belong_to_the_anchors_of_the_teacher() -> None:
+    share = DistillSettings().labels
+    plain = Distill(DistillSettings(), DISTANCES, recoded()).targets(scene(False))
+    found = Distill(DistillSettings(), DISTANCES, recoded()).targets(scene(True))
+    face = match(ANCHORS, BOX, np.zeros(1, bool), DistillSettings().match) == 0
+    assert np.allclose(found.scores[face], plain.scores[face] + share * (1 - plain.scores[face]), atol=1e-6)
+    rows = np.flatnonzero(face)
+    codes, _ = DISTANCES.encode(ImageSize(SIDE, SIDE), rows, np.repeat(BOX, len(rows), 0),
+                                np.zeros((len(rows), 5, 2), np.float32))  # fmt: skip
+    assert np.allclose(found.boxes[rows], (1 - share) * plain.boxes[rows] + share * codes, atol=1e-4)
+    assert np.array_equal(found.boxes[~face], plain.boxes[~face])
+
+
+def test_scrfd_learns_from_retinaface(folder: Path, tmp_path: Path) -> None:
+    model = {"stem": [8, 8], "widths": [16, 16, 16, 16], "neck": 8, "head": 8, "norm_groups": 8}
+    recipe = replace(RECIPE, net="scrfd-0.5g", model=model)
+    train_detector(recipe, new_net(recipe), photos(folder), tmp_path / "w.safetensors", "k", quiet=True,
+                   teacher=folder / "teacher.safetensors")  # fmt: skip
+    rows = [json.loads(line) for line in (tmp_path / "metrics-scrfd-0.5g.jsonl").read_text().splitlines()]
+    assert rows[-1]["val_face"] < rows[0]["val_face"] and rows[-1]["val_box"] < rows[0]["val_box"]
+
+
+def test_a_teacher_with_other_anchors_is_refused(folder: Path, tmp_path: Path) -> None:
+    assert isinstance(load_teacher(folder / "teacher.safetensors", "scrfd-0.5g"), RecodedTeacher)
+    with pytest.raises(CheckpointError, match="holds ssh; expected s3fd, or a net with the same anchors, as its"):
+        load_teacher(folder / "teacher.safetensors", "s3fd")
+    with pytest.raises(CheckpointError, match="holds ssh; expected yunet-n, or a net with the same anchors, as its"):
+        load_teacher(folder / "teacher.safetensors", "yunet-n")

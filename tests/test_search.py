@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,9 +24,10 @@ from processes import PATIENCE, is_alive, signalled, wait_until
 from run_command import run
 from torch import nn
 
-from mtcnn.checkpoint import read
-from mtcnn.detectors.load import model_of
-from mtcnn.errors import DataError, SettingsError, TrainingError
+from mtcnn.checkpoint import Checkpoint, read, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, model_of
+from mtcnn.errors import DataError, RecipeError, SettingsError, TrainingError
 from mtcnn.types import Faces
 from mtcnn.workers.alone import ProcessKilled, call_alone
 from prepare import synthetic
@@ -306,6 +308,32 @@ def test_a_bug_is_no_failure(search: Begin, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(nodes, "new_net", lambda recipe: _raise(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         search().run()
+
+
+def test_candidates_learn_from_a_teacher_and_have_cards(recipe: Path, tmp_path: Path) -> None:
+    teacher, path = tmp_path / "teacher.safetensors", tmp_path / "distil.toml"
+    torch.manual_seed(1)
+    state, model = build("ssh", {"width": 0.0625}).state_dict(), model_of("ssh", {"width": 0.0625})
+    write(teacher, Checkpoint("ssh", state, scaling=DETECTORS["ssh"].scaling, model=model))
+    path.write_text(recipe.read_text().replace('"atss"', '"distill"'))
+    given = {**GIVEN, "count": 1, "epochs": 1}
+    begin = partial(NetSearch, tmp_path / "found", "trunk", given, None, path, sources=SOURCES, quiet=True)
+    with pytest.raises(RecipeError, match="objective is distill without a teacher"):
+        begin()
+    row = begin(teacher=teacher).run()[0]
+    card = tmp_path / "found/trunk/00/MODEL_CARD.md"
+    text = card.read_text("utf-8")
+    digest = hashlib.sha256(teacher.read_bytes()).hexdigest()
+    assert f"| distilled from | ssh, SHA-256 {digest}" in text and "| synthetic:16 | 16 |" in text
+    assert "| candidate | trunk-00 |" in text and f"| hard AP | {row.outcome.ap:.4f} on {row.outcome.photos} " in text
+    weights = card.with_name("weights.safetensors")
+    assert read(weights).recipe["sources"][0]["name"] == "synthetic:16"
+    before = weights.read_bytes()
+    card.unlink()
+    begin().run()
+    assert card.read_text("utf-8") == text and weights.read_bytes() == before
+    done = run("train", "--net", NET, "--work", tmp_path / "found/trunk/winner", "--quiet")
+    assert done.exit_code == 0, "the winner has the teacher too"
 
 
 # ---- halving

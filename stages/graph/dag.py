@@ -25,7 +25,7 @@ from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
 from prepare.source_notes import SourceNote
 
-from ..card import name_sources
+from ..card import name_sources, teacher_line
 from ..recipes import digest
 from . import ddp
 from .clock import Clock
@@ -246,7 +246,7 @@ class Dag:
 
     def _name_sources(self, node: Node) -> None:
         if self.sources and (node.name in SIZES or node.name in DETECTORS):  # weights of a net, and not of a draft
-            name_sources(node.makes, self.sources)
+            name_sources(node.makes, self.sources, teacher_line(getattr(node.action, "teacher", None)))
 
 
 def _made(work: Path, options: Options, node: Node) -> str:

@@ -71,7 +71,8 @@ def open_project(
     start      initial weights of these nets, of the net or a detector's trunk; Path("packaged"): those that ship. They
                are copied into the folder; None: those already there, or random weights.
     workers    workers for cutting and mining crops; None: this process.
-    teacher    weights of the same net as the teacher, for objectives that use one; copied in the same way.
+    teacher    weights of a teacher, for objectives that use one: of the same net, or one with the same anchors, or
+               the name of one whose weights ship; copied in the same way.
     eval_hashes  files of hashes of photos that no training may see, beside those that ship; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
     strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.

@@ -33,7 +33,7 @@ TAUGHT = ("distill", "distill-cells")
 class Objective(Protocol):
     """The losses of a detector. Its class has `Settings`, a frozen dataclass: the recipe's [objective].
 
-    `teacher` is a runtime of a net of the same layout, for objectives that use one, else None.
+    `teacher` gives outputs in the codes of the net (`teacher.load_teacher`), for objectives that use one, else None.
     """
 
     def __init__(self, settings: Any, decoder: Any, teacher: Any = None) -> None: ...

@@ -5,7 +5,7 @@ labels, they are mixed into the teacher's outputs, so that the teacher's mistake
 
 Source: Hinton et al. 2015 (soft targets). The weight of an anchor, |p - q| + p, follows the quality focal loss (Li et
 al. 2020, equation 6) with power 1, and keeps the positives. Boxes of anchor codes are compared by smooth L1 of the
-codes; distances grow with the face, so boxes of SCRFD are compared by their overlap, and its points in sizes of the face.
+codes; distances grow with the face, so boxes of SCRFD are compared by overlap, and its points in sizes of the face.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Distill:
     """Losses against a teacher.
 
     decoder  of the student, which has anchors.
-    teacher  image uint8 RGB (S, S, 3) -> outputs in the student's codes, see `teacher.load_teacher`. Where it has a method
-             `anchors`, labels are assigned to these.
+    teacher  image uint8 RGB (S, S, 3) -> outputs in the student's codes, see `teacher.load_teacher`. Where it has
+             a method `anchors`, labels are assigned to these.
 
     Raises RecipeError without a teacher, or for a net without anchors.
     """

@@ -27,6 +27,7 @@ from .plan import STEPS, SearchPlan, load_plan
 from .ranking import hard_ap
 
 __all__ = [
+    "WEIGHTS",
     "CandidateOutcome",
     "TrainCandidate",
     "node_name",
@@ -36,6 +37,7 @@ __all__ = [
     "survivors",
 ]
 
+WEIGHTS = "weights.safetensors"
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -170,8 +172,10 @@ class TrainCandidate:
 
     def _train(self, makes: Path, key: str, device: str) -> None:
         recipe, photos = replace(self.base, **self.changes), PhotoStore(self.photos, self.records)
-        weights = makes.with_name("weights.safetensors")
-        train_detector(recipe, new_net(recipe), photos, weights, self.key, device, True, self.teacher, until=self.epochs)
+        weights = makes.with_name(WEIGHTS)
+        train_detector(
+            recipe, new_net(recipe), photos, weights, self.key, device, True, self.teacher, until=self.epochs
+        )
         try:
             read(weights)
         except CheckpointError as error:  # of a last step that went wrong

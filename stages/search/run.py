@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from mtcnn.files.atomic_write import atomic_write
 from mtcnn.progress import progress
 from mtcnn.terminal import printable
 
-from ..graph.dag import Dag
+from ..card import name_sources, teacher_line
+from ..graph.dag import Dag, Node
 from ..graph.project import open_project
+from ..inputs import input_of, keep
 from ..photos.nodes import TrainOnPhotos
 from ..photos.recipe import DetectorRecipe
 from ..recipes import load_recipe, read_recipe, recipe_path
-from .nodes import CandidateOutcome, outcome_of, search_nodes
+from .nodes import WEIGHTS, CandidateOutcome, TrainCandidate, outcome_of, search_nodes
 from .plan import STEPS, SearchPlan, load_plan, save_plan, settle
 from .report import SearchRow, rows_of, winner_folder, write_report, write_winner
 
@@ -95,12 +97,25 @@ class NetSearch:
             nodes = search_nodes(self.folder, plan, training, photos)
             self.dag.nodes |= {node.name: node for node in nodes}
             self._train([node.name for node in nodes if _epochs(node) == epochs])
+            self._write_cards(nodes)
         rows = rows_of(plan, self.outcomes())
         write_report(self.folder / plan.step, plan, rows)
         if rows[0].outcome.failed:
             raise TrainingError(f"all {len(rows)} candidates failed; the first: {rows[0].outcome.failed}")
-        write_winner(self.folder, plan, self.base, rows[0])
+        work = write_winner(self.folder, plan, self.base, rows[0])
+        if (teacher := input_of(self.folder, plan.net, "teacher")) is not None:
+            keep(teacher, work, plan.net, "teacher")
         return rows
+
+    def _write_cards(self, nodes: Sequence[Node]) -> None:
+        """A model card beside the weights of each candidate, after its longest training."""
+        found = {node.makes.parent: (node, outcome) for node in nodes if (outcome := outcome_of(node)) is not None}
+        for folder, (node, outcome) in found.items():
+            assert isinstance(node.action, TrainCandidate)
+            if not outcome.failed and self.dag.sources and (folder / WEIGHTS).is_file():
+                ap = f"{outcome.ap:.4f} on {outcome.photos} photos with {outcome.faces} faces"
+                more = {"candidate": node.name, "epochs trained": f"{outcome.epochs}", "hard AP": ap}
+                name_sources(folder / WEIGHTS, self.dag.sources, more | teacher_line(node.action.teacher))
 
     def _train(self, names: list[str]) -> None:
         """Train these candidates, with a bar, or a line for each where stderr is no terminal."""
