@@ -20,6 +20,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_detector
 from mtcnn.detectors.onnx_file import FittedStage, load_onnx_file
 from mtcnn.errors import CheckpointError, SettingsError
+from mtcnn.onnx_graph.counts import counted
 from mtcnn.runtimes.onnx_forms import FORMS, _scrfd, _yunet
 from mtcnn.types import Faces, ImageSize
 
@@ -247,6 +248,30 @@ def test_forms_need_scores_and_every_output() -> None:
     found = _scrfd({name: value for name, value in scrfd.items() if not name.startswith("c")}, size)
     assert found is not None
     assert "landmarks" not in found
+
+
+def test_a_size_that_a_net_does_not_take_is_extended_in_silence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A net that adds levels, such as YuNet's published file: onnxruntime would print its error of the first size."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, "height", "width"])
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["fine"]),
+        helper.make_node("MaxPool", ["fine"], ["coarse"], kernel_shape=[32, 32], strides=[32, 32], ceil_mode=1),
+        helper.make_node("Resize", ["coarse", "", "scales"], ["again"]),
+        helper.make_node("Add", ["fine", "again"], ["sum"]),
+    ]
+    arrays = [numpy_helper.from_array(np.ones((1, 3, 1, 1), np.float32), "weight"),
+              numpy_helper.from_array(np.array([1, 1, 32, 32], np.float32), "scales")]  # fmt: skip
+    total = helper.make_tensor_value_info("sum", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "levels", [image], [total], arrays)
+    save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(tmp_path / "net.onnx")
+    )
+    assert counted(tmp_path / "net.onnx", {"at": (240, 320)})["at"] == 3 * 256 * 320 / 1e6
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.data

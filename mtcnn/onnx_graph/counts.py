@@ -71,7 +71,7 @@ def _multiply_adds(model: Any, arrays: Mapping[str, tuple[int, ...]], size: tupl
         if name != given
     )  # fmt: skip
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # a size that a net does not take is an error, and tried
     session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
     image = np.zeros((1, 3, *size), np.float32)
     names = [output.name for output in session.get_outputs()]
