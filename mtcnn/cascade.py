@@ -57,6 +57,7 @@ class Detector:
     max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
     coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest
                   anchor; True by default.
+    precision     of a single-stage detector's convolutions: "float32", or "bf16" on processors that have AMX.
 
     `settings` holds them all, with defaults filled in. Raises SettingsError for settings that are invalid or that the
     chosen stages do not use, CheckpointError if weights are missing or do not fit.
@@ -79,6 +80,7 @@ class Detector:
         score: float | None = None,
         max_side: float | None = None,
         coarse: bool | None = None,
+        precision: str | None = None,
     ) -> None:
         device = device_name(device)
         check_device(device)
@@ -95,6 +97,7 @@ class Detector:
             score,
             max_side,
             coarse,
+            precision,
         )
         folder = packaged_weights() if models is None else Path(models)
 
@@ -112,7 +115,8 @@ class Detector:
         if chosen.min_face is not None and chosen.scale_factor is not None:
             self.proposer = PNetProposer(net("pnet"), chosen.min_face, chosen.scale_factor, first[1], device)
         else:
-            self.proposer = load_detector(first[0], folder, first[1], device, engine, max_side, bool(chosen.coarse))
+            looks = max_side, bool(chosen.coarse)
+            self.proposer = load_detector(first[0], folder, first[1], device, engine, *looks, precision)
             self._smallest = chosen.min_face or 0.0
         crops = engine if engine == "openvino" else None
         if crops and rest:

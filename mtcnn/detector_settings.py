@@ -10,6 +10,7 @@ from typing import Any
 
 from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
+from .detectors.load import PRECISIONS
 from .detectors.looks import MAX_SIDE
 from .errors import SettingsError
 from .pyramid import MIN_FACE, SCALE_FACTOR
@@ -52,6 +53,7 @@ class DetectorSettings:
     score: float | None = None
     max_side: float | None = None
     coarse: bool | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         known = self.models is None or isinstance(self.models, str | PathLike)
@@ -68,6 +70,10 @@ class DetectorSettings:
                 f"engine is 'openvino' with refine {self.refine!r} on {self.device}; expected it for RNet or ONet "
                 "on cpu"
             )
+        require(self.precision in (None, *PRECISIONS), "precision", self.precision, _one_of(*PRECISIONS))
+        if self.precision == "bf16" and (pnet or self.engine is not None or self.device != "cpu"):
+            where = "pnet" if pnet else f"engine {self.engine!r} on {self.device}"
+            raise SettingsError(f"precision is 'bf16' with {where}; expected a single-stage detector, compiled, on cpu")
         if not pnet and self.scale_factor is not None:
             raise SettingsError(
                 f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid"
@@ -157,6 +163,8 @@ class DetectorSettings:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["detector"], values["score"]  # resolved into the others
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+        if self.precision != "bf16":
+            del plain["precision"]
         return {**plain, "thresholds": list(values["thresholds"])}
 
 

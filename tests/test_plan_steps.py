@@ -54,8 +54,15 @@ def odd_values(rng: np.random.Generator, *shape: int) -> Array:
     return values
 
 
-def call(name: str, constants: tuple[int, ...], rows: list[Array], target: Array, **values: Any) -> None:
-    arguments = np.zeros(SIZE, np.int64)
+def call(
+    name: str,
+    constants: tuple[int, ...],
+    rows: list[Array],
+    target: Array,
+    arguments: Array | None = None,
+    **values: Any,
+) -> None:
+    arguments = np.zeros(SIZE, np.int64) if arguments is None else arguments
     for place, row in enumerate(rows):
         arguments[place] = row.ctypes.data
     arguments[TO] = target.ctypes.data

@@ -32,6 +32,7 @@ __all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk"
 MAX_NUMBER = 10_000  # limit of a setting of [model]: an untrusted file may ask for any number of layers or channels
 MAX_LENGTH = 1000
 ENGINES = ("torch", "onnx", "openvino")
+PRECISIONS = ("float32", "bf16")
 
 # Detectors whose old files lack [model]: their width is that of the first kernel.
 _BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
@@ -179,6 +180,7 @@ def load_detector(
     engine: str | None = None,
     max_side: float | None = None,
     coarse: bool = True,
+    precision: str | None = None,
 ) -> SingleStage:
     """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
 
@@ -188,16 +190,24 @@ def load_detector(
                in a second or two. None: compiled code on the CPU where a plan can express the net, see
                `runtimes.plans`, which is fastest; otherwise torch, or NumPy where that is missing.
     max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
+    precision  "float32", the default; "bf16": convolutions multiply in bfloat16 and sum in float32, by compiled code on
+               processors that have AMX.
 
     Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
-    fit, MtcnnError if a package that the engine needs is missing.
+    fit, MtcnnError if a package that the engine needs is missing, or the processor has no AMX.
     """
     spec = named(name)
     if engine not in (None, *ENGINES) or (engine in ("onnx", "openvino") and device != "cpu"):
         raise SettingsError(f"engine is {engine!r} on {device}; expected torch, or onnx or openvino on cpu")
+    require(precision in (None, *PRECISIONS), "precision", precision, " or ".join(PRECISIONS))
     folder = packaged_weights() if models is None else Path(models)
     runtime: Runtime
-    if engine == "onnx":
+    if precision == "bf16":
+        if engine is not None or device != "cpu":
+            given = f"engine {engine!r} on {device}"
+            raise SettingsError(f"precision is 'bf16' with {given}; expected compiled code, on cpu")
+        runtime = _in_bf16(weights_path(folder, name), name)
+    elif engine == "onnx":
         runtime = _exported(name, folder)
     elif engine == "openvino":
         runtime = _in_openvino(name, folder)
@@ -239,11 +249,23 @@ def _compiled(path: Path, name: str) -> Runtime | None:
     return runtime if found.has_landmarks else BoxesAlone(runtime)
 
 
-def _planned(name: str, found: Checkpoint, spec: Spec) -> Runtime | None:
+def _planned(name: str, found: Checkpoint, spec: Spec, bf16: bool = False) -> Runtime | None:
     from ..runtimes.plans import planned_runtime
 
-    planned = planned_runtime(name, found, spec)
+    planned = planned_runtime(name, found, spec, bf16)
     return planned if planned is None or planned.has_landmarks else BoxesAlone(planned)
+
+
+def _in_bf16(path: Path, name: str) -> Runtime:
+    from ..engine import amx
+
+    if (reason := amx.why_not()) is not None:
+        raise LibraryError(f"precision is 'bf16' and {reason}; expected 'float32'")
+    spec = DETECTORS[name]
+    runtime = _planned(name, read_for(path, name, spec.scaling), spec, bf16=True)
+    if runtime is None:
+        raise SettingsError(f"precision is 'bf16' for {name}, which no plan expresses; expected 'float32'")
+    return runtime
 
 
 def _in_numpy(path: Path, name: str) -> Runtime:

@@ -60,6 +60,7 @@ KERNELS = {
     "conv": ("compiled_steps", "i"),
     "dot": ("compiled_steps", "i"),
     "depthwise": ("compiled_steps", "i"),
+    "matrix": ("compiled_amx", "i"),
     "pool": ("compiled_steps", "i"),
     "add": ("compiled_steps", "i"),
     "affine": ("compiled_steps", "i"),

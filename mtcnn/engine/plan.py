@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import LibraryError
 from ..weights import Scaling
+from . import amx
 from .graph import NetGraph, OutputLevel
 from .graph_later import SCORES
 from .plan_layout import PlanTables
@@ -33,19 +35,25 @@ class PlannedNet:
 
     graph     of the net.    state  its parameters by name, as arrays.
     scaling   of its input.  multiple  the sides of an image are multiples of this.
+    bf16      whether convolutions multiply in bfloat16, by the matrix unit AMX: for processors that have it.
     """
 
-    engine = "compiled code, by a plan"
     has_landmarks = True  # whether the net has them, and they were trained
 
-    def __init__(self, graph: NetGraph, state: Mapping[str, Any], scaling: Scaling, multiple: int) -> None:
-        self.graph, self.multiple = graph, multiple
+    def __init__(
+        self, graph: NetGraph, state: Mapping[str, Any], scaling: Scaling, multiple: int, bf16: bool = False
+    ) -> None:
+        self.graph, self.multiple, self.bf16 = graph, multiple, bf16
         numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
         self.places = Storage(graph)
-        self.packed = packed(graph, numbers, scaling, self.places)
+        self.packed = packed(graph, numbers, scaling, self.places, bf16)
         levels = [level for each in graph.outputs.values() for level in each if level.scale]
         self.scales = {level.scale: float(numbers[level.scale]) for level in levels if level.scale}
         self._local = threading.local()
+
+    @property
+    def engine(self) -> str:
+        return "compiled code, by a plan" + (", in bfloat16" if self.bf16 else "")
 
     def __reduce__(self) -> Any:
         return PlannedNet.__new__, (PlannedNet,), {k: v for k, v in vars(self).items() if k != "_local"}
@@ -71,6 +79,8 @@ class PlannedNet:
     def _layout(self, height: int, width: int) -> PlanTables:
         """One of two per thread, the latest first: a detector alternates between an image and a smaller copy of it."""
         recent: list[PlanTables] = getattr(self._local, "layouts", [])
+        if self.bf16 and (reason := amx.why_not()):  # each process asks for it
+            raise LibraryError(f"precision is 'bf16' and {reason}; expected 'float32'")
         wanted = (height, width, threads())
         found = next((each for each in recent if each.key == wanted), None)
         if found is None:

@@ -18,6 +18,7 @@ from .graph import Channels, OutputLevel, PlanNode
 from .kernel_cache import kernel
 from .packing import FLOAT_BYTES
 from .plan_maps import LINE, Storage, StoredMap, map_sizes
+from .plan_matrix import fill, rooms, tile_shapes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
 from .plan_rows import CellTable
@@ -38,6 +39,7 @@ class PlanTables:
         self.nodes, self.places, self.packed = nodes, places, packed
         self.sizes = map_sizes(self.nodes, height, width)
         self.memory: list[Array] = []
+        self.shapes: dict[int, Array] = {}
         self.zeros = self._zeros()
         self.maps: dict[int, StoredMap] = {}
         for buffer in sorted({*self.places.buffer}):
@@ -146,12 +148,13 @@ class PlanTables:
         table = np.zeros(at.HEADER + len(chain) * at.STEP, np.int64)
         table[at.COUNT] = len(chain)
         steps = table[at.HEADER :].reshape(-1, at.STEP)
-        rooms = {}
+        made = {}
         for number in chain:
-            rooms[number] = room = StoredMap(1, at.MOST_CELLS, self.nodes[number].channels, 0, 1)
+            made[number] = room = StoredMap(1, at.MOST_CELLS, self.nodes[number].channels, 0, 1)
             room.place(self._room(room.floats), None)
         for step, number in zip(steps, chain, strict=True):
-            self._fill(step, number, chain, rooms)
+            self._fill(step, number, chain, made)
+        self._scratch(steps, chain)
         source, channels = self.nodes[chain[0]].inputs[0][0].node, self.nodes[chain[-1]].channels
         cell = FLOAT_BYTES * self.places.channels[self.places.buffer[source]]
         return CellTable(table, self.sizes[source][1], cell, channels)
@@ -181,6 +184,7 @@ class PlanTables:
             self._fill(steps[place], number, chain, rings)
             if number == 0:
                 image = at.HEADER + place * at.STEP + at.SOURCE + at.BASE
+        self._scratch(steps, chain)
         self._start(steps, first)
         return table, image
 
@@ -237,12 +241,29 @@ class PlanTables:
             values[at.WEIGHTS] = self.norms[number].factors.ctypes.data
         elif packing.weights is not None:
             values[at.WEIGHTS : at.SLOPE + 1] = packing.weights.each
-        if node.kind == "conv":
+        if packing.matrix is not None:
+            shapes = self._shapes_of(packing.matrix.pairs)
+            fill(values, node, packing.matrix, shapes, (one.channels, target.channels), packing.inputs)
+        elif node.kind == "conv":
             together = node.dilation == 1 and packing.inputs == one.channels  # the taps of a row are neighbours
             values[at.KERNEL_ROWS : at.RUN + 1] = (
                 node.kernel, 1 if together else node.kernel, node.dilation * one.channels,
                 packing.inputs * (node.kernel if together else 1))  # fmt: skip
         values[at.WIDE] = one.columns
+
+    def _shapes_of(self, pairs: int) -> int:
+        """Address of the shapes of tiles, see `plan_matrix`."""
+        if pairs not in self.shapes:
+            self.shapes[pairs] = self._room(LINE)
+            self.shapes[pairs][:] = tile_shapes(pairs).view(np.float32)
+        return int(self.shapes[pairs].ctypes.data)
+
+    def _scratch(self, steps: Array, chain: Sequence[int]) -> None:
+        """Give scratch memory to the steps of a table, one of which runs at a time."""
+        matrices = [(self.nodes[number], self.packed.of[number].matrix) for number in chain]
+        wanted = max((rooms(node, matrix)[1] for node, matrix in matrices if matrix is not None), default=0)
+        if wanted:
+            steps[:, at.ARGUMENTS + at.ROOM] = self._room(wanted // FLOAT_BYTES).ctypes.data
 
     def _start(self, steps: Array, first: int) -> None:
         """The first row of each step, where the goal begins at row `first`."""

@@ -13,6 +13,7 @@ from ..weights import Scaling
 from .graph import Convolution, NetGraph, PlanNode
 from .packing import Pointers, pack
 from .plan_maps import Storage
+from .plan_matrix import MatrixShape, matrix_shape, pack_matrix, rounded
 from .planes import COLUMNS
 from .registers import LANES, REGISTERS, TileShape, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
@@ -31,6 +32,7 @@ class Packing:
 
     tile           of a convolution.
     few            whether a convolution has so few outputs that its vectors are of inputs, see `cells.dot_cells`.
+    matrix         of a convolution in bfloat16: its products.
     first, inputs  the channels of its input's buffer that a convolution reads.
     """
 
@@ -40,11 +42,14 @@ class Packing:
     first: int = 0
     inputs: int = 0
     few: bool = False
+    matrix: MatrixShape | None = None
 
     def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
         """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
         channels = node.channels
         if node.kind == "conv":
+            if self.matrix is not None:
+                return "matrix", self.mode
             if self.few:
                 return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
             return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
@@ -67,15 +72,19 @@ class PackedGraph:
     colour: Array
 
 
-def packed(graph: NetGraph, numbers: Mapping[str, Array], scaling: Scaling, places: Storage) -> PackedGraph:
-    """Pack all nodes. numbers  parameters by name, float64."""
+def packed(
+    graph: NetGraph, numbers: Mapping[str, Array], scaling: Scaling, places: Storage, bf16: bool = False
+) -> PackedGraph:
+    """Pack all nodes. numbers  parameters by name, float64.    bf16  convolutions in bfloat16, see `plan_matrix`."""
     mean, divisor = scaling
     colour = np.resize(np.asarray(mean, np.float64), 3)
-    found = [_pack(node, numbers, places, (colour, divisor)) for node in graph.nodes]
+    found = [_pack(node, numbers, places, (colour, divisor), bf16) for node in graph.nodes]
     return PackedGraph(tuple(found), colour.astype(np.float32))
 
 
-def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling: tuple[Array, float]) -> Packing:
+def _pack(
+    node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling: tuple[Array, float], bf16: bool
+) -> Packing:
     if not node.convolutions:
         return Packing(None, RELU if node.slope == 0 else LINEAR)
     if node.kind == "norm":
@@ -95,6 +104,8 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
     if parts[0].node == 0:
         colour, divisor = scaling
         kernel = kernel / divisor
+        if bf16:  # pixels are exact: their colour is taken off with the factors that they have
+            kernel = rounded(kernel)
         bias = bias - np.einsum("oiyx,i->o", kernel, colour)
     first, last = min(map(places.first, parts)), max(places.first(part) + part.count for part in parts)
     wide = np.zeros((len(kernel), last - first, *kernel.shape[2:]))
@@ -103,6 +114,9 @@ def _pack(node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling
         place = places.first(part) - first
         wide[:, place : place + part.count] = kernel[:, start : start + part.count]
         start += part.count
+    shape = matrix_shape(node, last - first) if bf16 else None
+    if shape is not None:
+        return Packing(pack_matrix(wide, bias, slope, shape), mode, ONE, first, last - first, matrix=shape)
     steps = wide.transpose(2, 3, 1, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, x, in, out) -> (steps, out)
     if len(wide) <= LANES // FEW and (last - first) % LANES == 0 and len(steps) >= LONG:
         tile = TileShape(len(wide), max((REGISTERS - len(wide) - 2) // len(wide) // 2, 1))

@@ -14,10 +14,10 @@ try:
 except ModuleNotFoundError:  # nothing is compiled, see `plain`: any shape will do
     llvmlite = None
 
-__all__ = ["LANES", "REGISTERS", "TileShape", "padded", "tile_shape"]
+__all__ = ["LANES", "REGISTERS", "TileShape", "has_feature", "padded", "tile_shape"]
 
 
-def _has(feature: str) -> bool:
+def has_feature(feature: str) -> bool:
     """Whether the target processor has this feature: the host, or NUMBA_CPU_FEATURES."""
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if features is not None:
@@ -33,9 +33,9 @@ def _registers() -> tuple[int, int]:
         return 4, 16
     if llvmlite.binding.get_process_triple().startswith(("aarch64", "arm64")):
         return 4, 32
-    if _has("avx512f"):
+    if has_feature("avx512f"):
         return 16, 32
-    return (8, 16) if _has("avx2") else (4, 16)
+    return (8, 16) if has_feature("avx2") else (4, 16)
 
 
 LANES, REGISTERS = _registers()

@@ -31,4 +31,13 @@ MOST_ROWS = 8  # of the sources
 TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 11)
 MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `run_cells`
 
+# Of a convolution by AMX, beyond those: addresses of the shapes of its tiles, and of scratch memory; floats from a cell
+# of the input to the next, and of the output; channels of both; columns of the input from a cell to the next, and those
+# that the kernel reaches beyond a cell's first; bytes of a rounded cell, of a rounded row, of a part of a product. RUN
+# is the number of parts, and TAP is in bytes.
+_OTHERS = SIZE
+(SHAPES, ROOM, IN_STEP, OUT_STEP, INPUTS, OUTPUTS, EACH, REACH, CELL_BYTES, ROW_BYTES, PART, SIZE) = range(
+    _OTHERS, _OTHERS + 12
+)
+
 STEP = ARGUMENTS + SIZE

@@ -35,8 +35,11 @@ __all__ = ["planned_runtime", "write_graph"]
 LARGEST = 1_500_000
 
 
-def planned_runtime(name: str, found: Checkpoint, spec: Spec) -> PlannedNet | None:
-    """The net of a checkpoint by its plan; None for a net that no plan expresses, or that the file does not fit."""
+def planned_runtime(name: str, found: Checkpoint, spec: Spec, bf16: bool = False) -> PlannedNet | None:
+    """The net of a checkpoint by its plan; None for a net that no plan expresses, or that the file does not fit.
+
+    bf16  see `PlannedNet`.
+    """
     if found.model is None or sum(value.size for value in found.state.values()) > LARGEST:
         return None
     model = {**spec.model, **found.model}
@@ -52,7 +55,7 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec) -> PlannedNet | No
     shapes = {key: list(value.shape) for key, value in found.state.items()}
     if plan["graph"] is None or plan["shapes"] != shapes:
         return None
-    net = PlannedNet(NetGraph.from_json(plan["graph"]), found.state, spec.scaling, spec.multiple)
+    net = PlannedNet(NetGraph.from_json(plan["graph"]), found.state, spec.scaling, spec.multiple, bf16)
     net.has_landmarks = plan["has_landmarks"] and found.has_landmarks
     return net
 
