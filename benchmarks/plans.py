@@ -1,9 +1,10 @@
 """Times detectors that run by a plan beside onnxruntime on their bare graphs, in turns, on one core.
 
-    python benchmarks/plans.py [NAME ...] [--models FOLDER] [--sizes 640x480 1920x1080] [--rounds 20]
+    python benchmarks/plans.py [NAME ...] [--models FOLDER] [--sizes 640x480 1920x1080] [--rounds 20] [--bf16]
 
 Ours is the whole detection: the net, decoding and NMS; onnxruntime's is the graph alone, exported for the size of the
-image. Milliseconds of CPU time: others may use the machine. A ratio is the median over rounds of the ratio in a round.
+image. Milliseconds of CPU time: others may use the machine. A ratio is the median over rounds of the ratio in a round:
+of onnxruntime to ours, and, with --bf16, of ours in float32 to ours in bfloat16, for processors that have AMX.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("MTCNN_DATA"), help="default: MTCNN_DATA")
     parser.add_argument("--sizes", nargs="+", default=["640x480", "1920x1080"], help="default: 640x480 1920x1080")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--bf16", action="store_true", help="also detections in bfloat16")
     given = parser.parse_args()
     rows = []
     for name in given.names:
@@ -81,11 +83,17 @@ def main() -> None:
                 "detection": lambda detector=detector, image=image: detector(image),
                 "net": lambda detector=detector, padded=padded: sparse_outputs(detector.runtime, padded),
             }
+            if given.bf16:
+                fast = load_detector(name, given.models, coarse=False, precision="bf16")
+                runs["bf16"] = lambda fast=fast, image=image: fast(image)
             spent = times(runs, given.rounds)
             middle = [f"{np.median(spent[each]):.2f}" for each in runs]
-            rows.append([f"{name} {size}", *middle, f"{np.median(spent['graph'] / spent['detection']):.2f}"])
+            pairs = [("graph", "detection"), *([("detection", "bf16")] if given.bf16 else [])]
+            ratios = [f"{np.median(spent[one] / spent[other]):.2f}" for one, other in pairs]
+            rows.append([f"{name} {size}", *middle, *ratios])
     print(f"{given.rounds} rounds; {describe()}\n")
-    print(markdown_table(["", "onnxruntime, graph", "detection by plan", "its net", "ratio"], rows))
+    more = [["in bfloat16"], ["bfloat16's ratio"]] if given.bf16 else [[], []]
+    print(markdown_table(["", "onnxruntime, graph", "detection by plan", "its net", *more[0], "ratio", *more[1]], rows))
 
 
 if __name__ == "__main__":

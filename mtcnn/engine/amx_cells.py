@@ -16,7 +16,7 @@ from numba.core import cgutils
 from .cells import INT, ZERO, activated, pointer
 from .registers import LANES
 from .steps import SLOPES
-from .vectors import LONG, VECTOR, Builder, Value, intrinsic, load, loop
+from .vectors import LONG, VECTOR, Builder, Value, intrinsic, load, loop, slot
 
 __all__ = ["PART_BYTES", "activated_rows", "begin_tiles", "end_tiles", "rounded_cell", "sum_tiles"]
 
@@ -29,7 +29,7 @@ TILE_ROW = 64  # bytes
 PART_BYTES = 16 * TILE_ROW  # of the weights of a part of a product: a tile, whose last rows may not be used
 
 
-class _Bfloat(ir.Type):
+class _Bfloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
     """The type that llvmlite lacks."""
 
     def _to_string(self) -> str:
@@ -149,7 +149,7 @@ def sum_tiles(  # type: ignore[no-untyped-def]
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         first, second, step, rows, row, taps, tap, parts, part, weights, block, bias, target, *steps = args[:16]
         lines, columns = range(many.literal_value), range(blocks.literal_value)
-        used = cgutils.alloca_once(b, LONG)
+        used = slot(b, LONG)
         b.store(weights, used)
         for column in columns:
             start = _bytes(b, b.add(bias, LONG(TILE_ROW * column)))
