@@ -128,7 +128,7 @@ _detector_options = options(
                  help="Folder with models-12 to models-48 and models-full.  [default: the packaged weights]"),
     click.option("--detector", metavar="NAME",
                  help=f"What detects: mtcnn, the cascade; fast or best, for those who do not want to choose; or "
-                      f"{', '.join(DETECTORS)} alone.  [default: mtcnn]"),
+                      f"{', '.join(DETECTORS)}, alone or before --refine.  [default: mtcnn]"),
     click.option("--min-face", type=float, metavar="PIXELS", help="Smallest face.  [default: 20 for the cascade]"),
     click.option("--scale-factor", type=float, metavar="RATIO",
                  help="Ratio of consecutive pyramid levels, for the cascade.  [default: 0.709]"),

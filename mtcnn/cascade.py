@@ -51,8 +51,8 @@ class Detector:
     refine        the nets that follow: "rnet,onet" (the default after PNet), "rnet", or "none".
     engine        runtime of a single-stage detector: "torch", "onnx", "openvino" or None, see
                   `detectors.load.load_detector`; "openvino" also for RNet and ONet.
-    detector      instead of stage1 and refine: "mtcnn", the cascade; a single-stage detector alone; "fast" or "best",
-                  for those who do not want to choose (`detector_settings.PRESETS`).
+    detector      instead of stage1: a single-stage detector, alone or with refine behind it; instead of both: "mtcnn",
+                  the cascade; "fast" or "best", for those who do not want to choose (`detector_settings.PRESETS`).
     score         minimum score of a face: the threshold of the last stage.
     max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
     coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest

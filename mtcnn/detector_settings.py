@@ -94,9 +94,12 @@ class DetectorSettings:
         if self.detector is not None:
             names = (CASCADE, *PRESETS, *DETECTORS)
             require(self.detector in names, "detector", self.detector, _one_of(*names))
-            if stage1 is not None or refine is not None:
+            if stage1 is not None:
+                raise SettingsError(f"detector is {self.detector!r}; expected no `stage1` beside it; leave one out")
+            if refine is not None and self.detector not in DETECTORS:
                 raise SettingsError(
-                    f"detector is {self.detector!r}; expected no `stage1` and no `refine` beside it; leave one out"
+                    f"detector is {self.detector!r}; expected no `refine` beside it: its stages are fixed; name one of "
+                    "them with `stage1` instead"
                 )
             stage1 = "pnet" if self.detector == CASCADE else self.detector
             if self.detector in PRESETS:

@@ -25,6 +25,7 @@ from mtcnn.errors import SettingsError
         ({"refine": "none", "score": 0.1}, ("pnet",), (0.1,)),
         ({"detector": "mtcnn"}, ("pnet", "rnet", "onet"), (0.6, 0.7, 0.7)),
         ({"detector": "retinaface"}, ("retinaface",), (0.6,)),
+        ({"detector": "yunet-n", "refine": "rnet,onet"}, ("yunet-n", "rnet", "onet"), (0.6, 0.7, 0.7)),
         ({"detector": "fast"}, ("retinaface",), (0.6,)),
         ({"detector": "best"}, ("retinaface", "rnet", "onet"), (0.2, 0.2, 0.6)),
         ({"detector": "best", "score": 0.8}, ("retinaface", "rnet", "onet"), (0.2, 0.2, 0.8)),
@@ -51,8 +52,12 @@ def test_a_threshold_for_each_stage(
         ({"engine": "onnx"}, "engine is 'onnx'; expected none for pnet"),
         ({"detector": "retinaface", "thresholds": (0.1, 0.2)}, "expected one number from 0 to 1, for retinaface"),
         (
-            {"detector": "retinaface", "refine": "rnet"},
-            "expected no `stage1` and no `refine`",
+            {"detector": "retinaface", "stage1": "retinaface"},
+            "detector is 'retinaface'; expected no `stage1` beside it",
+        ),
+        (
+            {"detector": "best", "refine": "rnet"},
+            "detector is 'best'; expected no `refine` beside it: its stages are fixed; name one of them with `stage1`",
         ),
         ({"detector": "pnet"}, "detector is 'pnet'; expected one of mtcnn, fast, best, retinaface"),
         (
