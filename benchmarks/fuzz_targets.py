@@ -94,7 +94,7 @@ def _zipped(pickled: bytes) -> bytes:
         zipfile.ZipFile(stream, "w") as new,
     ):
         for name in old.namelist():
-            new.writestr(name, pickled if name.endswith("data.pkl") else old.read(name))
+            new.writestr(zipfile.ZipInfo(name), pickled if name.endswith("data.pkl") else old.read(name))
     return stream.getvalue()
 
 
@@ -159,7 +159,7 @@ def _archives() -> list[bytes]:
                 archive.addfile(info, io.BytesIO(DETECTIONS))
         found.append(stream.getvalue())
     with zipfile.ZipFile(stream := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("e/a.txt", DETECTIONS)
+        packed.writestr(zipfile.ZipInfo("e/a.txt"), DETECTIONS, zipfile.ZIP_DEFLATED)
     return [*found, stream.getvalue()]
 
 
