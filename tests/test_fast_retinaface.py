@@ -1,12 +1,14 @@
-"""RetinaFace compiled for the CPU equals torch, for any weights, size and number of threads."""
+"""RetinaFace by its plan equals torch, in its full width; see test_plan.py for small nets of every kind."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +17,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mtcnn import Detector
-from mtcnn.checkpoint import Checkpoint, weights_path, write
-from mtcnn.detectors.load import build, load_detector
+from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
+from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.load import build, load_detector, model_of
 from mtcnn.detectors.retinaface import RetinaFace
-from mtcnn.engine import mobilenet
-from mtcnn.engine import retinaface as engine
-from mtcnn.engine.planes import Plane, floats_of, plane
+from mtcnn.engine.plan import PlannedNet
 from mtcnn.runtimes import Runtime
-from mtcnn.runtimes.compiled import compiled_runtime
+from mtcnn.runtimes.plans import _packaged, _traced, planned_runtime
 from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.weights import MEAN_COLOUR
 from prepare.synthetic import draw_scene
-
-COMPILED = "retinaface:FastRetinaFace"
 
 
 def random_net(seed: int = 0, leak: float = 0.1) -> RetinaFace:
@@ -45,8 +44,10 @@ def random_net(seed: int = 0, leak: float = 0.1) -> RetinaFace:
     return net
 
 
-def state_of(net: nn.Module) -> dict[str, NDArray[np.float32]]:
-    return {name: value.numpy() for name, value in net.state_dict().items()}
+def planned(net: nn.Module, model: dict[str, Any] | None = None, name: str = "retinaface") -> PlannedNet | None:
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    found = Checkpoint(name, state, scaling=MEAN_COLOUR, model=model_of(name, model))
+    return planned_runtime(name, found, DETECTORS[name])
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -68,9 +69,9 @@ def assert_alike(found: Outputs, wanted: Outputs) -> None:
 @pytest.fixture(scope="module")
 def nets() -> tuple[Runtime, TorchRuntime]:
     net = random_net()
-    compiled = compiled_runtime(COMPILED, state_of(net))
-    assert compiled is not None
-    return compiled, TorchRuntime(net, MEAN_COLOUR)
+    fast = planned(net)
+    assert fast is not None
+    return fast, TorchRuntime(net, MEAN_COLOUR)
 
 
 # 3 x 5 cells at the coarsest level: an odd number of rows and columns; and the smallest there is.
@@ -84,90 +85,68 @@ def test_equal_to_torch(nets: tuple[Runtime, TorchRuntime], height: int, width: 
 def test_other_slopes() -> None:
     """retinaface-small has ReLU: the same shapes, and another net."""
     net, image = random_net(leak=0.0), noise(96, 160)
-    state, slow = state_of(net), TorchRuntime(net, MEAN_COLOUR)
-    fast, other = (compiled_runtime(COMPILED, state, model) for model in ({"leak": 0.0, "trunk": "mobilenet"}, None))
+    slow = TorchRuntime(net, MEAN_COLOUR)
+    fast, other = planned(net, name="retinaface-small"), planned(net)
     assert fast is not None and other is not None
     assert_alike(fast(image), slow(image))
     assert np.abs(other(image)["logits"] - slow(image)["logits"]).max() > 0.01
 
 
-def test_reused_memory_does_not_matter(nets: tuple[Runtime, TorchRuntime]) -> None:
-    fast = nets[0]
-    first = fast(noise(96, 160))
-    for size in ((224, 96), (96, 160), (32, 32), (96, 160)):
-        image = noise(*size, seed=1)
-        assert np.isfinite(fast(image)["logits"]).all()
-    again = fast(noise(96, 160))
-    assert all(np.array_equal(one, other) for one, other in zip(first.values(), again.values(), strict=True))
-
-
-def test_bands_and_threads_do_not_matter(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_do_not_matter(nets: tuple[Runtime, TorchRuntime]) -> None:
+    """Each begins with an even row, where Winograd's tiles begin."""
     fast, image = nets[0], noise(288, 128)
-    whole = fast(image)
-    for band, threads in ((1, 1), (48, 1), (10_000, 1), (32, 2), (320, 3)):
-        monkeypatch.setattr(mobilenet, "BAND", band)
-        before = torch.get_num_threads()
+    whole, before = fast(image), torch.get_num_threads()
+    for threads in (2, 3, 4):
         torch.set_num_threads(threads)
         try:
             found = fast(image)
         finally:
             torch.set_num_threads(before)
-        for one, other in zip(found.values(), whole.values(), strict=True):
-            assert np.abs(one - other).max() < 1e-5
+        for name, values in whole.items():
+            np.testing.assert_array_equal(found[name], values)
 
 
-def test_large_maps_are_released(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = nets[0]
-    fast(noise(64, 64))
-    assert engine._local.workspaces
-    monkeypatch.setattr(engine, "KEPT", 1000)
-    fast(noise(96, 96))
-    assert not engine._local.workspaces
-
-
-def test_maps_of_two_sizes_are_kept(nets: tuple[Runtime, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_of_two_sizes_are_kept() -> None:
     """Results do not depend on earlier images; a third size replaces the least recently used one."""
-    fast, images = nets[0], [noise(*size) for size in ((64, 96), (32, 32), (96, 64))]
-    monkeypatch.setattr(engine._local, "workspaces", [], raising=False)
+    fast, images = planned(random_net()), [noise(*size) for size in ((64, 96), (32, 32), (96, 64))]
+    assert fast is not None
     alone = [fast(image) for image in images]
     for number in (0, 1, 0, 1, 2, 0, 2, 1, 1):
         found = fast(images[number])
         for name in found:
             np.testing.assert_array_equal(found[name], alone[number][name])
-        latest = engine._local.workspaces[0]
-        assert (latest.height, latest.width) == images[number].shape[:2]
-        assert len(engine._local.workspaces) == 2
+        assert fast._local.layouts[0].key[:2] == images[number].shape[:2]
+        assert len(fast._local.layouts) == 2
 
 
-@pytest.mark.parametrize("shape", [(480, 640 + 8, 3), (33, 32, 3), (0, 32, 3)])
-def test_other_sizes_are_rejected(nets: tuple[Runtime, TorchRuntime], shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=f"image is {shape[1]} x {shape[0]}; expected sides that are multiples of 32"):
-        nets[0](np.zeros(shape, np.uint8))
+def test_which_checkpoints_run_by_a_plan() -> None:
+    """Those of other shapes than their settings say run in torch, which says what is wrong; old ones lack settings."""
+    net = random_net()
+    state = {key: value.numpy() for key, value in net.state_dict().items()}
+    spec, model = DETECTORS["retinaface"], model_of("retinaface")
+
+    def runs(state: dict[str, Any], model: dict[str, Any] | None) -> bool:
+        return planned_runtime("retinaface", Checkpoint("retinaface", state, model=model), spec) is not None
+
+    assert runs(state, model) and runs(state, None)
+    assert not runs({name: value for name, value in state.items() if name != "boxes.levels.2.bias"}, model)
+    assert not runs({**state, "more": np.zeros(3, np.float32)}, model)
+    assert not runs({**state, "boxes.levels.2.bias": np.zeros(3, np.float32)}, model)
+    assert not runs(state, {**model, "width": 0.5})
 
 
-def test_a_plane_is_framed() -> None:
-    buffer = np.full(floats_of(3, 5, 8), np.nan, np.float32)
-    framed: Plane = plane(buffer, 3, 5, 8)
-    inside = framed.data[1:4, 1:6]
-    assert np.isnan(inside).all()
-    inside[:] = 0
-    assert not framed.data.any()
-    assert framed.first - framed.corner == 4 * (7 * 8 + 8)
-    framed.data[4], framed.data[:, 6] = 1, 1
-    framed.seal()
-    assert not framed.data.any()
-
-
-def test_which_nets_are_compiled() -> None:
-    state = state_of(random_net())
-    assert compiled_runtime(COMPILED, state) is not None
-    assert (
-        compiled_runtime(COMPILED, {name: value for name, value in state.items() if name != "boxes.levels.2.bias"})
-        is None
-    )
-    assert compiled_runtime(COMPILED, {**state, "more": np.zeros(3, np.float32)}) is None
-    for other in (build("retinaface", {"width": 0.5}), build("retinaface-r50", {"width": 0.125})):
-        assert compiled_runtime(COMPILED, state_of(other)) is None
+def test_packaged_graphs_are_those_of_the_nets() -> None:
+    """Kernels trust them."""
+    paths = [*packaged_weights().glob("models-full/*/graph.json")]
+    assert len(paths) >= 2
+    for path in paths:
+        name = path.parent.name
+        found = read(path.with_name("weights.safetensors"))
+        assert found.model is not None
+        model = {**DETECTORS[name].model, **found.model}
+        packaged, traced = _packaged(name, model), _traced(name, model, found.state)
+        assert packaged is not None and traced["graph"] is not None
+        assert json.loads(json.dumps(packaged)) == json.loads(json.dumps(traced))
 
 
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
@@ -179,7 +158,7 @@ def test_checkpoints_of_either_colour_order(tmp_path: Path, colour: str) -> None
     assert_alike(fast.runtime(image), slow.runtime(image))
 
 
-def test_a_narrower_net_runs_in_torch(tmp_path: Path) -> None:
+def test_a_narrower_net_of_an_old_file_runs_in_torch(tmp_path: Path) -> None:
     state = build("retinaface", {"width": 0.25}).state_dict()
     write(weights_path(tmp_path, "retinaface"), Checkpoint("retinaface", state, scaling=MEAN_COLOUR))
     assert isinstance(load_detector("retinaface", tmp_path).runtime, TorchRuntime)
@@ -189,7 +168,7 @@ def test_a_detector_uses_it() -> None:
     image = draw_scene(3, 0)[0]
     detectors = [Detector(stage1="retinaface", thresholds=(0.1, 0.5, 0.5), engine=name) for name in (None, "torch")]
     kinds = [type(detector.proposer.runtime) for detector in detectors]  # type: ignore[attr-defined]
-    assert kinds == [engine.FastRetinaFace, TorchRuntime]
+    assert kinds == [PlannedNet, TorchRuntime]
     found, wanted = (detector.detect(image) for detector in detectors)
     assert len(found) == len(wanted) > 0
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.01)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mtcnn.engine import steps
 from mtcnn.engine.kernel_cache import kernel
-from mtcnn.engine.packing import pack
+from mtcnn.engine.packing import TILES, pack, scratch, turned
+from mtcnn.engine.plan_packing import COLUMNS as USUAL
 from mtcnn.engine.plan_packing import _pack_each
-from mtcnn.engine.planes import COLUMNS as USUAL
 from mtcnn.engine.registers import LANES, padded, tile_shape
 from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
 
@@ -136,6 +136,51 @@ def test_convolution_of_few_outputs(size: int, stride: int, outputs: int, mode: 
                     bent((cell * weights).sum(axis=(1, 2, 3)) + bias, mode, slope),
                 )
                 assert column == 0 or (target[column * out_step - 3 : column * out_step] == 7).all()
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "mode"), [(16, 16, RELU), (24, 20, SLOPES), (3, 37, LINEAR)])
+def test_convolution_of_two_rows(inputs: int, outputs: int, mode: int) -> None:
+    """By Winograd's tiles. Of the cells that it reads beyond the padding, none has an influence."""
+    rng, step, out_step = np.random.default_rng(7), inputs + 2, outputs + 3
+    weights, bias, slope = (rng.standard_normal(shape) for shape in ((outputs, inputs, 3, 3), outputs, outputs))
+    guard, behind = Guarded(), (0, padded(outputs) - outputs)
+    wide = np.pad(weights, (behind, (0, 0), (0, 0), (0, 0)))
+    packed = [guard(array) for array in turned(wide, np.pad(bias, behind), np.pad(slope, behind), TILES)]
+    room = guard(np.zeros(scratch(inputs, padded(outputs)), np.float32))
+    for columns in (*WIDTHS, 2 * TILES + 1, 4 * TILES + 6):
+        reach = columns + 2 + columns % 2
+        rows = [guard(rng.standard_normal((reach - 1) * step + inputs).astype(np.float32)) for _ in range(4)]
+        cells = np.stack([np.pad(row, (0, 2)).reshape(reach, step)[:, :inputs] for row in rows]).astype(np.float64)
+        for row in rows:
+            row[(columns + 2) * step :] = np.nan
+        for many in (2, 1):
+            rows[3][:] = rows[3] if many == 2 else np.nan
+            size = (columns - 1) * out_step + outputs
+            targets = [guard(np.full(size, 7, np.float32)) for _ in range(many)]
+            call("winograd", (inputs, outputs, step, out_step, mode), rows, targets[0], BELOW=targets[-1],
+                 COLUMNS=columns, WEIGHTS=packed[0], BIAS=packed[1], SLOPE=packed[2], ROOM=room)  # fmt: skip
+            for y, target in enumerate(targets):
+                for x in range(columns):
+                    total = bias + np.einsum("yxi,oiyx->o", cells[y : y + 3, x : x + 3], weights)
+                    near(target[x * out_step :][:outputs], bent(total, mode, slope))
+                    assert x == 0 or (target[x * out_step - 3 : x * out_step] == 7).all()
+
+
+def test_a_number_that_is_none_stays_near() -> None:
+    """In Winograd's tiles it reaches the outputs of the tiles that read it, no others."""
+    rng, inputs, columns, guard = np.random.default_rng(8), 16, 11, Guarded()
+    packed = [guard(array) for array in turned(rng.standard_normal((16, 16, 3, 3)), np.zeros(16), np.zeros(16), TILES)]
+    room, results = guard(np.zeros(scratch(16, 16), np.float32)), []
+    rows = [guard(rng.standard_normal((columns + 3, inputs)).astype(np.float32)) for _ in range(4)]
+    for value in (1, np.nan, np.inf):
+        rows[1][5, 3] = value
+        targets = [guard(np.zeros((columns, 16), np.float32)) for _ in range(2)]
+        call("winograd", (16, 16, 16, 16, LINEAR), rows, targets[0], BELOW=targets[1], COLUMNS=columns,
+             WEIGHTS=packed[0], BIAS=packed[1], SLOPE=packed[2], ROOM=room)  # fmt: skip
+        results.append(np.stack(targets))
+    for found in results[1:]:
+        assert not np.isfinite(found[0, 3:6]).any()
+        np.testing.assert_array_equal(found[:, [0, 1, *range(6, 11)]], results[0][:, [0, 1, *range(6, 11)]])
 
 
 @pytest.mark.parametrize(("channels", "stride", "mode"), [(3, 1, RELU), (16, 2, LINEAR), (40, 1, SLOPES)])

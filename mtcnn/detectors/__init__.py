@@ -38,8 +38,6 @@ class Spec:
     nms_iou   IoU threshold of NMS.
     threshold  minimum score of a face, unless the weights record their own.
     model     settings of [model] in which the published net differs from the defaults of its class.
-    compiled  "module:Class" in `mtcnn.engine` that runs the net on a CPU without torch, see `runtimes.compiled`; or
-              None.
     package   that the net is built from, if it is not among those that this project always needs; or None.
     """
 
@@ -50,7 +48,6 @@ class Spec:
     nms_iou: float = 0.4
     threshold: float = 0.6
     model: Mapping[str, Any] = field(default_factory=dict)
-    compiled: str | None = None
     package: str | None = None
 
     @property
@@ -66,7 +63,6 @@ class Spec:
         return round(red), round(green), round(blue)
 
 
-_FAST = "retinaface:FastRetinaFace"
 _SMALL = (Level(8, (10, 20)), Level(16, (32, 64)), Level(32, (128, 256)))
 _SLIM = (Level(8, (10, 16, 24)), Level(16, (32, 48)), Level(32, (64, 96)), Level(64, (128, 192, 256)))
 
@@ -94,11 +90,11 @@ _SCRFD: dict[str, dict[str, Any]] = {
 
 # The NMS thresholds are those of the authors' test programs.
 DETECTORS: dict[str, Spec] = {
-    "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), compiled=_FAST),
+    "retinaface": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE)),
     "retinaface-r50": Spec("retinaface:RetinaFace", SsdCodes(RETINAFACE), model={"trunk": "resnet50"}),
     "ssh": Spec("ssh:SSH", SsdCodes(SSH, has_landmarks=False), nms_iou=0.3),
     "s3fd": Spec("s3fd:S3FD", SsdCodes(S3FD, has_landmarks=False), nms_iou=0.3),
-    "retinaface-small": Spec("retinaface:RetinaFace", SsdCodes(_SMALL), model={"leak": 0.0}, compiled=_FAST),
+    "retinaface-small": Spec("retinaface:RetinaFace", SsdCodes(_SMALL), model={"leak": 0.0}),
     "slim": Spec("slim:Slim", SsdCodes(_SLIM), (127.0, 128.0), multiple=64, nms_iou=0.3),
     "slim-landmarks": Spec("slim:Slim", SsdCodes(_SLIM), multiple=64, model={"landmarks": True}),
     "rfb": Spec("rfb:RFB", SsdCodes(_SLIM), (127.0, 128.0), multiple=64, nms_iou=0.3),

@@ -17,7 +17,6 @@ from ..errors import CheckpointError, LibraryError, SettingsError
 from ..libraries import FULL, has_torch
 from ..runtimes import BoxesAlone
 from ..settings import require
-from ..terminal import short
 from . import DETECTORS, Spec
 from .decoders import SsdCodes
 from .single_stage import SingleStage
@@ -35,7 +34,7 @@ ENGINES = ("torch", "onnx", "openvino")
 PRECISIONS = ("float32", "bf16")
 
 # Detectors whose old files lack [model]: their width is that of the first kernel.
-_BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
+BEFORE_MODEL = ("retinaface", "retinaface-r50", "ssh", "s3fd")
 
 
 def named(name: str) -> Spec:
@@ -145,7 +144,7 @@ def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
     """[model] of an old file that does not store it."""
     import torch
 
-    if name not in _BEFORE_MODEL:
+    if name not in BEFORE_MODEL:
         raise ValueError("the file lacks the settings of its net; train or import it again")
     with torch.device("meta"):  # shapes only
         first, kernel = next(iter(build(name).state_dict().items()))
@@ -228,25 +227,12 @@ def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None 
 
 
 def _compiled(path: Path, name: str) -> Runtime | None:
-    """Compiled code for a checkpoint, or None if there is none for its net. torch is imported only by the first process
-    that runs a net by a plan."""
+    """Compiled code for a checkpoint, or None if no plan expresses its net. torch is imported only by the first process
+    that runs a net which does not ship with the project."""
     from ..engine.kernel_cache import COMPILES
 
-    if not COMPILES:
-        return None
     spec = DETECTORS[name]
-    found = read_for(path, name, spec.scaling)
-    if spec.compiled is None:
-        return _planned(name, found, spec)
-    from ..runtimes.compiled import compiled_runtime
-
-    try:
-        runtime = compiled_runtime(spec.compiled, found.state, {**spec.model, **(found.model or {})})
-    except SettingsError as error:
-        raise CheckpointError(f"{path} does not fit {name}: {short(str(error))}") from error
-    if runtime is None:
-        return _planned(name, found, spec)
-    return runtime if found.has_landmarks else BoxesAlone(runtime)
+    return _planned(name, read_for(path, name, spec.scaling), spec) if COMPILES else None
 
 
 def _planned(name: str, found: Checkpoint, spec: Spec, bf16: bool = False) -> Runtime | None:

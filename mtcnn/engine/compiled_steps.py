@@ -18,6 +18,7 @@ from .registers import LANES, padded
 from .steps import (
     ARGUMENTS,
     BASE,
+    BELOW,
     BIAS,
     CELL,
     CELLS,
@@ -31,6 +32,7 @@ from .steps import (
     KERNEL,
     KERNEL_ROWS,
     MAKER,
+    MORE,
     MOST_CELLS,
     NEXT,
     OUT,
@@ -38,6 +40,7 @@ from .steps import (
     PADDING,
     RING,
     ROW,
+    ROWS,
     RUN,
     SHIFT,
     SIZE,
@@ -290,6 +293,8 @@ def _address_rows(step: Any, row: int) -> None:
                 step[place] = step[source + BASE] + wanted % step[source + RING] * step[source + ROW]
             place += 1
     step[ARGUMENTS + TO] = step[TARGET] + row % step[TARGET_RING] * step[TARGET_ROW]
+    below = min(row + step[MORE], step[ROWS] - 1)
+    step[ARGUMENTS + BELOW] = step[TARGET] + below % step[TARGET_RING] * step[TARGET_ROW]
 
 
 def run_steps(at):  # type: ignore[no-untyped-def]
@@ -318,7 +323,7 @@ def run_steps(at):  # type: ignore[no-untyped-def]
         if not waits:
             _address_rows(step, row)
             call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
-            step[NEXT] = row + 1
+            step[NEXT] = row + 1 + step[MORE]
             depth -= 1 if depth > 0 else 0
     return 0
 

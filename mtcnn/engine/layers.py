@@ -13,29 +13,7 @@ from .packing import FLOAT_BYTES
 from .registers import LANES, REGISTERS, padded, tile_shape
 from .tile import conv_tile, pool_tile, pooled_tile
 
-__all__ = ["conv", "conv_row", "max_pool", "pooled_conv"]
-
-
-@inner(inline="always")
-def conv_row(
-    source: int, row_stride: int, rows: int, run_length: int, weights: int, bias: int, slope: int, target: int,
-    count: int, step: int, vectors: int, positions: int, channels: int, blocks: int,
-) -> None:  # fmt: skip
-    """The body of `conv`, for functions of more than a row; inlined, so that the last five are constants."""
-    # The last block first: its padding lanes overlap the next position's first values, which are written later.
-    for block in range(blocks - 1, -1, -1):
-        used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
-        shift = FLOAT_BYTES * block * vectors * LANES
-        # A partial last tile begins earlier and recomputes equal values.
-        for at in range(0, count if count >= positions else 0, positions):
-            first = min(at, count - positions)
-            conv_tile(source + FLOAT_BYTES * first * step, row_stride, rows, run_length, used, bias + shift,
-                      slope + shift, target + shift + FLOAT_BYTES * first * channels,
-                      step, vectors, positions, channels)  # fmt: skip
-        for at in range(count if count < positions else 0):
-            conv_tile(source + FLOAT_BYTES * at * step, row_stride, rows, run_length, used, bias + shift,
-                      slope + shift, target + shift + FLOAT_BYTES * at * channels,
-                      step, vectors, 1, channels)  # fmt: skip
+__all__ = ["conv", "max_pool", "pooled_conv"]
 
 
 def conv(step: int, channels: int, columns: int) -> Any:
@@ -49,8 +27,20 @@ def conv(step: int, channels: int, columns: int) -> Any:
 
     @inner()
     def run(source, row_stride, rows, run_length, weights, bias, slope, target, count):  # type: ignore[no-untyped-def]
-        conv_row(source, row_stride, rows, run_length, weights, bias, slope, target, count,
-                 step, vectors, positions, channels, blocks)  # fmt: skip
+        # The last block first: its padding lanes overlap the next position's first values, which are written later.
+        for block in range(blocks - 1, -1, -1):
+            used = weights + FLOAT_BYTES * block * rows * run_length * vectors * LANES
+            shift = FLOAT_BYTES * block * vectors * LANES
+            # A partial last tile begins earlier and recomputes equal values.
+            for at in range(0, count if count >= positions else 0, positions):
+                first = min(at, count - positions)
+                conv_tile(source + FLOAT_BYTES * first * step, row_stride, rows, run_length, used, bias + shift,
+                          slope + shift, target + shift + FLOAT_BYTES * first * channels,
+                          step, vectors, positions, channels)  # fmt: skip
+            for at in range(count if count < positions else 0):
+                conv_tile(source + FLOAT_BYTES * at * step, row_stride, rows, run_length, used, bias + shift,
+                          slope + shift, target + shift + FLOAT_BYTES * at * channels,
+                          step, vectors, 1, channels)  # fmt: skip
 
     return run
 

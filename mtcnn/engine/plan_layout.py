@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from . import steps as at
 from .graph import Channels, OutputLevel, PlanNode
 from .kernel_cache import kernel
-from .packing import FLOAT_BYTES
+from .packing import FLOAT_BYTES, scratch
 from .plan_maps import LINE, Storage, StoredMap, map_sizes
 from .plan_matrix import fill, rooms, tile_shapes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
 from .plan_rows import CellTable
+from .registers import padded
 from .threads import spread
 
 __all__ = ["PlanTables"]
@@ -99,7 +100,7 @@ class PlanTables:
 
     def _zeros(self) -> int:
         widest = max(
-            (columns + 2 * self.places.padding[buffer]) * self.places.channels[buffer]
+            (columns + columns % 2 + 2 * self.places.padding[buffer]) * self.places.channels[buffer]
             for buffer, (_, columns) in zip(self.places.buffer, self.sizes, strict=True)
         )
         return int(self._room(widest).ctypes.data)
@@ -135,7 +136,7 @@ class PlanTables:
         chain = self._chain(goal)
         rows = self.sizes[goal][0]
         parts = min(parts, max(rows // 8, 1))
-        cuts = [rows * part // parts for part in range(parts + 1)]
+        cuts = [*(rows * part // parts // 2 * 2 for part in range(parts)), rows]
         tables, images = [], []
         for first, last in itertools.pairwise(cuts):
             table, image = self._table(chain, first, last)
@@ -189,10 +190,14 @@ class PlanTables:
         return table, image
 
     def _ring(self, number: int, chain: Sequence[int]) -> StoredMap:
-        """A ring for the map of a node, with the rows that its reader needs at once."""
-        reader = next(self.nodes[each] for each in chain if any(p.node == number for q in self.nodes[each].inputs
-                                                               for p in q))  # fmt: skip
-        return self._new_map(number, min((reader.kernel - 1) * reader.dilation + 1, self.sizes[number][0]))
+        """A ring for the map of a node, with the rows that its reader needs at once, and one that is made too early."""
+        reader = next(each for each in chain if any(p.node == number for q in self.nodes[each].inputs for p in q))
+        wanted = (self._rows_at_once(reader) - 1) * self.nodes[reader].dilation + 1 + self.packed.of[number].pairs
+        return self._new_map(number, min(wanted, self.sizes[number][0]))
+
+    def _rows_at_once(self, number: int) -> int:
+        """Rows of its source that a call of the kernel of a node reads."""
+        return self.nodes[number].kernel + self.packed.of[number].pairs
 
     def _fill(self, step: Array, number: int, chain: Sequence[int], rings: Mapping[int, StoredMap]) -> None:
         """Write the step of a node."""
@@ -201,7 +206,7 @@ class PlanTables:
         target = rings[number] if number in rings else self.maps[buffer]
         step[at.ROWS], step[at.SOURCES] = rows, max(len(node.inputs), 1)
         step[at.TARGET], step[at.TARGET_ROW] = target.first(self.places.offset[number]), FLOAT_BYTES * target.row
-        step[at.TARGET_RING] = target.ring
+        step[at.TARGET_RING], step[at.MORE] = target.ring, self.packed.of[number].pairs
         values = step[at.ARGUMENTS :]
         values[at.COLUMNS] = columns
         if number == 0:
@@ -218,8 +223,9 @@ class PlanTables:
             maker = chain.index(parts[0].node) if parts[0].node in rings else -1
             beyond = 0 if node.kind == "pool" else self._colour() if parts[0].node == 0 else self.zeros
             self._source(step, place, [
-                maker, source.first(first) - left, FLOAT_BYTES * source.row, source.ring, source.rows, node.stride,
-                node.padding, node.kernel, node.dilation, int(node.twice and place == 1), beyond])  # fmt: skip
+                maker, source.first(first) - left, FLOAT_BYTES * source.row, source.ring, source.rows,
+                node.stride, node.padding, self._rows_at_once(number), node.dilation, int(node.twice and place == 1),
+                beyond])  # fmt: skip
         self._kernel(step, number, sources, target)
 
     def _source(self, step: Array, place: int, values: Sequence[int]) -> None:
@@ -244,7 +250,7 @@ class PlanTables:
         if packing.matrix is not None:
             shapes = self._shapes_of(packing.matrix.pairs)
             fill(values, node, packing.matrix, shapes, (one.channels, target.channels), packing.inputs)
-        elif node.kind == "conv":
+        elif node.kind == "conv" and not packing.pairs:
             together = node.dilation == 1 and packing.inputs == one.channels  # the taps of a row are neighbours
             values[at.KERNEL_ROWS : at.RUN + 1] = (
                 node.kernel, 1 if together else node.kernel, node.dilation * one.channels,
@@ -260,10 +266,16 @@ class PlanTables:
 
     def _scratch(self, steps: Array, chain: Sequence[int]) -> None:
         """Give scratch memory to the steps of a table, one of which runs at a time."""
-        matrices = [(self.nodes[number], self.packed.of[number].matrix) for number in chain]
-        wanted = max((rooms(node, matrix)[1] for node, matrix in matrices if matrix is not None), default=0)
+        wanted = max(self._scratch_of(number) for number in chain)
         if wanted:
-            steps[:, at.ARGUMENTS + at.ROOM] = self._room(wanted // FLOAT_BYTES).ctypes.data
+            steps[:, at.ARGUMENTS + at.ROOM] = self._room(wanted).ctypes.data
+
+    def _scratch_of(self, number: int) -> int:
+        """Floats of scratch memory of a node's kernel."""
+        node, packing = self.nodes[number], self.packed.of[number]
+        if packing.matrix is not None:
+            return rooms(node, packing.matrix)[1] // FLOAT_BYTES
+        return scratch(packing.inputs, padded(node.channels)) if packing.pairs else 0
 
     def _start(self, steps: Array, first: int) -> None:
         """The first row of each step, where the goal begins at row `first`."""
@@ -273,6 +285,7 @@ class PlanTables:
             for place in range(int(step[at.SOURCES])):
                 source = step[at.SOURCE + place * at.SOURCE_SIZE :]
                 if source[at.MAKER] >= 0:
-                    wanted = (int(step[at.START]) * source[at.STRIDE] - source[at.TOP]) >> source[at.SHIFT]
+                    wanted = int(step[at.START] * source[at.STRIDE] - source[at.TOP]) >> int(source[at.SHIFT])
                     maker = steps[source[at.MAKER]]
-                    maker[at.START] = min(int(maker[at.START]), max(int(wanted), 0))
+                    wanted -= wanted % (1 + int(maker[at.MORE]))
+                    maker[at.START] = min(int(maker[at.START]), max(wanted, 0))

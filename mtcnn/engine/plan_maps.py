@@ -77,7 +77,8 @@ class StoredMap:
 
     def __init__(self, rows: int, columns: int, channels: int, padding: int, ring: int) -> None:
         self.rows, self.columns, self.channels, self.padding, self.ring = rows, columns, channels, padding, ring
-        self.row = -(-(columns + 2 * padding) * channels // LINE) * LINE  # floats
+        # Floats of a row. Winograd's tiles, of two columns, read one more where their number is odd.
+        self.row = -(-(columns + columns % 2 + 2 * padding) * channels // LINE) * LINE
         self.address = 0
 
     @property

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ..weights import Scaling
 from .graph import Convolution, NetGraph, PlanNode
-from .packing import Pointers, pack
+from .packing import TILES, Pointers, pack, turned
 from .plan_maps import Storage
 from .plan_matrix import MatrixShape, matrix_shape, pack_matrix, rounded
-from .planes import COLUMNS
 from .registers import LANES, REGISTERS, TileShape, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
 
@@ -23,6 +22,8 @@ __all__ = ["PackedGraph", "Packing", "folded", "packed"]
 Array = NDArray[Any]
 
 ONE = TileShape(1, 1)
+THICK = 48  # channels from which on Winograd's tiles save more in products than their transforms cost, measured
+COLUMNS = 40  # of a typical map, which determines the tiles
 FEW, LONG = 4, 128  # the sums of a quarter of a vector of outputs are cheaper as sums of lanes, if they are long
 
 
@@ -34,6 +35,7 @@ class Packing:
     few            whether a convolution has so few outputs that its vectors are of inputs, see `cells.dot_cells`.
     matrix         of a convolution in bfloat16: its products.
     first, inputs  the channels of its input's buffer that a convolution reads.
+    pairs          whether a 3 x 3 convolution computes two rows at once, by Winograd's tiles.
     """
 
     weights: Pointers | None
@@ -43,6 +45,7 @@ class Packing:
     inputs: int = 0
     few: bool = False
     matrix: MatrixShape | None = None
+    pairs: bool = False
 
     def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
         """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
@@ -50,6 +53,8 @@ class Packing:
         if node.kind == "conv":
             if self.matrix is not None:
                 return "matrix", self.mode
+            if self.pairs:
+                return "winograd", self.inputs, channels, step, out_step, self.mode
             if self.few:
                 return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
             return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
@@ -78,13 +83,16 @@ def packed(
     """Pack all nodes. numbers  parameters by name, float64.    bf16  convolutions in bfloat16, see `plan_matrix`."""
     mean, divisor = scaling
     colour = np.resize(np.asarray(mean, np.float64), 3)
-    found = [_pack(node, numbers, places, (colour, divisor), bf16) for node in graph.nodes]
+    alone = {number for chain in places.later.values() for number in chain}  # single cells
+    found = [_pack(node, numbers, places, (colour, divisor), bf16, number not in alone)
+             for number, node in enumerate(graph.nodes)]  # fmt: skip
     return PackedGraph(tuple(found), colour.astype(np.float32))
 
 
 def _pack(
-    node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling: tuple[Array, float], bf16: bool
+    node: PlanNode, numbers: Mapping[str, Array], places: Storage, scaling: tuple[Array, float], bf16: bool, rows: bool
 ) -> Packing:
+    """rows  whether whole rows of the node's map are computed."""
     if not node.convolutions:
         return Packing(None, RELU if node.slope == 0 else LINEAR)
     if node.kind == "norm":
@@ -117,6 +125,11 @@ def _pack(
     shape = matrix_shape(node, last - first) if bf16 else None
     if shape is not None:
         return Packing(pack_matrix(wide, bias, slope, shape), mode, ONE, first, last - first, matrix=shape)
+    if rows and _by_winograd(node, last - first):
+        behind = (0, padded(len(wide)) - len(wide))
+        kernel = np.pad(wide, (behind, (0, 0), (0, 0), (0, 0)))
+        made = turned(kernel, np.pad(bias, behind), np.pad(slope, behind), TILES)
+        return Packing(Pointers(*made), mode, ONE, first, last - first, pairs=True)
     steps = wide.transpose(2, 3, 1, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, x, in, out) -> (steps, out)
     if len(wide) <= LANES // FEW and (last - first) % LANES == 0 and len(steps) >= LONG:
         tile = TileShape(len(wide), max((REGISTERS - len(wide) - 2) // len(wide) // 2, 1))
@@ -126,6 +139,12 @@ def _pack(
         return Packing(Pointers(*map(np.ascontiguousarray, values)), mode, tile, first, last - first, True)
     tile = tile_shape(len(wide), COLUMNS, len(steps))
     return Packing(Pointers(*pack(steps, bias, slope, COLUMNS, tile)), mode, tile, first, last - first)
+
+
+def _by_winograd(node: PlanNode, inputs: int) -> bool:
+    """Whether Winograd's tiles compute a convolution of `inputs` channels faster."""
+    shape = (node.kernel, node.stride, node.padding, node.dilation)
+    return shape == (3, 1, 1, 1) and min(inputs, node.channels) >= THICK
 
 
 def folded(numbers: Mapping[str, Array], one: Convolution) -> tuple[Array, Array]:

@@ -16,8 +16,8 @@ LINEAR, RELU, SLOPES = 0, 1, 2  # activations; SLOPES has one slope per channel
 COUNT, END, CELLS, WIDTH, CELL, OUT, OUT_CELL, HEADER = range(8)
 
 # A step: address of its kernel; rows of its map; number of sources; address, bytes of a row, and rows in memory of its
-# map; next row, and the first one.
-KERNEL, ROWS, SOURCES, TARGET, TARGET_ROW, TARGET_RING, NEXT, START, SOURCE = range(9)
+# map; next row, and the first one; rows that a call computes beyond the first, 0 or 1: rows of such steps go in pairs.
+KERNEL, ROWS, SOURCES, TARGET, TARGET_ROW, TARGET_RING, NEXT, START, MORE, SOURCE = range(10)
 
 # A source: the step that makes it, or -1; address of the kernel's first column; bytes of a row; rows in memory, rows of
 # the map. Row i of the target needs `FEW` rows, DILATION apart, from i * STRIDE - TOP on, all shifted right by SHIFT.
@@ -26,12 +26,14 @@ MAKER, BASE, ROW, RING, HEIGHT, STRIDE, TOP, FEW, DILATION, SHIFT, PADDING, SOUR
 
 ARGUMENTS = SOURCE + 2 * SOURCE_SIZE  # of the kernel, in the step
 
-# A kernel's arguments: addresses of rows of the sources, in order; address of the target's row; and values.
+# A kernel's arguments: addresses of rows of the sources, in order; addresses of the target's row and, if the kernel
+# computes two, of the row below, which is the same behind the last; and values.
 MOST_ROWS = 8  # of the sources
-TO, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 11)
+TO, BELOW, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 12)
 MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `run_cells`
 
-# Of a convolution by AMX, beyond those: addresses of the shapes of its tiles, and of scratch memory; floats from a cell
+# Of a convolution by AMX, beyond those: addresses of the shapes of its tiles, and of scratch memory, which one by
+# Winograd's tiles has, too; floats from a cell
 # of the input to the next, and of the output; channels of both; columns of the input from a cell to the next, and those
 # that the kernel reaches beyond a cell's first; bytes of a rounded cell, of a rounded row, of a part of a product. RUN
 # is the number of parts, and TAP is in bytes.

@@ -31,7 +31,6 @@ from .vectors import (
 
 __all__ = [
     "conv_tile",
-    "depthwise_row",
     "pool_tile",
     "pooled_tile",
     "prelu",
@@ -108,35 +107,6 @@ def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, targ
         return _context.get_dummy_value()
 
     return types.void(*ADDRESSES, step, vectors, positions, out_step), code
-
-
-@intrinsic
-def depthwise_row(context, source, row_stride, tap, step, weights, target, out_step, count):  # type: ignore[no-untyped-def]
-    """A depthwise 3 x 3 convolution of LANES channels, with bias and PReLU: `count` positions of a row.
-
-    source   address of the first input of the first position; the next position is `step` floats further.
-    row_stride, tap  floats from a row, and from a column, of the kernel to the next.
-    weights  (11, LANES): nine of the kernel, bias, slope.    target  the outputs, `out_step` floats apart.
-    """
-
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        source, row_stride, tap, step, weights, target, out_step, count = args
-        source, weights, target = (b.inttoptr(address, FLOAT.as_pointer()) for address in (source, weights, target))
-        *kernel, bias, slope = (load(b, weights, i * LANES) for i in range(11))
-        places = [b.add(b.mul(row_stride, LONG(i)), b.mul(tap, LONG(j))) for i in range(3) for j in range(3)]
-        corners = [b.gep(source, [place]) for place in places]
-
-        def position(index: Value) -> None:
-            offset = b.mul(index, step)
-            total = bias
-            for corner, factor in zip(corners, kernel, strict=True):
-                total = fma(b, load(b, corner, offset), factor, total)
-            store(b, prelu(b, total, slope), b.gep(target, [b.mul(index, out_step)]), 0)
-
-        loop(b, count, position)
-        return _context.get_dummy_value()
-
-    return types.void(*(types.intp,) * 8), code
 
 
 @intrinsic(prefer_literal=True)

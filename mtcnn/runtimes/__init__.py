@@ -1,6 +1,6 @@
 """Runtimes of nets: torch, onnxruntime, or code compiled here.
 
-`torch`, `onnx`, `compiled` and `plans` each run one kind of net; `cascade` chooses for PNet, RNet and ONet,
+`torch`, `onnx`, `openvino` and `plans` each run one kind of net; `cascade` chooses for PNet, RNet and ONet,
 `detectors.load` for single-stage detectors. Outputs are decoded elsewhere: see `detectors.decoders`.
 """
 

@@ -1,8 +1,8 @@
 """Single-stage detectors that run by a plan: compiled code for any net that `tracing` can express.
 
 The module is traced once, by torch; its graph is stored beside the compiled kernels, so that later processes need
-neither torch nor Numba. Kernels trust a graph, so that it comes from no other place; `plain_graph` takes the one beside
-the weights, which `write_graph` writes.
+neither torch nor Numba. The graphs of packaged nets ship with them. Kernels trust a graph, so that it comes from no
+other place; `plain_graph` takes the one beside any weights, which `write_graph` writes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import read
+from ..checkpoint import packaged_weights, read, weights_path
 from ..detectors import DETECTORS
 from ..engine import kernel_cache, kernel_files
 from ..engine.graph import NetGraph
@@ -22,7 +22,7 @@ from ..engine.plan import PlannedNet
 from ..errors import SettingsError
 from ..files.atomic_write import write_whole
 from ..libraries import has_torch
-from .plain_graph import GRAPH, graph_key
+from .plain_graph import GRAPH, graph_key, read_graph
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
@@ -40,16 +40,20 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec, bf16: bool = False
 
     bf16  see `PlannedNet`.
     """
-    if found.model is None or sum(value.size for value in found.state.values()) > LARGEST:
+    from ..detectors.load import BEFORE_MODEL
+
+    guessed = found.model is None and name not in BEFORE_MODEL
+    if guessed or sum(value.size for value in found.state.values()) > LARGEST:
         return None
-    model = {**spec.model, **found.model}
+    model = {**spec.model, **(found.model or {})}
     file = f"plan-{graph_key(name, model)}-{_sources()}.plan"
     paths = [folder / file for folder in kernel_files.folders()]
     content = next(filter(None, map(kernel_files.read, paths)), None)
     if content is None:
-        if not has_torch():
+        made = _packaged(name, model) or (_traced(name, model, found.state) if has_torch() else None)
+        if made is None:
             return None
-        content = json.dumps(_traced(name, model, found.state)).encode()
+        content = json.dumps(made).encode()
         any(kernel_files.write(path, content) for path in paths)
     plan = json.loads(content)
     shapes = {key: list(value.shape) for key, value in found.state.items()}
@@ -58,6 +62,16 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec, bf16: bool = False
     net = PlannedNet(NetGraph.from_json(plan["graph"]), found.state, spec.scaling, spec.multiple, bf16)
     net.has_landmarks = plan["has_landmarks"] and found.has_landmarks
     return net
+
+
+def _packaged(name: str, model: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is stored, of a net that ships with the project: its graph is as much to be trusted as this code."""
+    path = weights_path(packaged_weights(), name)
+    found = read_graph(path, graph_key(name, model)) if path.is_file() else None
+    if found is None:
+        return None
+    shapes = {key: list(value.shape) for key, value in read(path).state.items()}
+    return {"graph": found[0].to_json(), "shapes": shapes, "has_landmarks": found[1]}
 
 
 def _traced(name: str, model: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
