@@ -92,6 +92,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     mtcnn search --budget 0.1G --epochs 4 --candidates 12 --data synthetic:200
     """
     from mtcnn.metrics.plots import check_plot
+    from prepare.sources import remembered_sources
     from stages.graph.ddp import check_alone
     from stages.search.report import table, winner_folder
     from stages.search.run import NetSearch
@@ -100,6 +101,8 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     given = {name: value for name, value in settings.items() if value is not None}
     if size is not None:
         given |= {"height": size[0], "width": size[1]}
+    if not sources:
+        remembered_sources(folder)  # raises before anything is made
     (folder / step).mkdir(parents=True, exist_ok=True)
     check_plot(folder / step / "table.png")
     found = NetSearch(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,

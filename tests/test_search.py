@@ -161,6 +161,14 @@ def test_not_under_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "mtcnn search under torchrun: expected one process; use --workers instead" in done.stderr
 
 
+def test_nothing_is_made_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MTCNN_DATA", raising=False)
+    done = run("search", "--to", tmp_path / "new")
+    assert done.exit_code == 1
+    assert "has no stored sources; name them once with --data FOLDER" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 # ---- kills
 
 
