@@ -35,8 +35,8 @@ from stages.photos.task import new_net, train_detector
 from stages.recipes import load_recipe
 
 NETS = ("retinaface", "ssh", "s3fd", "slim", "rfb", "yunet-n", "yunet-s", "scrfd-0.5g", "centerface", "lightface-1",
-        "lightface-2", "lightface-3", "vgg-light", "vgg-advanced", "efficientnet-b3", "efficientnet-b4", "efficientnet-b3-fpn",
-        "efficientnet-b4-fpn", "efficientdet-d0")  # fmt: skip
+        "lightface-2", "lightface-3", "vgg-light", "vgg-advanced", "efficientnet-b3", "efficientnet-b4",
+        "efficientnet-b3-fpn", "efficientnet-b4-fpn", "efficientdet-d0")  # fmt: skip
 NARROW = (
     "ssh",
     "s3fd",
