@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,8 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Package -> version, of Python, this project, and what it computes with."""
+    from importlib import metadata  # takes milliseconds, which a detection in a fresh process can do without
+
     from mtcnn import __version__
 
     found = {"python": platform.python_version(), "mtcnn-cascade": __version__}

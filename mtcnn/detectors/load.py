@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..runtimes import Runtime
 
-__all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of", "typed"]
+__all__ = ["build", "load_detector", "load_module", "load_runtime", "load_trunk", "model_of", "shapes_only", "typed"]
 
 MAX_NUMBER = 10_000  # limit of a setting of [model]: an untrusted file may ask for any number of layers or channels
 MAX_LENGTH = 1000
@@ -108,6 +109,26 @@ def _check_anchors(name: str, settings: Mapping[str, Any]) -> None:
         require(tuple(settings["anchors"]) == wanted, "model.anchors", settings["anchors"], f"{wanted} for {name}")
 
 
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Nets that are built here have no numbers: an untrusted file may describe one of any size.
+
+    They are not initialised either: for a net without numbers, `torch.nn.init` imports torch's compiler, for a second.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Uninitialised(TorchFunctionMode):
+        def __torch_function__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = kwargs or {}
+            if getattr(function, "__module__", None) == "torch.nn.init":
+                return args[0] if args else given["tensor"]
+            return function(*args, **given)
+
+    with torch.device("meta"), Uninitialised():
+        yield
+
+
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     """The net of the detector `name` with the weights at `path`, in evaluation mode, for RGB input with the scaling of
     its entry. Its attribute `has_landmarks` is False if it has none, or they were not trained.
@@ -121,7 +142,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     found = read_for(path, name, named(name).scaling)
     try:
         model = _guessed(name, found) if found.model is None else found.model
-        with torch.device("meta"):  # shapes only: an untrusted file may describe a net of any size
+        with shapes_only():
             _compare(build(name, model).state_dict(), found.state)
         module = build(name, model)
         module.load_state_dict(found.tensors())
@@ -142,11 +163,10 @@ def _compare(wanted: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 
 def _guessed(name: str, found: Checkpoint) -> dict[str, Any]:
     """[model] of an old file that does not store it."""
-    import torch
 
     if name not in BEFORE_MODEL:
         raise ValueError("the file lacks the settings of its net; train or import it again")
-    with torch.device("meta"):  # shapes only
+    with shapes_only():
         first, kernel = next(iter(build(name).state_dict().items()))
     if first not in found.state or found.state[first].ndim != kernel.ndim:
         raise ValueError(f"lacks {first}; expected the parameters of {name}")

@@ -6,26 +6,25 @@ maps may be rings of a few rows, and the last vector of a cell may be shorter: n
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from .registers import LANES
-from .steps import LINEAR, RELU, SLOPES
+from .steps import LINEAR, RELU, SIZE
 from .tile import prelu
-from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, splat, store
+from .vectors import FLOAT, LONG, VECTOR, Builder, Value, load, loop, store
 
 __all__ = [
+    "INT",
     "POINTER",
     "ZERO",
+    "Arguments",
     "activated",
-    "conv_cells",
-    "depthwise_cells",
-    "dot_cells",
+    "for_cells",
     "load_part",
     "pointer",
+    "row_at",
     "spans",
     "store_part",
 ]
@@ -68,182 +67,51 @@ def activated(b: Builder, value: Value, mode: int, slope: Value) -> Value:
     return relu(b, value) if mode == RELU else prelu(b, value, slope)
 
 
-def sum_of(b: Builder, value: Value) -> Value:
-    """The sum of the lanes, in any order."""
-    name = f"llvm.vector.reduce.fadd.v{LANES}f32"
-    insert: Any = cgutils.get_or_insert_function
-    function = insert(b.module, ir.FunctionType(FLOAT, [FLOAT, VECTOR]), name)
-    return b.call(function, [ir.Constant(FLOAT, 0.0), value], fastmath=("reassoc",))
-
-
 def pointer(b: Builder, address: Value) -> Value:
     return b.inttoptr(address, POINTER)
 
 
-def _row(b: Builder, table: Value, index: Value | int) -> Value:
+def row_at(b: Builder, table: Value, index: Value | int) -> Value:
     """Entry `index` of a table of addresses, as a pointer."""
     place = b.gep(table, [LONG(index) if isinstance(index, int) else index])
     return pointer(b, b.load(place))
 
 
-def _table(b: Builder, address: Value) -> Value:
+def table_at(b: Builder, address: Value) -> Value:
     return b.inttoptr(address, LONG.as_pointer())
 
 
-@intrinsic(prefer_literal=True)
-def conv_cells(  # type: ignore[no-untyped-def]
-    context,
-    rows,
-    shift,
-    count,
-    taps,
-    tap,
-    run,
-    weights,
-    bias,
-    slope,
-    target,
-    step,
-    vectors,
-    positions,
-    out_step,
-    last,
-    mode,
-):
-    """A convolution over neighbouring cells of a row, with bias and activation.
+class Arguments:
+    """The arguments of a step, see `steps`, as values."""
 
-    rows        address of a table of `count` addresses, of the kernel's rows; `shift` floats are added to each.
-    taps, tap   of a row of the kernel: their number, and the floats from one to the next.  run  floats in a tap.
-    weights     (count * taps * run, vectors * LANES) floats; bias, slope (vectors * LANES).
-    target      address of the first cell's outputs.
+    def __init__(self, b: Builder, address: Value) -> None:
+        self.table = table_at(b, address)
+        self.read = [b.load(b.gep(self.table, [LONG(i)])) for i in range(SIZE)]
 
-    Constants of the compiled code: `step` floats from a cell's inputs to the next's, `out_step` from its outputs to the
-    next's; a tile of `positions` cells and `vectors`, the last with `last` floats; the activation.
-    """
-
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        table, factors = _table(b, args[0]), pointer(b, args[6])
-        many, cells, end = vectors.literal_value, positions.literal_value, last.literal_value
-        first = [load(b, pointer(b, args[7]), i * LANES) for i in range(many)]
-        sums = [[slot(b, VECTOR) for _ in range(many)] for _ in range(cells)]
-        for at in sums:
-            for total, start in zip(at, first, strict=True):
-                b.store(start, total)
-        used = slot(b, POINTER)
-        b.store(factors, used)
-
-        def kernel_row(number: Value) -> None:
-            row = b.gep(_row(b, table, number), [args[1]])
-
-            def kernel_tap(place: Value) -> None:
-                source, weight = b.gep(row, [b.mul(place, args[4])]), b.load(used)
-
-                def kernel_step(k: Value) -> None:
-                    here, row_of = b.gep(source, [k]), b.gep(weight, [b.mul(k, LONG(many * LANES))])
-                    numbers = [load(b, row_of, i * LANES) for i in range(many)]
-                    for p, at in enumerate(sums):
-                        value = splat(b, b.load(b.gep(here, [LONG(p * step.literal_value)])))
-                        for total, number in zip(at, numbers, strict=True):
-                            b.store(fma(b, value, number, b.load(total)), total)
-
-                loop(b, args[5], kernel_step)
-                b.store(b.gep(weight, [b.mul(args[5], LONG(many * LANES))]), used)
-
-            loop(b, args[3], kernel_tap)
-
-        loop(b, args[2], kernel_row)
-        slopes, out = pointer(b, args[8]), pointer(b, args[9])
-        bent = [load(b, slopes, i * LANES) if mode.literal_value == SLOPES else ZERO for i in range(many)]
-        for p, at in enumerate(sums):
-            for i, total in enumerate(at):
-                value = activated(b, b.load(total), mode.literal_value, bent[i])
-                lanes = end if i == many - 1 else LANES
-                store_part(b, value, out, p * out_step.literal_value + i * LANES, lanes)
-        return _context.get_dummy_value()
-
-    return types.void(*(types.intp,) * 10, step, vectors, positions, out_step, last, mode), code
+    def __getitem__(self, index: int) -> Value:
+        return self.read[index]
 
 
-@intrinsic(prefer_literal=True)
-def dot_cells(  # type: ignore[no-untyped-def]
-    context, rows, shift, count, taps, tap, run, weights, bias, slope, target, step, outputs, positions, out_step, mode
-):
-    """As `conv_cells`, for few outputs: lanes are inputs, whose products are summed up at the end.
+def for_cells(b: Builder, count: Value, shapes: Sequence[int], tile: Callable[[Value, int], None]) -> None:
+    """tile(first cell, number of cells) over `count` cells, by the first of the `shapes`, falling to 1, that is not
+    larger. A partial last tile begins earlier."""
+    many, *others = shapes
 
-    run      a multiple of LANES.
-    weights  (count * taps * run / LANES, outputs, LANES) floats; bias, slope (LANES).
-    """
+    def tiles() -> None:
+        number = b.sdiv(b.add(count, LONG(many - 1)), LONG(many))
+        last = b.sub(count, LONG(many))
 
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        table, used = _table(b, args[0]), slot(b, POINTER)
-        many, cells = outputs.literal_value, positions.literal_value
-        sums = [[slot(b, VECTOR) for _ in range(many)] for _ in range(cells)]
-        for total in (total for at in sums for total in at):
-            b.store(ZERO, total)
-        b.store(pointer(b, args[6]), used)
-        vectors = b.sdiv(args[5], LONG(LANES))
+        def one(index: Value) -> None:
+            first = b.mul(index, LONG(many))
+            tile(b.select(b.icmp_signed("<", first, last), first, last), many)
 
-        def kernel_row(number: Value) -> None:
-            row = b.gep(_row(b, table, number), [args[1]])
+        loop(b, number, one)
 
-            def kernel_tap(place: Value) -> None:
-                source, weight = b.gep(row, [b.mul(place, args[4])]), b.load(used)
-
-                def kernel_step(k: Value) -> None:
-                    here, row_of = b.gep(source, [b.mul(k, LONG(LANES))]), b.gep(weight, [b.mul(k, LONG(many * LANES))])
-                    numbers = [load(b, row_of, i * LANES) for i in range(many)]
-                    for p, at in enumerate(sums):
-                        value = load(b, here, p * step.literal_value)
-                        for total, number in zip(at, numbers, strict=True):
-                            b.store(fma(b, value, number, b.load(total)), total)
-
-                loop(b, vectors, kernel_step)
-                b.store(b.gep(weight, [b.mul(args[5], LONG(many))]), used)
-
-            loop(b, args[3], kernel_tap)
-
-        loop(b, args[2], kernel_row)
-        first, slopes, out = load(b, pointer(b, args[7]), 0), load(b, pointer(b, args[8]), 0), pointer(b, args[9])
-        for p, at in enumerate(sums):
-            value = ZERO
-            for i, total in enumerate(at):
-                value = b.insert_element(value, sum_of(b, b.load(total)), INT(i))
-            value = activated(b, b.fadd(value, first), mode.literal_value, slopes)
-            store_part(b, value, out, p * out_step.literal_value, many)
-        return _context.get_dummy_value()
-
-    return types.void(*(types.intp,) * 10, step, outputs, positions, out_step, mode), code
-
-
-@intrinsic(prefer_literal=True)
-def depthwise_cells(  # type: ignore[no-untyped-def]
-    context, rows, shift, weights, target, step, out_step, stride, lanes, mode, many
-):
-    """A 3 x 3 convolution of each channel by itself: `many` neighbouring cells of up to LANES channels.
-
-    rows     address of a table of three addresses, of the kernel's rows; `shift` floats are added to each.
-    weights  (11, LANES): nine of the kernel, bias, slope.
-    Constants: floats from a cell of the input, and of the output, to the next; the stride, channels, activation.
-    """
-
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        table, factors, out = _table(b, args[0]), pointer(b, args[2]), pointer(b, args[3])
-        count, wide = lanes.literal_value, stride.literal_value * step.literal_value
-        sources = [b.gep(_row(b, table, i), [args[1]]) for i in range(3)]
-        kernel = [load(b, factors, i * LANES) for i in range(11)]
-        known: dict[tuple[int, int], Value] = {}
-
-        def cell(row: int, floats: int) -> Value:
-            if (row, floats) not in known:
-                known[row, floats] = load_part(b, sources[row], floats, count)
-            return known[row, floats]
-
-        for p in range(many.literal_value):
-            total = kernel[9]
-            for i in range(3):
-                for j in range(3):
-                    total = fma(b, cell(i, p * wide + j * step.literal_value), kernel[3 * i + j], total)
-            store_part(b, activated(b, total, mode.literal_value, kernel[10]), out, p * out_step.literal_value, count)
-        return _context.get_dummy_value()
-
-    return types.void(*(types.intp,) * 4, step, out_step, stride, lanes, mode, many), code
+    if not others:
+        tiles()
+        return
+    with b.if_else(b.icmp_signed(">=", count, LONG(many))) as (enough, fewer):
+        with enough:
+            tiles()
+        with fewer:
+            for_cells(b, count, others, tile)

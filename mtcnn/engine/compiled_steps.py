@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .cells import conv_cells, depthwise_cells, dot_cells
 from .compiling import array_at, inner
+from .conv_rows import conv_row, depthwise_row, dot_row
 from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, square_root, sum_cells
 from .packing import FLOAT_BYTES
 from .registers import LANES, padded
@@ -30,7 +30,6 @@ from .steps import (
     HEADER,
     HEIGHT,
     KERNEL,
-    KERNEL_ROWS,
     MAKER,
     MORE,
     MOST_CELLS,
@@ -41,18 +40,14 @@ from .steps import (
     RING,
     ROW,
     ROWS,
-    RUN,
     SHIFT,
     SIZE,
-    SLOPE,
     SOURCE,
     SOURCE_SIZE,
     SOURCES,
     START,
     STEP,
     STRIDE,
-    TAP,
-    TAPS,
     TARGET,
     TARGET_RING,
     TARGET_ROW,
@@ -77,46 +72,13 @@ __all__ = [
     "run_steps",
 ]
 
-NEIGHBOURS = 4  # cells of a depthwise convolution at a time, which share inputs
-
 
 def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positions: int) -> Any:
     """A convolution. step  floats from a cell's inputs to the next's: includes the stride.  vectors, positions  of a
     tile."""
-    blocks = padded(outputs) // LANES // vectors
-    last = outputs - padded(outputs) + LANES
-
-    few = max(positions // 4, 1)
-
-    @inner(inline="always")
-    def tile(
-        at: int, a: Any, weights: int, bias: int, slope: int, target: int, first: int, count: int, end: int
-    ) -> None:
-        """`count` cells, a constant. A partial last tile begins earlier."""
-        conv_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], weights, bias, slope,
-                   target + FLOAT_BYTES * first * out_step, step, vectors, count, out_step, end, mode)  # fmt: skip
-
-    @inner(inline="always")
-    def tiles(at: int, a: Any, weights: int, bias: int, slope: int, target: int, end: int) -> None:
-        count = a[COLUMNS]
-        if count >= positions:
-            for start in range(0, count, positions):
-                tile(at, a, weights, bias, slope, target, min(start, count - positions), positions, end)
-        elif count >= few:
-            for start in range(0, count, few):
-                tile(at, a, weights, bias, slope, target, min(start, count - few), few, end)
-        else:
-            for first in range(count):
-                tile(at, a, weights, bias, slope, target, first, 1, end)
 
     def run(at):  # type: ignore[no-untyped-def]
-        a = array_at(at, (SIZE,), np.int64)
-        size = FLOAT_BYTES * a[KERNEL_ROWS] * a[TAPS] * a[RUN] * vectors * LANES
-        for block in range(blocks - 1):
-            shift = FLOAT_BYTES * block * vectors * LANES
-            tiles(at, a, a[WEIGHTS] + block * size, a[BIAS] + shift, a[SLOPE] + shift, a[TO] + shift, LANES)
-        shift = FLOAT_BYTES * (blocks - 1) * vectors * LANES
-        tiles(at, a, a[WEIGHTS] + (blocks - 1) * size, a[BIAS] + shift, a[SLOPE] + shift, a[TO] + shift, last)
+        conv_row(at, step, outputs, out_step, mode, vectors, positions)
         return 0
 
     return run
@@ -125,18 +87,8 @@ def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positi
 def dot(step: int, outputs: int, out_step: int, mode: int, positions: int) -> Any:
     """As `conv`, for at most LANES outputs of whole vectors of inputs."""
 
-    @inner(inline="always")
-    def tile(at: int, a: Any, first: int, count: int) -> None:
-        dot_cells(at, first * step, a[KERNEL_ROWS], a[TAPS], a[TAP], a[RUN], a[WEIGHTS], a[BIAS], a[SLOPE],
-                  a[TO] + FLOAT_BYTES * first * out_step, step, outputs, count, out_step, mode)  # fmt: skip
-
     def run(at):  # type: ignore[no-untyped-def]
-        a = array_at(at, (SIZE,), np.int64)
-        count = a[COLUMNS]
-        for start in range(0, count if count >= positions else 0, positions):
-            tile(at, a, min(start, count - positions), positions)
-        for first in range(count if count < positions else 0):
-            tile(at, a, first, 1)
+        dot_row(at, step, outputs, out_step, mode, positions)
         return 0
 
     return run
@@ -144,31 +96,9 @@ def dot(step: int, outputs: int, out_step: int, mode: int, positions: int) -> An
 
 def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -> Any:
     """A 3 x 3 convolution of each channel by itself."""
-    blocks, last = padded(channels) // LANES, channels - padded(channels) + LANES
-    wide = stride * step
-
-    whole = blocks if last == LANES else blocks - 1
-
-    @inner(inline="always")
-    def cells(at: int, a: Any, first: int, count: int) -> None:
-        """All channels of `count` cells, a constant: then their inputs are still in the L1 cache for the next row."""
-        weights, target = a[WEIGHTS], a[TO] + FLOAT_BYTES * first * out_step
-        for block in range(whole):
-            depthwise_cells(at, first * wide + block * LANES, weights + FLOAT_BYTES * block * 11 * LANES,
-                            target + FLOAT_BYTES * block * LANES,
-                            step, out_step, stride, LANES, mode, count)  # fmt: skip
-        if whole < blocks:
-            depthwise_cells(at, first * wide + whole * LANES, weights + FLOAT_BYTES * whole * 11 * LANES,
-                            target + FLOAT_BYTES * whole * LANES,
-                            step, out_step, stride, last, mode, count)  # fmt: skip
 
     def run(at):  # type: ignore[no-untyped-def]
-        a = array_at(at, (SIZE,), np.int64)
-        count = a[COLUMNS]
-        for start in range(0, count if count >= NEIGHBOURS else 0, NEIGHBOURS):
-            cells(at, a, min(start, count - NEIGHBOURS), NEIGHBOURS)
-        for first in range(count if count < NEIGHBOURS else 0):
-            cells(at, a, first, 1)
+        depthwise_row(at, channels, stride, step, out_step, mode)
         return 0
 
     return run

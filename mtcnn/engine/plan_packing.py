@@ -32,7 +32,7 @@ class Packing:
     """A node's weights, bias and slopes, or None; and its activation.
 
     tile           of a convolution.
-    few            whether a convolution has so few outputs that its vectors are of inputs, see `cells.dot_cells`.
+    few            whether a convolution has so few outputs that its vectors are of inputs, see `conv_rows.dot_row`.
     matrix         of a convolution in bfloat16: its products.
     first, inputs  the channels of its input's buffer that a convolution reads.
     pairs          whether a 3 x 3 convolution computes two rows at once, by Winograd's tiles.

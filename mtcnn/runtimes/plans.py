@@ -76,14 +76,13 @@ def _packaged(name: str, model: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _traced(name: str, model: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     """What is stored: the graph, or None; the shapes of the parameters; whether the net has landmarks."""
-    import torch
 
-    from ..detectors.load import build
+    from ..detectors.load import build, shapes_only
     from .tracing import NotPlanned, graph_of
 
     nothing = {"graph": None, "shapes": None, "has_landmarks": False}
     try:
-        with torch.device("meta"):  # shapes only: an untrusted file may describe a net of any size
+        with shapes_only():
             net = build(name, model).eval()
         shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
         if shapes != {key: list(value.shape) for key, value in state.items()}:
