@@ -51,13 +51,13 @@ def ios(a: Array, b: Array) -> NDArray[np.float32]:
     return _overlaps(a, b, True)
 
 
-def square(boxes: Array) -> Array:
-    """The smallest squares (N, 4) around boxes (N, 4) with the same centres.
+def square(boxes: Array, context: float = 1.0) -> Array:
+    """The smallest squares (N, 4) around boxes (N, 4) with the same centres, their sides times `context`.
 
     Source: `rerec.m` of the MTCNN authors' code.
     """
     centre = (boxes[:, :2] + boxes[:, 2:]) * 0.5
-    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * 0.5
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * (0.5 * context)
     return np.concatenate([centre - half, centre + half], axis=1)
 
 

@@ -57,7 +57,7 @@ class NetRefiner:
 
     def candidates(self, image: NDArray[np.uint8], faces: Faces) -> Candidates:
         """The squares around `faces`, with the steps from them to the faces that a call returns."""
-        squares = box.square(faces.boxes.astype(np.float64))
+        squares = box.square(faces.boxes.astype(np.float64), scoring_of(self.net).context)
         inside = np.flatnonzero(touches(squares, *image.shape[:2]))
         own, offsets, points = self.raw(image, squares[inside])
         logits = self.fused(own, faces.scores[inside])

@@ -13,10 +13,11 @@ from .boxes import encode_offsets
 from .errors import SettingsError
 from .settings import is_finite, setting
 
-__all__ = ["Scoring", "logit", "logits_of", "scoring_of", "sigmoid"]
+__all__ = ["MOST_CONTEXT", "Scoring", "logit", "logits_of", "scoring_of", "sigmoid"]
 
 Array = NDArray[Any]
 
+MOST_CONTEXT = 2.0
 _EDGE = 2.0**-24  # 1 - _EDGE is the float32 before 1
 
 
@@ -40,8 +41,8 @@ def logits_of(scores: Array) -> Array:
 
 @dataclass(frozen=True)
 class Scoring:
-    """The score of RNet or ONet, sigmoid((own logit + weight * logit of the input score) / temperature), and how much
-    of its box regression counts.
+    """The score of RNet or ONet, sigmoid((own logit + weight * logit of the input score) / temperature), how much of
+    its box regression counts, and how much of the image around a face it sees.
 
     before       weight of the previous stage's logit, if the first stage is PNet.
     detector     the same if the first stage is a single-stage detector, whose scores are distributed differently.
@@ -49,6 +50,8 @@ class Scoring:
     detector_temperature  the same behind a single-stage detector; None: `temperature`.
     detector_offsets      share of the way from a single-stage detector's box to the one that the net predicts. Such a
                  box is better than PNet's, and often better than RNet's.
+    context      side of a crop over the side of the square around the input box, as `[crops] context` of its recipe
+                 says, from where training takes it.
 
     The default is the net's own score and box, to the last bit. Raises SettingsError for values out of range.
     """
@@ -58,6 +61,7 @@ class Scoring:
     temperature: float = 1.0
     detector_temperature: float | None = setting(None, hashed=False)
     detector_offsets: float = setting(1.0, hashed=False)
+    context: float = setting(1.0, added=True)
 
     def __post_init__(self) -> None:
         for name in ("before", "detector"):
@@ -69,6 +73,8 @@ class Scoring:
                 raise SettingsError(f"{name} is {value}; expected a finite number above 0")
         if not 0 <= self.detector_offsets <= 1:
             raise SettingsError(f"detector_offsets is {self.detector_offsets}; expected a number from 0 to 1")
+        if not 1 <= self.context <= MOST_CONTEXT:
+            raise SettingsError(f"context is {self.context}; expected a number from 1 to {MOST_CONTEXT:g}")
 
     def fused(self, own: Array, given: Array, behind_detector: bool = False) -> Array:
         """Logits (N,) of the score, from the net's own logits (N,) and the scores (N,) of the previous stage."""

@@ -106,4 +106,5 @@ def mine(
         found = np.flatnonzero(labels.kinds == kind)
         chosen.append(found if len(found) <= limit else rng.choice(found, limit, replace=False))
     rows = np.concatenate(chosen)
-    return crops_of(image, windows[rows], Labels(labels.kinds[rows], labels.faces[rows]), record, size)
+    chosen_labels = Labels(labels.kinds[rows], labels.faces[rows])
+    return crops_of(image, windows[rows], chosen_labels, record, size, crops.context)

@@ -75,14 +75,17 @@ def pointed_faces(record: ImageRecord, height: int, width: int) -> NDArray[np.in
     return np.setdiff1d(_known(record), wild_faces(record, height, width))
 
 
-def _turned(image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool) -> tuple[NDArray[np.uint8], Array]:
-    """Image and points (5, 2), rotated about the face and mirrored, on a canvas of two and a half times the face.
+def _turned(
+    image: NDArray[np.uint8], points: Array, degrees: float, mirror: bool, context: float = 1.0
+) -> tuple[NDArray[np.uint8], Array]:
+    """Image and points (5, 2), rotated about the face and mirrored, on a canvas of two and a half times the face, and
+    `context` times that.
 
     The border is reflected: black corners would reveal landmark crops to the net.
     """
     square = square_of_points(points[None])[0]
     side = max(float(square[2] - square[0]), 1.0)
-    extent = max(int(np.ceil(2.5 * side)), 4)
+    extent = max(int(np.ceil(2.5 * context * side)), 4)
     matrix = cv2.getRotationMatrix2D(tuple(((square[:2] + square[2:]) / 2).tolist()), degrees, 1.0)
     matrix[:, 2] += extent / 2 - (square[:2] + square[2:]) / 2
     # OpenCV has pixel centres at integers, this project at halves.
@@ -109,18 +112,21 @@ def landmark_crops(
     for points in record.landmarks[pointed_faces(record, *image.shape[:2])].astype(np.float64):
         for _ in range(settings.landmarks):
             degrees = rng.uniform(-settings.rotation, settings.rotation)
-            turned, moved = _turned(image, points, degrees, bool(rng.integers(2)))
-            parts.append(_jittered(turned, moved, size, rng))
+            turned, moved = _turned(image, points, degrees, bool(rng.integers(2)), settings.context)
+            parts.append(_jittered(turned, moved, size, rng, settings.context))
     return CropBatch.concat(parts)
 
 
-def _jittered(image: NDArray[np.uint8], points: Array, size: int, rng: np.random.Generator) -> CropBatch:
-    """One crop, or none, around points (5, 2): side times 0.8 to 1.25, shifted by up to 0.12 of the side."""
+def _jittered(
+    image: NDArray[np.uint8], points: Array, size: int, rng: np.random.Generator, context: float = 1.0
+) -> CropBatch:
+    """One crop, or none, around points (5, 2): side times 0.8 to 1.25 and times `context`, shifted by up to 0.12 of
+    the side."""
     square = square_of_points(points[None])
     side = square[:, 2:3] - square[:, :1]
     centre = (square[:, :2] + square[:, 2:]) / 2 + rng.uniform(-0.12, 0.12, (1, 2)) * side
     half = side / 2 * np.exp(rng.uniform(np.log(0.8), np.log(1.25)))
-    window = np.concatenate([centre - half, centre + half], axis=1)
+    window = np.concatenate([centre - half * context, centre + half * context], axis=1)
     target = box.encode_landmarks(window, points[None])
     if (target <= 0).any() or (target >= 1).any():
         return CropBatch.empty(size)

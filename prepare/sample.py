@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mtcnn import boxes as box
 from mtcnn.crops import cut
+from mtcnn.scoring import MOST_CONTEXT
 from mtcnn.settings import Settings, setting
 
 from .labels import IGNORE, IouBands, Kind, Labels, label
@@ -37,6 +38,8 @@ class CropSettings(Settings):
     min_size        shortest side of a window, pixels.
     landmarks       crops per face with known landmarks.
     rotation        largest rotation of a landmark crop, degrees.
+    context         side of a crop over the side of its window, which decides the kind: above 1, ONet sees what is
+                    around a face, such as hair, a hat, or what hides a part of it.
     val             percent of the images in the validation part, which chooses the best epoch.
     """
 
@@ -52,6 +55,7 @@ class CropSettings(Settings):
     landmarks: int = setting(0, min=0)
     rotation: float = setting(20.0, min=0)
     val: float = setting(5.0, min=0, below=100)
+    context: float = setting(1.0, min=1, max=MOST_CONTEXT, added=True)
 
     renamed: ClassVar[dict[str, str]] = {
         "most_neg": "max_neg",
@@ -108,8 +112,12 @@ def pick(kinds: Array, limits: dict[Kind, int], rng: np.random.Generator) -> NDA
     return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
 
 
-def crops_of(image: NDArray[np.uint8], windows: Array, labels: Labels, record: ImageRecord, size: int) -> CropBatch:
-    """Crops of labelled windows (N, 4), with targets. Offsets are to the labelled box, not to its square."""
+def crops_of(
+    image: NDArray[np.uint8], windows: Array, labels: Labels, record: ImageRecord, size: int, context: float = 1.0
+) -> CropBatch:
+    """Crops of labelled windows (N, 4), `context` times as wide, with targets. Offsets are from the crop to the
+    labelled box, not to its square."""
+    windows = box.square(windows, context) if context != 1 else windows
     offsets = np.zeros((len(windows), 4), np.float32)
     scores = np.ones(len(windows), np.float32)
     faces = (labels.kinds == Kind.POS) | (labels.kinds == Kind.PART)
@@ -149,4 +157,6 @@ def sample(
     limits = {Kind.NEG: settings.max_neg, Kind.PART: settings.max_part, Kind.POS: settings.max_pos}
     chosen = pick(labels.kinds, limits, rng)
     assert not (labels.kinds[chosen] == IGNORE).any()
-    return crops_of(image, windows[chosen], Labels(labels.kinds[chosen], labels.faces[chosen]), record, size)
+    return crops_of(
+        image, windows[chosen], Labels(labels.kinds[chosen], labels.faces[chosen]), record, size, settings.context
+    )

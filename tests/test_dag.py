@@ -15,13 +15,14 @@ from factories import random_crops, write_crops
 from mtcnn.checkpoint import Checkpoint, read_threshold, write
 from mtcnn.errors import DataError, MtcnnError, RecipeError
 from mtcnn.nets import NETS
+from mtcnn.scoring import Scoring
 from mtcnn.workers import local_workers
 from prepare.labels import Kind
 from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
-from stages.crops.nodes import cascade_nodes, chain
+from stages.crops.nodes import TrainOnStores, cascade_nodes, chain
 from stages.crops.recipe import Mix, Recipe, TrainSettings
 from stages.graph.dag import Dag, Node, Options, data_key
 from stages.photos.nodes import detector_nodes
@@ -115,6 +116,20 @@ def crops(net: str, **changes: object) -> dict[str, Recipe]:
 
 
 # ---- the chain
+
+
+def test_context_of_crops_is_that_of_the_weights(tmp_path: Path) -> None:
+    """Crops and weights have keys that depend on it, unless it is 1, and the weights carry it."""
+    wide = replace(RECIPES["onet"], crops=replace(RECIPES["onet"].crops, context=1.3))
+    before, after = (
+        {node.name: node for node in cascade_nodes(tmp_path, {**RECIPES, "onet": onet}, RECORDS, "data")}
+        for onet in (RECIPES["onet"], wide)
+    )
+    assert [name for name in CHAIN if before[name].key != after[name].key] == ["crops-48", "onet"]
+    actions = [after[name].action for name in ("rnet", "onet")]
+    assert all(isinstance(action, TrainOnStores) for action in actions)
+    scores = [action.settings.score for action in actions if isinstance(action, TrainOnStores)]
+    assert scores == [Scoring(), Scoring(context=1.3)]
 
 
 def test_inputs_of_each_node(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ def brightest(crops: NDArray[np.uint8]) -> Array:
 
 
 # At 160 a crop keeps about the scale of the photo: half a pixel lost in either convention would show.
-@pytest.mark.parametrize("size", [48, 160])
-def test_a_dot_at_each_landmark_is_where_the_target_says(size: int) -> None:
+@pytest.mark.parametrize(("size", "context"), [(48, 1.0), (160, 1.0), (160, 1.5)])
+def test_a_dot_at_each_landmark_is_where_the_target_says(size: int, context: float) -> None:
     mirrored = []
+    settings = replace(MANY, context=context)
     for number, (x, y) in enumerate(FACE):
-        batch = landmark_crops(dot(x, y), record(FACE), size, MANY, np.random.default_rng(7))
+        batch = landmark_crops(dot(x, y), record(FACE), size, settings, np.random.default_rng(7))
         assert len(batch) == MANY.landmarks
         found = brightest(batch.crops)
         straight = np.abs(batch.landmarks[:, number] * size - found).max(axis=1)
@@ -154,9 +156,9 @@ def test_half_of_the_crops_are_mirrored(monkeypatch: pytest.MonkeyPatch) -> None
     seen: list[tuple[float, bool]] = []
     turned = points._turned
 
-    def noted(image: Any, face: Any, degrees: float, mirror: bool) -> Any:
+    def noted(image: Any, face: Any, degrees: float, mirror: bool, context: float) -> Any:
         seen.append((degrees, mirror))
-        return turned(image, face, degrees, mirror)
+        return turned(image, face, degrees, mirror, context)
 
     monkeypatch.setattr(points, "_turned", noted)
     settings = CropSettings(landmarks=300, rotation=25)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference import plain_iou
 
+from mtcnn.boxes import decode_offsets
 from mtcnn.crops import cut
 from mtcnn.errors import SettingsError
 from prepare import sample as module
@@ -188,8 +189,26 @@ def test_offsets_of_other_kinds_are_zero() -> None:
     assert batch.offsets.tolist() == [[0, 0, 0, 0], [0, 0, -0.25, 0], [0, 0, -0.25, 0]]
 
 
+def test_context_widens_crops_and_not_what_they_are() -> None:
+    """The kinds are those of the windows; each crop is the window's, enlarged; offsets lead to the face."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    record = ImageRecord(Path("x.jpg"), np.array([[10.0, 10, 40, 50]]))
+    plain, wide = (
+        sample(image, record, 24, CropSettings(context=context), IouBands(), np.random.default_rng(0))
+        for context in (1.0, 1.5)
+    )
+    assert plain.kinds.tolist() == wide.kinds.tolist() and len(plain) > 99
+    windows = np.array([[10.0, 10, 50, 50], [0, 0, 20, 20]])
+    labels = Labels(np.array([Kind.POS, Kind.NEG], np.uint8), np.array([0, -1]))
+    batch = module.crops_of(image, windows, labels, record, 24, 1.5)
+    enlarged = np.array([[0.0, 0, 60, 60], [-5, -5, 25, 25]])
+    np.testing.assert_array_equal(batch.crops, cut(image, enlarged, 24))
+    np.testing.assert_allclose(decode_offsets(enlarged, batch.offsets)[0], record.boxes[0])
+
+
 @pytest.mark.parametrize(
-    "values", [{"negatives": -1}, {"max_pos": -1}, {"min_size": 0.5}, {"val": 100.0}, {"rotation": -5.0}]
+    "values",
+    [{"negatives": -1}, {"max_pos": -1}, {"min_size": 0.5}, {"val": 100.0}, {"rotation": -5.0}, {"context": 0.9}],
 )
 def test_invalid_settings(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):

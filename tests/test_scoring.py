@@ -27,7 +27,7 @@ from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import MEAN_COLOUR
 
 RGB = NDArray[np.uint8]
-FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5), "onet": Scoring(0.5, 0.75, 2.0)}
+FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5), "onet": Scoring(0.5, 0.75, 2.0, context=1.25)}
 
 
 def noise(*shape: int) -> RGB:
@@ -94,6 +94,8 @@ def test_scores_and_logits() -> None:
         ({"detector_temperature": 0.0}, "detector_temperature is 0.0; expected a finite number above 0"),
         ({"detector_offsets": 1.5}, "detector_offsets is 1.5; expected a number from 0 to 1"),
         ({"detector_offsets": math.nan}, "detector_offsets is nan"),
+        ({"context": 0.9}, "context is 0.9; expected a number from 1 to 2"),
+        ({"context": math.nan}, "context is nan"),
     ],
 )
 def test_invalid_numbers(values: dict[str, float], message: str) -> None:
@@ -152,6 +154,16 @@ def test_boxes_of_a_detector_are_kept_in_part(share: float, behind: bool) -> Non
         own = np.array([8, 5, 18, 15])
         expected = own if not behind else share * own + (1 - share) * faces.boxes[0]
         assert stage(noise(20, 60, 3), faces).boxes == pytest.approx(expected[None], abs=1e-5)
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_net_sees_what_is_around_the_box(behind: bool) -> None:
+    """The crop is wider than the square around the box; offsets of 0 and points of 0.5 belong to the crop."""
+    faces = Faces(np.array([[10, 5, 16, 15]], np.float32), np.array([0.9], np.float32))
+    stage = NetRefiner(Even([3.0], Scoring(context=1.4), True), "onet", behind_detector=behind)
+    found = stage(noise(20, 60, 3), faces)
+    assert found.boxes == pytest.approx(np.array([[6.0, 3, 20, 17]]), abs=1e-5)
+    assert found.landmarks == pytest.approx(np.full((1, 5, 2), (13, 10)), abs=1e-5)
 
 
 @pytest.mark.parametrize(("net", "points"), [("rnet", False), ("onet", True)])

@@ -145,7 +145,7 @@ def refined(
 ) -> StageFaces:
     """`NetRefiner` on the candidates of the previous stage. The threshold is a float64 scalar."""
     stage, last = NetRefiner(net, net.net), net.net == "onet"
-    squares = _squares(g, found.boxes)
+    squares = _squares(g, found.boxes, net.scoring.context)
     inside = g.where(_touches(g, squares, image))
     squares, given = g.op("Gather", squares, inside, axis=0), _taken(g, found, inside)
     own, offsets, points = _heads(g, net, image, squares)
@@ -261,11 +261,11 @@ def _moved(g: Graph, boxes: Value, offsets: Value) -> str:
     return g.op("Add", boxes, g.op("Mul", g.cast(offsets, np.float64), _sides(g, boxes)))
 
 
-def _squares(g: Graph, boxes: Value) -> str:
+def _squares(g: Graph, boxes: Value, context: float) -> str:
     """`boxes.square`."""
     low, high = g.columns(boxes, 0, 2), g.columns(boxes, 2, 4)
     centre = g.op("Mul", g.op("Add", low, high), 0.5)
-    half = g.op("Mul", g.op("ReduceMax", g.op("Sub", high, low), axes=[1], keepdims=1), 0.5)
+    half = g.op("Mul", g.op("ReduceMax", g.op("Sub", high, low), axes=[1], keepdims=1), 0.5 * context)
     return g.op("Concat", g.op("Sub", centre, half), g.op("Add", centre, half), axis=1)
 
 

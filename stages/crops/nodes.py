@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -127,6 +127,7 @@ class _Nodes:
 
     def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
         net, draft, note = recipe.net, f"{recipe.net}-draft", ""
+        settings = replace(settings, score=replace(settings.score, context=recipe.crops.context))
         section = "draft" if name == draft else "train"
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None

@@ -103,4 +103,8 @@ class Recipe(Settings):
             check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
             check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
             own = settings is None or settings.score == Scoring()
+            check(settings is None or settings.score.context == 1, f"{name}.score.context", "given",
+                  "none: it is that of [crops]")  # fmt: skip
             check(own or self.net != "pnet", f"{name}.score", "given", "none: there is no stage before pnet")
+        check(self.crops.context == 1 or self.net == "onet", "crops.context", self.crops.context,
+              "1: only onet sees more than the window")  # fmt: skip
