@@ -50,7 +50,7 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec, bf16: bool = False
     paths = [folder / file for folder in kernel_files.folders()]
     content = next(filter(None, map(kernel_files.read, paths)), None)
     if content is None:
-        made = _packaged(name, model) or (_traced(name, model, found.state) if has_torch() else None)
+        made = _packaged(name, model) or (_traced(name, model) if has_torch() else None)
         if made is None:
             return None
         content = json.dumps(made).encode()
@@ -74,9 +74,11 @@ def _packaged(name: str, model: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"graph": found[0].to_json(), "shapes": shapes, "has_landmarks": found[1]}
 
 
-def _traced(name: str, model: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stored: the graph, or None; the shapes of the parameters; whether the net has landmarks."""
+def _traced(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored: the graph, or None; the shapes of the parameters; whether the net has landmarks.
 
+    By the settings alone, whatever a file holds: the next file of the same settings gets the same answer.
+    """
     from ..detectors.load import build, shapes_only
     from .tracing import NotPlanned, graph_of
 
@@ -85,8 +87,6 @@ def _traced(name: str, model: Mapping[str, Any], state: Mapping[str, Any]) -> di
         with shapes_only():
             net = build(name, model).eval()
         shapes = {key: list(value.shape) for key, value in net.state_dict().items()}
-        if shapes != {key: list(value.shape) for key, value in state.items()}:
-            return nothing
         graph = graph_of(net)
     except (NotPlanned, SettingsError, ValueError, RuntimeError):  # torch then runs the net, or says what is wrong
         return nothing
@@ -97,9 +97,9 @@ def write_graph(path: Path, name: str) -> bool:
     """Write the graph of a detector beside its weights at `path`, for `plain_graph`. False if no plan expresses it."""
     spec, found = DETECTORS[name], read(path)
     model = {**spec.model, **(found.model or {})}
-    traced = _traced(name, model, found.state)
+    traced = _traced(name, model)
     target = path.with_name(GRAPH)
-    if traced["graph"] is None:
+    if traced["graph"] is None or traced["shapes"] != {key: list(value.shape) for key, value in found.state.items()}:
         target.unlink(missing_ok=True)
         return False
     content = {"key": graph_key(name, model), "graph": traced["graph"], "has_landmarks": traced["has_landmarks"]}
