@@ -94,7 +94,8 @@ class PlannedNet:
 
     def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array | PlanRows:
         if not name.endswith(SCORES) and name not in self.graph.flat:
-            return PlanRows([(each, layout.count(each), layout.some_cells(each)) for each in levels], self.scales)
+            rows = [(each, layout.count(each), layout.some_cells(each)) for each in levels]
+            return PlanRows(rows, self.scales, layout)
         found = [self._level(level, layout) for level in levels]
         table = found[0] if len(found) == 1 else np.concatenate(found)
         table = table if table.flags.owndata else table.copy()  # the map is used again

@@ -162,17 +162,9 @@ class PlanTables:
 
     def _chain(self, goal: int) -> list[int]:
         """The node of a whole map, and before it those of the rings that it needs."""
-        found: list[int] = []
-
-        def visit(number: int) -> None:
-            for parts in self.nodes[number].inputs:
-                source = parts[0].node
-                if not self.places.whole[self.places.buffer[source]]:
-                    visit(source)
-            found.append(number)
-
-        visit(goal)
-        return found
+        sources = [parts[0].node for parts in self.nodes[goal].inputs]
+        rings = [source for source in sources if not self.places.whole[self.places.buffer[source]]]
+        return [*itertools.chain(*map(self._chain, rings)), goal]
 
     def _table(self, chain: Sequence[int], first: int, last: int) -> tuple[Array, int]:
         count = len(chain)

@@ -46,6 +46,8 @@ class PlanRows:
     """An array (A, values) whose rows are made by `rows[index]`, index int (R,); NumPy converts it to all of them.
 
     levels  with the number of the rows of each, and a function of cells (R,) that returns their channels.
+    owner   of the memory that these functions read, some by address alone: maps of a large image are not kept by the
+            net.
 
     It reads the maps of the plan: it is valid until the plan runs again in the same thread.
     """
@@ -53,9 +55,9 @@ class PlanRows:
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, levels: Sequence[tuple[OutputLevel, int, Callable[[Array], Array]]], scales: dict[str, float]
+        self, levels: Sequence[tuple[OutputLevel, int, Callable[[Array], Array]]], scales: dict[str, float], owner: Any
     ) -> None:
-        self.levels, self.scales = levels, scales
+        self.levels, self.scales, self.owner = levels, scales, owner
         self.starts = np.cumsum([0, *(count for _, count, _ in levels)])
         level = levels[0][0]
         self.shape = (int(self.starts[-1]), level.values - level.difference)
