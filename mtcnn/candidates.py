@@ -29,7 +29,7 @@ class Step:
 
     name     for display.            left  int (K,): indices of the candidates, of `count`, that pass this step.
     limit    the threshold, the NMS IoU, or the maximum number that may pass.
-    rivals   for NMS: which boxes are compared, "boxes" or "moved".
+    rivals   for NMS: which boxes are compared: "boxes", "moved", or "squares" around `given`.
     group    int (count,): NMS compares only candidates of the same group.
     smaller  whether overlap is intersection over the smaller area.
     """
@@ -38,7 +38,7 @@ class Step:
     left: Array
     count: int
     limit: float = 0.0
-    rivals: Literal["boxes", "moved"] | None = None
+    rivals: Literal["boxes", "moved", "squares"] | None = None
     group: Array | None = None
     smaller: bool = False
 
@@ -70,8 +70,8 @@ def _of(points: Array | None, index: Array) -> Array | None:
 class Candidates:
     """The candidates of a stage, and the steps from them to its faces.
 
-    boxes    (N, 4) xyxy, image pixels: cells of PNet's map, squares around the input faces of a refiner, or the boxes
-             that a single-stage detector predicts.
+    boxes    (N, 4) xyxy, image pixels: cells of PNet's map, squares around the input faces of a refiner with the
+             context that its net sees, or the boxes that a single-stage detector predicts.
     given    (N, 4): the input faces of a refiner, whose squares may be much larger; otherwise the boxes again.
     logits   (N,) of the stage's scores, which may include the previous stage's logits.
     offsets  (N, 4): predicted regression of the boxes, see `boxes.decode_offsets`; None leaves them.
@@ -99,6 +99,12 @@ class Candidates:
     def moved(self) -> Array:
         """(N, 4): the boxes after regression."""
         return self._moved(np.arange(len(self.boxes)))
+
+    def rivals(self, step: Step) -> Array:
+        """The boxes (N, 4) that an NMS compares."""
+        if step.rivals == "squares":
+            return box.square(self.given)
+        return self.moved if step.rivals == "moved" else self.boxes
 
     def faces(self) -> Faces:
         """The candidates that pass the last step, by descending score."""

@@ -34,7 +34,8 @@ DEVICE_BATCH = 1024  # crops per batch on a device
 class NetRefiner:
     """Stage 2 or 3: RNet or ONet on square crops of the candidates.
 
-    RNet: NMS at `nms_iou`, then box decoding; landmarks of the input faces are passed on.
+    RNet: NMS at `nms_iou` of the squares around the input boxes, then box decoding; landmarks of the input faces are
+    passed on.
     ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
     box inside another. If it was trained without landmarks, those of the input faces are passed on.
 
@@ -63,15 +64,16 @@ class NetRefiner:
         logits = self.fused(own, faces.scores[inside])
         offsets = self.shared(offsets, squares[inside], faces.boxes[inside])
         chosen, last = np.flatnonzero(logits > logit(self.threshold)), points is not None
-        rivals = squares[inside[chosen]]
         if last:
-            rivals = box.decode_offsets(rivals, offsets[chosen])
+            rivals = box.decode_offsets(squares[inside[chosen]], offsets[chosen])
+        else:  # without the context of the crops: wider squares overlap more
+            rivals = box.square(faces.boxes[inside[chosen]].astype(np.float64))
         left = chosen[nms(rivals, logits[chosen], self.nms_iou, overlap="ios" if last else "iou")]
         count = len(squares)
         steps = (
             Step("image border", inside, count),
             Step("threshold", inside[chosen], count, self.threshold),
-            Step("NMS", inside[left], count, self.nms_iou, "moved" if last else "boxes", smaller=last),
+            Step("NMS", inside[left], count, self.nms_iou, "moved" if last else "squares", smaller=last),
         )
 
         def landmarks(index: Array) -> Array | None:

@@ -38,8 +38,8 @@ class CropSettings(Settings):
     min_size        shortest side of a window, pixels.
     landmarks       crops per face with known landmarks.
     rotation        largest rotation of a landmark crop, degrees.
-    context         side of a crop over the side of its window, which decides the kind: above 1, ONet sees what is
-                    around a face, such as hair, a hat, or what hides a part of it.
+    context         side of a crop over the side of its window, which decides the kind: above 1, RNet or ONet
+                    sees what is around a face, such as hair, a hat, or what hides a part of it.
     val             percent of the images in the validation part, which chooses the best epoch.
     """
 

@@ -120,12 +120,12 @@ def crops(net: str, **changes: object) -> dict[str, Recipe]:
 
 def test_context_of_crops_is_that_of_the_weights(tmp_path: Path) -> None:
     """Crops and weights have keys that depend on it, unless it is 1, and the weights carry it."""
-    wide = replace(RECIPES["onet"], crops=replace(RECIPES["onet"].crops, context=1.3))
-    before, after = (
-        {node.name: node for node in cascade_nodes(tmp_path, {**RECIPES, "onet": onet}, RECORDS, "data")}
-        for onet in (RECIPES["onet"], wide)
+    before, after, both = (
+        {node.name: node for node in cascade_nodes(tmp_path, {**RECIPES, **wide}, RECORDS, "data")}
+        for wide in ({}, crops("onet", context=1.3), {**crops("rnet", context=1.2), **crops("onet", context=1.3)})
     )
     assert [name for name in CHAIN if before[name].key != after[name].key] == ["crops-48", "onet"]
+    assert [name for name in CHAIN if after[name].key != both[name].key] == ["crops-24", "rnet", "crops-48", "onet"]
     actions = [after[name].action for name in ("rnet", "onet")]
     assert all(isinstance(action, TrainOnStores) for action in actions)
     scores = [action.settings.score for action in actions if isinstance(action, TrainOnStores)]

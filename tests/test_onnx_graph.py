@@ -178,7 +178,7 @@ def odd_models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
         state = read(weights_path(random_models, name)).tensors()
         first = next(key for key in state if key.endswith("prelu.weight"))
         state[first] = torch.linspace(-0.2, 0.4, len(state[first]))
-        context = 1.25 if name == "onet" else 1.0
+        context = {"pnet": 1.0, "rnet": 1.5, "onet": 1.25}[name]
         scoring = Scoring() if name == "pnet" else Scoring(before=0.5, temperature=1.5, context=context)
         write(weights_path(folder, name), Checkpoint(name, state, scoring=scoring, has_landmarks=name != "onet"))
     return folder

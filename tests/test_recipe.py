@@ -94,7 +94,7 @@ BAD = {
     "[train.mix]\nlandmark = 1": "train.mix.landmark is above 0; expected 0: only onet has landmarks",
     "[bands]\nneg = 0.5": "bands.neg, part, pos are 0.5, 0.4, 0.65; expected 0 < neg <= part < pos < 1",
     "[crops]\nmin_size = 0": "crops.min_size is 0.0; expected a number of at least 1",
-    "[crops]\ncontext = 1.3": "crops.context is 1.3; expected 1: only onet sees more than the window",
+    "[crops]\ncontext = 1.3": "crops.context is 1.3; expected 1: pnet sees its window alone",
     "[crops]\ncontext = 2.5": "crops.context is 2.5; expected a number from 1 to 2",
     "[train.score]\ncontext = 1.3": "train.score.context is given; expected none: it is that of [crops]",
     "[crops]\nval = 100": "crops.val is 100.0; expected a number of at least 0 and below 100",

@@ -27,7 +27,7 @@ from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import MEAN_COLOUR
 
 RGB = NDArray[np.uint8]
-FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5), "onet": Scoring(0.5, 0.75, 2.0, context=1.25)}
+FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5, 1.4), "onet": Scoring(0.5, 0.75, 2.0, context=1.25)}
 
 
 def noise(*shape: int) -> RGB:
@@ -164,6 +164,16 @@ def test_a_net_sees_what_is_around_the_box(behind: bool) -> None:
     found = stage(noise(20, 60, 3), faces)
     assert found.boxes == pytest.approx(np.array([[6.0, 3, 20, 17]]), abs=1e-5)
     assert found.landmarks == pytest.approx(np.full((1, 5, 2), (13, 10)), abs=1e-5)
+
+
+def test_nms_of_rnet_compares_squares_without_the_context() -> None:
+    """Squares of 10 whose IoU is .5 stay at an NMS of .6, though crops of 15 have an IoU of .64."""
+    faces = candidates((10, 0.9), (13 + 1 / 3, 0.8))
+    for context in (1.0, 1.5):
+        stage = NetRefiner(Even([2.0, 1.0], Scoring(context=context), False), "rnet", nms_iou=0.6)
+        seen = stage.candidates(noise(20, 60, 3), faces)
+        assert seen.faces().boxes[:, 0] == pytest.approx(np.array([10, 13 + 1 / 3]) - 5 * (context - 1), abs=1e-5)
+        assert seen.rivals(seen.steps[-1]) == pytest.approx(faces.boxes)
 
 
 @pytest.mark.parametrize(("net", "points"), [("rnet", False), ("onet", True)])

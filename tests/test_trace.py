@@ -263,7 +263,7 @@ def test_verdicts_use_the_overlap_of_each_stage(detector: Detector, stage: int, 
     for step in seen.steps:
         if step.rivals is None:
             continue
-        boxes = (seen.moved if step.rivals == "moved" else seen.boxes)[step.left]
+        boxes = seen.rivals(step)[step.left]
         overlaps = (box.ios if step.smaller else box.iou)(boxes, boxes)
         if step.group is not None:
             overlaps *= step.group[step.left][:, None] == step.group[step.left]

@@ -154,8 +154,10 @@ def refined(
     chosen = g.where(g.op("Greater", logits, logit(g, threshold)))
     squares, logits, offsets = (g.op("Gather", value, chosen, axis=0) for value in (squares, logits, offsets))
     moved = _moved(g, squares, offsets)
-    suppress = nms_by_smaller if last else nms
-    left = suppress(g, moved if last else squares, logits, stage.nms_iou)
+    if last:
+        left = nms_by_smaller(g, moved, logits, stage.nms_iou)
+    else:  # without the context of the crops, as in `NetRefiner`
+        left = nms(g, _squares(g, g.op("Gather", given.boxes, chosen, axis=0), 1.0), logits, stage.nms_iou)
     rows = g.op("Gather", chosen, left, axis=0)
     landmarks = _taken(g, given, rows).landmarks
     if points is not None and net.has_landmarks:

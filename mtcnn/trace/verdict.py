@@ -148,7 +148,7 @@ def _dropped(seen: Candidates, step: Step, best: int) -> str:
         if step.name in _REASONS:
             return f"{_REASONS[step.name]}: score {seen.scores[best]:.2f}"
         return f"not among the {step.limit:.0f} best boxes: score {seen.scores[best]:.2f}"
-    boxes = seen.moved if step.rivals == "moved" else seen.boxes
+    boxes = seen.rivals(step)
     rivals = step.kept & (seen.scores >= seen.scores[best])
     if step.group is not None:
         rivals &= step.group == step.group[best]

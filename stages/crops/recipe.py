@@ -106,5 +106,5 @@ class Recipe(Settings):
             check(settings is None or settings.score.context == 1, f"{name}.score.context", "given",
                   "none: it is that of [crops]")  # fmt: skip
             check(own or self.net != "pnet", f"{name}.score", "given", "none: there is no stage before pnet")
-        check(self.crops.context == 1 or self.net == "onet", "crops.context", self.crops.context,
-              "1: only onet sees more than the window")  # fmt: skip
+        check(self.crops.context == 1 or self.net != "pnet", "crops.context", self.crops.context,
+              "1: pnet sees its window alone")  # fmt: skip
