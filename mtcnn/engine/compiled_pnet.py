@@ -8,73 +8,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiling import array_at, inner
-from .layers import conv, pooled_conv
-from .packing import TILES
-from .pnet import BAND, COLUMNS, room
+from .packing import FLOAT_BYTES, PIXEL_MEAN
+from .pixel_tile import pooled_row, split_pixels
+from .pnet import BAND, FIRST, MANY, TILE, room
+from .registers import LANES
+from .scored_tile import scored_winograd
 from .winograd import winograd
 
 __all__ = ["pnet"]
 
 Array = NDArray[Any]
 
-_conv1 = pooled_conv(3, 10)
-_conv2 = conv(10, 16, COLUMNS)
-_conv3 = winograd(16, 32, TILES)
+_conv2 = winograd(10, 16, MANY, TILE, FIRST)
+_conv3 = scored_winograd(16, 32, MANY, TILE)
 _room = inner()(room)
 
 
 @inner()
-def _first_layer(
-    level: Array,
-    real_level: Array,
-    real: int,
-    first: int,
-    count: int,
-    pixels: Array,
-    pixels_at: int,
-    pooled_at: int,
-    wide: int,
-    w: int,
-    b: int,
-    s: int,
-) -> None:
-    """Pooled rows `first` to `first + count` of a level (H, W * 3), into (rows, wide, 10) at the address `pooled`.
-
-    pixels  scratch for rows of the level as float32; pixels_at is its address.
-    """
-    height, width = level.shape[0], level.shape[1] // 3
-    stride = 3 * width
-    top = 2 * first
-    below = min(height, 2 * (first + count) + 2)
-    for row in range(top, below):
-        line = pixels[row - top]
+def _split(source: int, real: int, width: int, target: int, plane: int) -> None:
+    """A row of pixels of a level, uint8 or float32, at `target`: even and odd columns of each colour, `plane` floats
+    apart."""
+    done = 0
+    for at in range(0, width if width >= 2 * LANES else 0, 2 * LANES):
+        first = min(at, (width - 2 * LANES) // 2 * 2)  # a partial last part begins earlier
         if real:
-            numbers = real_level[row]
-            for k in range(stride):
-                line[k] = numbers[k]
+            split_pixels(source + 3 * FLOAT_BYTES * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, 1)
         else:
-            source = level[row]
-            for k in range(stride):
-                line[k] = source[k]
-    for row in range(count):
-        two_rows = 2 * (first + row) + 1 < height - 2
-        _conv1(pixels_at + 4 * 2 * row * stride, stride, 3, 9, w, b, s,
-               pooled_at + 4 * 10 * row * wide, width - 2, two_rows)  # fmt: skip
+            split_pixels(source + 3 * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, 0)
+        done = first + 2 * LANES
+    whole, numbers = array_at(source, (3 * width,), np.uint8), array_at(source, (3 * width,), np.float32)
+    row = array_at(target, (3, 2, plane), np.float32)
+    for x in range(done, width):
+        for c in range(3):
+            value = numbers[3 * x + c] if real else np.float32(whole[3 * x + c])
+            row[c, x % 2, x // 2] = value - np.float32(PIXEL_MEAN)
+
+
+@inner()
+def _first_layer(
+    level_at: int, real: int, height: int, width: int, first: int, count: int, ready: int, pixels_at: int, plane: int,
+    pooled: Array, start: int, weights: int, work: int,
+) -> int:  # fmt: skip
+    """Pooled rows `first` to `first + count` of a level (height, width * 3), into rows from `start` on of pooled
+    (rows, columns, FIRST). Beyond the end of the level, they are 0, as are columns beyond it.
+
+    pixels_at  address of (4, 3, 2, plane) floats: row i of the level is at i % 4, up to row `ready`; returned is the
+               next `ready`.
+    """
+    columns, line, size = (width - 1) // 2, 3 * width * (FLOAT_BYTES if real else 1), FLOAT_BYTES * 6 * plane
+    inside = min(count, (height - 1) // 2 - first)
+    for row in range(inside):
+        top = 2 * (first + row)
+        for y in range(max(top, ready), min(top + 4, height)):
+            _split(level_at + line * y, real, width, pixels_at + size * (y % 4), plane)
+        ready = top + 4
+        target = pooled.ctypes.data + FLOAT_BYTES * (start + row) * pooled.shape[1] * FIRST
+        pooled_row(pixels_at + size * (top % 4), pixels_at + size * ((top + 1) % 4), pixels_at + size * ((top + 2) % 4),
+                   pixels_at + size * ((top + 3) % 4), plane, weights, target, width - 2, top + 1 < height - 2, work,
+                   10)  # fmt: skip
+    for row in range(start, start + count):
+        for column in range(columns if row < start + inside else 0, pooled.shape[1]):
+            for c in range(FIRST):
+                pooled[row, column, c] = 0.0
+    return ready
 
 
 @inner(fastmath={"reassoc", "contract", "nsz"})
 def _pass(
-    features: Array, columns: int, start: int, heads: Array, min_logit: float, count: int, cells: Array, values: Array
-) -> int:
-    """Append the cells of features (rows, stride, 32) whose logit is at least `min_logit`; heads (5, 33)."""
-    for row in range(features.shape[0]):
+    features: Array, logits: Array, rows: int, columns: int, start: int, heads: Array, min_logit: float, count: int,
+    cells: Array, values: Array,
+) -> int:  # fmt: skip
+    """Append the cells of `rows` rows whose logit is at least `min_logit`.
+
+    features  (rows of tiles, tiles, TILE * TILE, 32).    logits  (rows, wide) without bias.    heads  (5, 33).
+    """
+    for row in range(rows):
         for column in range(columns):
-            cell = features[row, column]
-            logit: Any = np.float32(0)
-            for c in range(32):
-                logit += heads[0, c] * cell[c]
-            logit += heads[0, 32]
+            logit = logits[row, column] + heads[0, 32]
             if logit >= min_logit:
+                cell = features[row // TILE, column // TILE, row % TILE * TILE + column % TILE]
                 cells[count, 0], cells[count, 1] = start + row, column
                 values[count, 0] = logit
                 for i in range(1, 5):
@@ -87,12 +99,11 @@ def _pass(
 
 
 @inner()
-def _copy(rows: Array, source: int, target: int) -> None:
-    """Copy two rows of (R, columns, channels) from `source` to `target`, which comes earlier."""
-    for i in range(2):
-        for j in range(rows.shape[1]):
-            for c in range(rows.shape[2]):
-                rows[target + i, j, c] = rows[source + i, j, c]
+def _copy(source: int, target: int, floats: int) -> None:
+    """To an address before the source's."""
+    numbers, copy = array_at(source, (floats,), np.float32), array_at(target, (floats,), np.float32)
+    for k in range(floats):
+        copy[k] = numbers[k]
 
 
 def pnet(  # type: ignore[no-untyped-def]
@@ -101,38 +112,38 @@ def pnet(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Rows `first` to `last` of the map of a level (height, width * 3): writes the cells that pass, returns how many.
 
-    real     whether the level is float32.    weights  (9,) addresses: weights, bias and slope of three layers.
+    real     whether the level is float32.    weights  (7,) addresses: the first layer's; weights, bias and slope of
+             the other two.
     heads    (5, 33).    work  scratch, see `pnet.room`.    cells, values  outputs, large enough for all cells: (N, 2)
              and (N, 5).
     """
-    wide = (width - 1) // 2  # of the pooled map: ceil((width - 2) / 2)
-    level = array_at(level_at, (height, 3 * width), np.uint8)
-    real_level = array_at(level_at, (height, 3 * width), np.float32)
-    weights, heads = array_at(weights_at, (9,), np.int64), array_at(heads_at, (5, 33), np.float32)
-    most = (last - first) * (wide - 4)
+    columns = (width - 1) // 2 - 4
+    tiles = (columns + TILE - 1) // TILE
+    wide = tiles * TILE
+    weights, heads = array_at(weights_at, (7,), np.int64), array_at(heads_at, (5, 33), np.float32)
+    most = (last - first) * columns
     cells, values = array_at(cells_at, (most, 2), np.int32), array_at(values_at, (most, 5), np.float32)
-    at1, at2, at3, at4, _ = _room(width)
-    pixels = array_at(work_at, (2 * (BAND + 4) + 3, 3 * width), np.float32)
-    pooled_at, second_at, features_at = work_at + 4 * at1, work_at + 4 * at2, work_at + 4 * at3
-    pooled = array_at(pooled_at, (BAND + 4, wide, 10), np.float32)
-    second = array_at(second_at, (BAND + 2, wide, 16), np.float32)
-    features = array_at(features_at, (BAND, wide, 32), np.float32)
-    passed = 0
+    columns1, plane, at1, at2, at3, at4, at5, _ = _room(width)
+    pooled_at, second_at, planes = work_at + FLOAT_BYTES * at1, work_at + FLOAT_BYTES * at2, work_at + FLOAT_BYTES * at5
+    pooled = array_at(pooled_at, (BAND + 6, columns1, FIRST), np.float32)
+    line1, line2 = FLOAT_BYTES * columns1 * FIRST, FLOAT_BYTES * (wide + 4) * 16
+    features = array_at(work_at + FLOAT_BYTES * at3, (BAND // TILE, tiles, TILE**2, 32), np.float32)
+    logits = array_at(work_at + FLOAT_BYTES * at4, (BAND, wide), np.float32)
+    passed, ready = 0, 0
     for start in range(first, last, BAND):
         count = min(BAND, last - start)
+        rows = (count + TILE - 1) // TILE * TILE
         # From the second band on, the last rows of the previous band are the first of this one.
         known1, known2 = 0, 0
         if start > first:
-            known1, known2 = 4, 2
-            _copy(pooled, BAND + 2, 2)
-            _copy(second, BAND, 0)
-        _first_layer(level, real_level, real, start + known1, count + 4 - known1, pixels, work_at,
-                     pooled_at + 4 * known1 * wide * 10, wide, weights[0],
-                     weights[1], weights[2])  # fmt: skip
-        _conv2(pooled_at + 4 * known2 * wide * 10, wide * 10, 3, 30, weights[3], weights[4],
-               weights[5], second_at + 4 * known2 * wide * 16,
-               (count + 2 - known2) * wide - 2)  # fmt: skip
-        _conv3(second_at, wide * 16, weights[6], weights[7], weights[8],
-               features_at, wide * 32, count, wide - 4, work_at + 4 * at4)  # fmt: skip
-        passed = _pass(features[:count], wide - 4, start, heads, min_logit, passed, cells, values)
+            known1, known2 = 6, 4
+            _copy(pooled_at + line1 * (BAND + 4), pooled_at + line1 * 4, 2 * columns1 * FIRST)
+            _copy(second_at + line2 * BAND, second_at, 4 * (wide + 4) * 16)
+        ready = _first_layer(level_at, real, height, width, start + known1, rows + 6 - known1, ready, work_at, plane,
+                             pooled, known1, weights[0], planes)  # fmt: skip
+        _conv2(pooled_at + line1 * known2, columns1 * FIRST, weights[1], weights[2], weights[3],
+               second_at + line2 * known2, (wide + 4) * 16, rows + 4 - known2, wide + 4, planes)  # fmt: skip
+        _conv3(second_at, (wide + 4) * 16, weights[4], weights[5], weights[6], heads_at, features.ctypes.data,
+               logits.ctypes.data, rows // TILE, tiles, planes)  # fmt: skip
+        passed = _pass(features, logits, count, columns, start, heads, min_logit, passed, cells, values)
     return passed

@@ -12,10 +12,10 @@ from .winograd import winograd
 
 __all__ = ["onet", "rnet"]
 
-_r1, _r2, _r3 = conv(3, 28, 22), winograd(28, 48, 25), conv(48, 64, 3)
+_r1, _r2, _r3 = conv(3, 28, 22), winograd(28, 48, 9, 3), conv(48, 64, 3)
 _r_pool1, _r_pool2 = max_pool(3, 28), max_pool(3, 48)
 _r_dense, _r_heads = conv(576, 128, MANY), conv(128, 5, MANY)
-_o1, _o2, _o3, _o4 = conv(3, 32, 46), winograd(32, 64, 31), winograd(64, 64, 16), conv(64, 128, 3)
+_o1, _o2, _o3, _o4 = conv(3, 32, 46), winograd(32, 64, 7, 3), winograd(64, 64, 4, 4), conv(64, 128, 3)
 _o_pool1, _o_pool2, _o_pool3 = max_pool(3, 32), max_pool(3, 64), max_pool(2, 64)
 _o_dense, _o_heads = conv(1152, 256, MANY), conv(256, 15, MANY)
 
@@ -52,8 +52,8 @@ def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
         for row in range(22):
             _r1(work + R_PIXELS + 4 * 72 * row, 72, 3, 9, w[0], w[1], w[2], map1 + 4 * 22 * 28 * row, 22)
         _r_pool1(map1, 22 * 28, 22, pooled1)
-        _r2(pooled1, 11 * 28, w[3], w[4], w[5], map2, 10 * 48, 9, 9, work + R_PLANES)
-        _r_pool2(map2, 10 * 48, 9, pooled2)
+        _r2(pooled1, 11 * 28, w[3], w[4], w[5], map2, 9 * 48, 9, 9, work + R_PLANES)
+        _r_pool2(map2, 9 * 48, 9, pooled2)
         for row in range(3):
             _r3(pooled2 + 4 * 4 * 48 * row, 4 * 48, 2, 96, w[6], w[7], w[8], flat + 4 * (576 * n + 3 * 64 * row), 3)
     _r_dense(flat, 0, 1, 576, w[9], w[10], w[11], dense, count)
@@ -72,8 +72,8 @@ def onet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
         for row in range(46):
             _o1(work + O_PIXELS + 4 * 144 * row, 144, 3, 9, w[0], w[1], w[2], map1 + 4 * 46 * 32 * row, 46)
         _o_pool1(map1, 46 * 32, 46, pooled1)
-        _o2(pooled1, 23 * 32, w[3], w[4], w[5], map2, 22 * 64, 21, 21, planes)
-        _o_pool2(map2, 22 * 64, 21, pooled2)
+        _o2(pooled1, 23 * 32, w[3], w[4], w[5], map2, 21 * 64, 21, 21, planes)
+        _o_pool2(map2, 21 * 64, 21, pooled2)
         _o3(pooled2, 10 * 64, w[6], w[7], w[8], map3, 8 * 64, 8, 8, planes)
         _o_pool3(map3, 8 * 64, 8, pooled3)
         for row in range(3):

@@ -10,10 +10,10 @@ from typing import Any
 
 from .compiling import inner
 from .packing import FLOAT_BYTES
-from .registers import LANES, REGISTERS, padded, tile_shape
-from .tile import conv_tile, pool_tile, pooled_tile
+from .registers import LANES, padded, tile_shape
+from .tile import conv_tile, pool_tile
 
-__all__ = ["conv", "max_pool", "pooled_conv"]
+__all__ = ["conv", "max_pool"]
 
 
 def conv(step: int, channels: int, columns: int) -> Any:
@@ -41,32 +41,6 @@ def conv(step: int, channels: int, columns: int) -> Any:
                 conv_tile(source + FLOAT_BYTES * at * step, row_stride, rows, run_length, used, bias + shift,
                           slope + shift, target + shift + FLOAT_BYTES * at * channels,
                           step, vectors, 1, channels)  # fmt: skip
-
-    return run
-
-
-def pooled_conv(step: int, channels: int) -> Any:
-    """A convolution with bias and PReLU over two rows, and 2 x 2 max pooling: a row of count outputs.
-
-    columns, two_rows  size of the input: an odd last column, or a single row, is pooled by itself.
-    """
-    vectors = padded(channels) // LANES
-    pairs = max((REGISTERS - vectors - 1) // (4 * vectors), 1)
-
-    @inner()
-    def run(source, row_stride, rows, run_length, weights, bias, slope, target, columns, two_rows):  # type: ignore[no-untyped-def]
-        below = row_stride if two_rows else 0
-        full = columns // 2
-        for at in range(0, full if full >= pairs else 0, pairs):
-            first = min(at, full - pairs)
-            pooled_tile(source + FLOAT_BYTES * 2 * first * step, row_stride, rows, run_length, weights, bias, slope,
-                        target + FLOAT_BYTES * first * channels, step, below,
-                        step, vectors, pairs, channels)  # fmt: skip
-        for at in range(full if full >= pairs else 0, (columns + 1) // 2):
-            beside = step if at < full else 0
-            pooled_tile(source + FLOAT_BYTES * 2 * at * step, row_stride, rows, run_length, weights, bias, slope,
-                        target + FLOAT_BYTES * at * channels, beside, below,
-                        step, vectors, 1, channels)  # fmt: skip
 
     return run
 

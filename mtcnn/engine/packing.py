@@ -14,6 +14,8 @@ from .registers import FLOAT_BYTES, LANES, TileShape, padded, tile_shape
 
 __all__ = [
     "FLOAT_BYTES",
+    "PAIR",
+    "PIXEL_MEAN",
     "SLACK",
     "TILES",
     "Packed",
@@ -23,8 +25,10 @@ __all__ = [
     "pack_conv",
     "pack_dense",
     "pack_heads",
+    "pack_pixels",
     "pack_winograd",
     "scratch",
+    "tiles_at_once",
     "turned",
 ]
 
@@ -33,8 +37,11 @@ Array = NDArray[Any]
 SLACK = 64  # floats
 KEPT = 1 << 22  # maximum scratch floats that a thread keeps: PNet's for a 4K image
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
-TILES = 32  # maximum tiles transformed before the products: intermediates stay in the L1 cache
-TURN = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G in the paper
+PAIR = 2  # output channels of PNet's first layer that are computed together
+TILES = 32  # see `tiles_at_once`
+# Points of the polynomials of Winograd's tiles, by the side of a tile; infinity is one more. 1/2 and -2 together lose
+# less precision than 2 and -2 do.
+POINTS = {2: (0.0, 1.0, -1.0), 3: (0.0, 1.0, -1.0, 0.5), 4: (0.0, 1.0, -1.0, 0.5, -2.0)}
 
 
 class Packed(NamedTuple):
@@ -118,6 +125,18 @@ def pack_conv(layer: Layer, columns: int, pixels: bool = False) -> Packed:
     return pack(steps, bias, layer.slope, columns)
 
 
+def pack_pixels(layer: Layer) -> Array:
+    """Pack PNet's first layer: (outputs / PAIR, 50 * PAIR) float32, as `pixel_tile.pooled_row` reads it.
+
+    Scaling is folded in: its input is pixels less PIXEL_MEAN.
+    """
+    assert layer.slope is not None
+    kernel, turn = kernel_of(layer) / PIXEL_DIVISOR, turn_of(2)
+    planes = np.einsum("ay,bx,yxio->baio", turn, turn, kernel).reshape(48, -1)  # (column, row, colour, out) before
+    rows = np.vstack([planes, layer.bias, layer.slope])
+    return rows.reshape(50, -1, PAIR).transpose(1, 0, 2).reshape(-1, 50 * PAIR).astype(np.float32)
+
+
 def pack_dense(layer: Layer, side: int, columns: int) -> Packed:
     """Pack a dense layer over a flattened map of side x side positions."""
     outputs = len(layer.weight)
@@ -138,21 +157,42 @@ def _difference(pair: Array) -> Array:
     return np.diff(pair.astype(np.float64), axis=0)
 
 
-def pack_winograd(layer: Layer, usual: int) -> Packed:
-    """Transform a 3 x 3 kernel and pack it: weights (16, blocks, inputs, lanes)."""
+def pack_winograd(layer: Layer, usual: int, tile: int = 2) -> Packed:
+    """Transform a 3 x 3 kernel and pack it: weights ((tile + 2)^2, blocks, inputs, lanes), see `turned`."""
     assert layer.slope is not None
-    return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual)  # to (out, in, y, x)
+    return turned(kernel_of(layer).transpose(3, 2, 0, 1), layer.bias, layer.slope, usual, tile)  # to (out, in, y, x)
 
 
-def turned(kernel: Array, bias: Array, slope: Array, usual: int) -> Packed:
-    """As `pack_winograd`, for a kernel (out, in, 3, 3)."""
+def turned(kernel: Array, bias: Array, slope: Array, usual: int, tile: int = 2) -> Packed:
+    """As `pack_winograd`, for a kernel (out, in, 3, 3).
+
+    usual  tiles of a map or a part of it, which determine the shape of the products.
+    tile   side of a tile of outputs, 2 to 4.
+    """
     outputs, inputs = kernel.shape[:2]
-    both = np.einsum("ay,bx,oiyx->abio", TURN, TURN, kernel)
+    turn = turn_of(tile)
+    both = np.einsum("ay,bx,oiyx->abio", turn, turn, kernel)
     lanes = tile_shape(outputs, usual).vectors * LANES
-    planes = both.reshape(16, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (16, in, blocks, lanes) before
+    planes = both.reshape(len(turn) ** 2, inputs, -1, lanes).transpose(0, 2, 1, 3)  # (planes, in, blocks, lanes) before
     return Packed(*(_placed(np.asarray(values, np.float32)) for values in (planes, bias, slope)))
 
 
-def scratch(inputs: int, outputs: int) -> int:
-    """Scratch floats of a layer with these channels."""
-    return 16 * (TILES * (inputs + outputs) + 2 * SLACK)
+def turn_of(tile: int) -> Array:
+    """The matrix (tile + 2, 3) that transforms a kernel, G in the paper, for tiles of `tile` x `tile` outputs.
+
+    A row holds the powers of a point over the product of its distances from the others; the last is for infinity.
+    """
+    points = np.array(POINTS[tile])
+    apart = points[:, None] - points + np.eye(len(points))
+    return np.vstack([np.vander(points, 3, increasing=True) / apart.prod(axis=1)[:, None], [0.0, 0.0, 1.0]])
+
+
+def tiles_at_once(tile: int, usual: int) -> int:
+    """Maximum tiles of `tile` x `tile` outputs that are transformed before the products: intermediates stay in the
+    caches."""
+    return TILES if tile == 2 else usual
+
+
+def scratch(inputs: int, outputs: int, usual: int = TILES, tile: int = 2) -> int:
+    """Scratch floats of a layer with these channels, see `winograd.winograd`."""
+    return (tile + 2) ** 2 * (tiles_at_once(tile, usual) * (inputs + outputs) + 2 * SLACK)

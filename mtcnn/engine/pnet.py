@@ -14,17 +14,19 @@ from ..pyramid import map_size
 from ..types import ImageSize
 from ..weights import Weights
 from .kernel_cache import kernel
-from .packing import SLACK, TILES, Pointers, buffer, pack_conv, pack_winograd, scratch
+from .packing import SLACK, Pointers, buffer, pack_pixels, pack_winograd, scratch
+from .registers import padded
 
-__all__ = ["BAND", "COLUMNS", "Cells", "FastPNet"]
+__all__ = ["BAND", "FIRST", "MANY", "TILE", "Cells", "FastPNet"]
 
 Array = NDArray[Any]
 
 BAND = 8  # rows of the map in a band: the activations of a 640-pixel level then take half a megabyte
-COLUMNS = 256  # of a typical map, which determines the tiles
+TILE, MANY = 4, 8  # side of the tiles of the later layers, which are Winograd's, and how many are computed at once
+FIRST = padded(10)  # floats of a cell of the first layer's map
+LINE = 16  # columns of that map, and of pixels, are a multiple: at least the lanes of a vector
 
-
-PLANES = scratch(16, 32)
+PLANES = max(scratch(10, 16, MANY, TILE), scratch(16, 32, MANY, TILE))
 
 
 class Cells(NamedTuple):
@@ -43,15 +45,23 @@ def _heads(net: Weights) -> Array:
     return np.concatenate([pair[1:] - pair[:1], moves]).astype(np.float32)
 
 
-def room(width: int) -> tuple[int, int, int, int, int]:
-    """Layout of the scratch memory for a band of a level with `width` columns: the offsets of three maps and of
-    Winograd's planes, after the pixels, and the total, in floats. All are aligned to cache lines."""
-    wide = (width - 1) // 2  # of the pooled map: ceil((width - 2) / 2)
-    first = ((2 * (BAND + 4) + 3) * 3 * width + SLACK) // 16 * 16
-    second = first + ((BAND + 4) * wide * 10 + SLACK) // 16 * 16 + 16
-    third = second + (BAND + 2) * wide * 16 + SLACK
-    planes = third + BAND * wide * 32 + SLACK
-    return first, second, third, planes, planes + PLANES
+def room(width: int) -> tuple[int, int, int, int, int, int, int, int]:
+    """Layout of the scratch memory for a band of a level with `width` columns: columns of the first layer's map, and of
+    each plane of pixels; after four rows of pixels the offsets of three maps, of logits and of Winograd's planes, and
+    the total, in floats. All are aligned to cache lines.
+
+    The third layer computes whole tiles. So the second has a tile more of rows and of columns than the map, and the
+    first has two more than that.
+    """
+    wide = ((width - 1) // 2 - 4 + TILE - 1) // TILE * TILE  # of the map, see `pyramid.map_size`, in whole tiles
+    columns = (wide + 6 + LINE - 1) // LINE * LINE
+    plane = columns + LINE
+    first = 4 * 6 * plane + SLACK
+    second = first + (BAND + 6) * columns * FIRST + SLACK
+    third = second + (BAND + 4) * (wide + 4) * 16 + SLACK
+    logits = third + BAND * wide * 32 + SLACK
+    planes = logits + BAND * wide + SLACK
+    return columns, plane, first, second, third, logits, planes, planes + PLANES
 
 
 class FastPNet:
@@ -59,8 +69,9 @@ class FastPNet:
 
     def __init__(self, net: Weights) -> None:
         first, second, third = net.trunk()
-        layers = (pack_conv(first, COLUMNS, pixels=True), pack_conv(second, COLUMNS), pack_winograd(third, TILES))
-        self.weights, self.heads = Pointers(*(array for layer in layers for array in layer)), Pointers(_heads(net))
+        later = [pack_winograd(layer, MANY, TILE) for layer in (second, third)]
+        packed = (array for layer in later for array in layer)
+        self.weights, self.heads = Pointers(pack_pixels(first), *packed), Pointers(_heads(net))
 
     def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
         """The cells of level (H, W, 3), uint8 or float32 0 to 255, with a logit of at least `min_logit`, by rows.

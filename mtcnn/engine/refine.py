@@ -5,14 +5,16 @@ The kernels are in `compiled_refine`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..weights import SIZES, Weights
+from ..weights import SIZES, Layer, Weights
 from .kernel_cache import kernel
-from .packing import SLACK, Pointers, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
+from .packing import SLACK, Packed, Pointers, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
 
 __all__ = ["DENSE", "MANY", "MAPS", "FastRefiner", "Refined"]
 
@@ -29,19 +31,30 @@ class Refined(NamedTuple):
     landmarks: Array | None
 
 
-# The algorithm of each convolution, and the columns or tiles that it is packed for.
-LAYERS = {
-    "rnet": ((pack_conv, 22), (pack_winograd, 25), (pack_conv, 3)),
-    "onet": ((pack_conv, 46), (pack_winograd, 31), (pack_winograd, 16), (pack_conv, 3)),
+# Each convolution is packed for its columns; or for Winograd's tiles: how many are computed together, and their side.
+# Maps of 9 and 21 cells are whole tiles of 3, and one of 8 is of 4.
+_FIRST = partial(pack_conv, pixels=True)
+LAYERS: dict[str, tuple[Callable[[Layer], Packed], ...]] = {
+    "rnet": (
+        partial(_FIRST, columns=22),
+        partial(pack_winograd, usual=9, tile=3),
+        partial(pack_conv, columns=3),
+    ),
+    "onet": (
+        partial(_FIRST, columns=46),
+        partial(pack_winograd, usual=7, tile=3),
+        partial(pack_winograd, usual=4, tile=4),
+        partial(pack_conv, columns=3),
+    ),
 }
 
 
-# Floats of the maps of one crop, as `compiled_refine` lays them out. One more row and column is for what Winograd's
-# tiles read or write beyond the edge.
+# Floats of the maps of one crop, as `compiled_refine` lays them out.
 MAPS = {
-    "rnet": (24 * 24 * 3, 22 * 22 * 28, 12 * 12 * 28, 10 * 10 * 48, 4 * 4 * 48, scratch(28, 48)),
+    "rnet": (24 * 24 * 3, 22 * 22 * 28, 11 * 11 * 28, 9 * 9 * 48, 4 * 4 * 48, scratch(28, 48, 9, 3)),
     "onet": (
-        48 * 48 * 3, 46 * 46 * 32, 24 * 24 * 32, 22 * 22 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64, scratch(64, 64)
+        48 * 48 * 3, 46 * 46 * 32, 23 * 23 * 32, 21 * 21 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64,
+        max(scratch(32, 64, 7, 3), scratch(64, 64, 4, 4)),
     ),
 }  # fmt: skip
 DENSE = {"rnet": (576, 128), "onet": (1152, 256)}  # inputs and outputs of the dense layer
@@ -57,10 +70,7 @@ class FastRefiner:
 
     def __init__(self, net: Weights) -> None:
         *convs, dense = net.trunk()
-        packed = [
-            pack(layer, many) if i else pack_conv(layer, many, pixels=True)
-            for i, (layer, (pack, many)) in enumerate(zip(convs, LAYERS[net.net], strict=True))
-        ]
+        packed = [pack(layer) for layer, pack in zip(convs, LAYERS[net.net], strict=True)]
         packed.append(pack_dense(dense, 3, MANY))
         last = net.net == "onet"
         others = [net.layer(name) for name in (("offsets", "landmarks") if last else ("offsets",))]

@@ -32,9 +32,8 @@ from .vectors import (
 __all__ = [
     "conv_tile",
     "pool_tile",
-    "pooled_tile",
     "prelu",
-    "product_tile",
+    "tile_sums",
 ]
 
 
@@ -47,7 +46,7 @@ def _larger(b: Builder, one: Value, other: Value) -> Value:
     return b.select(b.fcmp_ordered(">", one, other), one, other)
 
 
-def _sums(b: Builder, args: Any, vectors: int, offsets: list[Value]) -> list[list[Value]]:
+def tile_sums(b: Builder, args: Any, vectors: int, offsets: list[Value]) -> list[list[Value]]:
     """The sums of a tile as stack slots, [position][vector]; `offsets` are those of its positions, in floats.
 
     args  the first arguments of `conv_tile`; without bias (None) sums start at zero.
@@ -98,7 +97,7 @@ def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, targ
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         count, many = vectors.literal_value, positions.literal_value
-        sums = _sums(b, args[:6], count, [LONG(p * step.literal_value) for p in range(many)])
+        sums = tile_sums(b, args[:6], count, [LONG(p * step.literal_value) for p in range(many)])
         slopes, out = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[6:8])
         bent = [load(b, slopes, i * LANES) for i in range(count)]
         for p in range(many):
@@ -107,49 +106,6 @@ def conv_tile(context, source, row_stride, rows, run, weights, bias, slope, targ
         return _context.get_dummy_value()
 
     return types.void(*ADDRESSES, step, vectors, positions, out_step), code
-
-
-@intrinsic(prefer_literal=True)
-def product_tile(context, source, run, weights, target, vectors, positions, step, out_step):  # type: ignore[no-untyped-def]
-    """As `conv_tile`, for a kernel of one row, without bias and PReLU."""
-
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        offsets = [LONG(p * step.literal_value) for p in range(positions.literal_value)]
-        sums = _sums(b, (args[0], LONG(0), LONG(1), args[1], args[2], None), vectors.literal_value, offsets)
-        out = b.inttoptr(args[3], FLOAT.as_pointer())
-        for p, at in enumerate(sums):
-            for i, total in enumerate(at):
-                store(b, b.load(total), out, p * out_step.literal_value + i * LANES)
-        return _context.get_dummy_value()
-
-    return types.void(*(types.intp,) * 4, vectors, positions, step, out_step), code
-
-
-@intrinsic(prefer_literal=True)
-def pooled_tile(  # type: ignore[no-untyped-def]
-    context, source, row_stride, rows, run, weights, bias, slope, target, beside, below, step, vectors, pairs, out_step
-):
-    """As `conv_tile`, then 2 x 2 max pooling: `pairs` outputs.
-
-    beside, below  floats from a position to its neighbours; 0 at the edge of the map, where the neighbour is left out.
-    """
-
-    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        count, many = vectors.literal_value, pairs.literal_value
-        right, down = args[8:10]
-        corners = [LONG(0), right, down, b.add(right, down)]
-        places = [b.add(LONG(2 * p * step.literal_value), corner) for p in range(many) for corner in corners]
-        sums = _sums(b, args[:6], count, places)
-        slopes, out = (b.inttoptr(address, FLOAT.as_pointer()) for address in args[6:8])
-        bent = [load(b, slopes, i * LANES) for i in range(count)]
-        for p in range(many):
-            for i in range(count):
-                four = [prelu(b, b.load(at[i]), bent[i]) for at in sums[4 * p : 4 * p + 4]]
-                top = _larger(b, _larger(b, four[0], four[1]), _larger(b, four[2], four[3]))
-                store(b, top, out, p * out_step.literal_value + i * LANES)
-        return _context.get_dummy_value()
-
-    return types.void(*ADDRESSES, types.intp, types.intp, step, vectors, pairs, out_step), code
 
 
 @intrinsic(prefer_literal=True)
