@@ -16,7 +16,7 @@ from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors import DETECTORS, Spec
 from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.detectors.load import build, load_detector, load_module, model_of
-from mtcnn.detectors.single_stage import pad
+from mtcnn.detectors.single_stage import _room, pad
 from mtcnn.errors import CheckpointError
 from mtcnn.nets import to_input
 from mtcnn.runtimes.torch import TorchRuntime
@@ -228,3 +228,13 @@ def test_padding_is_the_mean_colour() -> None:
     assert padded.shape == (4, 8, 3)
     np.testing.assert_array_equal(padded[:3, :5], noise(3, 5))
     assert (padded[3] == (1, 2, 3)).all() and (padded[:, 5:] == (1, 2, 3)).all()
+
+
+def test_padding_in_memory_used_before() -> None:
+    for seed, size in enumerate(((90, 117), (33, 40), (64, 64), (90, 117), (200, 31))):
+        image = noise(*size, seed=seed)
+        found = pad(image, 64, (1, 2, 3), _room)
+        np.testing.assert_array_equal(found, pad(image, 64, (1, 2, 3)))
+    again = pad(noise(90, 117), 64, (1, 2, 3), _room)
+    assert np.shares_memory(again, found)
+    assert not np.shares_memory(pad(noise(90, 117), 64, (1, 2, 3)), found)

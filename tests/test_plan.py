@@ -132,6 +132,24 @@ def test_heads_of_boxes_are_computed_for_some_cells_alone() -> None:
     assert not heads & {*layout.maps}
 
 
+def test_two_logits_are_one_where_their_difference_is_asked_for() -> None:
+    fast = planned(random_net("slim-landmarks", NETS["slim-landmarks"]), "slim-landmarks")
+    levels = fast.graph.outputs["logits"]
+    assert [fast.graph.nodes[level.parts[0].node].channels for level in levels] == [3, 2, 2, 3]
+    assert not any(level.difference for level in levels)
+
+
+def test_the_tables_of_one_thread_are_one(pair: tuple[PlannedNet, TorchRuntime]) -> None:
+    fast, before = pair[0], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fast(noise(64, 64))
+    finally:
+        torch.set_num_threads(before)
+    layout = fast._local.layouts[0]
+    assert [len(tables) for tables in layout.stages] == [1]
+
+
 def test_outputs_are_not_overwritten(pair: tuple[PlannedNet, TorchRuntime]) -> None:
     fast = pair[0]
     first = fast(noise(64, 128))

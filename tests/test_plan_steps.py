@@ -233,9 +233,9 @@ def test_sum(channels: int, twice: int, mode: int) -> None:
 def test_moments_and_what_is_done_with_them(channels: int) -> None:
     rng, guard, size = np.random.default_rng(4), Guarded(), padded(channels)
     for wide in WIDTHS:
-        source, centre = guard(odd_values(rng, wide, channels)), guard(np.zeros(size, np.float32))
+        source = guard(odd_values(rng, wide, channels))
         totals = guard(np.full((2, size), 7, np.float32))
-        call("moments", (channels, channels), [source], totals, COLUMNS=wide, BIAS=centre)
+        call("moments", (channels, channels), [source], totals, COLUMNS=wide)
         with np.errstate(invalid="ignore"):
             near(totals[0, :channels], source.sum(axis=0))
             near(totals[1, :channels], (source**2).sum(axis=0))
@@ -251,8 +251,9 @@ def test_factors_of_group_norm() -> None:
     totals = guard(rng.uniform(1, 2, (rows, 2, size)).astype(np.float32))
     weight, bias = (guard(rng.standard_normal(channels).astype(np.float32)) for _ in range(2))
     target = guard(np.zeros((2, size), np.float32))
-    addresses = [each.ctypes.data for each in (weight, bias, target)]
-    kernel("factors")(totals.ctypes.data, rows, channels, groups, cells, 1e-5, *addresses)
+    room, epsilon = guard(np.full((2, size), np.nan)), guard(np.full(1, 1e-5))
+    call("factors", (), [totals], target, KERNEL_ROWS=rows, TAPS=channels, TAP=groups, COLUMNS=cells, WEIGHTS=weight,
+         BIAS=bias, SLOPE=epsilon, ROOM=room)  # fmt: skip
     mean, square = totals[:, :, :channels].sum(axis=0).reshape(2, groups, -1).sum(axis=2) / (cells * channels / groups)
     scale = weight / np.repeat(np.sqrt(np.maximum(square - mean**2, 0) + 1e-5), channels // groups)
     near(target[0, :channels], scale)

@@ -6,6 +6,9 @@ NMS.
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +29,9 @@ from .looks import MAX_SIDE, merge, views
 __all__ = ["SingleStage", "pad", "select"]
 
 CONFIDENT = 0.0  # logit of a score of 0.5
+KEPT = 1 << 25  # maximum bytes of a padded image that a thread keeps for its next one: a 4K image
+
+_local = threading.local()
 
 
 @dataclass
@@ -80,7 +86,7 @@ class SingleStage:
         return found[0] if len(found) == 1 else merge(found, seen, size, self.spec.nms_iou)
 
     def _look(self, image: NDArray[np.uint8], every: bool) -> Candidates:
-        padded = pad(image, self.spec.multiple, self.spec.padding)
+        padded = pad(image, self.spec.multiple, self.spec.padding, _room)
         outputs = self.runtime(padded) if every else sparse_outputs(self.runtime, padded)
         size = ImageSize(*padded.shape[:2])
         return select(
@@ -135,13 +141,31 @@ def _nothing(has_landmarks: bool) -> Candidates:
     return Candidates(none, none, np.zeros(0), None, (Step("threshold", index, 0),), lambda _: points)
 
 
-def pad(image: NDArray[np.uint8], multiple: int, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Pad image (H, W, 3) at the right and bottom with a colour, to sides that are multiples of `multiple`."""
+def pad(
+    image: NDArray[np.uint8],
+    multiple: int,
+    colour: tuple[int, int, int],
+    room: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None,
+) -> NDArray[np.uint8]:
+    """Pad image (H, W, 3) at the right and bottom with a colour, to sides that are multiples of `multiple`.
+
+    room  makes the array for the result, by its shape; None: a new one.
+    """
     height, width = image.shape[:2]
     shape = (-(-height // multiple) * multiple, -(-width // multiple) * multiple, 3)
     if shape == image.shape:
         return image
-    extended = np.empty(shape, np.uint8)
+    extended = np.empty(shape, np.uint8) if room is None else room(shape)
     extended[:height, :width] = image
     extended[height:] = extended[:height, width:] = np.array(colour, np.uint8)
     return extended
+
+
+def _room(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array that is valid until this thread asks again: the system must clear the memory of new ones."""
+    found: NDArray[np.uint8] | None = getattr(_local, "room", None)
+    size = math.prod(shape)
+    if found is None or found.size < size:
+        found = np.empty(size, np.uint8)
+        _local.room = found if size <= KEPT else None
+    return found[:size].reshape(shape)

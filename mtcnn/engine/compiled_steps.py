@@ -14,45 +14,55 @@ from .compiling import array_at, inner
 from .conv_rows import conv_row, depthwise_row, dot_row
 from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, square_root, sum_cells
 from .packing import FLOAT_BYTES
-from .registers import LANES, padded
+from .registers import LANES
 from .steps import (
     ARGUMENTS,
     BASE,
     BELOW,
     BIAS,
     CELL,
-    CELLS,
     COLUMNS,
     COUNT,
     DILATION,
-    END,
     FEW,
     HEADER,
     HEIGHT,
     KERNEL,
+    KERNEL_ROWS,
+    LAST,
+    MADE,
+    MADE_CELL,
+    MADE_ROW,
     MAKER,
+    MANY,
     MORE,
     MOST_CELLS,
     NEXT,
     OUT,
-    OUT_CELL,
     PADDING,
+    PER_CELL,
+    PICKED,
     RING,
+    ROOM,
     ROW,
     ROWS,
     SHIFT,
     SIZE,
+    SLOPE,
     SOURCE,
     SOURCE_SIZE,
     SOURCES,
     START,
     STEP,
     STRIDE,
+    TAP,
+    TAPS,
     TARGET,
     TARGET_RING,
     TARGET_ROW,
     TO,
     TOP,
+    VALUES,
     WEIGHTS,
     WIDE,
     WIDTH,
@@ -144,41 +154,47 @@ def affine(channels: int, step: int, out_step: int, mode: int) -> Any:
 
 
 def moments(channels: int, step: int) -> Any:
-    """Sums of a row's values minus BIAS, and of their squares, for group norm: TO is (2, padded channels)."""
-    size = 2 * padded(channels)
+    """Sums of a row's values, and of their squares, for group norm: TO is (2, padded channels)."""
 
     def run(at):  # type: ignore[no-untyped-def]
         a = array_at(at, (SIZE,), np.int64)
-        totals = array_at(a[TO], (size,), np.float32)
-        for i in range(size):
-            totals[i] = 0.0
-        sum_cells(a[0], a[COLUMNS], a[BIAS], a[TO], step, channels)
+        sum_cells(a[0], a[COLUMNS], a[TO], step, channels)
         return 0
 
     return run
 
 
-def factors(totals, rows, channels, groups, cells, epsilon, weight, bias, target):  # type: ignore[no-untyped-def]
-    """Scale and shift of each channel, for group norm. totals  (rows, 2, padded channels), of `moments`.
+def factors(at):  # type: ignore[no-untyped-def]
+    """Scale and shift of each channel, for group norm, into TO (2, padded channels).
 
-    cells  of the map.  weight, bias  (channels,).  target  (2, padded channels).
+    The first argument is the address of the sums (KERNEL_ROWS, 2, padded channels) that `moments` makes; TAPS channels
+    are in TAP groups; COLUMNS is the number of cells of the map. WEIGHTS and BIAS (channels,); SLOPE is the address of
+    epsilon, a float64. ROOM  scratch, float64 (2, padded channels).
     """
+    a = array_at(at, (SIZE,), np.int64)
+    rows, channels, groups = a[KERNEL_ROWS], a[TAPS], a[TAP]
     size = (channels + LANES - 1) // LANES * LANES
-    sums = array_at(totals, (rows, 2, size), np.float32)
-    weights, biases = array_at(weight, (channels,), np.float32), array_at(bias, (channels,), np.float32)
-    found = array_at(target, (2, size), np.float32)
+    sums = array_at(a[0], (rows, 2 * size), np.float32)
+    totals = array_at(a[ROOM], (2 * size,), np.float64)
+    weights, biases = array_at(a[WEIGHTS], (channels,), np.float32), array_at(a[BIAS], (channels,), np.float32)
+    epsilon, found = array_at(a[SLOPE], (1,), np.float64), array_at(a[TO], (2, size), np.float32)
+    for i in range(2 * size):
+        totals[i] = 0.0
+    for row in range(rows):
+        line = sums[row]
+        for i in range(2 * size):
+            totals[i] += line[i]
     each = channels // groups
     for group in range(groups):
         total, square = 0.0, 0.0
-        for row in range(rows):
-            for channel in range(group * each, (group + 1) * each):
-                total += sums[row, 0, channel]
-                square += sums[row, 1, channel]
-        mean = total / (cells * each)
-        variance = square / (cells * each) - mean * mean
+        for channel in range(group * each, (group + 1) * each):
+            total += totals[channel]
+            square += totals[size + channel]
+        mean = total / (a[COLUMNS] * each)
+        variance = square / (a[COLUMNS] * each) - mean * mean
         if variance < 0:
             variance = 0.0
-        deviation = square_root(variance + epsilon)
+        deviation = square_root(variance + epsilon[0])
         for channel in range(group * each, (group + 1) * each):
             scale = weights[channel] / deviation
             found[0, channel] = scale
@@ -227,17 +243,12 @@ def _address_rows(step: Any, row: int) -> None:
     step[ARGUMENTS + BELOW] = step[TARGET] + below % step[TARGET_RING] * step[TARGET_ROW]
 
 
-def run_steps(at):  # type: ignore[no-untyped-def]
-    """Compute the rows of the goal up to END, and before each row the rows of other steps that it needs."""
-    header = array_at(at, (HEADER,), np.int64)
-    count = header[COUNT]
-    steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
-    stack = array_at(at + 8 * (HEADER + count * STEP), (count + 1,), np.int64)
-    for i in range(count):
-        steps[i, NEXT] = steps[i, START]
+@inner()
+def _advance(at: int, steps: Any, stack: Any, goal: int) -> None:
+    """Compute one row of a goal, and before it those that it needs of steps that are no goals."""
     depth = 0
-    stack[0] = count - 1
-    while depth > 0 or steps[count - 1, NEXT] < header[END]:
+    stack[0] = goal
+    while depth >= 0:
         number = stack[depth]
         step = steps[number]
         row = step[NEXT]
@@ -254,36 +265,56 @@ def run_steps(at):  # type: ignore[no-untyped-def]
             _address_rows(step, row)
             call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
             step[NEXT] = row + 1 + step[MORE]
-            depth -= 1 if depth > 0 else 0
+            depth -= 1
+
+
+def run_steps(at):  # type: ignore[no-untyped-def]
+    """Compute the rows of all goals, one goal after the other."""
+    header = array_at(at, (HEADER,), np.int64)
+    count, many = header[COUNT], header[MANY]
+    steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
+    stack = array_at(at + 8 * (HEADER + count * STEP), (count + 1,), np.int64)
+    goals = array_at(at + 8 * (HEADER + count * STEP + count + 1), (many,), np.int64)
+    for i in range(count):
+        steps[i, NEXT] = steps[i, START]
+    for k in range(many):
+        while steps[goals[k], NEXT] < steps[goals[k], LAST]:
+            _advance(at, steps, stack, goals[k])
     return 0
 
 
 def run_cells(at):  # type: ignore[no-untyped-def]
-    """Compute some cells of a map. The first step reads a whole map; others, pointwise, what the one before has made of
-    the same cells."""
+    """Compute some predictions of a map, and copy their values. The first step reads a whole map; others, pointwise,
+    what the one before has made of the same cells. Without steps, the values are those of a whole map."""
     header = array_at(at, (HEADER,), np.int64)
-    count, left, wide = header[COUNT], header[END], header[WIDTH]
+    count, left, each, wide = header[COUNT], header[MANY], header[PER_CELL], header[WIDTH]
     steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
-    cells = array_at(header[CELLS], (left,), np.int64)
+    picked, size = array_at(header[PICKED], (left,), np.int64), header[VALUES]
+    out = array_at(header[OUT], (left, size), np.float32)
     first = 0
     while first < left:
-        row, column, many = cells[first] // wide, cells[first] % wide, 1
-        while (
-            many < MOST_CELLS
-            and first + many < left
-            and column + many < wide
-            and cells[first + many] == cells[first] + many
-        ):
-            many += 1
+        cell = picked[first] // each
+        row, column, many = cell // wide, cell % wide, 1
+        last = first + 1
+        while last < left:
+            beyond = picked[last] // each - (cell + many)  # -1: one of the last cell
+            if beyond > 0 or (beyond == 0 and (many == MOST_CELLS or column + many == wide)):
+                break
+            many += beyond + 1
+            last += 1
         for number in range(count):
             step = steps[number]
             _address_rows(step, row if number == 0 else 0)
             if number == 0:
                 for k in range(step[SOURCE + FEW]):
                     step[ARGUMENTS + k] += column * header[CELL]
-            if number == count - 1:
-                step[ARGUMENTS + TO] = header[OUT] + first * header[OUT_CELL]
             step[ARGUMENTS + COLUMNS] = many
             call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
-        first += many
+        made = header[MADE] + row * header[MADE_ROW] + (0 if count else column * header[MADE_CELL])
+        for k in range(first, last):
+            place = made + (picked[k] // each - cell) * header[MADE_CELL] + picked[k] % each * (FLOAT_BYTES * size)
+            values = array_at(place, (size,), np.float32)
+            for i in range(size):
+                out[k, i] = values[i]
+        first = last
     return 0

@@ -61,7 +61,7 @@ KERNELS = {
     "add": ("compiled_steps", "i"),
     "affine": ("compiled_steps", "i"),
     "moments": ("compiled_steps", "i"),
-    "factors": ("compiled_steps", "iiiiidiii"),
+    "factors": ("compiled_steps", "i"),
     "best_truths": ("compiled_metrics", "iiiidi"),
     "tally": ("compiled_metrics", "iiiiiii"),
     "vote_groups": ("compiled_metrics", "iiidiii"),

@@ -96,30 +96,30 @@ def affine_cells(context, source, factors, target, count, step, out_step, channe
 
 
 @intrinsic(prefer_literal=True)
-def sum_cells(context, source, count, offsets, totals, step, channels):  # type: ignore[no-untyped-def]
-    """Add value - offset, and its square, of `count` cells to `totals` (2, padded channels), for each channel."""
+def sum_cells(context, source, count, totals, step, channels):  # type: ignore[no-untyped-def]
+    """Sums of values of `count` cells, and of their squares, for each channel, into `totals` (2, padded channels)."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        values, centres, out = (pointer(b, args[i]) for i in (0, 2, 3))
-        size = padded(channels.literal_value)
-        for at, lanes in spans(channels.literal_value):
-            centre, total, square = load(b, centres, at), slot(b, VECTOR), slot(b, VECTOR)
-            b.store(load(b, out, at), total)
-            b.store(load(b, out, size + at), square)
+        values, out = pointer(b, args[0]), pointer(b, args[2])
+        size, parts = padded(channels.literal_value), spans(channels.literal_value)
+        sums = [(slot(b, VECTOR), slot(b, VECTOR)) for _ in parts]
+        for place in (place for pair in sums for place in pair):
+            b.store(ZERO, place)
 
-            def cell(index: Value, at: int = at, lanes: int = lanes, centre: Value = centre,
-                     total: Value = total, square: Value = square) -> None:  # fmt: skip
-                here = b.gep(values, [b.mul(index, LONG(step.literal_value))])
-                value = b.fsub(load_part(b, here, at, lanes), centre)
+        def cell(index: Value) -> None:
+            here = b.gep(values, [b.mul(index, LONG(step.literal_value))])
+            for (at, lanes), (total, square) in zip(parts, sums, strict=True):
+                value = load_part(b, here, at, lanes)
                 b.store(b.fadd(b.load(total), value), total)
                 b.store(fma(b, value, value, b.load(square)), square)
 
-            loop(b, args[1], cell)
+        loop(b, args[1], cell)
+        for (at, _), (total, square) in zip(parts, sums, strict=True):
             store(b, b.load(total), out, at)
             store(b, b.load(square), out, size + at)
         return _context.get_dummy_value()
 
-    return types.void(*(types.intp,) * 4, step, channels), code
+    return types.void(*(types.intp,) * 3, step, channels), code
 
 
 @intrinsic(prefer_literal=True)

@@ -17,6 +17,7 @@ from ..weights import Scaling
 from . import amx
 from .graph import NetGraph, OutputLevel
 from .graph_later import SCORES
+from .graph_logits import with_differences
 from .plan_layout import PlanTables
 from .plan_maps import Storage
 from .plan_packing import packed
@@ -43,9 +44,9 @@ class PlannedNet:
     def __init__(
         self, graph: NetGraph, state: Mapping[str, Any], scaling: Scaling, multiple: int, bf16: bool = False
     ) -> None:
-        self.graph, self.multiple, self.bf16 = graph, multiple, bf16
-        numbers = {name: np.asarray(value, np.float64) for name, value in state.items()}
-        self.places = Storage(graph)
+        self.multiple, self.bf16 = multiple, bf16
+        graph, numbers = with_differences(graph, {key: np.asarray(value, np.float64) for key, value in state.items()})
+        self.graph, self.places = graph, Storage(graph)
         self.packed = packed(graph, numbers, scaling, self.places, bf16)
         levels = [level for each in graph.outputs.values() for level in each if level.scale]
         self.scales = {level.scale: float(numbers[level.scale]) for level in levels if level.scale}
@@ -94,15 +95,13 @@ class PlannedNet:
 
     def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array | PlanRows:
         if not name.endswith(SCORES) and name not in self.graph.flat:
-            rows = [(each, layout.count(each), layout.some_cells(each)) for each in levels]
-            return PlanRows(rows, self.scales, layout)
-        found = [self._level(level, layout) for level in levels]
+            return PlanRows(layout.lazy(name, levels), self.scales, layout)
+        found = [self._level(*each) for each in layout.scores(name, levels)]
         table = found[0] if len(found) == 1 else np.concatenate(found)
         table = table if table.flags.owndata else table.copy()  # the map is used again
         return table[:, 0] if name in self.graph.flat else table
 
-    def _level(self, level: OutputLevel, layout: PlanTables) -> Array:
-        parts = [layout.cells(part) for part in level.parts]
+    def _level(self, level: OutputLevel, parts: Sequence[Array]) -> Array:
         values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).reshape(-1, level.values)
         if level.difference:
             values = values[:, 1:] - values[:, :1]

@@ -1,14 +1,15 @@
 """The maps and tables of a plan for images of one size.
 
 A map that one step reads is a ring of the few rows which that step needs; only maps that several read are stored whole.
-Each whole map has a table of steps, with the rings above it, for each thread: `compiled_steps.run_steps` runs it.
+A table has the steps of whole maps, and of the rings above them: `compiled_steps.run_steps` runs it. One thread has a
+table for all maps, several have one for each map and each thread.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,12 @@ from . import steps as at
 from .graph import Channels, OutputLevel, PlanNode
 from .kernel_cache import kernel
 from .packing import FLOAT_BYTES, scratch
+from .plan_goals import MAP, MOMENTS, Goal, goals
 from .plan_maps import LINE, Storage, StoredMap, map_sizes
 from .plan_matrix import fill, rooms, tile_shapes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
-from .plan_rows import CellTable
+from .plan_rows import CellTable, LazyLevel, Pick
 from .registers import padded
 from .threads import spread
 
@@ -30,8 +32,19 @@ __all__ = ["PlanTables"]
 Array = NDArray[Any]
 
 
+class StepTable(NamedTuple):
+    """A table of steps, its address, and the place of the image's address in it, 0 for none."""
+
+    table: Array
+    address: int
+    image: int
+
+
 class PlanTables:
-    """Maps and tables for images of one size: a table for each whole map and each thread, with the rings above it."""
+    """Maps and tables for images of one size, for a number of threads.
+
+    stages  of tables, one for each thread.
+    """
 
     def __init__(
         self, nodes: Sequence[PlanNode], places: Storage, packed: PackedGraph, height: int, width: int, parts: int
@@ -47,25 +60,20 @@ class PlanTables:
             if self.places.whole[buffer]:
                 self.maps[buffer] = self._new_map(buffer, self.sizes[buffer][0])
         self.norms: dict[int, GroupNorm] = {}
-        self.stages: list[tuple[list[Array], list[int], GroupNorm | None]] = []
-        for number, node in enumerate(self.nodes):
-            if node.kind == "norm":
-                self.stages.append(self._moments(number))
-            if number and self.places.whole[self.places.buffer[number]]:
-                self.stages.append((*self._tables(number, parts), None))
+        every = goals(self.nodes, places)
+        self.stages = [self._tables(some, parts) for some in ([every] if parts == 1 else [[goal] for goal in every])]
         self.bytes = sum(each.nbytes for each in self.memory)
-        self.heads: dict[int, CellTable] = {}
+        self.levels: dict[str, list[LazyLevel]] = {}
+        self.views: dict[str, list[tuple[OutputLevel, list[Array]]]] = {}
 
     def run(self, image: NDArray[np.uint8]) -> None:
         """Compute all whole maps."""
-        call = kernel("run_steps")
-        for tables, images, after in self.stages:
-            for table, place in zip(tables, images, strict=True):
-                if place:
-                    table[place] = image.ctypes.data
-            spread(lambda table: call(table.ctypes.data), tables)
-            if after is not None:
-                after.update()
+        call, address = kernel("run_steps"), image.ctypes.data
+        for tables in self.stages:
+            for each in tables:
+                if each.image:
+                    each.table[each.image] = address
+            spread(lambda each: call(each.address), tables)
 
     def cells(self, part: Channels) -> Array:
         """The values of a part of a whole map: (rows, columns, channels)."""
@@ -80,15 +88,37 @@ class PlanTables:
         rows, columns = self.sizes[level.parts[0].node]
         return rows * columns * sum(part.count for part in level.parts) // level.values
 
-    def some_cells(self, level: OutputLevel) -> Callable[[Array], Array]:
-        """A function that returns the channels of some cells of a level: it computes or copies them."""
-        last = level.parts[0].node
+    def scores(self, name: str, levels: Sequence[OutputLevel]) -> list[tuple[OutputLevel, list[Array]]]:
+        """The levels of an output that is wanted everywhere, and their parts (rows, columns, channels)."""
+        if name not in self.views:
+            self.views[name] = [(level, [self.cells(part) for part in level.parts]) for level in levels]
+        return self.views[name]
+
+    def lazy(self, name: str, levels: Sequence[OutputLevel]) -> list[LazyLevel]:
+        """The levels of an output whose predictions are computed or copied one by one."""
+        if name not in self.levels:
+            self.levels[name] = [LazyLevel(level, self.count(level), self._pick(level)) for level in levels]
+        return self.levels[name]
+
+    def _pick(self, level: OutputLevel) -> Pick:
+        """A function that makes some predictions of a level."""
+        last, each = level.parts[0].node, sum(part.count for part in level.parts) // level.values
+        columns = self.sizes[last][1]
         if last in self.places.later:
-            if last not in self.heads:
-                self.heads[last] = self._head(self.places.later[last])
-            return self.heads[last]
-        maps, columns = [self.cells(part) for part in level.parts], self.sizes[last][1]
-        return lambda cells: np.concatenate([each[cells // columns, cells % columns] for each in maps], axis=1)
+            return CellTable(self._head(self.places.later[last]), columns, each)
+        if len(level.parts) == 1:
+            found, table = self.maps[self.places.buffer[last]], np.zeros(at.HEADER, np.int64)
+            table[at.MADE] = found.first(self.places.first(level.parts[0]))
+            table[at.MADE_ROW], table[at.MADE_CELL] = FLOAT_BYTES * found.row, FLOAT_BYTES * found.channels
+            return CellTable(table, columns, each)
+        maps = [self.cells(part) for part in level.parts]
+
+        def pick(rows: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+            cells = rows // each
+            found = np.concatenate([part[cells // columns, cells % columns] for part in maps], axis=1)
+            values[...] = found.reshape(len(rows), each, -1)[np.arange(len(rows)), rows % each]
+
+        return pick
 
     # ---- memory
 
@@ -113,38 +143,14 @@ class PlanTables:
 
     # ---- tables
 
-    def _moments(self, number: int) -> tuple[list[Array], list[int], GroupNorm]:
-        """The table that sums the values of a group norm's input."""
-        node, source = self.nodes[number], self.maps[self.places.buffer[self.nodes[number].inputs[0][0].node]]
-        weights = self.packed.of[number].weights
-        assert weights is not None
-        norm = self.norms[number] = GroupNorm(node, weights.arrays[0], weights.arrays[1], source.rows, source.columns)
-        table = np.zeros(at.HEADER + at.STEP + 2, np.int64)
-        table[at.COUNT], table[at.END] = 1, source.rows
-        step = table[at.HEADER :]
-        step[at.KERNEL] = kernel("moments", node.channels, source.channels).address  # type: ignore[attr-defined]
-        step[at.ROWS], step[at.SOURCES], step[at.TARGET] = source.rows, 1, norm.totals.ctypes.data
-        step[at.TARGET_ROW], step[at.TARGET_RING] = norm.totals.strides[0], source.rows
-        first = min(map(self.places.first, node.inputs[0]))
-        self._source(step, 0, [-1, source.first(first), FLOAT_BYTES * source.row, source.ring, source.rows,
-                               1, 0, 1, 1, 0, self.zeros])  # fmt: skip
-        step[at.ARGUMENTS + at.COLUMNS], step[at.ARGUMENTS + at.BIAS] = source.columns, self.zeros
-        return [table], [0], norm
-
-    def _tables(self, goal: int, parts: int) -> tuple[list[Array], list[int]]:
-        """The tables of a whole map, for each thread, and the place of the image's address in each, 0 for none."""
-        chain = self._chain(goal)
-        rows = self.sizes[goal][0]
-        parts = min(parts, max(rows // 8, 1))
+    def _tables(self, some: Sequence[Goal], parts: int) -> list[StepTable]:
+        """The tables of some goals, for each thread."""
+        rows = self.sizes[some[0].node][0]
+        parts = min(parts, max(rows // 8, 1)) if some[0].kind == MAP else 1
         cuts = [*(rows * part // parts // 2 * 2 for part in range(parts)), rows]
-        tables, images = [], []
-        for first, last in itertools.pairwise(cuts):
-            table, image = self._table(chain, first, last)
-            tables.append(table)
-            images.append(image)
-        return tables, images
+        return [self._table(some, first, last) for first, last in itertools.pairwise(cuts)]
 
-    def _head(self, chain: Sequence[int]) -> CellTable:
+    def _head(self, chain: Sequence[int]) -> Array:
         """The table that computes single cells of a head."""
         table = np.zeros(at.HEADER + len(chain) * at.STEP, np.int64)
         table[at.COUNT] = len(chain)
@@ -153,12 +159,14 @@ class PlanTables:
         for number in chain:
             made[number] = room = StoredMap(1, at.MOST_CELLS, self.nodes[number].channels, 0, 1)
             room.place(self._room(room.floats), None)
+        index = {Goal(MAP, number): place for place, number in enumerate(chain)}
         for step, number in zip(steps, chain, strict=True):
-            self._fill(step, number, chain, made)
+            self._fill(step, number, index, made)
         self._scratch(steps, chain)
-        source, channels = self.nodes[chain[0]].inputs[0][0].node, self.nodes[chain[-1]].channels
-        cell = FLOAT_BYTES * self.places.channels[self.places.buffer[source]]
-        return CellTable(table, self.sizes[source][1], cell, channels)
+        source = self.nodes[chain[0]].inputs[0][0].node
+        table[at.CELL] = FLOAT_BYTES * self.places.channels[self.places.buffer[source]]
+        table[at.MADE], table[at.MADE_CELL] = room.address, FLOAT_BYTES * room.channels
+        return table
 
     def _chain(self, goal: int) -> list[int]:
         """The node of a whole map, and before it those of the rings that it needs."""
@@ -166,20 +174,33 @@ class PlanTables:
         rings = [source for source in sources if not self.places.whole[self.places.buffer[source]]]
         return [*itertools.chain(*map(self._chain, rings)), goal]
 
-    def _table(self, chain: Sequence[int], first: int, last: int) -> tuple[Array, int]:
-        count = len(chain)
-        table = np.zeros(at.HEADER + count * at.STEP + count + 1, np.int64)
-        table[at.COUNT], table[at.END] = count, last
+    def _table(self, some: Sequence[Goal], first: int, last: int) -> StepTable:
+        """The table of some goals; of one alone it may compute a part of the rows."""
+        found: list[Goal] = []
+        for goal in some:
+            found += [Goal(MAP, each) for each in self._chain(goal.node)] if goal.kind == MAP else [goal]
+        index = {each: place for place, each in enumerate(found)}
+        count, image = len(found), 0
+        table = np.zeros(at.HEADER + count * at.STEP + count + 1 + len(some), np.int64)
+        table[at.COUNT], table[at.MANY] = count, len(some)
+        table[-len(some) :] = [index[goal] for goal in some]
         steps = table[at.HEADER : at.HEADER + count * at.STEP].reshape(count, at.STEP)
-        rings = {number: self._ring(number, chain) for number in chain[:-1]}
-        image = 0
-        for place, number in enumerate(chain):
-            self._fill(steps[place], number, chain, rings)
-            if number == 0:
-                image = at.HEADER + place * at.STEP + at.SOURCE + at.BASE
+        chain = [each.node for each in found if each.kind == MAP]
+        rings = {each: self._ring(each, chain) for each in chain if Goal(MAP, each) not in some}
+        for step, each in zip(steps, found, strict=True):
+            if each.kind != MAP:
+                self._norm(step, each)
+                continue
+            self._fill(step, each.node, index, rings)
+            if each.node == 0:
+                image = at.HEADER + index[each] * at.STEP + at.SOURCE + at.BASE
         self._scratch(steps, chain)
-        self._start(steps, first)
-        return table, image
+        for goal in some:
+            step = steps[index[goal]]
+            step[at.LAST] = last if len(some) == 1 else step[at.ROWS]
+        if len(some) == 1:
+            self._start(steps, first)
+        return StepTable(table, table.ctypes.data, image)
 
     def _ring(self, number: int, chain: Sequence[int]) -> StoredMap:
         """A ring for the map of a node, with the rows that its reader needs at once, and one that is made too early."""
@@ -191,7 +212,7 @@ class PlanTables:
         """Rows of its source that a call of the kernel of a node reads."""
         return self.nodes[number].kernel + self.packed.of[number].pairs
 
-    def _fill(self, step: Array, number: int, chain: Sequence[int], rings: Mapping[int, StoredMap]) -> None:
+    def _fill(self, step: Array, number: int, index: Mapping[Goal, int], rings: Mapping[int, StoredMap]) -> None:
         """Write the step of a node."""
         node, (rows, columns) = self.nodes[number], self.sizes[number]
         buffer = self.places.buffer[number]
@@ -212,13 +233,26 @@ class PlanTables:
             sources.append(source)
             first = min(map(self.places.first, parts))
             left = node.padding * source.channels * FLOAT_BYTES
-            maker = chain.index(parts[0].node) if parts[0].node in rings else -1
             beyond = 0 if node.kind == "pool" else self._colour() if parts[0].node == 0 else self.zeros
+            maker = index[Goal(MAP, parts[0].node)] if parts[0].node in rings else -1
             self._source(step, place, [
                 maker, source.first(first) - left, FLOAT_BYTES * source.row, source.ring, source.rows,
                 node.stride, node.padding, self._rows_at_once(number), node.dilation, int(node.twice and place == 1),
                 beyond])  # fmt: skip
         self._kernel(step, number, sources, target)
+
+    def _norm(self, step: Array, goal: Goal) -> None:
+        """Write a step of a group norm."""
+        if goal.kind != MOMENTS:
+            self.norms[goal.node].fill_factors(step)
+            return
+        parts, weights = self.nodes[goal.node].inputs[0], self.packed.of[goal.node].weights
+        assert weights is not None
+        source, first = self.maps[self.places.buffer[parts[0].node]], min(map(self.places.first, parts))
+        norm = self.norms[goal.node] = GroupNorm(self.nodes[goal.node], source, weights.arrays[0], weights.arrays[1])
+        norm.fill_moments(step)
+        self._source(step, 0, [-1, source.first(first), FLOAT_BYTES * source.row, source.ring, source.rows,
+                               1, 0, 1, 1, 0, self.zeros])  # fmt: skip
 
     def _source(self, step: Array, place: int, values: Sequence[int]) -> None:
         first = at.SOURCE + place * at.SOURCE_SIZE
@@ -258,9 +292,10 @@ class PlanTables:
 
     def _scratch(self, steps: Array, chain: Sequence[int]) -> None:
         """Give scratch memory to the steps of a table, one of which runs at a time."""
-        wanted = max(self._scratch_of(number) for number in chain)
+        wanted = max((self._scratch_of(number) for number in chain), default=0)
         if wanted:
-            steps[:, at.ARGUMENTS + at.ROOM] = self._room(wanted).ctypes.data
+            room = steps[:, at.ARGUMENTS + at.ROOM]
+            room[room == 0] = self._room(wanted).ctypes.data  # others have their own
 
     def _scratch_of(self, number: int) -> int:
         """Floats of scratch memory of a node's kernel."""

@@ -1,7 +1,8 @@
 """The table by which plans are executed: what `plan` writes and `compiled_steps` reads, in int64.
 
-A table has a header, STEP numbers for each step, and a stack. Each step computes one row of its map per call, from rows
-of one or two sources; the last step is the goal. Nothing here needs Numba.
+A table has a header, STEP numbers for each step, a stack, and the numbers of its goals. Each step computes one row of
+its map per call, from rows of one or two sources. Goals are steps whose maps are stored whole; the rows of others are
+computed when the step that reads them needs them. Nothing here needs Numba.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ __all__: list[str] = []
 
 LINEAR, RELU, SLOPES = 0, 1, 2  # activations; SLOPES has one slope per channel
 
-# Header: number of steps, row at which the goal ends. For single cells END is their number; then follow the address of
-# their numbers, int64, rising; the columns of the map; bytes from a cell of it to the next; and the address of the
-# results, with the bytes from one to the next.
-COUNT, END, CELLS, WIDTH, CELL, OUT, OUT_CELL, HEADER = range(8)
+# Header: number of steps, and of goals. For single cells MANY is the number of predictions; then follow the address of
+# their numbers, int64, rising; predictions of a cell, and floats of one; the columns of the map, and bytes from a cell
+# of it to the next; the address of the results; and address, bytes of a row, and of a cell, of the map that they are
+# in, which is one of the net's, or a part of a row that the last step makes.
+(COUNT, MANY, PICKED, PER_CELL, VALUES, WIDTH, CELL, OUT, MADE, MADE_ROW, MADE_CELL, HEADER) = range(12)
 
 # A step: address of its kernel; rows of its map; number of sources; address, bytes of a row, and rows in memory of its
-# map; next row, and the first one; rows that a call computes beyond the first, 0 or 1: rows of such steps go in pairs.
-KERNEL, ROWS, SOURCES, TARGET, TARGET_ROW, TARGET_RING, NEXT, START, MORE, SOURCE = range(10)
+# map; next row, and the first one; rows that a call computes beyond the first, 0 or 1: rows of such steps go in pairs;
+# of a goal the row at which it ends, else 0.
+KERNEL, ROWS, SOURCES, TARGET, TARGET_ROW, TARGET_RING, NEXT, START, MORE, LAST, SOURCE = range(11)
 
 # A source: the step that makes it, or -1; address of the kernel's first column; bytes of a row; rows in memory, rows of
 # the map. Row i of the target needs `FEW` rows, DILATION apart, from i * STRIDE - TOP on, all shifted right by SHIFT.

@@ -47,8 +47,7 @@ def _pool(count: int, process: int) -> ThreadPoolExecutor:
 
 def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """[work(item) for item in items], in `threads()` threads, each taking the next item when free."""
-    count = threads()
-    if count == 1 or len(items) < 2:
+    if len(items) < 2 or (count := threads()) == 1:
         return [work(item) for item in items]
 
     def inside(item: Item) -> Result:
