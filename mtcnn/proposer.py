@@ -58,25 +58,27 @@ class PNetProposer:
 
     def _candidates(self, image: NDArray[np.uint8], min_logit: float) -> Candidates:
         """The cells whose logit is at least `min_logit`."""
-        found = [self._level(level, cells) for level, cells in self._cells_by_level(image, min_logit)]
+        # Of the levels only their sizes are left, so that their pixels take memory one after the other.
+        found = [(_seen(level), cells) for level, cells in self._cells_by_level(image, min_logit)]
         if not found:
             none = np.zeros((0, 4))
             return Candidates(none, none, np.zeros(0), none, (Step("threshold", np.zeros(0, np.int64), 0),))
-        pyramid, boxes, logits, offsets, passed, chosen = zip(*found, strict=True)
-        ends = np.cumsum([len(part) for part in logits])
-        starts = [0, *ends[:-1]]
-        above, inside = (
-            np.concatenate([start + part for start, part in zip(starts, parts, strict=True)])
-            for parts in (passed, chosen)
-        )
-        cells, values, moves = (np.concatenate(parts) for parts in (boxes, logits, offsets))
+        seen, by_level = zip(*found, strict=True)
+        counts = [len(cells.logits) for cells in by_level]
+        level, count = np.repeat(np.arange(len(found)), counts), sum(counts)
+        rows, columns, values, moves = (np.concatenate(parts) for parts in zip(*by_level, strict=True))
+        corners = STRIDE * np.stack([columns, rows], axis=1)
+        grid = np.concatenate([corners, corners + CELL], axis=1).astype(np.float64)
+        above = np.flatnonzero(values.astype(np.float64) >= logit(self.threshold))
+        inside = above[nms(grid[above], values[above], self.level_iou, limit=self.per_level, groups=level[above])]
+        cells = grid * np.array([[step_x, step_y] * 2 for _, step_x, step_y in seen])[level]
         across = inside[nms(cells[inside], values[inside], self.nms_iou)]
-        level, count = np.repeat(np.arange(len(found)), np.diff([0, *ends])), len(values)
         steps = (
             Step("threshold", above, count, self.threshold),
             Step("NMS in its level", inside, count, self.level_iou, "boxes", level),
             Step("NMS across levels", across, count, self.nms_iou, "boxes"),
         )
+        pyramid = [size for size, _, _ in seen]
         return Candidates(cells, cells, values, moves, steps, level=level, pyramid=pyramid)
 
     def cells(self, level: NDArray[Any], min_logit: float, rows: slice = slice(None)) -> Cells:
@@ -101,16 +103,11 @@ class PNetProposer:
                 mine = [cells for (number, _), cells in zip(parts, found, strict=True) if number == index]
                 yield level, Cells(*(np.concatenate(values) for values in zip(*mine, strict=True)))
 
-    def _level(self, level: LevelImage, cells: Cells) -> tuple[PyramidLevel, Array, Array, Array, Array, Array]:
-        """Of a level: its size; boxes (N, 4) in image pixels, logits (N,) and offsets (N, 4) of its cells; indices of
-        the cells above the threshold, and of those that remain after NMS."""
-        corner = STRIDE * np.stack([cells.columns, cells.rows], axis=1)
-        boxes = np.concatenate([corner, corner + CELL], axis=1).astype(np.float64)
-        above = np.flatnonzero(cells.logits.astype(np.float64) >= logit(self.threshold))
-        left = above[nms(boxes[above], cells.logits[above], self.level_iou, limit=self.per_level)]
-        height, width = level.image.shape[:2]
-        seen = PyramidLevel(CELL * (level.step_x + level.step_y) / 2, height, width)
-        return seen, boxes * np.array([level.step_x, level.step_y] * 2), cells.logits, cells.offsets, above, left
+
+def _seen(level: LevelImage) -> tuple[PyramidLevel, float, float]:
+    """The size of a level, and the image pixels of one of its pixels in x and in y."""
+    size = PyramidLevel(CELL * (level.step_x + level.step_y) / 2, *level.image.shape[:2])
+    return size, level.step_x, level.step_y
 
 
 def _bands(size: ImageSize) -> list[slice]:

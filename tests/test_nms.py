@@ -50,6 +50,16 @@ def test_equals_the_plain_loop(found: tuple[Array, Array], threshold: float, ove
     assert kept.tolist() == plain_nms(boxes.tolist(), scores.tolist(), threshold, overlap == "ios")
 
 
+@algebra
+@given(scored_boxes(), st.data(), st.integers(1, 4))
+def test_groups_are_treated_alone(found: tuple[Array, Array], data: st.DataObject, limit: int) -> None:
+    boxes, scores = found
+    groups = data.draw(hnp.arrays(np.int64, len(scores), elements=st.integers(0, 3)))
+    each = [np.flatnonzero(groups == number) for number in range(4)]
+    alone = [some[nms(boxes[some], scores[some], 0.25, limit=limit)] for some in each]
+    assert nms(boxes, scores, 0.25, limit=limit, groups=groups).tolist() == np.concatenate(alone).tolist()
+
+
 @pytest.mark.parametrize("overlap", ["iou", "ios"])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 def test_equals_the_plain_loop_on_crowds(threshold: float, overlap: Overlap) -> None:

@@ -9,12 +9,13 @@ from .compiling import array_at
 __all__ = ["overlaps", "suppress"]
 
 
-def suppress(boxes_at, order_at, count, threshold, by_smaller, limit, chosen_at, kept_at):  # type: ignore[no-untyped-def]
-    """Number of boxes (count, 4) that remain, in the order of the indices at `order_at`; kept (limit,) gets them.
+def suppress(boxes_at, boxes_count, order_at, count, threshold, by_smaller, limit, chosen_at, kept_at):  # type: ignore[no-untyped-def]
+    """Number of boxes (boxes_count, 4) that remain, of those of the indices (count,) at `order_at`, in this order; kept
+    (limit,) gets their indices.
 
     chosen  scratch (limit, 5): coordinates of the remaining boxes, contiguous for the inner loop, and their areas.
     """
-    boxes, order = array_at(boxes_at, (count, 4), np.float64), array_at(order_at, (count,), np.int64)
+    boxes, order = array_at(boxes_at, (boxes_count, 4), np.float64), array_at(order_at, (count,), np.int64)
     chosen, kept = array_at(chosen_at, (limit, 5), np.float64), array_at(kept_at, (limit,), np.int64)
     found = 0
     for n in range(count):

@@ -44,7 +44,7 @@ NUMBA = "numba>=0.60,<0.69"  # `make test-numba` tests the oldest and the newest
 KERNELS = {
     "average": ("compiled_average", "iiiiiiiiiii"),
     "resample": ("compiled_resample", "iiiiiiiiiiiii"),
-    "suppress": ("compiled_boxes", "iiidiiii"),
+    "suppress": ("compiled_boxes", "iiiidiiii"),
     "overlaps": ("compiled_boxes", "iiiiii"),
     "pnet": ("compiled_pnet", "iiiiiidiiiii"),
     "rnet": ("compiled_refine", "iiiii"),

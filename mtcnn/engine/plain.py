@@ -38,10 +38,11 @@ def _areas(boxes: Array) -> Array:
 
 
 def suppress(
-    boxes_at: int, order_at: int, count: int, threshold: float, by_smaller: int, limit: int, _: int, kept_at: int
-) -> int:
+    boxes_at: int, boxes_count: int, order_at: int, count: int, threshold: float, by_smaller: int, limit: int, _: int,
+    kept_at: int,
+) -> int:  # fmt: skip
     """See `compiled_boxes.suppress`."""
-    boxes, order = _array(boxes_at, (count, 4), np.float64), _array(order_at, (count,), np.int64)
+    boxes, order = _array(boxes_at, (boxes_count, 4), np.float64), _array(order_at, (count,), np.int64)
     kept, found = _array(kept_at, (limit,), np.int64), 0
     boxes = boxes[order]
     areas, alive = _areas(boxes), np.ones(count, bool)
