@@ -32,9 +32,11 @@ def _split(source: int, real: int, width: int, target: int, plane: int) -> None:
     for at in range(0, width if width >= 2 * LANES else 0, 2 * LANES):
         first = min(at, (width - 2 * LANES) // 2 * 2)  # a partial last part begins earlier
         if real:
-            split_pixels(source + 3 * FLOAT_BYTES * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, 1)
+            split_pixels(
+                source + 3 * FLOAT_BYTES * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, LANES, 1
+            )
         else:
-            split_pixels(source + 3 * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, 0)
+            split_pixels(source + 3 * first, PIXEL_MEAN, target + FLOAT_BYTES * first // 2, plane, LANES, 0)
         done = first + 2 * LANES
     whole, numbers = array_at(source, (3 * width,), np.uint8), array_at(source, (3 * width,), np.float32)
     row = array_at(target, (3, 2, plane), np.float32)

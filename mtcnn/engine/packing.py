@@ -21,6 +21,7 @@ __all__ = [
     "Packed",
     "Pointers",
     "buffer",
+    "crop_plane",
     "pack",
     "pack_conv",
     "pack_dense",
@@ -37,7 +38,7 @@ Array = NDArray[Any]
 SLACK = 64  # floats
 KEPT = 1 << 22  # maximum scratch floats that a thread keeps: PNet's for a 4K image
 PIXEL_MEAN, PIXEL_DIVISOR = 127.5, 128.0  # see nets.to_input
-PAIR = 2  # output channels of PNet's first layer that are computed together
+PAIR = 2  # output channels of a first layer that are computed together
 TILES = 32  # see `tiles_at_once`
 # Points of the polynomials of Winograd's tiles, by the side of a tile; infinity is one more. 1/2 and -2 together lose
 # less precision than 2 and -2 do.
@@ -126,7 +127,7 @@ def pack_conv(layer: Layer, columns: int, pixels: bool = False) -> Packed:
 
 
 def pack_pixels(layer: Layer) -> Array:
-    """Pack PNet's first layer: (outputs / PAIR, 50 * PAIR) float32, as `pixel_tile.pooled_row` reads it.
+    """Pack a first layer: (outputs / PAIR, 50 * PAIR) float32, as `pixel_tile` reads it.
 
     Scaling is folded in: its input is pixels less PIXEL_MEAN.
     """
@@ -135,6 +136,11 @@ def pack_pixels(layer: Layer) -> Array:
     planes = np.einsum("ay,bx,yxio->baio", turn, turn, kernel).reshape(48, -1)  # (column, row, colour, out) before
     rows = np.vstack([planes, layer.bias, layer.slope])
     return rows.reshape(50, -1, PAIR).transpose(1, 0, 2).reshape(-1, 50 * PAIR).astype(np.float32)
+
+
+def crop_plane(side: int) -> int:
+    """Floats of a plane of every second row and column of a crop, with room for the lanes behind its end."""
+    return (side // 2) ** 2 + side + SLACK
 
 
 def pack_dense(layer: Layer, side: int, columns: int) -> Packed:

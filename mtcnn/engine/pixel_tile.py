@@ -1,8 +1,8 @@
-"""LLVM code for PNet's first layer: a 3 x 3 convolution of pixels, PReLU and 2 x 2 max pooling.
+"""LLVM code for the first layers: a 3 x 3 convolution of pixels, PReLU and max pooling.
 
-The layer has 3 inputs and 10 outputs, which would leave lanes of wide vectors empty. So the lanes are neighbouring
-cells of the pooled map: the four values of a cell are one of Winograd's tiles, see `winograd`, whose inputs are the
-even and the odd columns of four rows of pixels.
+With 3 inputs and 10 outputs, as in PNet, lanes of wide vectors would be empty if they were channels. So they are
+neighbouring cells of the pooled map: four values of a cell are one of Winograd's tiles, see `winograd`, whose inputs
+are the even and the odd columns of four rows of pixels.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from llvmlite import ir
 from numba import types
 
 from .cells import INT, ZERO, pointer
-from .packing import PAIR
+from .packing import PAIR, crop_plane
 from .registers import LANES, padded
 from .tile import prelu
-from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, splat, store
+from .vectors import FLOAT, LONG, Builder, Value, fma, intrinsic, load, loop, splat, store
 from .winograd_turns import turn_input, turn_output
 
-__all__ = ["pooled_row", "shuffled", "split_pixels"]
+__all__ = ["pooled_crop", "pooled_row", "shuffled", "split_pixels"]
 
 BYTE = ir.IntType(8)
 
@@ -42,27 +42,26 @@ def _turned(b: Builder, rows: list[Value]) -> list[Value]:
 
 
 @intrinsic(prefer_literal=True)
-def split_pixels(context, source, middle, target, plane, real):  # type: ignore[no-untyped-def]
-    """2 * LANES pixels, uint8 or float32, less `middle`, as floats: even columns of a colour and odd ones, and so on
+def split_pixels(context, source, middle, target, plane, pairs, real):  # type: ignore[no-untyped-def]
+    """2 * pairs pixels, uint8 or float32, less `middle`, as floats: even columns of a colour and odd ones, and so on
     for the other colours, each `plane` floats after the one before."""
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        kind = FLOAT if real.literal_value else BYTE
-        together = ir.VectorType(kind, 6 * LANES)
-        place = b.inttoptr(args[0], together.as_pointer())
-        pixels = b.load(place)
+        kind, count = FLOAT if real.literal_value else BYTE, pairs.literal_value
+        floats = ir.VectorType(FLOAT, count)
+        pixels = b.load(b.inttoptr(args[0], ir.VectorType(kind, 6 * count).as_pointer()))
         pixels.align = 4 if real.literal_value else 1
-        shift = splat(b, b.fptrunc(args[1], FLOAT))
+        shift = splat(b, b.fptrunc(args[1], FLOAT), floats)
         out = pointer(b, args[2])
         for colour in range(3):
             for odd in range(2):
-                part = shuffled(b, pixels, pixels, [6 * i + 3 * odd + colour for i in range(LANES)])
+                part = shuffled(b, pixels, pixels, [6 * i + 3 * odd + colour for i in range(count)])
                 if not real.literal_value:
-                    part = b.uitofp(part, VECTOR)
+                    part = b.uitofp(part, floats)
                 store(b, b.fsub(part, shift), b.gep(out, [b.mul(args[3], LONG(2 * colour + odd))]), 0)
         return _context.get_dummy_value()
 
-    return types.void(types.intp, types.float64, types.intp, types.intp, real), code
+    return types.void(types.intp, types.float64, types.intp, types.intp, pairs, real), code
 
 
 def _planes(b: Builder, rows: list[Value], plane: Value, work: Value) -> None:
@@ -97,12 +96,36 @@ def _sums(b: Builder, work: Value, weights: Value) -> list[list[list[Value]]]:
     return [[turn_output[2](b, list(row)) for row in zip(*some, strict=True)] for some in columns]
 
 
+def _activated(b: Builder, work: Value, weights: Value, number: Value) -> list[list[list[Value]]]:
+    """As `_sums`, with bias and PReLU, for pair `number` of channels; weights  of all."""
+    used = b.gep(weights, [b.mul(number, LONG(50 * PAIR))])
+    found = []
+    for channel, values in enumerate(_sums(b, work, used)):
+        bias, slope = (splat(b, b.load(b.gep(used, [LONG((48 + i) * PAIR + channel)]))) for i in range(2))
+        found.append([[prelu(b, b.fadd(value, bias), slope) for value in row] for row in values])
+    return found
+
+
+def _store_cells(b: Builder, results: Value, out: Value, channels: int) -> None:
+    """Results (channels, LANES) as LANES cells of padded(channels) floats."""
+    blocks = []
+    for at in range(0, channels, LANES):
+        some = [load(b, results, (at + i) * LANES) if at + i < channels else ZERO for i in range(LANES)]
+        blocks.append(_turned(b, some))
+    for cell in range(LANES):
+        for block, vectors in enumerate(blocks):
+            store(b, vectors[cell], out, cell * padded(channels) + block * LANES)
+
+
+def _larger(b: Builder, one: Value, other: Value) -> Value:
+    return b.select(b.fcmp_ordered(">", one, other), one, other)
+
+
 def _pooled(b: Builder, values: list[list[Value]], right: Value, below: Value) -> Value:
     """The maximum of 2 x 2 values. right, below  which lanes have a neighbour there."""
     best = values[0][0]
     for value, inside in ((values[0][1], right), (values[1][0], below), (values[1][1], b.and_(right, below))):
-        larger = b.select(b.fcmp_ordered(">", best, value), best, value)
-        best = b.select(inside, larger, best)
+        best = b.select(inside, _larger(b, best, value), best)
     return best
 
 
@@ -117,7 +140,7 @@ def pooled_row(context, one, two, three, four, plane, weights, target, columns, 
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        many, room, size = channels.literal_value, pointer(b, args[9]), 50 * PAIR
+        many, room = channels.literal_value, pointer(b, args[9])
         results = b.gep(room, [LONG(48 * LANES)])
         numbers = ir.VectorType(INT, LANES)
         below = b.icmp_signed("!=", splat(b, b.trunc(args[8], INT), numbers), ir.Constant(numbers, None))
@@ -130,22 +153,70 @@ def pooled_row(context, one, two, three, four, plane, weights, target, columns, 
             right = b.icmp_signed("<", ir.Constant(numbers, list(range(LANES))), ends)
 
             def pair(number: Value) -> None:
-                used = b.gep(pointer(b, args[5]), [b.mul(number, LONG(size))])
-                for channel, values in enumerate(_sums(b, room, used)):
-                    bias, slope = (splat(b, b.load(b.gep(used, [LONG((48 + i) * PAIR + channel)]))) for i in range(2))
-                    bent = [[prelu(b, b.fadd(value, bias), slope) for value in row] for row in values]
-                    place = b.gep(results, [b.mul(number, LONG(PAIR * LANES))])
-                    store(b, _pooled(b, bent, right, below), place, channel * LANES)
+                place = b.gep(results, [b.mul(number, LONG(PAIR * LANES))])
+                for channel, values in enumerate(_activated(b, room, pointer(b, args[5]), number)):
+                    store(b, _pooled(b, values, right, below), place, channel * LANES)
 
             loop(b, LONG(many // PAIR), pair)
-            out = b.gep(pointer(b, args[6]), [b.mul(first, LONG(padded(many)))])
-            for at in range(0, many, LANES):
-                some = [load(b, results, (at + i) * LANES) if at + i < many else ZERO for i in range(LANES)]
-                for cell, vector in enumerate(_turned(b, some)):
-                    store(b, vector, out, cell * padded(many) + at)
+            _store_cells(b, results, b.gep(pointer(b, args[6]), [b.mul(first, LONG(padded(many)))]), many)
 
         last = b.add(b.sdiv(b.add(args[7], LONG(1)), LONG(2)), LONG(LANES - 1))
         loop(b, b.sdiv(last, LONG(LANES)), cells)
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 10, channels), code
+
+
+@intrinsic(prefer_literal=True)
+def pooled_crop(context, pixels, weights, best, target, work, side, channels):  # type: ignore[no-untyped-def]
+    """The first layer of RNet and ONet: a 3 x 3 convolution of a square crop, PReLU, and 3 x 3 max pooling of every
+    second row and column: (side / 2 - 1, side / 2, padded(channels)), without the last column.
+
+    Cells are numbered row by row, side / 2 to a row, and lanes are neighbouring numbers. A cell of the pooled map is
+    the maximum of a tile of 2 x 2, of the left half of the tile to its right, and of the upper half of that below.
+
+    pixels  address of planes (2, 3, 2, CROP_PLANE): by rows' and columns' being odd, see `split_pixels`.
+    weights see `packing.pack_pixels`.    best  address of scratch (channels, CROP_PLANE).
+    target  address of the map. side / 2 cells before it, and 2 * LANES behind it, are written, too.
+    work    address of scratch, 48 + padded(channels) vectors.
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        half, many, plane = side.literal_value // 2, channels.literal_value, crop_plane(side.literal_value)
+        table, room, kept, out = (pointer(b, args[i]) for i in (0, 4, 2, 3))
+        results = b.gep(room, [LONG(48 * LANES)])
+        numbers = ir.VectorType(INT, LANES)
+        next_lane = [min(i + 1, LANES - 1) for i in range(LANES)]
+
+        def constant(value: int) -> Value:
+            return ir.Constant(numbers, [value] * LANES)
+
+        def cells(index: Value) -> None:
+            first = b.mul(index, LONG(LANES - 1))  # the last lane lacks its neighbour
+            rows = [b.gep(table, [b.add(first, LONG(r % 2 * 6 * plane + r // 2 * half))]) for r in range(4)]
+            _planes(b, rows, LONG(plane), room)
+            cell = b.add(splat(b, b.trunc(first, INT), numbers), ir.Constant(numbers, list(range(LANES))))
+            right = b.icmp_unsigned("<", b.urem(cell, constant(half)), constant(half - 2))
+            below = b.icmp_unsigned("<", cell, constant((half - 1) * half))
+
+            def pair(number: Value) -> None:
+                for channel, values in enumerate(_activated(b, room, pointer(b, args[1]), number)):
+                    lines = []
+                    for left, beside in values:
+                        more = shuffled(b, left, left, next_lane)
+                        line = _larger(b, left, beside)
+                        lines.append(b.select(right, _larger(b, line, more), line))
+                    of_channel = b.add(b.mul(number, LONG(PAIR)), LONG(channel))
+                    place = b.gep(kept, [b.add(first, b.mul(of_channel, LONG(plane)))])
+                    store(b, _larger(b, *lines), place, half)
+                    above = load(b, place, 0)  # of the cells a row before, for which these are below
+                    top = b.select(below, _larger(b, above, lines[0]), above)
+                    store(b, top, b.gep(results, [b.mul(of_channel, LONG(LANES))]), 0)
+
+            loop(b, LONG(many // PAIR), pair)
+            _store_cells(b, results, b.gep(out, [b.mul(b.sub(first, LONG(half)), LONG(padded(many)))]), many)
+
+        loop(b, LONG(-(-half * half // (LANES - 1))), cells)
+        return _context.get_dummy_value()
+
+    return types.void(*(types.intp,) * 5, side, channels), code

@@ -14,9 +14,22 @@ from numpy.typing import NDArray
 
 from ..weights import SIZES, Layer, Weights
 from .kernel_cache import kernel
-from .packing import SLACK, Packed, Pointers, buffer, pack_conv, pack_dense, pack_heads, pack_winograd, scratch
+from .packing import (
+    SLACK,
+    Packed,
+    Pointers,
+    buffer,
+    crop_plane,
+    pack_conv,
+    pack_dense,
+    pack_heads,
+    pack_pixels,
+    pack_winograd,
+    scratch,
+)
+from .registers import LANES, padded
 
-__all__ = ["DENSE", "MANY", "MAPS", "FastRefiner", "Refined"]
+__all__ = ["DENSE", "MANY", "MAPS", "WIDE", "FastRefiner", "Refined"]
 
 Array = NDArray[Any]
 
@@ -31,17 +44,14 @@ class Refined(NamedTuple):
     landmarks: Array | None
 
 
-# Each convolution is packed for its columns; or for Winograd's tiles: how many are computed together, and their side.
-# Maps of 9 and 21 cells are whole tiles of 3, and one of 8 is of 4.
-_FIRST = partial(pack_conv, pixels=True)
+# Each later convolution is packed for its columns; or for Winograd's tiles: how many are computed together, and their
+# side. Maps of 9 and 21 cells are whole tiles of 3, and one of 8 is of 4.
 LAYERS: dict[str, tuple[Callable[[Layer], Packed], ...]] = {
     "rnet": (
-        partial(_FIRST, columns=22),
         partial(pack_winograd, usual=9, tile=3),
         partial(pack_conv, columns=3),
     ),
     "onet": (
-        partial(_FIRST, columns=46),
         partial(pack_winograd, usual=7, tile=3),
         partial(pack_winograd, usual=4, tile=4),
         partial(pack_conv, columns=3),
@@ -49,11 +59,22 @@ LAYERS: dict[str, tuple[Callable[[Layer], Packed], ...]] = {
 }
 
 
-# Floats of the maps of one crop, as `compiled_refine` lays them out.
+# Floats of the maps of one crop, as `compiled_refine` lays them out: pixels by planes, scratch for the maxima of the
+# first layer, its map with a row before and a few cells behind, and scratch for a step; the other maps; Winograd's
+# planes.
+WIDE = {"rnet": padded(28), "onet": padded(32)}  # floats of a cell of the first map
+
+
+def _first(side: int, channels: int) -> tuple[int, ...]:
+    plane, half = crop_plane(side), side // 2
+    cells = (half + 1) * half + 2 * LANES
+    return 12 * plane, channels * plane, cells * padded(channels), (48 + padded(channels)) * LANES
+
+
 MAPS = {
-    "rnet": (24 * 24 * 3, 22 * 22 * 28, 11 * 11 * 28, 9 * 9 * 48, 4 * 4 * 48, scratch(28, 48, 9, 3)),
+    "rnet": (*_first(24, 28), 9 * 9 * 48, 4 * 4 * 48, scratch(28, 48, 9, 3)),
     "onet": (
-        48 * 48 * 3, 46 * 46 * 32, 23 * 23 * 32, 21 * 21 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64,
+        *_first(48, 32), 21 * 21 * 64, 10 * 10 * 64, 8 * 8 * 64, 4 * 4 * 64,
         max(scratch(32, 64, 7, 3), scratch(64, 64, 4, 4)),
     ),
 }  # fmt: skip
@@ -70,12 +91,13 @@ class FastRefiner:
 
     def __init__(self, net: Weights) -> None:
         *convs, dense = net.trunk()
-        packed = [pack(layer) for layer, pack in zip(convs, LAYERS[net.net], strict=True)]
+        first, *later = convs
+        packed = [pack(layer) for layer, pack in zip(later, LAYERS[net.net], strict=True)]
         packed.append(pack_dense(dense, 3, MANY))
         last = net.net == "onet"
         others = [net.layer(name) for name in (("offsets", "landmarks") if last else ("offsets",))]
         packed.append(pack_heads(net.layer("face"), others, MANY))
-        self.weights = Pointers(*(array for layer in packed for array in layer))
+        self.weights = Pointers(pack_pixels(first), *(array for layer in packed for array in layer))
         self.name, self.outputs = net.net, 15 if last else 5
 
     def __call__(self, crops: Array) -> Refined:

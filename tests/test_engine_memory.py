@@ -1,4 +1,4 @@
-"""PNet reads nothing beyond a level, and nothing of its scratch memory that it did not write."""
+"""Compiled nets read nothing beyond a level or a crop, and nothing of their scratch memory that they did not write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from test_engine import LEVELS, assert_near, noise, random_net, whole_map
 
 from mtcnn.engine.pnet import FastPNet
+from mtcnn.engine.refine import FastRefiner
 from mtcnn.nets import weights_of
+from mtcnn.runtimes.torch import TorchRefiner
+from mtcnn.weights import SIZES
 
 Array = NDArray[Any]
 
@@ -33,6 +36,22 @@ def test_levels_and_scratch_at_the_end_of_a_page(
     assert_near(found.logits, logits.ravel())
     for values, expected in zip(found, alone, strict=True):
         np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="protects pages of memory")
+@pytest.mark.parametrize("name", ["rnet", "onet"])
+def test_crops_and_scratch_at_the_end_of_a_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from test_plan_steps import Guarded
+
+    guard, net, size = Guarded(), random_net(name), SIZES[name]
+    run, crops = FastRefiner(weights_of(net)), guard(noise(3, size, size, 3).astype(np.float32))
+    alone = run(crops)
+    monkeypatch.setattr("mtcnn.engine.refine.buffer", lambda floats: guard(np.full(floats, np.nan, np.float32)))
+    for values, same, expected in zip(run(crops), alone, TorchRefiner(net, "cpu")(crops), strict=True):
+        assert (values is None) == (expected is None)
+        if values is not None and expected is not None:
+            np.testing.assert_array_equal(values, same)
+            assert_near(values, expected)
 
 
 def test_bands_are_the_whole_map_to_the_last_bit() -> None:
