@@ -17,7 +17,7 @@ from mtcnn.engine import steps
 from mtcnn.engine.kernel_cache import kernel
 from mtcnn.engine.packing import TILES, pack, scratch, turned
 from mtcnn.engine.plan_packing import COLUMNS as USUAL
-from mtcnn.engine.plan_packing import _pack_each
+from mtcnn.engine.plan_packing import _pack_each, shared
 from mtcnn.engine.registers import LANES, padded, tile_shape
 from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
 
@@ -83,7 +83,10 @@ def near(found: Array, expected: Array) -> None:
 
 
 # kernel, stride, dilation, channels in and out, activation; floats between cells are those of a wider map.
-CONVOLUTIONS = [(3, 2, 1, 3, 5, RELU), (1, 1, 1, 24, 72, SLOPES), (3, 1, 2, 7, 16, LINEAR), (5, 3, 1, 2, 150, RELU)]
+CONVOLUTIONS = [
+    (3, 2, 1, 3, 5, RELU), (1, 1, 1, 24, 72, SLOPES), (3, 1, 2, 7, 16, LINEAR), (5, 3, 1, 2, 150, RELU),
+    (1, 1, 1, 16, 40, RELU), (1, 1, 1, 9, 149, SLOPES), (3, 1, 1, 5, 21, SLOPES),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("size", "stride", "dilation", "inputs", "outputs", "mode"), CONVOLUTIONS)
@@ -91,8 +94,9 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
     rng, out_step = np.random.default_rng(0), outputs + 3
     weights, bias, slope = (rng.standard_normal(shape) for shape in ((size, size, inputs, outputs), outputs, outputs))
     guard = Guarded()
-    tile = tile_shape(outputs, USUAL, size * size * inputs)
-    packed = [guard(array) for array in pack(weights.reshape(-1, outputs), bias, slope, USUAL, tile)]
+    tile = tile_shape(outputs, USUAL, size * size * inputs, True)
+    made = pack(shared(weights.reshape(-1, outputs)), shared(bias), shared(slope), USUAL, tile)
+    packed = [guard(array) for array in made]
     for columns in WIDTHS:
         wide = (columns - 1) * stride + (size - 1) * dilation + 1
         rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
@@ -111,6 +115,17 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
                 near(target[column * out_step :][:outputs], bent(total, mode, slope))
                 if column:
                     assert (target[column * out_step - 3 : column * out_step] == 7).all()
+
+
+def test_the_last_half_of_a_vector_is_there_twice() -> None:
+    values = np.arange(2 * (LANES + 3)).reshape(2, -1)
+    found, half = shared(values), LANES // 2
+    assert found.shape == (2, 2 * LANES)
+    np.testing.assert_array_equal(found[:, : LANES + 3], values)
+    np.testing.assert_array_equal(found[:, LANES + half :], found[:, LANES : LANES + half])
+    assert (found[:, LANES + 3 : LANES + half] == 0).all()
+    for outputs in (3, LANES, LANES + half + 1):
+        assert shared(values[:, :outputs] if outputs < LANES else np.ones((2, outputs))).shape == (2, outputs)
 
 
 @pytest.mark.parametrize(("size", "stride", "outputs", "mode"), [(3, 1, 2, LINEAR), (3, 2, 3, SLOPES), (1, 1, 1, RELU)])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -106,6 +106,14 @@ def views(photo: ImageSize, max_face: float, max_side: float | None = None, coar
     a quarter of the sides of the one before, until the largest face for which the photo has room is within REACH. The
     size ranges of consecutive looks overlap.
     """
+    return list(_views(photo, max_face, max_side, coarse, TILED, TILE))
+
+
+@lru_cache(maxsize=8)  # a folder, or a video, has photos of a few sizes
+def _views(
+    photo: ImageSize, max_face: float, max_side: float | None, coarse: bool, tiled: int, tile: int
+) -> tuple[View, ...]:
+    """See `views`, TILED and TILE."""
     factor = 1.0 if max_side is None else min(1.0, max_side / max(photo))
     room = min(max(photo), LONGEST * min(photo))
     found: list[View] = []
@@ -113,9 +121,9 @@ def views(photo: ImageSize, max_face: float, max_side: float | None = None, coar
     while True:
         last = not coarse or room * factor <= REACH * max_face
         sizes = smallest, math.inf if last else FINER * max_face / factor
-        found += _tiles(look, _scaled(photo, factor), max_face, *sizes)
+        found += _tiles(look, _scaled(photo, factor), max_face, *sizes, tiled, tile)
         if last:
-            return found
+            return tuple(found)
         look, smallest, factor = look + 1, BEGINS * max_face / factor, factor / COARSER
 
 
@@ -123,20 +131,22 @@ def _scaled(size: ImageSize, factor: float) -> ImageSize:
     return ImageSize(*(max(1, round(side * factor)) for side in size))
 
 
-def _tiles(look: int, size: ImageSize, max_face: float, smallest: float, largest: float) -> Iterator[View]:
-    tiled = size.height * size.width > TILED
+def _tiles(
+    look: int, size: ImageSize, max_face: float, smallest: float, largest: float, tiled: int, tile: int
+) -> Iterator[View]:
     # Each face that this look is responsible for lies completely within some tile.
-    rows, columns = (_spans(side, math.ceil(REACH * max_face) if tiled else None) for side in size)
+    overlap = math.ceil(REACH * max_face) if size.height * size.width > tiled else None
+    rows, columns = (_spans(side, overlap, tile) for side in size)
     yield from (View(look, size, row, column, smallest, largest) for row in rows for column in columns)
 
 
-def _spans(side: int, overlap: int | None) -> list[Span]:
+def _spans(side: int, overlap: int | None, tile: int) -> list[Span]:
     """Tiles along an axis of `side` pixels, with an overlap of `overlap` pixels; None for a single tile."""
-    if overlap is None or side <= TILE:
+    if overlap is None or side <= tile:
         return [Span(0, side, -math.inf, math.inf)]
-    step = max((TILE - overlap) // GRID * GRID, GRID)
+    step = max((tile - overlap) // GRID * GRID, GRID)
     starts = list(range(0, side - overlap, step))
-    ends = [min(start + TILE, side) for start in starts]
+    ends = [min(start + tile, side) for start in starts]
     cuts = [-math.inf, *((end + start) / 2 for end, start in zip(ends, starts[1:], strict=False)), math.inf]
     return [
         Span(start, end, first, last) for start, end, (first, last) in zip(starts, ends, pairwise(cuts), strict=True)

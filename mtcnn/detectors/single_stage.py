@@ -111,7 +111,7 @@ def select(
     those that go into NMS, so that others need no decoding.
     """
     above, logits = decoder.passing(outputs, logit(threshold))
-    confident = int((logits >= CONFIDENT).sum())
+    confident = int(np.count_nonzero(logits >= CONFIDENT))
     order = np.argsort(-logits, kind="stable")[: max(pre_nms, confident)]
     rows, logits = above[order], logits[order]
     passed = looked = np.arange(len(rows))
@@ -120,7 +120,7 @@ def select(
         rows = np.arange(len(logits))
     boxes = decoder.boxes(outputs, size, rows)
     left = looked[nms(boxes[looked], logits[looked], nms_iou, limit=max(max_faces, confident))]
-    left = left[: max(max_faces, int((logits[left] >= CONFIDENT).sum()))]
+    left = left[: max(max_faces, int(np.count_nonzero(logits[left] >= CONFIDENT)))]
     steps = (
         Step("threshold", passed, len(rows), threshold),
         Step("the best for NMS", looked, len(rows), max(pre_nms, confident)),
@@ -156,8 +156,10 @@ def pad(
     if shape == image.shape:
         return image
     extended = np.empty(shape, np.uint8) if room is None else room(shape)
-    extended[:height, :width] = image
-    extended[height:] = extended[:height, width:] = np.array(colour, np.uint8)
+    rows, line = extended.reshape(shape[0], 3 * shape[1]), np.tile(np.array(colour, np.uint8), shape[1])
+    rows[:height, : 3 * width] = image.reshape(height, 3 * width)
+    rows[height:] = line  # whole rows: NumPy is slow with pixels of three values
+    rows[:height, 3 * width :] = line[3 * width :]
     return extended
 
 

@@ -29,23 +29,32 @@ from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, 
 
 __all__ = ["conv_row", "depthwise_row", "dot_row"]
 
+HALF = LANES // 2
 NEIGHBOURS = 4  # cells of a depthwise convolution at a time, which share inputs
 
 
 def _conv_tile(
     b: Builder, a: Arguments, first: Value, block: Value, cells: int, end: int, constants: tuple[int, ...]
 ) -> None:
-    """A tile of `cells` cells from `first` on, and of one block of vectors, the last of which has `end` floats."""
+    """A tile of `cells` cells from `first` on, and of one block of vectors, the last of which has `end` floats.
+
+    Of an even number of cells, two share the last vector if they fit: its weights, bias and slopes are there twice.
+    """
     step, out_step, mode, many = constants
+    pairs = many > 1 and end <= HALF and cells % 2 == 0
+    whole = many - 1 if pairs else many
     shift = b.mul(block, LONG(many * LANES))
     run, taps = a[RUN], a[TAPS]
     size = b.mul(b.mul(a[KERNEL_ROWS], taps), b.mul(run, LONG(many * LANES)))
     bias = b.gep(pointer(b, a[BIAS]), [shift])
     starts = [load(b, bias, i * LANES) for i in range(many)]
-    sums = [[slot(b, VECTOR) for _ in range(many)] for _ in range(cells)]
+    sums = [[slot(b, VECTOR) for _ in range(whole)] for _ in range(cells)]
+    both = [slot(b, VECTOR) for _ in range(cells // 2 if pairs else 0)]
     for at in sums:
-        for total, start in zip(at, starts, strict=True):
+        for total, start in zip(at, starts, strict=False):
             b.store(start, total)
+    for total in both:
+        b.store(starts[-1], total)
     used = slot(b, POINTER)
     b.store(b.gep(pointer(b, a[WEIGHTS]), [b.mul(block, size)]), used)
     here_on = b.mul(first, LONG(step))
@@ -59,10 +68,15 @@ def _conv_tile(
             def kernel_step(k: Value) -> None:
                 here, row_of = b.gep(source, [k]), b.gep(weight, [b.mul(k, LONG(many * LANES))])
                 numbers = [load(b, row_of, i * LANES) for i in range(many)]
+                before = ZERO
                 for p, at in enumerate(sums):
                     value = splat(b, b.load(b.gep(here, [LONG(p * step)])))
-                    for total, number in zip(at, numbers, strict=True):
+                    for total, number in zip(at, numbers, strict=False):
                         b.store(fma(b, value, number, b.load(total)), total)
+                    if pairs and p % 2:
+                        pair = b.shuffle_vector(before, value, _lanes(range(HALF), range(LANES, LANES + HALF)))
+                        b.store(fma(b, pair, numbers[-1], b.load(both[p // 2])), both[p // 2])
+                    before = value
 
             loop(b, run, kernel_step)
             b.store(b.gep(weight, [b.mul(run, LONG(many * LANES))]), used)
@@ -77,13 +91,24 @@ def _conv_tile(
         for i, total in enumerate(at):
             value = activated(b, b.load(total), mode, bent[i])
             store_part(b, value, out, p * out_step + i * LANES, end if i == many - 1 else LANES)
+    for p, total in enumerate(both):
+        value, place = activated(b, b.load(total), mode, bent[-1]), 2 * p * out_step + whole * LANES
+        store_part(b, value, out, place, end)
+        other = b.shuffle_vector(value, value, _lanes(range(HALF, LANES), range(HALF)))
+        store_part(b, other, out, place + out_step, end)
+
+
+def _lanes(*parts: range) -> Value:
+    """The lanes that a shuffle takes."""
+    return ir.Constant(ir.VectorType(INT, LANES), [lane for part in parts for lane in part])
 
 
 @intrinsic(prefer_literal=True)
 def conv_row(context, at, step, outputs, out_step, mode, vectors, positions):  # type: ignore[no-untyped-def]
     """A row of a convolution, with bias and activation. at  address of its arguments, see `steps`.
 
-    weights     (blocks, KERNEL_ROWS * TAPS * RUN, vectors * LANES) floats; bias, slope (blocks * vectors * LANES).
+    weights     (blocks, KERNEL_ROWS * TAPS * RUN, vectors * LANES) floats; bias, slope (blocks * vectors * LANES). See
+                `registers.halved` for the last of them.
     TAPS, TAP   of a row of the kernel: their number, and the floats from one to the next.  RUN  floats in a tap.
 
     Constants of the compiled code: `step` floats from a cell's inputs to the next's, `out_step` from its outputs to the

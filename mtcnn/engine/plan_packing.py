@@ -14,10 +14,10 @@ from .graph import Convolution, NetGraph, PlanNode
 from .packing import TILES, Pointers, pack, turned
 from .plan_maps import Storage
 from .plan_matrix import MatrixShape, matrix_shape, pack_matrix, rounded
-from .registers import LANES, REGISTERS, TileShape, padded, tile_shape
+from .registers import LANES, REGISTERS, TileShape, halved, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
 
-__all__ = ["PackedGraph", "Packing", "folded", "packed"]
+__all__ = ["PackedGraph", "Packing", "folded", "packed", "shared"]
 
 Array = NDArray[Any]
 
@@ -137,8 +137,18 @@ def _pack(
         behind = (0, LANES - len(wide))
         values = (np.asarray(each, np.float32) for each in (weights, np.pad(bias, behind), np.pad(slope, behind)))
         return Packing(Pointers(*map(np.ascontiguousarray, values)), mode, tile, first, last - first, True)
-    tile = tile_shape(len(wide), COLUMNS, len(steps))
-    return Packing(Pointers(*pack(steps, bias, slope, COLUMNS, tile)), mode, tile, first, last - first)
+    tile = tile_shape(len(wide), COLUMNS, len(steps), True)
+    made = pack(shared(steps), shared(bias), shared(slope), COLUMNS, tile)
+    return Packing(Pointers(*made), mode, tile, first, last - first)
+
+
+def shared(values: Array) -> Array:
+    """Values of outputs (..., out); where two cells may share the last vector, those of its half twice."""
+    if not halved(values.shape[-1]):
+        return values
+    behind = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % (LANES // 2))]
+    whole = np.pad(values, behind)
+    return np.concatenate([whole, whole[..., -(LANES // 2) :]], axis=-1)
 
 
 def _by_winograd(node: PlanNode, inputs: int) -> bool:

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError:  # nothing is compiled, see `plain`: any shape will do
     llvmlite = None
 
-__all__ = ["LANES", "REGISTERS", "TileShape", "has_feature", "padded", "tile_shape"]
+__all__ = ["LANES", "REGISTERS", "TileShape", "halved", "has_feature", "padded", "tile_shape"]
 
 
 def has_feature(feature: str) -> bool:
@@ -54,28 +54,38 @@ def padded(channels: int) -> int:
     return -(-channels // LANES) * LANES
 
 
+def halved(channels: int) -> bool:
+    """Whether half of the last vector, or more, is empty, so that the last channels of two positions can share it."""
+    return channels > LANES and 0 < channels % LANES <= LANES // 2
+
+
 NEAR = 96 << 10  # bytes of weights that stay in the L1 cache, with the inputs, while a row is computed
 FAR = 5  # bytes of weights from the L2 cache in the time of a multiplication, measured
 
 
 @lru_cache
-def tile_shape(channels: int, columns: int, steps: int = 0) -> TileShape:
+def tile_shape(channels: int, columns: int, steps: int = 0, shared: bool = False) -> TileShape:
     """The shape that computes `columns` positions of `channels` outputs in the fewest cycles.
 
     A step of a tile loads its weight vectors and one input per position, and multiplies all pairs. It takes as long as
     the slower of loads and multiplications, and at least the latency of an addition. The sums, the weights and one
     input must fit into the registers. Weights of many `steps` come from the L2 cache, which takes longer; maps are then
     at the end of a net, and half as wide.
+
+    shared  whether two positions may share a vector, see `halved`: their number is then even.
     """
     blocks = padded(channels) // LANES
     far = FLOAT_BYTES * steps * padded(channels) > NEAR
     columns = max(columns // 2, 1) if far else columns
     best = (float("inf"), TileShape(1, 1))
+    shared = shared and halved(channels)
     for vectors in (v for v in (6, 5, 4, 3, 2, 1) if blocks % v == 0):
         for positions in range(1, min((REGISTERS - vectors - 1) // vectors, columns) + 1):
             step = max(vectors * positions, vectors + positions, 8)
             if far:
                 step = max(step, vectors * LANES * FLOAT_BYTES // FAR)
-            cycles = step * (blocks // vectors) * -(-columns // positions)
+            last = step - positions // 2 if shared and vectors > 1 and positions % 2 == 0 else step
+            tiles = -(-columns // positions)
+            cycles = (step * (blocks // vectors - 1) + last) * tiles
             best = min(best, (cycles + 0.01 * (vectors + positions) / step, TileShape(vectors, positions)))
     return best[1]
