@@ -201,4 +201,4 @@ def tiles_at_once(tile: int, usual: int) -> int:
 
 def scratch(inputs: int, outputs: int, usual: int = TILES, tile: int = 2) -> int:
     """Scratch floats of a layer with these channels, see `winograd.winograd`."""
-    return (tile + 2) ** 2 * (tiles_at_once(tile, usual) * (inputs + outputs) + 2 * SLACK)
+    return (tile + 2) ** 2 * (tiles_at_once(tile, usual) * (padded(inputs) + outputs) + 2 * SLACK)

@@ -17,7 +17,7 @@ from numba import types
 
 from .cells import activated, for_cells, load_part, pointer, spans, store_part
 from .packing import FLOAT_BYTES, SLACK, tiles_at_once
-from .registers import LANES, tile_shape
+from .registers import LANES, padded, tile_shape
 from .steps import SLOPES
 from .tile import tile_sums
 from .vectors import LONG, Builder, Value, intrinsic, load, loop, store
@@ -45,9 +45,14 @@ class Shape(NamedTuple):
         return (self.tile + 2) ** 2
 
     @property
+    def width(self) -> int:
+        """Floats from a tile of a plane of inputs to the next: whole vectors, if cells of the input hold these."""
+        return padded(self.inputs) if self.step >= padded(self.inputs) else self.inputs
+
+    @property
     def in_plane(self) -> int:
         """Floats from one plane to the next, of inputs."""
-        return tiles_at_once(self.tile, self.usual) * self.inputs + SLACK
+        return tiles_at_once(self.tile, self.usual) * self.width + SLACK
 
     @property
     def out_plane(self) -> int:
@@ -135,9 +140,9 @@ def _products(b: Builder, shape: Shape, work: Value, weights: Value, made: Value
             target = moved(b, moved(b, made, number, shape.out_plane), part, lanes)
 
             def tiles(first: Value, cells: int) -> None:
-                first_input = moved(b, source, first, inputs)
+                first_input = moved(b, source, first, shape.width)
                 sums = tile_sums(b, (first_input, LONG(0), LONG(1), LONG(inputs), used, None), vectors,
-                                 [LONG(p * inputs) for p in range(cells)])  # fmt: skip
+                                 [LONG(p * shape.width) for p in range(cells)])  # fmt: skip
                 out = pointer(b, moved(b, target, first, outputs))
                 for p, at in enumerate(sums):
                     for i, total in enumerate(at):
@@ -199,8 +204,8 @@ def map_tiles(
             _, i, j = place(t)
             at = moved(b, b.add(source, b.mul(b.mul(i, line), LONG(shape.tile))), j, shape.tile * shape.step)
             places = [pointer(b, b.add(at, b.mul(line, LONG(k)))) for k in range(shape.tile + 2)]
-            out = pointer(b, moved(b, work, t, shape.inputs))
-            _inputs(b, places, out, LONG(shape.in_plane), shape.inputs, shape.step)
+            out = pointer(b, moved(b, work, t, shape.width))
+            _inputs(b, places, out, LONG(shape.in_plane), shape.width, shape.step)
 
         loop(b, count, take)
         _products(b, shape, work, weights, made, count)
