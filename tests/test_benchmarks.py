@@ -5,6 +5,7 @@ Peers are not installed here; this project's detector takes their place.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from reference import plain_nms
 
 from mtcnn import Detector, Faces
+from mtcnn.engine.kernel_cache import kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -25,6 +28,7 @@ import compare_peers  # noqa: E402
 import peer_options  # noqa: E402
 import peer_speed  # noqa: E402
 import pixels  # noqa: E402
+import plan_steps  # noqa: E402
 from peer_packages import Settings  # noqa: E402
 from peer_process import PeerProcess  # noqa: E402
 from peers import OURS, PEERS  # noqa: E402
@@ -142,6 +146,23 @@ def test_a_peer_process_equals_the_detector(scene: tuple[NDArray[np.uint8], Path
 def test_a_peer_process_that_ends_is_reported() -> None:
     with pytest.raises(SystemExit, match=r"mtcnn ended with status 1; .*mtcnn.log tells why"):
         PeerProcess(OURS, Settings(models="no such folder"))
+
+
+def test_steps_of_a_plan_and_their_times(sources: Sources) -> None:
+    """Of the packaged YuNet-n: the code of `run_steps` is still where the benchmark reads the clock."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        timed, clock, peak = (kernel(name) for name in plan_steps.add_kernels().values())
+        rate = plan_steps.ticks_per_second(clock)
+        given = argparse.Namespace(size="128x64", models=None, data=None, rounds=3)
+        steps, whole = plan_steps.measure("yunet-n", given, timed, rate)
+    finally:
+        torch.set_num_threads(before)
+    assert {step.kind for step in steps} == {"image", "3 x 3", "pointwise", "depthwise", "pool", "add"}
+    assert steps[1].shape == "3 → 16, 32 x 64, stride 2" and steps[1].operations == 2 * 27 * 16 * 32 * 64
+    assert all(step.seconds > 0 for step in steps) and whole > 0
+    assert plan_steps.peak_operations(clock, peak, rate) > 1e9
 
 
 @pytest.mark.parametrize(
