@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mtcnn.errors import RecipeError
 from mtcnn.scoring import Scoring
 from mtcnn.weights import SIZES
-from prepare.labels import Kind
+from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from stages.crops.recipe import Mix, Recipe, TrainSettings
 from stages.objectives.distill import DistillSettings
@@ -255,10 +255,13 @@ def test_renamed_settings_make_nothing_stale() -> None:
     found = []
     for net in SIZES:
         recipe = load_recipe(Recipe, ROOT, net)
-        train = dataclasses.replace(
-            recipe.train, score=dataclasses.replace(scores.get(net, Scoring()), detector_offsets=0.5)
-        )
-        found.append((digest([recipe.seed, recipe.bands, recipe.crops, True, recipe.mine]), digest(train)))
+        bands, crops, train = recipe.bands, recipe.crops, recipe.train
+        if net == "onet":  # its recipe has changed since
+            bands, crops = IouBands(), dataclasses.replace(crops, context=1.0)
+            train = dataclasses.replace(train, box=0.5, landmark=1.0)
+        score = dataclasses.replace(scores.get(net, Scoring()), detector_offsets=0.5)
+        train = dataclasses.replace(train, score=score)
+        found.append((digest([recipe.seed, bands, crops, True, recipe.mine]), digest(train)))
     assert found == DIGESTS
 
 
