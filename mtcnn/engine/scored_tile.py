@@ -11,7 +11,7 @@ from .pixel_tile import shuffled
 from .registers import LANES
 from .steps import SLOPES
 from .vectors import LONG, Builder, Value, fma, intrinsic, load, store
-from .winograd import TileShape, map_tiles, moved
+from .winograd import WinogradShape, map_tiles, moved
 from .winograd_turns import both_ways, turn_output
 
 __all__ = ["scored_winograd"]
@@ -29,7 +29,9 @@ def _totals(b: Builder, vectors: list[Value]) -> Value:
     return vectors[0]
 
 
-def _scored(b: Builder, shape: TileShape, values: tuple[Value, ...], out: Value, logits: Value, line: Value) -> None:
+def _scored(
+    b: Builder, shape: WinogradShape, values: tuple[Value, ...], out: Value, logits: Value, line: Value
+) -> None:
     """The outputs of a tile, and its logits, whose rows are `line` bytes apart. values  addresses of the first plane of
     products, of bias and slope, and of the weights of the logit."""
     tile, outputs, side = shape.tile, shape.outputs, shape.tile + 2
@@ -57,7 +59,7 @@ def scored_winograd(inputs: int, outputs: int, usual: int, tile: int) -> Any:
     head     address of the weights (outputs,) of the logit; logits lack the bias.
     rows, wide  of tiles.
     """
-    shape = TileShape(inputs, outputs, usual, tile, inputs)
+    shape = WinogradShape(inputs, outputs, usual, tile, inputs)
 
     @intrinsic
     def run(context, source, row_stride, weights, bias, slope, head, target, logits, rows, wide, work):  # type: ignore[no-untyped-def]

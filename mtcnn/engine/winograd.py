@@ -23,10 +23,10 @@ from .tile import tile_sums
 from .vectors import LONG, Builder, Value, intrinsic, load, loop, store
 from .winograd_turns import both_ways, turn_input, turn_output
 
-__all__ = ["TileShape", "map_tiles", "moved", "products", "turned_in", "turned_out", "winograd"]
+__all__ = ["WinogradShape", "map_tiles", "moved", "products", "turned_in", "turned_out", "winograd"]
 
 
-class TileShape(NamedTuple):
+class WinogradShape(NamedTuple):
     """Constants of a layer.
 
     inputs, outputs  channels; `outputs` fills whole vectors.
@@ -123,7 +123,7 @@ def turned_out(context, source, plane, bias, slope, above, below, beside, channe
     return types.void(*(types.intp,) * 7, channels, mode), code
 
 
-def _products(b: Builder, shape: TileShape, work: Value, weights: Value, made: Value, count: Value) -> None:
+def _products(b: Builder, shape: WinogradShape, work: Value, weights: Value, made: Value, count: Value) -> None:
     """The products of up to `tiles_at_once` tiles. work, made  addresses of planes of inputs, and of results."""
     inputs, outputs = shape.inputs, shape.outputs
     vectors, positions = tile_shape(outputs, shape.usual)
@@ -158,9 +158,9 @@ def _products(b: Builder, shape: TileShape, work: Value, weights: Value, made: V
 def products(inputs: int, outputs: int, usual: int) -> tuple[Any, int, int]:
     """The products of up to TILES tiles of 2 x 2 outputs: a function of the address of their 16 planes, of the weights,
     of the 16 planes of results, and the number of tiles; and the floats from one plane to the next, of inputs and of
-    outputs. See `TileShape`."""
+    outputs. See `WinogradShape`."""
     assert outputs % LANES == 0
-    shape = TileShape(inputs, outputs, usual, 2, inputs)
+    shape = WinogradShape(inputs, outputs, usual, 2, inputs)
 
     @intrinsic
     def multiply(context, work, weights, made, count):  # type: ignore[no-untyped-def]
@@ -175,7 +175,7 @@ def products(inputs: int, outputs: int, usual: int) -> tuple[Any, int, int]:
 
 def map_tiles(
     b: Builder,
-    shape: TileShape,
+    shape: WinogradShape,
     given: tuple[Value, ...],
     finish: Callable[[Value, Value, Value, Value], None],
 ) -> None:
@@ -215,14 +215,14 @@ def map_tiles(
 
 
 def winograd(inputs: int, outputs: int, usual: int, tile: int = 2, step: int = 0) -> Any:
-    """A 3 x 3 convolution with bias and PReLU of a map, see `TileShape`.
+    """A 3 x 3 convolution with bias and PReLU of a map, see `WinogradShape`.
 
     The output map has rows and columns for whole tiles; values beyond the given size are undefined. As many rows and
     columns beyond the input are read. With tiles of 2 x 2 they do not affect the valid outputs; with larger ones they
     do by rounding errors of their own size, so that they have to be small and finite.
     """
     assert outputs % LANES == 0
-    shape = TileShape(inputs, outputs, usual, tile, step or inputs)
+    shape = WinogradShape(inputs, outputs, usual, tile, step or inputs)
 
     @intrinsic
     def run(context, source, row_stride, weights, bias, slope, target, out_stride, rows, columns, work):  # type: ignore[no-untyped-def]
