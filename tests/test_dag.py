@@ -22,7 +22,7 @@ from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropWriter
-from stages.crops.nodes import TrainOnStores, cascade_nodes, chain
+from stages.crops.nodes import TrainOnStores, cascade_nodes, chain, keep_start
 from stages.crops.recipe import Mix, Recipe, TrainSettings
 from stages.graph.dag import Dag, Node, Options, data_key
 from stages.photos.nodes import detector_nodes
@@ -130,6 +130,20 @@ def test_context_of_crops_is_that_of_the_weights(tmp_path: Path) -> None:
     assert all(isinstance(action, TrainOnStores) for action in actions)
     scores = [action.settings.score for action in actions if isinstance(action, TrainOnStores)]
     assert scores == [Scoring(), Scoring(context=1.3)]
+
+
+@pytest.mark.parametrize("context", [1.0, 1.3])
+def test_a_start_of_another_context_is_noted(tmp_path: Path, context: float) -> None:
+    start = tmp_path / "start.safetensors"
+    write(start, Checkpoint("onet", NETS["onet"]().state_dict(), scoring=Scoring(context=1.3)))
+    keep_start(tmp_path, "onet", start)
+    nodes = cascade_nodes(tmp_path, {**RECIPES, **crops("onet", context=context)}, RECORDS, "data")
+    notes = {node.name: [note for note in node.note.split("; ") if "context" in note] for node in nodes}
+    expected = [
+        "starts from weights for crops with a context of 1.3, while its recipe makes crops with 1",
+        "set crops.context = 1.3 for the best start",
+    ]
+    assert notes == {name: [] for name in CHAIN} | {"onet": expected if context == 1 else []}
 
 
 def test_inputs_of_each_node(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import lmdb
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import load_weights, set_threshold, weights_path
-from mtcnn.errors import MtcnnError, RecipeError
+from mtcnn.errors import CheckpointError, MtcnnError, RecipeError
 from mtcnn.nets import module_of
 from mtcnn.weights import SIZES
 from prepare.build import CropMaker, build
@@ -90,6 +90,20 @@ def keep_start(work: Path, net: str, start: Path) -> None:
     keep(path, work, net, "start")
 
 
+def other_context(start: Path, net: str, context: float) -> list[str]:
+    """A note if the weights to start from know crops of another context than the recipe makes."""
+    try:
+        known = load_weights(start, net).scoring.context
+    except CheckpointError:  # the training says what is wrong
+        return []
+    if known == context:
+        return []
+    return [
+        f"starts from weights for crops with a context of {known:g}, while its recipe makes crops with {context:g}; "
+        f"set crops.context = {known:g} for the best start"
+    ]
+
+
 class _Nodes:
     """The nodes as they are added, by name."""
 
@@ -126,22 +140,23 @@ class _Nodes:
         )
 
     def _add_training(self, name: str, recipe: Recipe, settings: TrainSettings, stores: tuple[str, ...]) -> None:
-        net, draft, note = recipe.net, f"{recipe.net}-draft", ""
+        net, draft = recipe.net, f"{recipe.net}-draft"
         settings = replace(settings, score=replace(settings.score, context=recipe.crops.context))
         section = "draft" if name == draft else "train"
         parts = {f"recipe section [{section}]": digest(settings), **{store: self.nodes[store].key for store in stores}}
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None
         given = None if start else input_of(self.work, net, "start")
         parts |= {"start": content_hash(given)} if given else {}
+        notes = [] if given is None else other_context(given, net, recipe.crops.context)
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
         if settings.trains_landmarks and not have_landmarks(self.records, recipe.crops.val):  # of which the key knows
-            settings, note = settings.without_landmarks(), without_landmarks(NO_POINTS)
+            settings, notes = settings.without_landmarks(), [*notes, without_landmarks(NO_POINTS)]
         paths = tuple(self.nodes[store].makes for store in stores)
         action = TrainOnStores(name, net, paths, settings, start or given)
         fault = label_fault(net, self.records, recipe.crops.val)
         cost = settings.epochs * settings.steps * settings.batch * TRAIN_COST[net]
         self.nodes[name] = Node(
-            name, stores, makes, parts, action, collective=True, note=note, fault=fault, cost=cost
+            name, stores, makes, parts, action, collective=True, note="; ".join(notes), fault=fault, cost=cost
         )  # fmt: skip
 
 
