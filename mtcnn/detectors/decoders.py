@@ -28,7 +28,7 @@ from .anchors import (
     map_sizes,
 )
 
-__all__ = ["Decoded", "Decoder", "Outputs", "SsdCodes"]
+__all__ = ["Decoded", "Decoder", "Outputs", "SsdCodes", "passing"]
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -43,6 +43,18 @@ class Decoded(NamedTuple):
     boxes: NDArray[np.float32]
     logits: Array
     landmarks: NDArray[np.float32] | None
+
+
+def passing(one: Array, other: Array | None, lowest: float) -> tuple[Array, Array, Array]:
+    """The predictions whose values in arrays (A,) or (A, 1), `one` and the `other`, are at least `lowest`: rows int64
+    (R,), rising, and both values (R,). Outputs of `runtimes.sparse_outputs` may do this themselves."""
+    other = one if other is None else other
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        one, other = np.asarray(one).reshape(-1), np.asarray(other).reshape(-1)
+        rows = np.flatnonzero(np.minimum(one, other) >= lowest)
+        return rows, one[rows], other[rows]
+    found: tuple[Array, Array, Array] = one.passing(lowest, other)
+    return found
 
 
 class Decoder(ABC):
@@ -63,9 +75,8 @@ class Decoder(ABC):
 
     def passing(self, outputs: Outputs, min_logit: float) -> tuple[Array, Array]:
         """The predictions with a logit of at least `min_logit`, in order: rows int64 (R,), and their logits (R,)."""
-        logits = self.logits(outputs)
-        rows = np.flatnonzero(logits >= min_logit)
-        return rows, logits[rows]
+        rows, logits, _ = passing(self.logits(outputs), None, min_logit)
+        return rows, logits
 
     @abstractmethod
     def boxes(self, outputs: Outputs, size: ImageSize, rows: Array) -> NDArray[np.float32]:

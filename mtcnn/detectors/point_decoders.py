@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import ImageSize
-from .decoders import Decoder, Outputs
+from .decoders import Decoder, Outputs, passing
 
 __all__ = ["HeatMap", "YuNetPoints", "cells"]
 
@@ -66,10 +67,9 @@ class YuNetPoints(Decoder):
 
     def passing(self, outputs: Outputs, min_logit: float) -> tuple[Array, Array]:
         """As in `Decoder`. A product is no larger than its factors: only rows whose two logits pass are multiplied."""
-        pair = outputs["class_logits"][:, 0], outputs["object_logits"][:, 0]
-        slack = SLACK * max(1.0, abs(min_logit)) if np.isfinite(min_logit) else 0.0
-        rows = np.flatnonzero(np.minimum(*pair) >= min_logit - slack)
-        logits = product_logits(pair[0][rows], pair[1][rows])
+        slack = SLACK * max(1.0, abs(min_logit)) if math.isfinite(min_logit) else 0.0
+        rows, *pair = passing(outputs["class_logits"], outputs["object_logits"], min_logit - slack)
+        logits = product_logits(*pair)
         above = logits >= min_logit
         return rows[above], logits[above]
 

@@ -20,7 +20,6 @@ from .steps import (
     BASE,
     BELOW,
     BIAS,
-    CELL,
     COLUMNS,
     COUNT,
     DILATION,
@@ -30,18 +29,11 @@ from .steps import (
     KERNEL,
     KERNEL_ROWS,
     LAST,
-    MADE,
-    MADE_CELL,
-    MADE_ROW,
     MAKER,
     MANY,
     MORE,
-    MOST_CELLS,
     NEXT,
-    OUT,
     PADDING,
-    PER_CELL,
-    PICKED,
     RING,
     ROOM,
     ROW,
@@ -62,14 +54,13 @@ from .steps import (
     TARGET_ROW,
     TO,
     TOP,
-    VALUES,
     WEIGHTS,
     WIDE,
-    WIDTH,
 )
 
 __all__ = [
     "add",
+    "address_rows",
     "affine",
     "conv",
     "depthwise",
@@ -78,7 +69,6 @@ __all__ = [
     "moments",
     "pixels",
     "pool",
-    "run_cells",
     "run_steps",
 ]
 
@@ -223,7 +213,7 @@ def _needed(step: Any, source: int, row: int) -> int:
 
 
 @inner()
-def _address_rows(step: Any, row: int) -> None:
+def address_rows(step: Any, row: int) -> None:
     """Fill in the addresses of the rows that the kernel reads and writes."""
     place = ARGUMENTS
     for number in range(step[SOURCES]):
@@ -262,7 +252,7 @@ def _advance(at: int, steps: Any, stack: Any, goal: int) -> None:
                 waits = True
                 break
         if not waits:
-            _address_rows(step, row)
+            address_rows(step, row)
             call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
             step[NEXT] = row + 1 + step[MORE]
             depth -= 1
@@ -280,41 +270,4 @@ def run_steps(at):  # type: ignore[no-untyped-def]
     for k in range(many):
         while steps[goals[k], NEXT] < steps[goals[k], LAST]:
             _advance(at, steps, stack, goals[k])
-    return 0
-
-
-def run_cells(at):  # type: ignore[no-untyped-def]
-    """Compute some predictions of a map, and copy their values. The first step reads a whole map; others, pointwise,
-    what the one before has made of the same cells. Without steps, the values are those of a whole map."""
-    header = array_at(at, (HEADER,), np.int64)
-    count, left, each, wide = header[COUNT], header[MANY], header[PER_CELL], header[WIDTH]
-    steps = array_at(at + 8 * HEADER, (count, STEP), np.int64)
-    picked, size = array_at(header[PICKED], (left,), np.int64), header[VALUES]
-    out = array_at(header[OUT], (left, size), np.float32)
-    first = 0
-    while first < left:
-        cell = picked[first] // each
-        row, column, many = cell // wide, cell % wide, 1
-        last = first + 1
-        while last < left:
-            beyond = picked[last] // each - (cell + many)  # -1: one of the last cell
-            if beyond > 0 or (beyond == 0 and (many == MOST_CELLS or column + many == wide)):
-                break
-            many += beyond + 1
-            last += 1
-        for number in range(count):
-            step = steps[number]
-            _address_rows(step, row if number == 0 else 0)
-            if number == 0:
-                for k in range(step[SOURCE + FEW]):
-                    step[ARGUMENTS + k] += column * header[CELL]
-            step[ARGUMENTS + COLUMNS] = many
-            call_step(step[KERNEL], at + 8 * (HEADER + number * STEP + ARGUMENTS))
-        made = header[MADE] + row * header[MADE_ROW] + (0 if count else column * header[MADE_CELL])
-        for k in range(first, last):
-            place = made + (picked[k] // each - cell) * header[MADE_CELL] + picked[k] % each * (FLOAT_BYTES * size)
-            values = array_at(place, (size,), np.float32)
-            for i in range(size):
-                out[k, i] = values[i]
-        first = last
     return 0

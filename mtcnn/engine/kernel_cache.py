@@ -50,7 +50,8 @@ KERNELS = {
     "rnet": ("compiled_refine", "iiiii"),
     "onet": ("compiled_refine", "iiiii"),
     "run_steps": ("compiled_steps", "i"),
-    "run_cells": ("compiled_steps", "i"),
+    "passing": ("compiled_rows", "iiiiiid"),
+    "pick": ("compiled_rows", "iiiiiiiii"),
     "pixels": ("compiled_steps", "i"),
     "conv": ("compiled_steps", "i"),
     "dot": ("compiled_steps", "i"),
@@ -64,7 +65,7 @@ KERNELS = {
     "factors": ("compiled_steps", "i"),
     "best_truths": ("compiled_metrics", "iiiidi"),
     "tally": ("compiled_metrics", "iiiiiii"),
-    "vote_groups": ("compiled_metrics", "iiidiii"),
+    "vote_groups": ("compiled_metrics", "iiiiiid"),
 }
 
 _C_TYPES: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}

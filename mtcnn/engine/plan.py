@@ -21,7 +21,7 @@ from .graph_logits import with_differences
 from .plan_layout import PlanTables
 from .plan_maps import Storage
 from .plan_packing import packed
-from .plan_rows import PlanRows
+from .plan_rows import PlanRows, PlanScores
 from .threads import threads
 
 __all__ = ["PlannedNet"]
@@ -66,9 +66,9 @@ class PlannedNet:
         """The outputs of the net, named arrays without a batch axis, for an image (H, W, 3)."""
         return {name: np.asarray(output) for name, output in self.sparse(image).items()}
 
-    def sparse(self, image: NDArray[np.uint8]) -> dict[str, Array | PlanRows]:
-        """As a call; but outputs other than scores are computed only where somebody asks for their rows, until this
-        thread runs the net again."""
+    def sparse(self, image: NDArray[np.uint8]) -> dict[str, Array | PlanRows | PlanScores]:
+        """As a call; but outputs are only computed, or copied, where somebody asks for their rows, until this thread
+        runs the net again."""
         height, width = image.shape[:2]
         if height % self.multiple or width % self.multiple or not image.size:
             expected = f"sides that are multiples of {self.multiple}"
@@ -95,16 +95,17 @@ class PlannedNet:
         self._local.layouts = kept
         return found
 
-    def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array | PlanRows:
-        if not name.endswith(SCORES) and name not in self.graph.flat:
-            return PlanRows(layout.lazy(name, levels), self.scales, layout)
-        found = [self._level(*each) for each in layout.scores(name, levels)]
-        table = found[0] if len(found) == 1 else np.concatenate(found)
-        table = table if table.flags.owndata else table.copy()  # the map is used again
-        return table[:, 0] if name in self.graph.flat else table
+    def _output(self, name: str, levels: Sequence[OutputLevel], layout: PlanTables) -> Array | PlanRows | PlanScores:
+        flat = name in self.graph.flat
+        found = layout.output(name, levels, flat or name.endswith(SCORES), flat, self.scales)
+        if found is not None:
+            return found
+        tables = [self._level(level, [layout.cells(part) for part in level.parts]) for level in levels]
+        table = np.concatenate(tables)
+        return table[:, 0] if flat else table
 
     def _level(self, level: OutputLevel, parts: Sequence[Array]) -> Array:
-        values = (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)).reshape(-1, level.values)
+        values = np.concatenate(parts, axis=2).reshape(-1, level.values)
         if level.difference:
             values = values[:, 1:] - values[:, :1]
         return values if level.scale is None else values * np.float32(self.scales[level.scale])

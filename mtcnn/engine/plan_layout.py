@@ -23,7 +23,7 @@ from .plan_maps import LINE, Storage, StoredMap, map_sizes
 from .plan_matrix import fill, rooms, tile_shapes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
-from .plan_rows import CellTable, LazyLevel, Pick
+from .plan_rows import LevelTable, PlanRows, PlanScores
 from .registers import padded
 from .threads import spread
 
@@ -63,8 +63,7 @@ class PlanTables:
         every = goals(self.nodes, places)
         self.stages = [self._tables(some, parts) for some in ([every] if parts == 1 else [[goal] for goal in every])]
         self.bytes = sum(each.nbytes for each in self.memory)
-        self.levels: dict[str, list[LazyLevel]] = {}
-        self.views: dict[str, list[tuple[OutputLevel, list[Array]]]] = {}
+        self.outputs: dict[str, PlanRows | PlanScores | None] = {}
 
     def run(self, image: NDArray[np.uint8]) -> None:
         """Compute all whole maps."""
@@ -88,37 +87,42 @@ class PlanTables:
         rows, columns = self.sizes[level.parts[0].node]
         return rows * columns * sum(part.count for part in level.parts) // level.values
 
-    def scores(self, name: str, levels: Sequence[OutputLevel]) -> list[tuple[OutputLevel, list[Array]]]:
-        """The levels of an output that is wanted everywhere, and their parts (rows, columns, channels)."""
-        if name not in self.views:
-            self.views[name] = [(level, [self.cells(part) for part in level.parts]) for level in levels]
-        return self.views[name]
+    def output(
+        self, name: str, levels: Sequence[OutputLevel], scores: bool, flat: bool, scales: Mapping[str, float]
+    ) -> PlanRows | PlanScores | None:
+        """An output that reads the maps, until the next run; None for one that does not lie in them as it is.
 
-    def lazy(self, name: str, levels: Sequence[OutputLevel]) -> list[LazyLevel]:
-        """The levels of an output whose predictions are computed or copied one by one."""
-        if name not in self.levels:
-            self.levels[name] = [LazyLevel(level, self.count(level), self._pick(level)) for level in levels]
-        return self.levels[name]
+        scores  whether it is wanted everywhere.    flat  whether a last axis of one is dropped.
+        scales  numbers by which levels are multiplied.
+        """
+        if name not in self.outputs:
+            found: PlanRows | PlanScores | None = None
+            if all(len(level.parts) == 1 for level in levels):
+                if not scores:
+                    found = self._rows(levels, scales)
+                elif all(level.values == 1 and level.scale is None for level in levels):
+                    found = PlanScores([self.cells(level.parts[0]) for level in levels], flat)
+            self.outputs[name] = found
+        return self.outputs[name]
 
-    def _pick(self, level: OutputLevel) -> Pick:
-        """A function that makes some predictions of a level."""
-        last, each = level.parts[0].node, sum(part.count for part in level.parts) // level.values
-        columns = self.sizes[last][1]
-        if last in self.places.later:
-            return CellTable(self._head(self.places.later[last]), columns, each)
-        if len(level.parts) == 1:
-            found, table = self.maps[self.places.buffer[last]], np.zeros(at.HEADER, np.int64)
-            table[at.MADE] = found.first(self.places.first(level.parts[0]))
+    def _rows(self, levels: Sequence[OutputLevel], scales: Mapping[str, float]) -> PlanRows:
+        tables = [
+            LevelTable(self._pick(level), self.count(level), 1.0 if level.scale is None else scales[level.scale])
+            for level in levels
+        ]
+        return PlanRows(tables, levels[0].values, levels[0].difference, self.memory)
+
+    def _pick(self, level: OutputLevel) -> Array:
+        """The table of a level of one part."""
+        (part,) = level.parts
+        if part.node in self.places.later:
+            table = self._head(self.places.later[part.node])
+        else:
+            found, table = self.maps[self.places.buffer[part.node]], np.zeros(at.HEADER, np.int64)
+            table[at.MADE] = found.first(self.places.first(part))
             table[at.MADE_ROW], table[at.MADE_CELL] = FLOAT_BYTES * found.row, FLOAT_BYTES * found.channels
-            return CellTable(table, columns, each)
-        maps = [self.cells(part) for part in level.parts]
-
-        def pick(rows: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-            cells = rows // each
-            found = np.concatenate([part[cells // columns, cells % columns] for part in maps], axis=1)
-            values[...] = found.reshape(len(rows), each, -1)[np.arange(len(rows)), rows % each]
-
-        return pick
+        table[at.WIDTH], table[at.PER_CELL] = self.sizes[part.node][1], part.count // level.values
+        return table
 
     # ---- memory
 

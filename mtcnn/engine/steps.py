@@ -11,11 +11,14 @@ __all__: list[str] = []
 
 LINEAR, RELU, SLOPES = 0, 1, 2  # activations; SLOPES has one slope per channel
 
-# Header: number of steps, and of goals. For single cells MANY is the number of predictions; then follow the address of
-# their numbers, int64, rising; predictions of a cell, and floats of one; the columns of the map, and bytes from a cell
-# of it to the next; the address of the results; and address, bytes of a row, and of a cell, of the map that they are
+# Header: number of steps, and of goals. For single cells then follow the predictions of a cell; the columns of the map,
+# and bytes from a cell of it to the next; and address, bytes of a row, and of a cell, of the map that the values are
 # in, which is one of the net's, or a part of a row that the last step makes.
-(COUNT, MANY, PICKED, PER_CELL, VALUES, WIDTH, CELL, OUT, MADE, MADE_ROW, MADE_CELL, HEADER) = range(12)
+(COUNT, MANY, PER_CELL, WIDTH, CELL, MADE, MADE_ROW, MADE_CELL, HEADER) = range(9)
+
+# A level of scores in a map: the address of the first; bytes from a row to the next, floats from a cell to the next;
+# rows and columns; scores of a cell.
+LEVEL_FIRST, LEVEL_ROW, LEVEL_CELL, LEVEL_ROWS, LEVEL_COLUMNS, LEVEL_EACH, LEVEL = range(7)
 
 # A step: address of its kernel; rows of its map; number of sources; address, bytes of a row, and rows in memory of its
 # map; next row, and the first one; rows that a call computes beyond the first, 0 or 1: rows of such steps go in pairs;
@@ -33,7 +36,7 @@ ARGUMENTS = SOURCE + 2 * SOURCE_SIZE  # of the kernel, in the step
 # computes two, of the row below, which is the same behind the last; and values.
 MOST_ROWS = 8  # of the sources
 TO, BELOW, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 12)
-MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `run_cells`
+MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `compiled_rows.pick`
 
 # Of a convolution by AMX, beyond those: addresses of the shapes of its tiles, and of scratch memory, which one by
 # Winograd's tiles has, too; floats from a cell
