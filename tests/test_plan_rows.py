@@ -1,4 +1,4 @@
-"""Which scores of a plan pass a threshold: equal to a slow loop, for numbers of every kind, and nothing else is read."""
+"""Which scores of a plan pass a threshold: equal to a slow loop, for numbers of every kind; nothing else is read."""
 
 from __future__ import annotations
 

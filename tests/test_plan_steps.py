@@ -206,17 +206,22 @@ def test_depthwise_convolution(channels: int, stride: int, mode: int) -> None:
     packed = guard(_pack_each(weights, bias, slope))
     for columns in WIDTHS:
         wide = (columns - 1) * stride + 3
-        rows = [guard(odd_values(rng, (wide - 1) * step + channels)) for _ in range(3)]
-        target = guard(np.full((columns - 1) * out_step + channels, 7, np.float32))
-        call("depthwise", (channels, stride, step, out_step, mode), rows, target, COLUMNS=columns, WEIGHTS=packed)
-        with np.errstate(invalid="ignore"):
-            for column in range(columns):
-                total = bias.copy()
-                for y in range(3):
-                    for x in range(3):
-                        total += weights[:, y, x] * rows[y][(column * stride + x) * step :][:channels]
-                near(target[column * out_step :][:channels], bent(total, mode, slope))
-                assert column == 0 or target[column * out_step - 1] == 7
+        rows = [guard(odd_values(rng, (wide - 1) * step + channels)) for _ in range(3 + stride)]
+        for many, different in ((1, 1), (2, 2), (2, 1)):
+            size = (columns - 1) * out_step + channels
+            targets = [guard(np.full(size, 7, np.float32)) for _ in range(different)]
+            call("depthwise", (channels, stride, step, out_step, mode, many), rows[: 3 + stride * (many - 1)],
+                 targets[0], BELOW=targets[-1], COLUMNS=columns, WEIGHTS=packed)  # fmt: skip
+            for first, target in enumerate(targets):
+                for column in range(columns):
+                    total = bias.copy()
+                    with np.errstate(invalid="ignore"):
+                        for y in range(3):
+                            for x in range(3):
+                                cell = (column * stride + x) * step
+                                total += weights[:, y, x] * rows[first * stride + y][cell:][:channels]
+                        near(target[column * out_step :][:channels], bent(total, mode, slope))
+                    assert column == 0 or target[column * out_step - 1] == 7
 
 
 @pytest.mark.parametrize("channels", [3, 16, 40])

@@ -94,11 +94,11 @@ def dot(step: int, outputs: int, out_step: int, mode: int, positions: int) -> An
     return run
 
 
-def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int) -> Any:
-    """A 3 x 3 convolution of each channel by itself."""
+def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int, many: int) -> Any:
+    """A 3 x 3 convolution of each channel by itself. many  rows, 1 or 2."""
 
     def run(at):  # type: ignore[no-untyped-def]
-        depthwise_row(at, channels, stride, step, out_step, mode)
+        depthwise_row(at, channels, stride, step, out_step, mode, many)
         return 0
 
     return run

@@ -24,7 +24,7 @@ from .cells import (
     store_part,
 )
 from .registers import LANES, padded
-from .steps import BIAS, COLUMNS, KERNEL_ROWS, RUN, SLOPE, SLOPES, TAP, TAPS, TO, WEIGHTS
+from .steps import BELOW, BIAS, COLUMNS, KERNEL_ROWS, RUN, SLOPE, SLOPES, TAP, TAPS, TO, WEIGHTS
 from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, splat
 
 __all__ = ["conv_row", "depthwise_row", "dot_row"]
@@ -194,42 +194,44 @@ def dot_row(context, at, step, outputs, out_step, mode, positions):  # type: ign
 def _depthwise_tile(
     b: Builder, a: Arguments, first: Value, block: Value, cells: int, lanes: int, constants: tuple[int, ...]
 ) -> None:
-    """`cells` cells from `first` on, of one block of up to LANES channels."""
-    stride, step, out_step, mode = constants
+    """`cells` cells from `first` on, in one or two rows, of one block of up to LANES channels.
+
+    Inputs come in order, each for all outputs that it has a part in: few are in registers at a time.
+    """
+    stride, step, out_step, mode, many = constants
     wide, shift = stride * step, b.mul(block, LONG(LANES))
     factors = b.gep(pointer(b, a[WEIGHTS]), [b.mul(block, LONG(11 * LANES))])
-    out = b.gep(pointer(b, a[TO]), [b.add(shift, b.mul(first, LONG(out_step)))])
-    here_on = b.add(shift, b.mul(first, LONG(wide)))
-    sources = [b.gep(pointer(b, a[i]), [here_on]) for i in range(3)]
+    here_on, there_on = b.add(shift, b.mul(first, LONG(wide))), b.add(shift, b.mul(first, LONG(out_step)))
     kernel = [load(b, factors, i * LANES) for i in range(11)]
-    known: dict[tuple[int, int], Value] = {}
-
-    def cell(row: int, floats: int) -> Value:
-        if (row, floats) not in known:
-            known[row, floats] = load_part(b, sources[row], floats, lanes)
-        return known[row, floats]
-
-    for p in range(cells):
-        total = kernel[9]
-        for i in range(3):
-            for j in range(3):
-                total = fma(b, cell(i, p * wide + j * step), kernel[3 * i + j], total)
-        store_part(b, activated(b, total, mode, kernel[10]), out, p * out_step, lanes)
+    sums = {(row, p): kernel[9] for row in range(many) for p in range(cells)}
+    for i in range(3 + stride * (many - 1)):
+        source = b.gep(pointer(b, a[i]), [here_on])
+        for j in range(3 + stride * (cells - 1)):
+            value = load_part(b, source, j * step, lanes)
+            for row, p in sums:
+                y, x = i - stride * row, j - stride * p
+                if 0 <= y < 3 and 0 <= x < 3:
+                    sums[row, p] = fma(b, value, kernel[3 * y + x], sums[row, p])
+    for row in reversed(range(many)):  # behind the last row the second is the first
+        out = b.gep(pointer(b, a[(TO, BELOW)[row]]), [there_on])
+        for p in range(cells):
+            store_part(b, activated(b, sums[row, p], mode, kernel[10]), out, p * out_step, lanes)
 
 
 @intrinsic(prefer_literal=True)
-def depthwise_row(context, at, channels, stride, step, out_step, mode):  # type: ignore[no-untyped-def]
-    """A row of a 3 x 3 convolution of each channel by itself. at  address of its arguments, see `steps`.
+def depthwise_row(context, at, channels, stride, step, out_step, mode, many):  # type: ignore[no-untyped-def]
+    """A row, or two, of a 3 x 3 convolution of each channel by itself. at  address of its arguments, see `steps`.
 
     weights  (blocks, 11, LANES): nine of the kernel, bias, slope.
-    Constants: channels; the stride; floats from a cell of the input, and of the output, to the next; the activation.
+    Constants: channels; the stride; floats from a cell of the input, and of the output, to the next; the activation;
+    the number of rows.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         a, count = Arguments(b, args[0]), channels.literal_value
         blocks, last = padded(count) // LANES, count - padded(count) + LANES
         whole = blocks if last == LANES else blocks - 1
-        constants = stride.literal_value, step.literal_value, out_step.literal_value, mode.literal_value
+        constants = tuple(each.literal_value for each in (stride, step, out_step, mode, many))
 
         def tile(first: Value, cells: int) -> None:
             """All channels of a few cells: then their inputs are still in the L1 cache for the next row."""
@@ -241,7 +243,7 @@ def depthwise_row(context, at, channels, stride, step, out_step, mode):  # type:
         for_cells(b, a[COLUMNS], (NEIGHBOURS, 1), tile)
         return _context.get_dummy_value()
 
-    return types.void(types.intp, channels, stride, step, out_step, mode), code
+    return types.void(types.intp, channels, stride, step, out_step, mode, many), code
 
 
 def sum_of(b: Builder, value: Value) -> Value:

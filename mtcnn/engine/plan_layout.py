@@ -214,7 +214,7 @@ class PlanTables:
 
     def _rows_at_once(self, number: int) -> int:
         """Rows of its source that a call of the kernel of a node reads."""
-        return self.nodes[number].kernel + self.packed.of[number].pairs
+        return self.nodes[number].kernel + self.nodes[number].stride * self.packed.of[number].pairs
 
     def _fill(self, step: Array, number: int, index: Mapping[Goal, int], rings: Mapping[int, StoredMap]) -> None:
         """Write the step of a node."""
@@ -306,7 +306,7 @@ class PlanTables:
         node, packing = self.nodes[number], self.packed.of[number]
         if packing.matrix is not None:
             return rooms(node, packing.matrix)[1] // FLOAT_BYTES
-        return scratch(packing.inputs, padded(node.channels)) if packing.pairs else 0
+        return scratch(packing.inputs, padded(node.channels)) if node.kind == "conv" and packing.pairs else 0
 
     def _start(self, steps: Array, first: int) -> None:
         """The first row of each step, where the goal begins at row `first`."""

@@ -35,7 +35,8 @@ class Packing:
     few            whether a convolution has so few outputs that its vectors are of inputs, see `conv_rows.dot_row`.
     matrix         of a convolution in bfloat16: its products.
     first, inputs  the channels of its input's buffer that a convolution reads.
-    pairs          whether a 3 x 3 convolution computes two rows at once, by Winograd's tiles.
+    pairs          whether a 3 x 3 convolution computes two rows at once; by Winograd's tiles, or of each channel by
+                   itself, so that rows of inputs are read half as often.
     """
 
     weights: Pointers | None
@@ -59,7 +60,7 @@ class Packing:
                 return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
             return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
         if node.kind == "depthwise":
-            return "depthwise", channels, node.stride, step, out_step, self.mode
+            return "depthwise", channels, node.stride, step, out_step, self.mode, 1 + self.pairs
         if node.kind == "pool":
             return "pool", channels, step, out_step
         if node.kind == "add":
@@ -107,7 +108,8 @@ def _pack(
         np.full(one.channels, 1.0 if one.slope is None else one.slope) for one in node.convolutions
     ])  # fmt: skip
     if node.kind == "depthwise":
-        return Packing(Pointers(_pack_each(kernel, bias, slope), *np.zeros((2, LANES), np.float32)), mode)
+        of_each = Pointers(_pack_each(kernel, bias, slope), *np.zeros((2, LANES), np.float32))
+        return Packing(of_each, mode, pairs=rows)
     parts = node.inputs[0]
     if parts[0].node == 0:
         colour, divisor = scaling
