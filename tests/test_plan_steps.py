@@ -18,7 +18,7 @@ from mtcnn.engine.kernel_cache import kernel
 from mtcnn.engine.packing import TILES, pack, scratch, turned
 from mtcnn.engine.plan_packing import COLUMNS as USUAL
 from mtcnn.engine.plan_packing import _pack_each, shared
-from mtcnn.engine.registers import LANES, padded, tile_shape
+from mtcnn.engine.registers import LANES, TileShape, padded, tile_shape
 from mtcnn.engine.steps import LINEAR, RELU, SIZE, SLOPES, TO
 
 Array = NDArray[Any]
@@ -115,6 +115,31 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
                 near(target[column * out_step :][:outputs], bent(total, mode, slope))
                 if column:
                     assert (target[column * out_step - 3 : column * out_step] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "inputs", "outputs", "mode"),
+    [(1, 1, 3, 16, RELU), (2, 1, 7, 5, SLOPES), (1, 5, 4, 12, LINEAR), (2, 3, 2, 1, RELU), (3, 1, 1, 2, LINEAR)],
+)
+def test_inputs_loaded_once_for_all_taps(stride: int, dilation: int, inputs: int, outputs: int, mode: int) -> None:
+    rng, step, out_step = np.random.default_rng(9), inputs + 2, outputs + 3
+    weights, bias, slope = (rng.standard_normal(shape) for shape in ((3, inputs, 3, outputs), outputs, outputs))
+    guard, positions = Guarded(), 20
+    packed = [guard(array) for array in pack(weights.reshape(-1, outputs), bias, slope, USUAL, TileShape(1, positions))]
+    for columns in WIDTHS:
+        wide = (columns - 1) * stride + 2 * dilation + 1
+        rows = [guard(odd_values(rng, (wide - 1) * step + inputs)) for _ in range(3)]
+        target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
+        call("taps", (step, outputs, out_step, mode, positions, stride, dilation), rows, target, COLUMNS=columns,
+             WEIGHTS=packed[0], BIAS=packed[1], SLOPE=packed[2], RUN=inputs)  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            for column in range(columns):
+                total = bias.copy()
+                for y, x in np.ndindex(3, 3):
+                    cell = rows[y][(column * stride + x * dilation) * step :][:inputs].astype(np.float64)
+                    total += (cell[:, None] * weights[y, :, x]).sum(axis=0)
+                near(target[column * out_step :][:outputs], bent(total, mode, slope))
+                assert column == 0 or (target[column * out_step - 3 : column * out_step] == 7).all()
 
 
 def test_the_last_half_of_a_vector_is_there_twice() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compiling import array_at, inner
-from .conv_rows import conv_row, depthwise_row, dot_row
+from .conv_rows import conv_row, depthwise_row, dot_row, taps_row
 from .map_cells import add_cells, affine_cells, call_step, floats_of_bytes, pool_cells, square_root, sum_cells
 from .packing import FLOAT_BYTES
 from .registers import LANES
@@ -70,6 +70,7 @@ __all__ = [
     "pixels",
     "pool",
     "run_steps",
+    "taps",
 ]
 
 
@@ -89,6 +90,16 @@ def dot(step: int, outputs: int, out_step: int, mode: int, positions: int) -> An
 
     def run(at):  # type: ignore[no-untyped-def]
         dot_row(at, step, outputs, out_step, mode, positions)
+        return 0
+
+    return run
+
+
+def taps(step: int, outputs: int, out_step: int, mode: int, positions: int, stride: int, dilation: int) -> Any:
+    """As `conv`, 3 x 3, for at most LANES outputs; `step` does not include the stride."""
+
+    def run(at):  # type: ignore[no-untyped-def]
+        taps_row(at, step, outputs, out_step, mode, positions, stride, dilation)
         return 0
 
     return run

@@ -27,9 +27,10 @@ from .registers import LANES, padded
 from .steps import BELOW, BIAS, COLUMNS, KERNEL_ROWS, RUN, SLOPE, SLOPES, TAP, TAPS, TO, WEIGHTS
 from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, splat
 
-__all__ = ["conv_row", "depthwise_row", "dot_row"]
+__all__ = ["conv_row", "depthwise_row", "dot_row", "taps_row"]
 
 HALF = LANES // 2
+KERNEL = 3  # side of a kernel, where it is constant
 NEIGHBOURS = 4  # cells of a depthwise convolution at a time, which share inputs
 
 
@@ -133,6 +134,61 @@ def conv_row(context, at, step, outputs, out_step, mode, vectors, positions):  #
         return _context.get_dummy_value()
 
     return types.void(types.intp, step, outputs, out_step, mode, vectors, positions), code
+
+
+def _taps_tile(
+    b: Builder, a: Arguments, first: Value, cells: int, constants: tuple[int, ...], stride: int, dilation: int
+) -> None:
+    step, many, out_step, mode = constants
+    run, used = a[RUN], slot(b, POINTER)
+    sums = [slot(b, VECTOR) for _ in range(cells)]
+    start, slopes = load(b, pointer(b, a[BIAS]), 0), load(b, pointer(b, a[SLOPE]), 0)
+    for total in sums:
+        b.store(start, total)
+    b.store(pointer(b, a[WEIGHTS]), used)
+    here_on = b.mul(first, LONG(stride * step))
+
+    def kernel_row(number: Value) -> None:
+        row, weight = b.gep(row_at(b, a.table, number), [here_on]), b.load(used)
+
+        def kernel_step(k: Value) -> None:
+            here, row_of = b.gep(row, [k]), b.gep(weight, [b.mul(k, LONG(KERNEL * LANES))])
+            numbers = [load(b, row_of, i * LANES) for i in range(KERNEL)]
+            for column in range((cells - 1) * stride + (KERNEL - 1) * dilation + 1):
+                places = [divmod(column - tap * dilation, stride) for tap in range(KERNEL)]
+                reached = [(p, tap) for tap, (p, rest) in enumerate(places) if rest == 0 and 0 <= p < cells]
+                if reached:
+                    value = splat(b, b.load(b.gep(here, [LONG(column * step)])))
+                for p, tap in reached:
+                    b.store(fma(b, value, numbers[tap], b.load(sums[p])), sums[p])
+
+        loop(b, run, kernel_step)
+        b.store(b.gep(weight, [b.mul(run, LONG(KERNEL * LANES))]), used)
+
+    loop(b, LONG(KERNEL), kernel_row)
+    out = b.gep(pointer(b, a[TO]), [b.mul(first, LONG(out_step))])
+    for p, total in enumerate(sums):
+        store_part(b, activated(b, b.load(total), mode, slopes), out, p * out_step, many)
+
+
+@intrinsic(prefer_literal=True)
+def taps_row(context, at, step, outputs, out_step, mode, positions, stride, dilation):  # type: ignore[no-untyped-def]
+    """As `conv_row`, 3 x 3, for one vector of outputs: an input is loaded once for all taps of a row that it meets.
+
+    RUN      channels of the input.
+    weights  (3, RUN, 3, LANES) floats: a row of the kernel, input, tap, output; bias, slope (LANES).
+    Constants: `step` does not include the stride.
+    """
+
+    def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
+        a, wide = Arguments(b, args[0]), positions.literal_value
+        constants = step.literal_value, outputs.literal_value, out_step.literal_value, mode.literal_value
+        apart = stride.literal_value, dilation.literal_value
+        shapes = sorted({wide, max(wide // 4, 1), 1}, reverse=True)
+        for_cells(b, a[COLUMNS], shapes, lambda first, cells: _taps_tile(b, a, first, cells, constants, *apart))
+        return _context.get_dummy_value()
+
+    return types.void(types.intp, step, outputs, out_step, mode, positions, stride, dilation), code
 
 
 def _dot_tile(b: Builder, a: Arguments, first: Value, cells: int, constants: tuple[int, ...]) -> None:

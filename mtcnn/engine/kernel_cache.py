@@ -55,6 +55,7 @@ KERNELS = {
     "pixels": ("compiled_steps", "i"),
     "conv": ("compiled_steps", "i"),
     "dot": ("compiled_steps", "i"),
+    "taps": ("compiled_steps", "i"),
     "depthwise": ("compiled_steps", "i"),
     "winograd": ("compiled_winograd", "i"),
     "matrix": ("compiled_amx", "i"),

@@ -281,7 +281,9 @@ class PlanTables:
             shapes = self._shapes_of(packing.matrix.pairs)
             fill(values, node, packing.matrix, shapes, (one.channels, target.channels), packing.inputs)
         elif node.kind == "conv" and not packing.pairs:
-            together = node.dilation == 1 and packing.inputs == one.channels  # the taps of a row are neighbours
+            together = (
+                node.dilation == 1 and packing.inputs == one.channels and not packing.taps
+            )  # the taps of a row are neighbours
             values[at.KERNEL_ROWS : at.RUN + 1] = (
                 node.kernel, 1 if together else node.kernel, node.dilation * one.channels,
                 packing.inputs * (node.kernel if together else 1))  # fmt: skip

@@ -24,6 +24,7 @@ Array = NDArray[Any]
 ONE = TileShape(1, 1)
 THICK = 48  # channels from which on Winograd's tiles save more in products than their transforms cost, measured
 COLUMNS = 40  # of a typical map, which determines the tiles
+OTHERS = 5  # registers beside the sums of `conv_rows.taps_row`
 FEW, LONG = 4, 128  # the sums of a quarter of a vector of outputs are cheaper as sums of lanes, if they are long
 
 
@@ -33,6 +34,7 @@ class Packing:
 
     tile           of a convolution.
     few            whether a convolution has so few outputs that its vectors are of inputs, see `conv_rows.dot_row`.
+    taps           whether a 3 x 3 convolution has one vector of outputs, see `conv_rows.taps_row`.
     matrix         of a convolution in bfloat16: its products.
     first, inputs  the channels of its input's buffer that a convolution reads.
     pairs          whether a 3 x 3 convolution computes two rows at once; by Winograd's tiles, or of each channel by
@@ -47,6 +49,7 @@ class Packing:
     few: bool = False
     matrix: MatrixShape | None = None
     pairs: bool = False
+    taps: bool = False
 
     def kernel(self, node: PlanNode, step: int, other_step: int, out_step: int) -> tuple[Any, ...]:
         """Name and constants of the node's kernel; given the floats from a cell of each map to the next."""
@@ -56,6 +59,9 @@ class Packing:
                 return "matrix", self.mode
             if self.pairs:
                 return "winograd", self.inputs, channels, step, out_step, self.mode
+            if self.taps:
+                around = node.stride, node.dilation
+                return "taps", step, channels, out_step, self.mode, self.tile.positions, *around
             if self.few:
                 return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
             return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
@@ -139,6 +145,11 @@ def _pack(
         behind = (0, LANES - len(wide))
         values = (np.asarray(each, np.float32) for each in (weights, np.pad(bias, behind), np.pad(slope, behind)))
         return Packing(Pointers(*map(np.ascontiguousarray, values)), mode, tile, first, last - first, True)
+    if node.kernel == 3 and len(wide) <= LANES:
+        steps = wide.transpose(2, 1, 3, 0).reshape(-1, len(wide))  # (out, in, y, x) -> (y, in, x, out) -> (steps, out)
+        tile = TileShape(1, -(-COLUMNS // -(-COLUMNS // (REGISTERS - OTHERS))))
+        made = pack(steps, bias, slope, COLUMNS, tile)
+        return Packing(Pointers(*made), mode, tile, first, last - first, taps=True)
     tile = tile_shape(len(wide), COLUMNS, len(steps), True)
     made = pack(shared(steps), shared(bias), shared(slope), COLUMNS, tile)
     return Packing(Pointers(*made), mode, tile, first, last - first)
