@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from torch.nn import functional
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_detector, model_of
+from mtcnn.detectors.single_stage import pad
 from mtcnn.engine.graph import NetGraph
 from mtcnn.engine.plan import PlannedNet
 from mtcnn.engine.plan_rows import PlanRows
@@ -163,6 +165,23 @@ def test_outputs_are_not_overwritten(pair: tuple[PlannedNet, TorchRuntime]) -> N
 def test_other_sizes_are_rejected(pair: tuple[PlannedNet, TorchRuntime], shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"image is {shape[1]} x {shape[0]}; expected sides that are multiples of"):
         pair[0](np.zeros(shape, np.uint8))
+
+
+def test_smaller_images_are_padded(pair: tuple[PlannedNet, TorchRuntime]) -> None:
+    """As `pad` does, whatever the image before; of one column, and without a multiple at either side."""
+    fast, before = pair[0], torch.get_num_threads()
+    padding = copy.copy(fast)
+    padding.padding = (10, 200, 128)
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            for height, width in ((128, 128), (100, 128), (65, 127), (128, 128), (127, 65), (64, 1), (100, 128)):
+                image = noise(height, width, seed=height + width)
+                found, wanted = padding(image), fast(pad(image, fast.multiple, padding.padding))
+                for name, values in wanted.items():
+                    np.testing.assert_array_equal(found[name], values)
+        finally:
+            torch.set_num_threads(before)
 
 
 def test_large_maps_are_released(pair: tuple[PlannedNet, TorchRuntime], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ..candidates import Candidates, Step
 from ..errors import SettingsError
 from ..nms import nms
 from ..resample import resample
-from ..runtimes import Runtime, sparse_outputs
+from ..runtimes import Runtime, padding_of, sparse_outputs
 from ..scoring import logit
 from ..settings import check
 from ..types import Faces, ImageSize
@@ -86,9 +86,11 @@ class SingleStage:
         return found[0] if len(found) == 1 else merge(found, seen, size, self.spec.nms_iou)
 
     def _look(self, image: NDArray[np.uint8], every: bool) -> Candidates:
-        padded = pad(image, self.spec.multiple, self.spec.padding, _room)
-        outputs = self.runtime(padded) if every else sparse_outputs(self.runtime, padded)
-        size = ImageSize(*padded.shape[:2])
+        multiple, colour = self.spec.multiple, self.spec.padding
+        size = ImageSize(*(-(-side // multiple) * multiple for side in image.shape[:2]))
+        if padding_of(self.runtime) != colour:
+            image = pad(image, multiple, colour, _room)
+        outputs = self.runtime(image) if every else sparse_outputs(self.runtime, image)
         return select(
             self.spec.decoder, outputs, size, self.threshold, self.spec.nms_iou, self.pre_nms, self.max_faces, every
         )

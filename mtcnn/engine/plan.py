@@ -40,6 +40,7 @@ class PlannedNet:
     """
 
     has_landmarks = True  # whether the net has them, and they were trained
+    padding: tuple[int, int, int] | None = None  # colour by which it pads images itself, if it does
 
     def __init__(
         self, graph: NetGraph, state: Mapping[str, Any], scaling: Scaling, multiple: int, bf16: bool = False
@@ -63,18 +64,20 @@ class PlannedNet:
         vars(self).update(state, _local=threading.local())
 
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
-        """The outputs of the net, named arrays without a batch axis, for an image (H, W, 3)."""
+        """The outputs of the net, named arrays without a batch axis, for an image (H, W, 3); with `padding` its sides
+        need not be multiples."""
         return {name: np.asarray(output) for name, output in self.sparse(image).items()}
 
     def sparse(self, image: NDArray[np.uint8]) -> dict[str, Array | PlanRows | PlanScores]:
         """As a call; but outputs are only computed, or copied, where somebody asks for their rows, until this thread
         runs the net again."""
         height, width = image.shape[:2]
-        if height % self.multiple or width % self.multiple or not image.size:
+        rows, columns = (-(-side // self.multiple) * self.multiple for side in (height, width))
+        if not image.size or (self.padding is None and (rows, columns) != (height, width)):
             expected = f"sides that are multiples of {self.multiple}"
             raise ValueError(f"image is {width} x {height}; expected {expected}")
-        layout = self._layout(height, width)
-        layout.run(np.ascontiguousarray(image))
+        layout = self._layout(rows, columns)
+        layout.run(np.ascontiguousarray(image), self.padding or (0, 0, 0))
         return {name: self._output(name, levels, layout) for name, levels in self.graph.outputs.items()}
 
     def _layout(self, height: int, width: int) -> PlanTables:

@@ -33,11 +33,12 @@ Array = NDArray[Any]
 
 
 class StepTable(NamedTuple):
-    """A table of steps, its address, and the place of the image's address in it, 0 for none."""
+    """A table of steps, and its address; the step that reads the image, and the map that it makes, or None."""
 
     table: Array
     address: int
-    image: int
+    image: Array | None
+    pixels: StoredMap | None
 
 
 class PlanTables:
@@ -64,15 +65,31 @@ class PlanTables:
         self.stages = [self._tables(some, parts) for some in ([every] if parts == 1 else [[goal] for goal in every])]
         self.bytes = sum(each.nbytes for each in self.memory)
         self.outputs: dict[str, PlanRows | PlanScores | None] = {}
+        self.seen: Any = None
 
-    def run(self, image: NDArray[np.uint8]) -> None:
-        """Compute all whole maps."""
+    def run(self, image: NDArray[np.uint8], padding: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Compute all whole maps. padding  the colour of what a smaller image (H, W, 3) lacks at the right and bottom."""
         call, address = kernel("run_steps"), image.ctypes.data
+        if (image.shape, padding) != self.seen:
+            self._place_image(image.shape, padding)
         for tables in self.stages:
             for each in tables:
-                if each.image:
-                    each.table[each.image] = address
+                if each.image is not None:
+                    each.image[at.SOURCE + at.BASE] = address
             spread(lambda each: call(each.address), tables)
+
+    def _place_image(self, shape: tuple[int, ...], padding: tuple[int, int, int]) -> None:
+        """Prepare for images of one shape: rows of pixels are read from them, and others from a row of the padding;
+        columns beyond are never written again."""
+        (height, width), self.seen = shape[:2], (shape, padding)
+        self.line = np.resize(np.array(padding, np.uint8), 3 * self.key[1])
+        for step, pixels in ((each.image, each.pixels) for tables in self.stages for each in tables):
+            if step is not None and pixels is not None:
+                source = step[at.SOURCE :]
+                source[at.ROW], source[at.HEIGHT], source[at.PADDING] = 3 * width, height, self.line.ctypes.data
+                step[at.ARGUMENTS + at.COLUMNS] = 3 * width
+                cells = pixels.data[:, 3 * pixels.padding : 3 * (pixels.padding + pixels.columns)]
+                cells[:, 3 * width :] = self.line[3 * width :]
 
     def cells(self, part: Channels) -> Array:
         """The values of a part of a whole map: (rows, columns, channels)."""
@@ -184,7 +201,7 @@ class PlanTables:
         for goal in some:
             found += [Goal(MAP, each) for each in self._chain(goal.node)] if goal.kind == MAP else [goal]
         index = {each: place for place, each in enumerate(found)}
-        count, image = len(found), 0
+        count, image, pixels = len(found), None, None
         table = np.zeros(at.HEADER + count * at.STEP + count + 1 + len(some), np.int64)
         table[at.COUNT], table[at.MANY] = count, len(some)
         table[-len(some) :] = [index[goal] for goal in some]
@@ -197,14 +214,14 @@ class PlanTables:
                 continue
             self._fill(step, each.node, index, rings)
             if each.node == 0:
-                image = at.HEADER + index[each] * at.STEP + at.SOURCE + at.BASE
+                image, pixels = step, rings.get(0) or self.maps[self.places.buffer[0]]
         self._scratch(steps, chain)
         for goal in some:
             step = steps[index[goal]]
             step[at.LAST] = last if len(some) == 1 else step[at.ROWS]
         if len(some) == 1:
             self._start(steps, first)
-        return StepTable(table, table.ctypes.data, image)
+        return StepTable(table, table.ctypes.data, image, pixels)
 
     def _ring(self, number: int, chain: Sequence[int]) -> StoredMap:
         """A ring for the map of a node, with the rows that its reader needs at once, and one that is made too early."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoxesAlone", "Runtime", "engine_of", "sparse_outputs"]
+__all__ = ["BoxesAlone", "Runtime", "engine_of", "padding_of", "sparse_outputs"]
 
 
 class Runtime(Protocol):
@@ -41,12 +41,22 @@ class BoxesAlone:
     def engine(self) -> str:
         return engine_of(self.runtime)
 
+    @property
+    def padding(self) -> tuple[int, int, int] | None:
+        return padding_of(self.runtime)
+
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         return _without_landmarks(self.runtime(image))
 
     def sparse(self, image: NDArray[np.uint8]) -> dict[str, Any]:
         """As a call, see `sparse_outputs`."""
         return _without_landmarks(sparse_outputs(self.runtime, image))
+
+
+def padding_of(runtime: Runtime) -> tuple[int, int, int] | None:
+    """The colour by which a runtime pads images itself; None if it expects padded ones."""
+    found: tuple[int, int, int] | None = getattr(runtime, "padding", None)
+    return found
 
 
 def sparse_outputs(runtime: Runtime, image: NDArray[np.uint8]) -> dict[str, Any]:

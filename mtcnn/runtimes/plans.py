@@ -60,6 +60,7 @@ def planned_runtime(name: str, found: Checkpoint, spec: Spec, bf16: bool = False
     if plan["graph"] is None or plan["shapes"] != shapes:
         return None
     net = PlannedNet(NetGraph.from_json(plan["graph"]), found.state, spec.scaling, spec.multiple, bf16)
+    net.padding = spec.padding
     net.has_landmarks = plan["has_landmarks"] and found.has_landmarks
     return net
 
