@@ -102,7 +102,7 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
         rows = [guard(odd_values(rng, wide, inputs)) for _ in range(size)]
         target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
         together = dilation == 1
-        constants = (stride * inputs, outputs, out_step, mode, *tile)
+        constants = (stride * inputs, outputs, out_step, mode, *tile, columns % 2)
         call("conv", constants, rows, target, COLUMNS=columns, WEIGHTS=packed[0], BIAS=packed[1], SLOPE=packed[2],
              KERNEL_ROWS=size, TAPS=1 if together else size, TAP=dilation * inputs,
              RUN=inputs * (size if together else 1))  # fmt: skip

@@ -74,12 +74,12 @@ __all__ = [
 ]
 
 
-def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positions: int) -> Any:
+def conv(step: int, outputs: int, out_step: int, mode: int, vectors: int, positions: int, ahead: int) -> Any:
     """A convolution. step  floats from a cell's inputs to the next's: includes the stride.  vectors, positions  of a
-    tile."""
+    tile.  ahead  whether weights are to be fetched ahead."""
 
     def run(at):  # type: ignore[no-untyped-def]
-        conv_row(at, step, outputs, out_step, mode, vectors, positions)
+        conv_row(at, step, outputs, out_step, mode, vectors, positions, ahead)
         return 0
 
     return run

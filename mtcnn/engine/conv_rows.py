@@ -25,11 +25,12 @@ from .cells import (
 )
 from .registers import LANES, padded
 from .steps import BELOW, BIAS, COLUMNS, KERNEL_ROWS, RUN, SLOPE, SLOPES, TAP, TAPS, TO, WEIGHTS
-from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, splat
+from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, prefetch, slot, splat
 
 __all__ = ["conv_row", "depthwise_row", "dot_row", "taps_row"]
 
 HALF = LANES // 2
+AHEAD = 64  # vectors of weights, in the time of whose products the L3 cache delivers one, measured
 KERNEL = 3  # side of a kernel, where it is constant
 NEIGHBOURS = 4  # cells of a depthwise convolution at a time, which share inputs
 
@@ -41,7 +42,7 @@ def _conv_tile(
 
     Of an even number of cells, two share the last vector if they fit: its weights, bias and slopes are there twice.
     """
-    step, out_step, mode, many = constants
+    step, out_step, mode, many, ahead = constants
     pairs = many > 1 and end <= HALF and cells % 2 == 0
     whole = many - 1 if pairs else many
     shift = b.mul(block, LONG(many * LANES))
@@ -69,6 +70,8 @@ def _conv_tile(
             def kernel_step(k: Value) -> None:
                 here, row_of = b.gep(source, [k]), b.gep(weight, [b.mul(k, LONG(many * LANES))])
                 numbers = [load(b, row_of, i * LANES) for i in range(many)]
+                for i in range(many if ahead else 0):
+                    prefetch(b, b.gep(row_of, [LONG((AHEAD + i) * LANES)]))
                 before = ZERO
                 for p, at in enumerate(sums):
                     value = splat(b, b.load(b.gep(here, [LONG(p * step)])))
@@ -105,7 +108,7 @@ def _lanes(*parts: range) -> Value:
 
 
 @intrinsic(prefer_literal=True)
-def conv_row(context, at, step, outputs, out_step, mode, vectors, positions):  # type: ignore[no-untyped-def]
+def conv_row(context, at, step, outputs, out_step, mode, vectors, positions, ahead):  # type: ignore[no-untyped-def]
     """A row of a convolution, with bias and activation. at  address of its arguments, see `steps`.
 
     weights     (blocks, KERNEL_ROWS * TAPS * RUN, vectors * LANES) floats; bias, slope (blocks * vectors * LANES). See
@@ -113,13 +116,13 @@ def conv_row(context, at, step, outputs, out_step, mode, vectors, positions):  #
     TAPS, TAP   of a row of the kernel: their number, and the floats from one to the next.  RUN  floats in a tap.
 
     Constants of the compiled code: `step` floats from a cell's inputs to the next's, `out_step` from its outputs to the
-    next's; a tile of `positions` cells and `vectors`; the activation.
+    next's; a tile of `positions` cells and `vectors`; the activation; whether to fetch weights ahead.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         a, count, many = Arguments(b, args[0]), outputs.literal_value, vectors.literal_value
         blocks, last = padded(count) // LANES // many, count - padded(count) + LANES
-        constants = step.literal_value, out_step.literal_value, mode.literal_value, many
+        constants = step.literal_value, out_step.literal_value, mode.literal_value, many, ahead.literal_value
         wide = positions.literal_value
         shapes = sorted({wide, max(wide // 4, 1), 1}, reverse=True)
 
@@ -133,7 +136,7 @@ def conv_row(context, at, step, outputs, out_step, mode, vectors, positions):  #
             tiles(LONG(whole), last)
         return _context.get_dummy_value()
 
-    return types.void(types.intp, step, outputs, out_step, mode, vectors, positions), code
+    return types.void(types.intp, step, outputs, out_step, mode, vectors, positions, ahead), code
 
 
 def _taps_tile(

@@ -68,7 +68,7 @@ class PlanTables:
         self.seen: Any = None
 
     def run(self, image: NDArray[np.uint8], padding: tuple[int, int, int] = (0, 0, 0)) -> None:
-        """Compute all whole maps. padding  the colour of what a smaller image (H, W, 3) lacks at the right and bottom."""
+        """Compute all whole maps. padding  the colour of what a smaller image lacks at the right and bottom."""
         call, address = kernel("run_steps"), image.ctypes.data
         if (image.shape, padding) != self.seen:
             self._place_image(image.shape, padding)

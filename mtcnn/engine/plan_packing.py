@@ -14,7 +14,7 @@ from .graph import Convolution, NetGraph, PlanNode
 from .packing import TILES, Pointers, pack, turned
 from .plan_maps import Storage
 from .plan_matrix import MatrixShape, matrix_shape, pack_matrix, rounded
-from .registers import LANES, REGISTERS, TileShape, halved, padded, tile_shape
+from .registers import LANES, NEAR, REGISTERS, TileShape, halved, padded, tile_shape
 from .steps import LINEAR, RELU, SLOPES
 
 __all__ = ["PackedGraph", "Packing", "folded", "packed", "shared"]
@@ -64,7 +64,9 @@ class Packing:
                 return "taps", step, channels, out_step, self.mode, self.tile.positions, *around
             if self.few:
                 return "dot", node.stride * step, channels, out_step, self.mode, self.tile.positions
-            return "conv", node.stride * step, channels, out_step, self.mode, *self.tile
+            assert self.weights is not None
+            far = self.weights.arrays[0].nbytes > NEAR
+            return "conv", node.stride * step, channels, out_step, self.mode, *self.tile, int(far)
         if node.kind == "depthwise":
             return "depthwise", channels, node.stride, step, out_step, self.mode, 1 + self.pairs
         if node.kind == "pool":

@@ -18,7 +18,7 @@ from .registers import LANES
 
 __all__ = [
     "FLOAT", "LONG", "VECTOR", "Builder", "Value", "fma", "intrinsic", "load", "loop",
-    "mix_pixels", "slot", "splat", "store",
+    "mix_pixels", "prefetch", "slot", "splat", "store",
 ]  # fmt: skip
 
 notice.listen()
@@ -62,6 +62,14 @@ def fma(b: Builder, one: Value, other: Value, more: Value) -> Value:
     insert: Any = cgutils.get_or_insert_function
     function = insert(b.module, ir.FunctionType(one.type, [one.type] * 3), name)
     return b.call(function, [one, other, more])
+
+
+def prefetch(b: Builder, place: Value) -> None:
+    """Ask for the cache line at an address, which need not exist."""
+    byte = ir.IntType(8).as_pointer()
+    insert: Any = cgutils.get_or_insert_function
+    function = insert(b.module, ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT]), "llvm.prefetch")
+    b.call(function, [b.bitcast(place, byte), INT(0), INT(3), INT(1)])  # to read, keep in all caches, data
 
 
 def loop(b: Builder, count: Value, body: Callable[[Value], None]) -> None:
