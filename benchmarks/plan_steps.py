@@ -151,6 +151,8 @@ def steps_of(net: PlannedNet, layout: PlanTables) -> Iterator[tuple[str, str, fl
             if kind == "conv":
                 kind = "pointwise" if node.kernel == 1 else f"{node.kernel} x {node.kernel}"
             products = node.kernel**2 * {"conv": inputs, "depthwise": 1}.get(node.kind, 0)
+            if number in layout.pooled:  # four products' sums become one
+                kind, products = "depthwise and pool", 4 * layout.nodes[layout.pooled[number]].kernel ** 2
             stride = f", stride {node.stride}" if node.stride > 1 else ""
             shape = f"{inputs} → {node.channels}, {rows} x {columns}{stride}"
             yield kind, shape, 2.0 * products * node.channels * rows * columns

@@ -63,6 +63,8 @@ def row(name: str, work: Callable[[], Any], rounds: int) -> list[str]:
     for number in range(rounds + (rounds > 1)):
         for threads in spent:
             torch.set_num_threads(threads)
+            if rounds > 1:
+                work()  # tables and maps are made anew for another number of threads
             found = measured(work)
             if number or rounds == 1:
                 spent[threads].append(found)

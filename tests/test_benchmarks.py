@@ -159,7 +159,8 @@ def test_steps_of_a_plan_and_their_times(sources: Sources) -> None:
         steps, whole = plan_steps.measure("yunet-n", given, timed, rate)
     finally:
         torch.set_num_threads(before)
-    assert {step.kind for step in steps} == {"image", "3 x 3", "pointwise", "depthwise", "pool", "add"}
+    kinds = {"image", "3 x 3", "pointwise", "depthwise", "depthwise and pool", "pool", "add"}
+    assert {step.kind for step in steps} == kinds
     assert steps[1].shape == "3 → 16, 32 x 64, stride 2" and steps[1].operations == 2 * 27 * 16 * 32 * 64
     assert all(step.seconds > 0 for step in steps) and whole > 0
     assert plan_steps.peak_operations(clock, peak, rate) > 1e9

@@ -249,6 +249,25 @@ def test_depthwise_convolution(channels: int, stride: int, mode: int) -> None:
                     assert column == 0 or target[column * out_step - 1] == 7
 
 
+@pytest.mark.parametrize(("channels", "mode"), [(3, LINEAR), (16, RELU), (40, SLOPES)])
+def test_depthwise_convolution_and_pooling(channels: int, mode: int) -> None:
+    """As the two steps, to the bit."""
+    rng, guard, step, out_step = np.random.default_rng(10), Guarded(), channels + 2, channels + 1
+    packed = guard(_pack_each(*(rng.standard_normal(shape) for shape in ((channels, 3, 3), channels, channels))))
+    for columns in (2, 4, 6, 8, 18, 40):
+        rows = [guard(odd_values(rng, (columns + 1) * step + channels)) for _ in range(4)]
+        between = [np.zeros((columns, channels), np.float32) for _ in range(2)]
+        call("depthwise", (channels, 1, step, channels, mode, 2), rows, between[0], BELOW=between[1], COLUMNS=columns,
+             WEIGHTS=packed)  # fmt: skip
+        expected = np.zeros((columns // 2, channels), np.float32)
+        call("pool", (channels, channels, channels), between, expected, COLUMNS=columns // 2, WIDE=columns)
+        target = guard(np.full((columns // 2 - 1) * out_step + channels, 7, np.float32))
+        call("depthwise_pool", (channels, step, out_step, mode), rows, target, COLUMNS=columns, WEIGHTS=packed)
+        for column, cell in enumerate(expected):
+            np.testing.assert_array_equal(target[column * out_step :][:channels], cell)
+            assert column == 0 or target[column * out_step - 1] == 7
+
+
 @pytest.mark.parametrize("channels", [3, 16, 40])
 def test_pooling(channels: int) -> None:
     rng, guard = np.random.default_rng(2), Guarded()

@@ -64,6 +64,7 @@ __all__ = [
     "affine",
     "conv",
     "depthwise",
+    "depthwise_pool",
     "dot",
     "factors",
     "moments",
@@ -109,7 +110,17 @@ def depthwise(channels: int, stride: int, step: int, out_step: int, mode: int, m
     """A 3 x 3 convolution of each channel by itself. many  rows, 1 or 2."""
 
     def run(at):  # type: ignore[no-untyped-def]
-        depthwise_row(at, channels, stride, step, out_step, mode, many)
+        depthwise_row(at, channels, stride, step, out_step, mode, many, 0)
+        return 0
+
+    return run
+
+
+def depthwise_pool(channels: int, step: int, out_step: int, mode: int) -> Any:
+    """As `depthwise` and then `pool`, of two rows of even numbers of columns, which COLUMNS counts before pooling."""
+
+    def run(at):  # type: ignore[no-untyped-def]
+        depthwise_row(at, channels, 1, step, out_step, mode, 2, 1)
         return 0
 
     return run

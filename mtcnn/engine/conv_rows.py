@@ -23,6 +23,7 @@ from .cells import (
     row_at,
     store_part,
 )
+from .map_cells import larger
 from .registers import LANES, padded
 from .steps import BELOW, BIAS, COLUMNS, KERNEL_ROWS, RUN, SLOPE, SLOPES, TAP, TAPS, TO, WEIGHTS
 from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, prefetch, slot, splat
@@ -257,7 +258,7 @@ def _depthwise_tile(
 
     Inputs come in order, each for all outputs that it has a part in: few are in registers at a time.
     """
-    stride, step, out_step, mode, many = constants
+    stride, step, out_step, mode, many, pooled = constants
     wide, shift = stride * step, b.mul(block, LONG(LANES))
     factors = b.gep(pointer(b, a[WEIGHTS]), [b.mul(block, LONG(11 * LANES))])
     here_on, there_on = b.add(shift, b.mul(first, LONG(wide))), b.add(shift, b.mul(first, LONG(out_step)))
@@ -271,26 +272,33 @@ def _depthwise_tile(
                 y, x = i - stride * row, j - stride * p
                 if 0 <= y < 3 and 0 <= x < 3:
                     sums[row, p] = fma(b, value, kernel[3 * y + x], sums[row, p])
+    made = {place: activated(b, total, mode, kernel[10]) for place, total in sums.items()}
+    if pooled:
+        out = b.gep(pointer(b, a[TO]), [b.add(shift, b.mul(b.sdiv(first, LONG(2)), LONG(out_step)))])
+        for p in range(0, cells, 2):
+            above, below = (larger(b, made[row, p], made[row, p + 1]) for row in range(2))
+            store_part(b, larger(b, above, below), out, p // 2 * out_step, lanes)
+        return
     for row in reversed(range(many)):  # behind the last row the second is the first
         out = b.gep(pointer(b, a[(TO, BELOW)[row]]), [there_on])
         for p in range(cells):
-            store_part(b, activated(b, sums[row, p], mode, kernel[10]), out, p * out_step, lanes)
+            store_part(b, made[row, p], out, p * out_step, lanes)
 
 
 @intrinsic(prefer_literal=True)
-def depthwise_row(context, at, channels, stride, step, out_step, mode, many):  # type: ignore[no-untyped-def]
+def depthwise_row(context, at, channels, stride, step, out_step, mode, many, pooled):  # type: ignore[no-untyped-def]
     """A row, or two, of a 3 x 3 convolution of each channel by itself. at  address of its arguments, see `steps`.
 
     weights  (blocks, 11, LANES): nine of the kernel, bias, slope.
     Constants: channels; the stride; floats from a cell of the input, and of the output, to the next; the activation;
-    the number of rows.
+    the number of rows; whether of two rows, of even numbers of columns, 2 x 2 results become one, the largest.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         a, count = Arguments(b, args[0]), channels.literal_value
         blocks, last = padded(count) // LANES, count - padded(count) + LANES
         whole = blocks if last == LANES else blocks - 1
-        constants = tuple(each.literal_value for each in (stride, step, out_step, mode, many))
+        constants = tuple(each.literal_value for each in (stride, step, out_step, mode, many, pooled))
 
         def tile(first: Value, cells: int) -> None:
             """All channels of a few cells: then their inputs are still in the L1 cache for the next row."""
@@ -299,10 +307,10 @@ def depthwise_row(context, at, channels, stride, step, out_step, mode, many):  #
             if whole < blocks:
                 _depthwise_tile(b, a, first, LONG(whole), cells, last, constants)
 
-        for_cells(b, a[COLUMNS], (NEIGHBOURS, 1), tile)
+        for_cells(b, a[COLUMNS], (NEIGHBOURS, 2 if constants[-1] else 1), tile)
         return _context.get_dummy_value()
 
-    return types.void(types.intp, channels, stride, step, out_step, mode, many), code
+    return types.void(types.intp, channels, stride, step, out_step, mode, many, pooled), code
 
 
 def sum_of(b: Builder, value: Value) -> Value:

@@ -57,6 +57,7 @@ KERNELS = {
     "dot": ("compiled_steps", "i"),
     "taps": ("compiled_steps", "i"),
     "depthwise": ("compiled_steps", "i"),
+    "depthwise_pool": ("compiled_steps", "i"),
     "winograd": ("compiled_winograd", "i"),
     "matrix": ("compiled_amx", "i"),
     "pool": ("compiled_steps", "i"),

@@ -12,10 +12,19 @@ from .cells import INT, ZERO, activated, load_part, pointer, spans, store_part
 from .registers import padded
 from .vectors import FLOAT, LONG, VECTOR, Builder, Value, fma, intrinsic, load, loop, slot, store
 
-__all__ = ["add_cells", "affine_cells", "call_step", "floats_of_bytes", "pool_cells", "square_root", "sum_cells"]
+__all__ = [
+    "add_cells",
+    "affine_cells",
+    "call_step",
+    "floats_of_bytes",
+    "larger",
+    "pool_cells",
+    "square_root",
+    "sum_cells",
+]
 
 
-def _larger(b: Builder, one: Value, other: Value) -> Value:
+def larger(b: Builder, one: Value, other: Value) -> Value:
     """The maximum; NaN if either is NaN, as in torch."""
     first = b.fcmp_unordered(">", one, other)  # also where either is NaN
     return b.select(b.fcmp_unordered("uno", other, other), other, b.select(first, one, other))
@@ -37,7 +46,7 @@ def pool_cells(context, above, below, target, count, beside, step, out_step, cha
             made = b.gep(out, [b.mul(index, LONG(out_step.literal_value))])
             for first, lanes in spans(channels.literal_value):
                 four = [load_part(b, place, first, lanes) for place in places]
-                top = _larger(b, _larger(b, four[0], four[1]), _larger(b, four[2], four[3]))
+                top = larger(b, larger(b, four[0], four[1]), larger(b, four[2], four[3]))
                 store_part(b, top, made, first, lanes)
 
         loop(b, args[3], cell)

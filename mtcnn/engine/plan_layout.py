@@ -23,6 +23,7 @@ from .plan_maps import LINE, Storage, StoredMap, map_sizes
 from .plan_matrix import fill, rooms, tile_shapes
 from .plan_norm import GroupNorm
 from .plan_packing import PackedGraph
+from .plan_pooling import pooled_nodes
 from .plan_rows import LevelTable, PlanRows, PlanScores
 from .registers import padded
 from .threads import spread
@@ -53,6 +54,7 @@ class PlanTables:
         self.key = (height, width, parts)
         self.nodes, self.places, self.packed = nodes, places, packed
         self.sizes = map_sizes(self.nodes, height, width)
+        self.pooled = pooled_nodes(self.nodes, places, self.sizes)
         self.memory: list[Array] = []
         self.shapes: dict[int, Array] = {}
         self.zeros = self._zeros()
@@ -191,7 +193,7 @@ class PlanTables:
 
     def _chain(self, goal: int) -> list[int]:
         """The node of a whole map, and before it those of the rings that it needs."""
-        sources = [parts[0].node for parts in self.nodes[goal].inputs]
+        sources = [parts[0].node for parts in self._reader(goal).inputs]
         rings = [source for source in sources if not self.places.whole[self.places.buffer[source]]]
         return [*itertools.chain(*map(self._chain, rings)), goal]
 
@@ -225,24 +227,29 @@ class PlanTables:
 
     def _ring(self, number: int, chain: Sequence[int]) -> StoredMap:
         """A ring for the map of a node, with the rows that its reader needs at once, and one that is made too early."""
-        reader = next(each for each in chain if any(p.node == number for q in self.nodes[each].inputs for p in q))
-        wanted = (self._rows_at_once(reader) - 1) * self.nodes[reader].dilation + 1 + self.packed.of[number].pairs
+        reader = next(each for each in chain if any(p.node == number for q in self._reader(each).inputs for p in q))
+        wanted = (self._rows_at_once(reader) - 1) * self._reader(reader).dilation + 1 + self.packed.of[number].pairs
         return self._new_map(number, min(wanted, self.sizes[number][0]))
 
     def _rows_at_once(self, number: int) -> int:
         """Rows of its source that a call of the kernel of a node reads."""
-        return self.nodes[number].kernel + self.nodes[number].stride * self.packed.of[number].pairs
+        node = self._reader(number)
+        return node.kernel + node.stride * (number in self.pooled or self.packed.of[number].pairs)
+
+    def _reader(self, number: int) -> PlanNode:
+        """The node that reads the sources of a node: itself, or the one that is pooled."""
+        return self.nodes[self.pooled.get(number, number)]
 
     def _fill(self, step: Array, number: int, index: Mapping[Goal, int], rings: Mapping[int, StoredMap]) -> None:
         """Write the step of a node."""
-        node, (rows, columns) = self.nodes[number], self.sizes[number]
+        node, (rows, columns), pooled = self._reader(number), self.sizes[number], number in self.pooled
         buffer = self.places.buffer[number]
         target = rings[number] if number in rings else self.maps[buffer]
         step[at.ROWS], step[at.SOURCES] = rows, max(len(node.inputs), 1)
         step[at.TARGET], step[at.TARGET_ROW] = target.first(self.places.offset[number]), FLOAT_BYTES * target.row
         step[at.TARGET_RING], step[at.MORE] = target.ring, self.packed.of[number].pairs
         values = step[at.ARGUMENTS :]
-        values[at.COLUMNS] = columns
+        values[at.COLUMNS] = (1 + pooled) * columns
         if number == 0:
             step[at.KERNEL] = kernel("pixels").address  # type: ignore[attr-defined]
             values[at.COLUMNS] = 3 * columns
@@ -258,8 +265,8 @@ class PlanTables:
             maker = index[Goal(MAP, parts[0].node)] if parts[0].node in rings else -1
             self._source(step, place, [
                 maker, source.first(first) - left, FLOAT_BYTES * source.row, source.ring, source.rows,
-                node.stride, node.padding, self._rows_at_once(number), node.dilation, int(node.twice and place == 1),
-                beyond])  # fmt: skip
+                node.stride * (1 + pooled), node.padding, self._rows_at_once(number), node.dilation,
+                int(node.twice and place == 1), beyond])  # fmt: skip
         self._kernel(step, number, sources, target)
 
     def _norm(self, step: Array, goal: Goal) -> None:
@@ -286,9 +293,12 @@ class PlanTables:
         return self.colour.address
 
     def _kernel(self, step: Array, number: int, sources: Sequence[StoredMap], target: StoredMap) -> None:
-        node, packing = self.nodes[number], self.packed.of[number]
+        node, packing = self._reader(number), self.packed.of[self.pooled.get(number, number)]
         values, one = step[at.ARGUMENTS :], sources[0]
-        call = kernel(*packing.kernel(node, one.channels, sources[-1].channels, target.channels))
+        if number in self.pooled:
+            call = kernel("depthwise_pool", node.channels, one.channels, target.channels, packing.mode)
+        else:
+            call = kernel(*packing.kernel(node, one.channels, sources[-1].channels, target.channels))
         step[at.KERNEL] = call.address  # type: ignore[attr-defined]
         if node.kind == "norm":
             values[at.WEIGHTS] = self.norms[number].factors.ctypes.data

@@ -25,7 +25,7 @@ ONE = TileShape(1, 1)
 THICK = 48  # channels from which on Winograd's tiles save more in products than their transforms cost, measured
 COLUMNS = 40  # of a typical map, which determines the tiles
 OTHERS = 5  # registers beside the sums of `conv_rows.taps_row`
-FEW, LONG = 4, 128  # the sums of a quarter of a vector of outputs are cheaper as sums of lanes, if they are long
+FEW, LONG = 4, 64  # the sums of a quarter of a vector of outputs are cheaper as sums of lanes, if they are long
 
 
 @dataclass(frozen=True)
