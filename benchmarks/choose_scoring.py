@@ -55,13 +55,20 @@ class Remembering(NetRefiner):
     def fused(self, own: Array, given: Array) -> Array:
         return self.scoring.fused(own - self.shift, given, self.behind_detector)
 
+    def passed(self, first: Array, own: Array) -> Array:
+        return self.scoring.passed(first, own - self.shift)
+
     def shared(self, offsets: Array, squares: Array, boxes: Array) -> Array:
         return self.scoring.shared(offsets, squares, boxes.astype(np.float64)) if self.behind_detector else offsets
 
-    def raw(self, image: NDArray[np.uint8], squares: Array) -> tuple[Any, Any, Any]:
-        table, keys = self.known.setdefault(id(image), {}), [square.tobytes() for square in squares]
+    def raw(
+        self, image: NDArray[np.uint8], squares: Array, mirrored: NDArray[np.bool_] | None = None
+    ) -> tuple[Any, Any, Any]:
+        turned = np.zeros(len(squares), bool) if mirrored is None else mirrored
+        table = self.known.setdefault(id(image), {})
+        keys = [square.tobytes() + turn.tobytes() for square, turn in zip(squares, turned, strict=True)]
         new = [i for i, key in enumerate(keys) if key not in table]
-        logits, offsets, points = super().raw(image, squares[new])
+        logits, offsets, points = super().raw(image, squares[new], turned[new])
         rows = zip(logits, offsets, logits if points is None else points, strict=True)
         table.update((keys[i], row) for i, row in zip(new, rows, strict=True))
         if not keys:
@@ -166,9 +173,11 @@ def main() -> None:
         sought = Cascade(photos, given.net, **settings, min_face=10, scale_factor=0.79, thresholds=(0.5, 0.5, 0.3))
     else:
         sought = Cascade(photos, given.net, **settings, thresholds=(0.02, 0.02, 0.02))
-    weight = "before" if behind_pnet else "detector"
+    weight, own = "before" if behind_pnet else "detector", scoring_of(sought.changed.net)
     scorings = [
-        replace(Scoring(temperature=heat, detector_offsets=share), **{weight: value})
+        replace(
+            Scoring(temperature=heat, detector_offsets=share, context=own.context, second=own.second), **{weight: value}
+        )
         for value in given.weights
         for heat in given.temperatures
         for share in given.offsets

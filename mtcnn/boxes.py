@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .engine.kernel_cache import kernel
 
 __all__ = [
+    "FLIP_ORDER",
     "areas",
     "clip",
     "decode_landmarks",
@@ -22,10 +23,14 @@ __all__ = [
     "encode_offsets",
     "ios",
     "iou",
+    "mirror_landmarks",
+    "mirror_offsets",
     "square",
 ]
 
 Array = NDArray[Any]
+
+FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the corners of the mouth
 
 
 def areas(boxes: Array) -> Array:
@@ -92,3 +97,15 @@ def encode_landmarks(crops: Array, landmarks: Array) -> Array:
 def decode_landmarks(crops: Array, targets: Array) -> Array:
     """The inverse of `encode_landmarks`: points (N, 5, 2) in pixels."""
     return np.asarray(crops[:, None, :2] + targets * _sizes(crops)[:, None, :])
+
+
+def mirror_offsets(offsets: Array) -> Array:
+    """Offsets (N, 4) in the mirror images of their crops, and back: the left edge becomes the right one."""
+    return np.asarray(offsets[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], offsets.dtype))
+
+
+def mirror_landmarks(targets: Array) -> Array:
+    """Landmark targets (N, 5, 2) in the mirror images of their crops, and back: left and right points are swapped."""
+    turned = targets[:, list(FLIP_ORDER)]
+    turned[:, :, 0] = 1 - turned[:, :, 0]
+    return turned

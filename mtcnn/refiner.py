@@ -18,7 +18,8 @@ from .crops import cut
 from .engine.threads import spread, threads
 from .nms import nms
 from .runtimes.cascade import Net, Refined, crop_runner
-from .scoring import logit, scoring_of
+from .scoring import logit, logits_of, scoring_of, sigmoid
+from .second_pass import second_pass
 from .types import Faces
 from .weights import SIZES
 
@@ -37,7 +38,8 @@ class NetRefiner:
     RNet: NMS at `nms_iou` of the squares around the input boxes, then box decoding; landmarks of the input faces are
     passed on.
     ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
-    box inside another. If it was trained without landmarks, those of the input faces are passed on.
+    box inside another; then a second pass over what is left, if its `scoring` asks for one, and NMS again. If it was
+    trained without landmarks, those of the input faces are passed on.
 
     Scores follow the net's `scoring`, which may add the input scores. `behind_detector`: the first stage is a
     single-stage detector instead of PNet, whose boxes `scoring` may keep in part. `engine`: "openvino", or None for
@@ -54,10 +56,11 @@ class NetRefiner:
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The remaining faces by descending score; with landmarks if the net or the input faces have them."""
-        return self.candidates(image, faces).faces()
+        found = self.candidates(image, faces).faces()
+        return self.seen_again(image, found) if self.name == "onet" and scoring_of(self.net).second else found
 
     def candidates(self, image: NDArray[np.uint8], faces: Faces) -> Candidates:
-        """The squares around `faces`, with the steps from them to the faces that a call returns."""
+        """The squares around `faces`, with the steps from them to the faces that the first pass leaves."""
         squares = box.square(faces.boxes.astype(np.float64), scoring_of(self.net).context)
         inside = np.flatnonzero(touches(squares, *image.shape[:2]))
         own, offsets, points = self.raw(image, squares[inside])
@@ -85,9 +88,29 @@ class NetRefiner:
         values[inside], moves[inside] = logits, offsets
         return Candidates(squares, faces.boxes, values, moves, steps, landmarks)
 
+    def seen_again(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
+        """The faces that the second pass leaves of those of the first, by descending score."""
+        faces = faces[touches(faces.boxes, *image.shape[:2])]
+        if not len(faces):
+            return faces
+        scoring = scoring_of(self.net)
+        boxes = faces.boxes.astype(np.float64)
+        found = second_pass(lambda squares, mirrored: self.raw(image, squares, mirrored), boxes, scoring.context)
+        landmarks = found.landmarks if getattr(self.net, "has_landmarks", True) else faces.landmarks
+        if self.behind_detector:
+            return Faces(faces.boxes, faces.scores, landmarks)
+        logits = self.passed(logits_of(faces.scores), found.logits)
+        chosen = np.flatnonzero(logits > logit(self.threshold))
+        left = chosen[nms(found.boxes[chosen], logits[chosen], self.nms_iou, overlap="ios")]
+        return Faces(found.boxes, sigmoid(logits), landmarks)[left]
+
     def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
         """Logits (N,) of the scores, from the net's own logits (N,) and the scores (N,) of the previous stage."""
         return scoring_of(self.net).fused(own, given, self.behind_detector)
+
+    def passed(self, first: NDArray[Any], own: NDArray[Any]) -> NDArray[Any]:
+        """Logits (N,) of the scores after both passes, see `Scoring.passed`."""
+        return scoring_of(self.net).passed(first, own)
 
     def shared(self, offsets: NDArray[Any], squares: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
         """The offsets (N, 4) that count, from the net's own, for squares (N, 4) around the input boxes (N, 4)."""
@@ -95,14 +118,26 @@ class NetRefiner:
             return offsets
         return scoring_of(self.net).shared(offsets, squares, boxes.astype(np.float64))
 
-    def raw(self, image: NDArray[np.uint8], squares: NDArray[Any]) -> tuple[Any, Any, Any]:
-        """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4)."""
+    def raw(
+        self, image: NDArray[np.uint8], squares: NDArray[Any], mirrored: NDArray[np.bool_] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4).
+
+        mirrored  bool (N,): the crops that the net is to see mirrored; its outputs are of what it sees. None: none.
+        """
         run = crop_runner(self.net, self.device, self.engine)
         step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
-        parts = [squares[at : at + step] for at in range(0, len(squares), step)]
+        parts = [slice(at, at + step) for at in range(0, len(squares), step)]
         with_points = self.name == "onet"
         found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
-        found += spread(lambda part: run(self.crops(image, part, SIZES[self.name])), parts)
+
+        def result(part: slice) -> Refined:
+            crops = self.crops(image, squares[part], SIZES[self.name])
+            if mirrored is not None:
+                crops[mirrored[part]] = crops[mirrored[part], :, ::-1]
+            return run(crops)
+
+        found += spread(result, parts)
         logits, offsets, points = zip(*found, strict=True)
         return np.concatenate(logits), np.concatenate(offsets), np.concatenate(points) if with_points else None
 

@@ -52,6 +52,9 @@ class Scoring:
                  box is better than PNet's, and often better than RNet's.
     context      side of a crop over the side of the square around the input box, as `[crops] context` of its recipe
                  says, from where training takes it.
+    second       of ONet: share of a second pass (`second_pass`) in the logit; its box and landmarks replace those of
+                 the first. Behind a single-stage detector only the landmarks, since boxes and scores are mostly the
+                 detector's. 0: no second pass.
 
     The default is the net's own score and box, to the last bit. Raises SettingsError for values out of range.
     """
@@ -62,6 +65,7 @@ class Scoring:
     detector_temperature: float | None = setting(None, hashed=False)
     detector_offsets: float = setting(1.0, hashed=False)
     context: float = setting(1.0, added=True)
+    second: float = setting(0.0, hashed=False)
 
     def __post_init__(self) -> None:
         for name in ("before", "detector"):
@@ -73,6 +77,8 @@ class Scoring:
                 raise SettingsError(f"{name} is {value}; expected a finite number above 0")
         if not 0 <= self.detector_offsets <= 1:
             raise SettingsError(f"detector_offsets is {self.detector_offsets}; expected a number from 0 to 1")
+        if not 0 <= self.second <= 1:
+            raise SettingsError(f"second is {self.second}; expected a number from 0 to 1")
         if not 1 <= self.context <= MOST_CONTEXT:
             raise SettingsError(f"context is {self.context}; expected a number from 1 to {MOST_CONTEXT:g}")
 
@@ -84,6 +90,10 @@ class Scoring:
             temperature = temperature if self.detector_temperature is None else self.detector_temperature
         joined = own + weight * logits_of(given) if weight else own
         return joined / temperature if temperature != 1 else joined
+
+    def passed(self, first: Array, own: Array) -> Array:
+        """Logits (N,) of the scores after both passes, from those of the first and the net's own ones in the second."""
+        return (1 - self.second) * first + self.second / self.temperature * own
 
     def shared(self, offsets: Array, squares: Array, boxes: Array) -> Array:
         """Offsets (N, 4) that lead from squares (N, 4) to boxes between those given (N, 4), of a single-stage detector,

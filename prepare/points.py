@@ -18,11 +18,9 @@ from .labels import Kind
 from .records import CropBatch, ImageRecord
 from .sample import CropSettings
 
-__all__ = ["FLIP_ORDER", "landmark_crops", "pointed_faces", "spread_points", "square_of_points", "wild_faces"]
+__all__ = ["landmark_crops", "pointed_faces", "spread_points", "square_of_points", "wild_faces"]
 
 Array = NDArray[Any]
-
-FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the corners of the mouth
 
 # The square that a detector trained on WIDER FACE draws around a face, from its five points; see docs/decisions.md for
 # how the two numbers were measured.
@@ -98,7 +96,7 @@ def _turned(
     if not mirror:
         return turned, moved
     moved[:, 0] = extent - moved[:, 0]
-    return np.ascontiguousarray(turned[:, ::-1]), moved[list(FLIP_ORDER)]
+    return np.ascontiguousarray(turned[:, ::-1]), moved[list(box.FLIP_ORDER)]
 
 
 def landmark_crops(

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mtcnn.boxes import FLIP_ORDER
 from mtcnn.errors import DataError
 from mtcnn.nets import to_input
 from prepare.labels import Kind
-from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
 from stages.crops.batches import CropPool, _colours, augment, flip, tensors, training_batches

@@ -193,7 +193,9 @@ def test_nets_by_themselves() -> None:
     """PNet(), as from facenet_pytorch: with weights, or without."""
     assert torch.equal(PNet().conv1.weight, MTCNN().pnet.conv1.weight)
     assert not torch.equal(PNet().conv1.weight, PNet(pretrained=False).conv1.weight)
-    assert ONet().scoring == Scoring(0.4, 3.0, 2.0, detector_temperature=4.0, detector_offsets=0.65, context=1.3)
+    assert ONet().scoring == Scoring(
+        0.4, 3.0, 2.0, detector_temperature=4.0, detector_offsets=0.65, context=1.3, second=0.5
+    )
 
 
 # ---- weights

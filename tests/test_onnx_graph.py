@@ -145,7 +145,7 @@ def same(ours: Faces, theirs: Faces) -> None:
         (photo()[:301, 101:400], {"min_face": 33.5, "scale_factor": 0.5}, 1),
         (photo()[:120, 150:290], {"thresholds": (0.3, 0.1, 0.05)}, 1),
         (crowd(), {}, 40),
-        (crowd()[::2, ::2], {"min_face": 10, "thresholds": (0.5, 0.5, 0.3)}, 20),
+        (crowd()[::2, ::2], {"min_face": 11, "thresholds": (0.5, 0.5, 0.3)}, 20),
         (np.zeros((77, 131, 3), np.uint8), {}, 0),
         (photo()[300:, :333], {"thresholds": (0.2, 0.02, 0.02)}, 1),
     ],
@@ -179,7 +179,8 @@ def odd_models(random_models: Path, tmp_path_factory: pytest.TempPathFactory) ->
         first = next(key for key in state if key.endswith("prelu.weight"))
         state[first] = torch.linspace(-0.2, 0.4, len(state[first]))
         context = {"pnet": 1.0, "rnet": 1.5, "onet": 1.25}[name]
-        scoring = Scoring() if name == "pnet" else Scoring(before=0.5, temperature=1.5, context=context)
+        second = 0.4 if name == "onet" else 0.0
+        scoring = Scoring() if name == "pnet" else Scoring(0.5, temperature=1.5, context=context, second=second)
         write(weights_path(folder, name), Checkpoint(name, state, scoring=scoring, has_landmarks=name != "onet"))
     return folder
 

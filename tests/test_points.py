@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mtcnn.boxes import FLIP_ORDER
 from prepare import points
 from prepare.labels import Kind
-from prepare.points import FLIP_ORDER, landmark_crops, square_of_points, wild_faces
+from prepare.points import landmark_crops, square_of_points, wild_faces
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
 

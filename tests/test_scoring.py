@@ -27,7 +27,7 @@ from mtcnn.types import Faces, NetOutput
 from mtcnn.weights import MEAN_COLOUR
 
 RGB = NDArray[np.uint8]
-FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5, 1.4), "onet": Scoring(0.5, 0.75, 2.0, context=1.25)}
+FUSED = {"rnet": Scoring(0.25, 1.5, 1.25, 1.75, 0.5, 1.4), "onet": Scoring(0.5, 0.75, 2.0, context=1.25, second=0.5)}
 
 
 def noise(*shape: int) -> RGB:

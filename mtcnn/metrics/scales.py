@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.boxes import FLIP_ORDER
 from mtcnn.detectors.single_stage import pad
 from mtcnn.metrics.voting import vote
 from mtcnn.resample import resample
@@ -41,7 +42,6 @@ Detect = Callable[[NDArray[np.uint8]], Faces]
 
 VGA = 640
 SIDES = (12, 10_000)  # longest side: below, no face is visible; above, memory runs to gigabytes
-_MIRRORED_POINTS = [1, 0, 2, 4, 3]  # the viewer's left eye and mouth corner become the right ones
 
 # wider_test.py of S3FD: keep rules in pixels of the original image, and 2147483647 / 577 pixels of memory.
 _SHRUNK_ABOVE, _ENLARGED_BELOW = 30.0, 100.0
@@ -106,7 +106,7 @@ def mirror(faces: Faces, width: float) -> Faces:
     x1, y1, x2, y2 = faces.boxes.T
     points = None
     if faces.landmarks is not None:
-        points = faces.landmarks[:, _MIRRORED_POINTS] * np.array([-1, 1], np.float32) + np.array([width, 0], np.float32)
+        points = faces.landmarks[:, list(FLIP_ORDER)] * np.array([-1, 1], np.float32) + np.array([width, 0], np.float32)
     return Faces(np.stack([width - x2, y1, width - x1, y2], axis=1), faces.scores, points)
 
 

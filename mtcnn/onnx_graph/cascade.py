@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import boxes as box
 from ..proposer import PNetProposer
 from ..pyramid import CELL, STRIDE
 from ..refiner import NetRefiner
 from ..scoring import Scoring
+from ..second_pass import CLOSER, MIRRORED
 from ..weights import SCALING, SIZES, Layer, Weights
 from .builder import Graph, Value
 from .resampling import for_each_crop, resized
@@ -164,16 +166,58 @@ def refined(
         corner, side = _corners(g, g.op("Gather", squares, left, axis=0))
         landmarks = g.op("Add", corner, g.op("Mul", g.op("Gather", points, rows, axis=0), side))
     scores = sigmoid(g, g.op("Gather", logits, left, axis=0))
-    return StageFaces(_float32(g, g.op("Gather", moved, left, axis=0)), scores, landmarks)
+    first = StageFaces(_float32(g, g.op("Gather", moved, left, axis=0)), scores, landmarks)
+    return _seen_again(g, net, image, first, threshold, behind_detector) if last and net.scoring.second else first
 
 
-def _heads(g: Graph, net: Weights, image: Value, squares: Value) -> tuple[str, str, str | None]:
-    """The net's logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares: float64."""
+def _seen_again(
+    g: Graph, net: Weights, image: Value, first: StageFaces, threshold: Value, behind_detector: bool
+) -> StageFaces:
+    """`NetRefiner.seen_again`."""
+    first = _taken(g, first, g.where(_touches(g, first.boxes, image)))
+    passes = [_pass(g, net, image, first.boxes, share, share == MIRRORED) for share in (MIRRORED, CLOSER)]
+    own, boxes, points = (g.op("Mul", g.op("Add", *both), 0.5) for both in zip(*passes, strict=True))
+    landmarks = points if net.has_landmarks else first.landmarks
+    if behind_detector:
+        return StageFaces(first.boxes, first.scores, landmarks)
+    scoring = net.scoring
+    before = g.op("Mul", _logits_of(g, first.scores), float(1 - scoring.second))
+    logits = g.op("Add", before, g.op("Mul", own, float(scoring.second / scoring.temperature)))
+    chosen = g.where(g.op("Greater", logits, logit(g, threshold)))
+    boxes, logits = (g.op("Gather", value, chosen, axis=0) for value in (boxes, logits))
+    left = nms_by_smaller(g, boxes, logits, NetRefiner(net, net.net).nms_iou)
+    if landmarks is not None:
+        landmarks = g.op("Gather", landmarks, chosen, axis=0)
+    return _taken(g, StageFaces(_float32(g, boxes), sigmoid(g, logits), landmarks), left)
+
+
+def _pass(g: Graph, net: Weights, image: Value, boxes: Value, share: float, mirrored: bool) -> tuple[str, str, str]:
+    """Own logits (N,), boxes (N, 4) and landmarks (N, 5, 2), float64, of one crop for each of the boxes (N, 4)."""
+    squares = _squares(g, boxes, net.scoring.context * share)
+    own, offsets, points = _heads(g, net, image, squares, mirrored)
+    assert points is not None
+    if mirrored:
+        offsets = g.op("Mul", g.op("Gather", offsets, [2, 1, 0, 3], axis=1), np.array([-1.0, 1, -1, 1]))
+        points = g.op("Mul", g.op("Gather", points, list(box.FLIP_ORDER), axis=1), np.array([-1.0, 1]))
+        points = g.op("Add", points, np.array([1.0, 0]))
+    corner, side = _corners(g, squares)
+    return own, _moved(g, squares, offsets), g.op("Add", corner, g.op("Mul", points, side))
+
+
+def _heads(g: Graph, net: Weights, image: Value, squares: Value, mirrored: bool = False) -> tuple[str, str, str | None]:
+    """The net's logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares: float64.
+
+    mirrored  whether the net sees the mirror images of the crops; its outputs are of what it sees.
+    """
     *_, dense = net.trunk()
-    length = dense.weight.shape[1]
-    features = for_each_crop(
-        g, image, squares, SIZES[net.net], lambda b, crop: b.op("Reshape", _layers(b, net, crop), [length]), length
-    )
+    length, size = dense.weight.shape[1], SIZES[net.net]
+
+    def compute(b: Graph, crop: str) -> str:
+        if mirrored:
+            crop = b.op("Gather", crop, list(range(size - 1, -1, -1)), axis=3)
+        return b.op("Reshape", _layers(b, net, crop), [length])
+
+    features = for_each_crop(g, image, squares, size, compute, length)
     logits, offsets, points = _outputs(g, net, features)
     double = None if points is None else g.cast(points, np.float64)
     return g.cast(logits, np.float64), g.cast(offsets, np.float64), double
@@ -214,10 +258,14 @@ def _fused(g: Graph, scoring: Scoring, own: Value, given: Value, behind_detector
         weight = scoring.detector
         temperature = temperature if scoring.detector_temperature is None else scoring.detector_temperature
     if weight:
-        share = g.op("Clip", g.cast(given, np.float64), EDGE, 1 - EDGE)
-        before = g.op("Log", g.op("Div", share, g.op("Sub", 1.0, share)))
-        own = g.op("Add", own, g.op("Mul", before, float(weight)))
+        own = g.op("Add", own, g.op("Mul", _logits_of(g, given), float(weight)))
     return g.op("Div", own, float(temperature))
+
+
+def _logits_of(g: Graph, scores: Value) -> str:
+    """`scoring.logits_of`."""
+    share = g.op("Clip", g.cast(scores, np.float64), EDGE, 1 - EDGE)
+    return g.op("Log", g.op("Div", share, g.op("Sub", 1.0, share)))
 
 
 def _shared(g: Graph, scoring: Scoring, offsets: Value, squares: Value, boxes: Value, behind_detector: bool) -> Value:

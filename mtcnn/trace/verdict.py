@@ -112,6 +112,8 @@ def _explain(stage: StageTrace, face: Array) -> tuple[str, float, float | None]:
         near &= step.kept
     best = int(np.flatnonzero(near)[seen.scores[near].argmax()])
     moved = float(_overlaps(seen.moved[best : best + 1], face)[0])
+    if moved >= COVERED:  # the candidates are those of the first pass
+        return f"left out after the second pass: score {seen.scores[best]:.2f} before it", iou, score
     return f"its box moved away: IoU {overlaps[best]:.2f} before, {moved:.2f} after", iou, score
 
 

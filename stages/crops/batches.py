@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mtcnn import boxes as box
 from mtcnn.errors import DataError
 from mtcnn.nets import to_input
 from prepare.labels import Kind
-from prepare.points import FLIP_ORDER
 from prepare.records import CropBatch
 from prepare.store import CropStore
 
@@ -53,16 +53,11 @@ class CropPool:
 
 
 def flip(batch: CropBatch, mirrored: NDArray[np.bool_]) -> CropBatch:
-    """Mirror the crops where `mirrored` (N,) says so, with their offsets and landmarks.
-
-    The left edge becomes the right one: offsets (dx1, dy1, dx2, dy2) turn into (-dx2, dy1, -dx1, dy2).
-    """
+    """Mirror the crops where `mirrored` (N,) says so, with their offsets and landmarks."""
     crops, offsets, points = batch.crops.copy(), batch.offsets.copy(), batch.landmarks.copy()
     crops[mirrored] = crops[mirrored][:, :, ::-1]
-    offsets[mirrored, 0], offsets[mirrored, 2] = -batch.offsets[mirrored, 2], -batch.offsets[mirrored, 0]
-    turned = batch.landmarks[mirrored][:, list(FLIP_ORDER)]
-    turned[:, :, 0] = 1 - turned[:, :, 0]
-    points[mirrored] = turned
+    offsets[mirrored] = box.mirror_offsets(offsets[mirrored])
+    points[mirrored] = box.mirror_landmarks(points[mirrored])
     return CropBatch(crops, batch.kinds, offsets, points, batch.scores)
 
 

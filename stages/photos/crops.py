@@ -14,10 +14,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.boxes import areas
+from mtcnn.boxes import FLIP_ORDER, areas
 from mtcnn.resample import resample_many
 from mtcnn.settings import Range, Settings, check, require, setting
-from prepare.points import FLIP_ORDER
 from prepare.records import ImageRecord
 
 __all__ = ["PictureSettings", "Scene", "anchored_crop", "crop", "fill", "mirrored", "square_crop"]

@@ -1,0 +1,189 @@
+"""ONet's second pass over the faces that are left: compared with the same net run on mirrored photos, face by face."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from mtcnn import boxes as box
+from mtcnn.cascade import Detector
+from mtcnn.checkpoint import load_weights, weights_path
+from mtcnn.nets import module_of
+from mtcnn.refiner import NetRefiner
+from mtcnn.scoring import Scoring, logit, logits_of, sigmoid
+from mtcnn.second_pass import CLOSER, MIRRORED
+from mtcnn.trace.recording import record
+from mtcnn.trace.verdict import judge
+from mtcnn.types import Faces
+from mtcnn.weights import Weights
+
+RGB = NDArray[np.uint8]
+SCORING = Scoring(before=0.5, temperature=2.0, detector_temperature=4.0, detector_offsets=0.5, context=1.25, second=0.4)
+
+
+def noise(*shape: int) -> RGB:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def net_of(models: Path, scoring: Scoring = SCORING, has_landmarks: bool = True) -> Weights:
+    """ONet with random weights."""
+    return Weights("onet", load_weights(weights_path(models, "onet"), "onet").state, scoring, has_landmarks)
+
+
+def given_faces() -> Faces:
+    """Apart from each other, one of them across the border and one outside of the image."""
+    boxes = [[10, 12, 31, 40], [70, 20, 95, 48], [-9, 60, 20, 88], [40, 70, 62, 96], [-90, 5, -60, 30]]
+    return Faces(np.array(boxes, np.float32), np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32))
+
+
+def first_pass(net: Weights, image: RGB, threshold: float, behind: bool) -> Faces:
+    return NetRefiner(net, "onet", threshold, behind_detector=behind).candidates(image, given_faces()).faces()
+
+
+def slow(net: Weights, image: RGB, face: NDArray[Any]) -> tuple[float, NDArray[Any], NDArray[Any]]:
+    """Own logit, box and landmarks of one box (4,): means of a crop of the mirrored photo and of one of the photo."""
+    stage, width = NetRefiner(net, "onet"), image.shape[1]
+    square = box.square(face[None].astype(np.float64), SCORING.context * MIRRORED)
+    x1, y1, x2, y2 = square[0]
+    there = np.array([[width - x2, y1, width - x1, y2]])
+    own, offsets, targets = stage.raw(np.ascontiguousarray(image[:, ::-1]), there)
+    x1, y1, x2, y2 = box.decode_offsets(there, offsets)[0]
+    points = box.decode_landmarks(there, targets)[0]
+    turned = np.array([(width - x, y) for x, y in points[[1, 0, 2, 4, 3]]])
+    square = box.square(face[None].astype(np.float64), SCORING.context * CLOSER)
+    other, offsets, targets = stage.raw(image, square)
+    boxes = np.array([[width - x2, y1, width - x1, y2], box.decode_offsets(square, offsets)[0]])
+    landmarks = np.array([turned, box.decode_landmarks(square, targets)[0]])
+    return float(own[0] + other[0]) / 2, boxes.mean(axis=0), landmarks.mean(axis=0)
+
+
+def test_it_sees_each_face_mirrored_and_closer(random_models: Path) -> None:
+    net, image = net_of(random_models), noise(100, 120, 3)
+    first = first_pass(net, image, 0.2, behind=False)
+    found = NetRefiner(net, "onet", 0.2)(image, given_faces())
+    assert len(first) == len(found) == 4, "the one outside is not seen"
+    seen = [slow(net, image, face) for face in first.boxes]
+    logits = 0.6 * logits_of(first.scores) + 0.4 / 2.0 * np.array([own for own, _, _ in seen])
+    order = np.argsort(-logits)
+    np.testing.assert_allclose(found.scores, sigmoid(logits[order]), atol=1e-5)
+    np.testing.assert_allclose(found.boxes, np.array([seen[i][1] for i in order]), atol=1e-2)
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, np.array([seen[i][2] for i in order]), atol=1e-2)
+    assert np.abs(found.boxes - first.boxes[order]).max() > 1, "or this tests nothing"
+
+
+def test_behind_a_detector_only_landmarks_change(random_models: Path) -> None:
+    net, image = net_of(random_models), noise(100, 120, 3)
+    first = first_pass(net, image, 0.2, behind=True)
+    found = NetRefiner(net, "onet", 0.2, behind_detector=True)(image, given_faces())
+    assert len(found) == len(first) == 4
+    np.testing.assert_array_equal(found.boxes, first.boxes)
+    np.testing.assert_array_equal(found.scores, first.scores)
+    points = np.array([slow(net, image, face)[2] for face in first.boxes])
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, points, atol=1e-2)
+
+
+def test_the_threshold_holds_after_it(random_models: Path) -> None:
+    """Of faces that the first pass leaves, those are dropped whose score is then lower than the threshold."""
+    net, image = net_of(random_models), noise(100, 120, 3)
+    scores = NetRefiner(net, "onet", 0.0)(image, given_faces()).scores
+    between = float((scores[1] + scores[2]) / 2)
+    found = NetRefiner(net, "onet", between)(image, given_faces())
+    assert (found.scores > between).all() and len(found) <= 2
+    kept = first_pass(net, image, between, behind=False)
+    assert len(kept) >= len(found)
+
+
+class Drawn:
+    """A refiner whose net draws every face to one box."""
+
+    def __init__(self, net: Weights) -> None:
+        self.stage = NetRefiner(net, "onet", 0.1)
+
+    def raw(self, image: RGB, squares: NDArray[Any], mirrored: NDArray[np.bool_] | None = None) -> tuple[Any, Any, Any]:
+        """Offsets of 0 in the first pass, and in the second those to one square, logits of 3."""
+        count = len(squares)
+        offsets = np.zeros((count, 4))
+        if mirrored is not None:
+            offsets = box.encode_offsets(squares, np.array([[20.0, 20, 60, 60]]))
+            offsets[mirrored] = box.mirror_offsets(offsets[mirrored])
+        return np.full(count, 3.0), offsets, np.full((count, 5, 2), 0.5)
+
+
+def test_faces_that_become_one_are_merged(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Drawn(net_of(random_models))
+    monkeypatch.setattr(drawn.stage, "raw", drawn.raw)
+    found = drawn.stage(noise(100, 120, 3), given_faces())
+    np.testing.assert_allclose(found.boxes, [[20, 20, 60, 60]], atol=1e-4)
+
+
+def test_without_landmarks_those_given_are_passed_on(random_models: Path) -> None:
+    net, image = net_of(random_models, has_landmarks=False), noise(100, 120, 3)
+    points = np.arange(50, dtype=np.float32).reshape(5, 5, 2)
+    faces = Faces(given_faces().boxes, given_faces().scores, points)
+    for behind in (False, True):
+        found = NetRefiner(net, "onet", 0.2, behind_detector=behind)(image, faces)
+        assert found.landmarks is not None and len(found) == 4
+        assert {float(row[0, 0]) for row in found.landmarks} == {0, 10, 20, 30}
+
+
+def test_no_faces_and_odd_boxes(random_models: Path) -> None:
+    net, image = net_of(random_models), noise(30, 40, 3)
+    stage = NetRefiner(net, "onet", 0.2)
+    assert len(stage(image, Faces.empty())) == 0
+    odd = Faces(np.array([[np.nan] * 4, [5, 5, 5, 5], [9, 9, 3, 3]], np.float32), np.full(3, 0.9, np.float32))
+    with np.errstate(invalid="ignore"):
+        assert len(stage.seen_again(image, odd)) == 0
+
+
+def test_packaged_weights_have_one_and_torch_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.ascontiguousarray(data.astronaut())  # type: ignore[no-untyped-call]
+    detector = Detector()
+    fast = detector.detect(image)
+    from mtcnn.runtimes.torch import TorchRefiner
+
+    monkeypatch.setattr("mtcnn.refiner.crop_runner", lambda net, device, engine: TorchRefiner(module_of(net), device))
+    plain = detector.detect(image)
+    assert len(fast) == len(plain) > 0
+    np.testing.assert_allclose(fast.boxes, plain.boxes, atol=0.05)
+    assert fast.landmarks is not None and plain.landmarks is not None
+    np.testing.assert_allclose(fast.landmarks, plain.landmarks, atol=0.05)
+    assert detector.refiners[-1].net.scoring.second > 0  # type: ignore[attr-defined]
+
+
+def test_a_verdict_names_it(random_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face that the first pass found and the second drops is said to be lost there."""
+    image = noise(100, 120, 3)
+    stage = NetRefiner(net_of(random_models), "onet", 0.5)
+
+    def raw(image: RGB, squares: NDArray[Any], mirrored: NDArray[np.bool_] | None = None) -> tuple[Any, Any, Any]:
+        count = len(squares)
+        return np.full(count, 3.0 if mirrored is None else -9.0), np.zeros((count, 4)), np.full((count, 5, 2), 0.5)
+
+    monkeypatch.setattr(stage, "raw", raw)
+    detector = Detector()
+    monkeypatch.setattr(detector, "proposer", lambda _: given_faces()[[3]])
+    monkeypatch.setattr(detector, "refiners", [stage])
+    verdict = judge(record(detector, image), given_faces().boxes[3])
+    assert not verdict.found and verdict.lost_by == "onet"
+    assert verdict.why.startswith("left out after the second pass: score 0.83 before it")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, math.nan])
+def test_a_share_is_from_0_to_1(share: float) -> None:
+    with pytest.raises(ValueError, match=r"second is .*; expected a number from 0 to 1"):
+        Scoring(second=share)
+
+
+def test_the_share_of_the_logit() -> None:
+    first, own = np.array([1.0, -2.0]), np.array([4.0, 6.0])
+    assert Scoring(temperature=2.0, second=0.25).passed(first, own).tolist() == [1.25, -0.75]
+    assert Scoring().passed(first, own).tolist() == first.tolist()
+    assert logit(0.5) == 0
