@@ -67,7 +67,7 @@ KERNELS = {
     "factors": ("compiled_steps", "i"),
     "best_truths": ("compiled_metrics", "iiiidi"),
     "tally": ("compiled_metrics", "iiiiiii"),
-    "vote_groups": ("compiled_metrics", "iiiiiid"),
+    "vote_groups": ("compiled_metrics", "iiidiii"),
 }
 
 _C_TYPES: dict[str, Any] = {"i": ctypes.c_int64, "d": ctypes.c_double}
