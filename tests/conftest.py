@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ settings.load_profile("steady")
 
 
 def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a job in the background: Ctrl-C of tests must arrive
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if DATA and not (Path(DATA) / "wider").is_dir():
         raise pytest.UsageError(f"MTCNN_DATA={DATA}: no folder with wider/ in it; unset it or name the data folder")
 
