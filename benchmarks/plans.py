@@ -4,7 +4,7 @@
 
 Ours is the whole detection: the net, decoding and NMS; onnxruntime's is the graph alone, exported for the size of the
 image. Milliseconds of CPU time: others may use the machine. A ratio is the median over rounds of the ratio in a round:
-of onnxruntime to ours, and, with --bf16, of ours in float32 to ours in bfloat16, for processors that have AMX.
+of onnxruntime to ours, and, with --bf16, of ours in float32 to ours in bfloat16, for processors that have it.
 """
 
 from __future__ import annotations

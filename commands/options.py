@@ -146,7 +146,7 @@ _detector_options = options(
                  help="Engine of a single-stage detector, and openvino also of RNet and ONet.  "
                       "[default: compiled code if possible, else torch]"),
     click.option("--precision", type=click.Choice(["float32", "bf16"]),
-                 help="Precision of a single-stage detector: bf16 is faster, on processors that have AMX.  "
+                 help="Precision of a single-stage detector: bf16 is faster, on processors that have it.  "
                       "[default: float32]"),
     click.option("--max-side", type=float, metavar="PIXELS",
                  help="Shrink larger images to this longer side, for single-stage detectors."),

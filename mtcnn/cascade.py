@@ -57,7 +57,7 @@ class Detector:
     max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
     coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest
                   anchor; True by default.
-    precision     of a single-stage detector's convolutions: "float32", or "bf16" on processors that have AMX.
+    precision     of a single-stage detector's convolutions: "float32", or "bf16" on processors that have it.
 
     `settings` holds them all, with defaults filled in. Raises SettingsError for settings that are invalid or that the
     chosen stages do not use, CheckpointError if weights are missing or do not fit.

@@ -1,10 +1,11 @@
-"""Convolutions in bfloat16 by the matrix unit AMX equal a slow loop over rounded numbers; where it is missing, one line
-says so."""
+"""Convolutions in bfloat16, by the matrix unit AMX or by AVX-512, equal a slow loop over rounded numbers; where both
+are missing, one line says so."""
 
 from __future__ import annotations
 
 import copy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from test_plan_steps import WIDTHS, Guarded, bent, call, odd_values
 from mtcnn import Detector
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_detector
-from mtcnn.engine import amx
+from mtcnn.engine import amx, bf16
 from mtcnn.engine.graph import Channels, NetGraph, PlanNode
 from mtcnn.engine.plan import PlannedNet
 from mtcnn.engine.plan_matrix import bfloat, fill, matrix_shape, pack_matrix, rooms, rounded, tile_shapes
@@ -30,7 +31,11 @@ from mtcnn.runtimes.tracing import graph_of
 
 Array = NDArray[Any]
 
-needs_amx = pytest.mark.skipif(amx.why_not() is not None, reason=amx.why_not() or "")
+needs_bf16 = pytest.mark.skipif(bf16.why_not() is not None, reason=bf16.why_not() or "")
+KERNELS = [
+    pytest.param("matrix", marks=pytest.mark.skipif(amx.why_not() is not None, reason=amx.why_not() or "")),
+    pytest.param("dots", marks=needs_bf16),
+]
 
 
 def test_rounding() -> None:
@@ -55,10 +60,12 @@ CONVOLUTIONS = [
 ]  # fmt: skip
 
 
-@needs_amx
+@pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize(("size", "stride", "dilation", "inputs", "outputs", "mode"), CONVOLUTIONS)
 @pytest.mark.parametrize("beside", [0, 3])  # channels of the map that the convolution does not read
-def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs: int, mode: int, beside: int) -> None:
+def test_convolution(
+    name: str, size: int, stride: int, dilation: int, inputs: int, outputs: int, mode: int, beside: int
+) -> None:
     rng, step, out_step = np.random.default_rng(0), inputs + beside, outputs + beside
     weights, bias, slope = (rng.standard_normal(shape) for shape in ((outputs, inputs, size, size), outputs, outputs))
     source = (Channels(1, 0, inputs),)
@@ -74,7 +81,7 @@ def test_convolution(size: int, stride: int, dilation: int, inputs: int, outputs
         target = guard(np.full((columns - 1) * out_step + outputs, 7, np.float32))
         arguments = np.zeros(SIZE, np.int64)
         fill(arguments, node, shape, shapes.ctypes.data, (step, out_step), inputs)
-        call("matrix", (mode,), rows, target, arguments, COLUMNS=columns, WEIGHTS=packed[0], BIAS=packed[1],
+        call(name, (mode,), rows, target, arguments, COLUMNS=columns, WEIGHTS=packed[0], BIAS=packed[1],
              SLOPE=packed[2], ROOM=room)  # fmt: skip
         wide = [np.pad(row, (0, beside)).reshape(-1, step)[:, :inputs] for row in rows]
         with np.errstate(invalid="ignore"):
@@ -98,7 +105,7 @@ def runtimes(name: str, seed: int = 0) -> tuple[PlannedNet, PlannedNet]:
     return one, other
 
 
-@needs_amx
+@needs_bf16
 @pytest.mark.parametrize("name", ["rfb", "scrfd-0.5g"])  # with dilation; with group norm
 def test_nets_change_by_rounding(name: str) -> None:
     exact, fast = runtimes(name)
@@ -111,7 +118,7 @@ def test_nets_change_by_rounding(name: str) -> None:
             assert 0 < error.max() < 0.1 * max(np.ptp(value), 1) and error.mean() < 0.02 * max(np.ptp(value), 1), key
 
 
-@needs_amx
+@needs_bf16
 def test_some_rows_threads_and_copies_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     fast = runtimes("scrfd-0.5g")[1]
     image = noise(4 * fast.multiple, 3 * fast.multiple)
@@ -126,7 +133,7 @@ def test_some_rows_threads_and_copies_do_not_matter(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr("mtcnn.engine.plan.threads", lambda: 2)
 
 
-@needs_amx
+@needs_bf16
 def test_the_command(tmp_path: Path) -> None:
     saved(tmp_path, "yunet-n", random_net("yunet-n", NETS["yunet-n"]), NETS["yunet-n"])
     Image.fromarray(noise(64, 64)).save(tmp_path / "one.png")
@@ -135,7 +142,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.exit_code == 0 and "yunet-n: compiled code, by a plan, in bfloat16" in done.stderr
 
 
-@needs_amx
+@needs_bf16
 def test_retinaface_runs_by_a_plan_then() -> None:
     detector = Detector(detector="retinaface", precision="bf16")
     assert detector.engines == {"retinaface": "compiled code, by a plan, in bfloat16"}
@@ -155,18 +162,32 @@ def test_settings() -> None:
     assert usual.engines == Detector(detector="retinaface").engines and "precision" not in usual.settings.to_dict()
 
 
-def test_processors_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(reason: str, name: str, value: Any) -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(name, value)
-            assert amx.why_not.__wrapped__() == reason
+def refused(patch: pytest.MonkeyPatch, asked: Any, reason: str, name: str, value: Any) -> None:
+    with patch.context() as inside:
+        inside.setattr(name, value)
+        assert asked.__wrapped__() == reason
 
+
+def test_processors_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = partial(refused, monkeypatch, amx.why_not)
     if sys.platform == "linux":
         if amx.why_not() is None:
-            refused("this processor lacks amx-bf16", "mtcnn.engine.amx.has_feature", lambda name: name != "amx-bf16")
-            refused("this processor lacks AVX-512", "mtcnn.engine.amx.LANES", 8)
-        refused("nothing is compiled without llvmlite", "mtcnn.engine.amx.llvm", None)
-    refused("AMX is used on Linux, on x86-64", "mtcnn.engine.amx.platform.machine", lambda: "aarch64")
-    monkeypatch.setattr(amx, "why_not", lambda: "this processor lacks amx-bf16")
-    with pytest.raises(LibraryError, match="precision is 'bf16' and this processor lacks amx-bf16; expected 'float32'"):
+            ask("this processor lacks amx-bf16", "mtcnn.engine.amx.has_feature", lambda name: name != "amx-bf16")
+            ask("this processor lacks AVX-512", "mtcnn.engine.amx.LANES", 8)
+        ask("nothing is compiled without llvmlite", "mtcnn.engine.amx.llvm", None)
+    ask("AMX is used on Linux, on x86-64", "mtcnn.engine.amx.platform.machine", lambda: "aarch64")
+
+
+def test_processors_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amx, "why_not", lambda: "no AMX")
+    ask = partial(refused, monkeypatch, bf16.why_not)
+    assert bf16.products.__wrapped__() == "dots"
+    ask("bfloat16 is used on x86-64", "mtcnn.engine.bf16.platform.machine", lambda: "aarch64")
+    ask("nothing is compiled without llvmlite", "mtcnn.engine.bf16.llvm", None)
+    ask("this processor lacks bfloat16 in AVX-512", "mtcnn.engine.bf16.LANES", 8)
+    ask("this processor lacks bfloat16 in AVX-512", "mtcnn.engine.bf16.has_feature", lambda name: False)
+    monkeypatch.setattr(amx, "why_not", lambda: None)
+    assert bf16.products.__wrapped__() == "matrix" and bf16.why_not.__wrapped__() is None
+    monkeypatch.setattr(bf16, "why_not", lambda: "this processor lacks bfloat16 in AVX-512")
+    with pytest.raises(LibraryError, match="'bf16' and this processor lacks bfloat16 in AVX-512; expected 'float32'"):
         Detector(detector="retinaface", precision="bf16")

@@ -13,7 +13,7 @@ import pytest
 from processes import PATIENCE, succeeds_forked
 
 from mtcnn import boxes
-from mtcnn.engine import amx, kernel_cache
+from mtcnn.engine import amx, bf16, kernel_cache
 from mtcnn.engine.packing import buffer
 from mtcnn.errors import MtcnnError
 from mtcnn.nms import nms
@@ -132,9 +132,9 @@ def test_every_kernel_is_there() -> None:
     constants = {"conv": (3, 16, 16, 1, 1, 4, 1), "winograd": (16, 16, 16, 16, 1), "dot": (16, 2, 2, 1, 4)}
     constants |= {"depthwise": (16, 1, 16, 16, 1, 2), "pool": (16, 16, 16)}
     constants |= {"add": (16, 16, 16, 16, 1, 0), "affine": (16, 16, 16, 1), "moments": (16, 16)}
-    constants |= {"matrix": (1,), "taps": (3, 16, 16, 1, 20, 2, 1), "depthwise_pool": (16, 16, 16, 1)}
+    constants |= {"matrix": (1,), "dots": (1,), "taps": (3, 16, 16, 1, 20, 2, 1), "depthwise_pool": (16, 16, 16, 1)}
     for name in kernel_cache.KERNELS:
-        if name == "matrix" and amx.why_not() is not None:  # LLVM knows no such instructions then
+        if {"matrix": amx.why_not, "dots": bf16.why_not}.get(name, lambda: None)():  # LLVM lacks the instructions then
             continue
         made = kernel_cache.kernel(name, *constants.get(name, ()))
         assert made is kernel_cache.kernel(name, *constants.get(name, ()))

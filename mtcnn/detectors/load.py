@@ -210,10 +210,10 @@ def load_detector(
                `runtimes.plans`, which is fastest; otherwise torch, or NumPy where that is missing.
     max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
     precision  "float32", the default; "bf16": convolutions multiply in bfloat16 and sum in float32, by compiled code on
-               processors that have AMX.
+               processors that have AMX, or bfloat16 in AVX-512.
 
     Raises SettingsError for an invalid name, threshold or engine, CheckpointError if the weights are missing or do not
-    fit, MtcnnError if a package that the engine needs is missing, or the processor has no AMX.
+    fit, MtcnnError if a package that the engine needs is missing, or the processor has no bfloat16.
     """
     spec = named(name)
     if engine not in (None, *ENGINES) or (engine in ("onnx", "openvino") and device != "cpu"):
@@ -263,9 +263,9 @@ def _planned(name: str, found: Checkpoint, spec: Spec, bf16: bool = False) -> Ru
 
 
 def _in_bf16(path: Path, name: str) -> Runtime:
-    from ..engine import amx
+    from ..engine.bf16 import why_not
 
-    if (reason := amx.why_not()) is not None:
+    if (reason := why_not()) is not None:
         raise LibraryError(f"precision is 'bf16' and {reason}; expected 'float32'")
     spec = DETECTORS[name]
     runtime = _planned(name, read_for(path, name, spec.scaling), spec, bf16=True)

@@ -18,7 +18,16 @@ from .registers import LANES
 from .steps import SLOPES
 from .vectors import LONG, VECTOR, Builder, Value, intrinsic, load, loop, slot
 
-__all__ = ["PART_BYTES", "activated_rows", "begin_tiles", "end_tiles", "rounded_cell", "sum_tiles"]
+__all__ = [
+    "PART_BYTES",
+    "TILE_ROW",
+    "Bfloat",
+    "activated_rows",
+    "begin_tiles",
+    "end_tiles",
+    "rounded_cell",
+    "sum_tiles",
+]
 
 BYTES = ir.IntType(8).as_pointer()
 HALVES = ir.VectorType(ir.IntType(16), LANES)
@@ -29,17 +38,17 @@ TILE_ROW = 64  # bytes
 PART_BYTES = 16 * TILE_ROW  # of the weights of a part of a product: a tile, whose last rows may not be used
 
 
-class _Bfloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
+class Bfloat(ir.Type):  # type: ignore[misc]  # llvmlite has no types
     """The type that llvmlite lacks."""
 
     def _to_string(self) -> str:
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bfloat)
+        return isinstance(other, Bfloat)
 
     def __hash__(self) -> int:
-        return hash(_Bfloat)
+        return hash(Bfloat)
 
 
 def _call(b: Builder, name: str, result: Value, *values: Value) -> Value:
@@ -76,14 +85,14 @@ def begin_tiles(context, shape):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def end_tiles(context):  # type: ignore[no-untyped-def]
+def end_tiles(context, shape):  # type: ignore[no-untyped-def]
     """Release the tiles, so that the system need not save them."""
 
     def code(_context: Any, b: Builder, _signature: Any, _args: Any) -> Value:
         _tile(b, "tilerelease")
         return _context.get_dummy_value()
 
-    return types.void(), code
+    return types.void(types.intp), code
 
 
 @intrinsic
@@ -95,7 +104,7 @@ def rounded_cell(context, source, count, target):  # type: ignore[no-untyped-def
         whole = b.ashr(args[1], LONG(LANES.bit_length() - 1))
 
         def put(value: Value, first: Value) -> None:
-            made = b.bitcast(b.fptrunc(value, ir.VectorType(_Bfloat(), LANES)), HALVES)
+            made = b.bitcast(b.fptrunc(value, ir.VectorType(Bfloat(), LANES)), HALVES)
             b.store(made, b.bitcast(b.gep(out, [b.mul(first, LONG(2))]), HALVES.as_pointer())).align = 2
 
         def part(index: Value) -> None:
@@ -132,6 +141,7 @@ def sum_tiles(  # type: ignore[no-untyped-def]
     line,
     column,
     out_row,
+    count,
     many,
     blocks,
 ):
@@ -142,12 +152,13 @@ def sum_tiles(  # type: ignore[no-untyped-def]
     rows, taps, parts  the nested loops of a product; row, tap, part  bytes from one to the next.
     weights  (rows, taps, parts, pairs, 16, 2) in bfloat16; of the next outputs `block` bytes further. bias  (16,) each.
     target   address of the sums; bytes to those of the second tile of cells, of outputs, and from a row to the next.
+    count    cells that are asked for; the second tile ends with the last of them.
 
     The last two are constants.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
-        first, second, step, rows, row, taps, tap, parts, part, weights, block, bias, target, *steps = args[:16]
+        first, second, step, rows, row, taps, tap, parts, part, weights, block, bias, target, *steps, _ = args[:17]
         lines, columns = range(many.literal_value), range(blocks.literal_value)
         used = slot(b, LONG)
         b.store(weights, used)
@@ -184,7 +195,7 @@ def sum_tiles(  # type: ignore[no-untyped-def]
                 _tile(b, "tilestored64", 2 * line + column, _bytes(b, place), steps[2])
         return _context.get_dummy_value()
 
-    return types.void(*(types.intp,) * 16, many, blocks), code
+    return types.void(*(types.intp,) * 17, many, blocks), code
 
 
 @intrinsic(prefer_literal=True)

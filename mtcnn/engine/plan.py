@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import LibraryError
 from ..weights import Scaling
-from . import amx
+from . import bf16 as halves
 from .graph import NetGraph, OutputLevel
 from .graph_later import SCORES
 from .graph_logits import with_differences
@@ -36,7 +36,7 @@ class PlannedNet:
 
     graph     of the net.    state  its parameters by name, as arrays.
     scaling   of its input.  multiple  the sides of an image are multiples of this.
-    bf16      whether convolutions multiply in bfloat16, by the matrix unit AMX: for processors that have it.
+    bf16      whether convolutions multiply in bfloat16: for processors that have AMX, or bfloat16 in AVX-512.
     """
 
     has_landmarks = True  # whether the net has them, and they were trained
@@ -83,7 +83,7 @@ class PlannedNet:
     def _layout(self, height: int, width: int) -> PlanTables:
         """One of two per thread, the latest first: a detector alternates between an image and a smaller copy of it."""
         recent: list[PlanTables] = getattr(self._local, "layouts", [])
-        if self.bf16 and (reason := amx.why_not()):  # each process asks for it
+        if self.bf16 and (reason := halves.why_not()):  # each process asks for it
             raise LibraryError(f"precision is 'bf16' and {reason}; expected 'float32'")
         wanted = (height, width, threads())
         if recent and recent[0].key == wanted and recent[0].bytes <= KEPT:

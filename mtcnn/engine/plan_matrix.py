@@ -1,4 +1,5 @@
-"""Convolutions of a plan in bfloat16, by the matrix unit AMX: the shapes of their products, and packed weights.
+"""Convolutions of a plan in bfloat16: the shapes of their products, and packed weights, both for the tiles of AMX; see
+`bf16` for what computes them.
 
 Inputs are rounded cell by cell. A row of the kernel is one run of inputs if its cells are neighbours, else one for each
 of them; a run is `parts` products of `pairs` pairs of inputs.

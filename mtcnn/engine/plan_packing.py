@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..weights import Scaling
+from .bf16 import products
 from .graph import Convolution, NetGraph, PlanNode
 from .packing import TILES, Pointers, pack, turned
 from .plan_maps import Storage
@@ -56,7 +57,7 @@ class Packing:
         channels = node.channels
         if node.kind == "conv":
             if self.matrix is not None:
-                return "matrix", self.mode
+                return products(), self.mode
             if self.pairs:
                 return "winograd", self.inputs, channels, step, out_step, self.mode
             if self.taps:

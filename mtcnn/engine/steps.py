@@ -38,7 +38,7 @@ MOST_ROWS = 8  # of the sources
 TO, BELOW, COLUMNS, WEIGHTS, BIAS, SLOPE, KERNEL_ROWS, TAPS, TAP, RUN, WIDE, SIZE = range(MOST_ROWS, MOST_ROWS + 12)
 MOST_CELLS = 32  # in a row, that are computed together: the room between the steps of `compiled_rows.pick`
 
-# Of a convolution by AMX, beyond those: addresses of the shapes of its tiles, and of scratch memory, which one by
+# Of a convolution in bfloat16, beyond those: addresses of the shapes of its tiles, and of scratch memory, which one by
 # Winograd's tiles has, too; floats from a cell
 # of the input to the next, and of the output; channels of both; columns of the input from a cell to the next, and those
 # that the kernel reaches beyond a cell's first; bytes of a rounded cell, of a rounded row, of a part of a product. RUN

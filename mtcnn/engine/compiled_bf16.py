@@ -1,4 +1,5 @@
-"""A convolution of plans in bfloat16, by the matrix unit AMX: see `amx_cells`. One kernel for all shapes."""
+"""A convolution of plans in bfloat16, one kernel for all shapes: by the matrix unit AMX, see `amx_cells`, or by
+products of pairs, see `pair_cells`."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from .amx_cells import PART_BYTES, activated_rows, begin_tiles, end_tiles, rounded_cell, sum_tiles
 from .compiling import array_at, inner
+from .pair_cells import TOGETHER, no_tiles, sum_pairs
 from .steps import (
     BIAS,
     CELL_BYTES,
@@ -33,14 +35,25 @@ from .steps import (
     WEIGHTS,
 )
 
-__all__ = ["matrix"]
+__all__ = ["dots", "matrix"]
 
 TILE = 16  # cells, and outputs, of a tile
 TILE_ROW, TILE_BYTES = 4 * TILE, 4 * TILE * TILE
 
 
 def matrix(mode: int) -> Any:
-    """As `compiled_steps.conv`, of inputs rounded to bfloat16. The arguments say all but the activation."""
+    """As `compiled_steps.conv`, of inputs rounded to bfloat16, by AMX. The arguments say all but the activation."""
+    return _convolution(mode, sum_tiles, begin_tiles, end_tiles, TILE)
+
+
+def dots(mode: int) -> Any:
+    """As `matrix`, without AMX."""
+    return _convolution(mode, sum_pairs, no_tiles, no_tiles, TOGETHER)
+
+
+def _convolution(mode: int, sum_cells: Any, begin: Any, end: Any, together: int) -> Any:
+    """The kernel, given the intrinsic functions that sum products, of so many cells together, and that are called
+    before and after."""
 
     @inner()
     def round_row(a: Any, source: int, columns: int, target: int) -> None:
@@ -53,13 +66,14 @@ def matrix(mode: int) -> Any:
 
     @inner(inline="always")
     def sums(
-        a: Any, at: int, shift: int, block: int, to: int, line: int, column: int, row: int, many: int, blocks: int
-    ) -> None:
+        a: Any, at: int, shift: int, block: int, to: int, line: int, column: int, row: int, count: int,
+        many: int, blocks: int,
+    ) -> None:  # fmt: skip
         """Of one or two tiles of cells, of outputs: constants."""
         size = PART_BYTES * a[KERNEL_ROWS] * a[TAPS] * a[RUN]
-        sum_tiles(at, shift, a[EACH] * a[CELL_BYTES], a[KERNEL_ROWS], a[ROW_BYTES], a[TAPS], a[TAP], a[RUN], a[PART],
+        sum_cells(at, shift, a[EACH] * a[CELL_BYTES], a[KERNEL_ROWS], a[ROW_BYTES], a[TAPS], a[TAP], a[RUN], a[PART],
                   a[WEIGHTS] + block * size, size, a[BIAS] + TILE_ROW * block, to, line, column, row,
-                  many, blocks)  # fmt: skip
+                  count, many, blocks)  # fmt: skip
 
     @inner()
     def cells(a: Any, count: int, target: int) -> None:
@@ -74,15 +88,15 @@ def matrix(mode: int) -> Any:
             if whole:
                 to, line, column, row = out, further, TILE_ROW, 4 * a[OUT_STEP]
             if second > 0 and left > TILE:
-                sums(a, room, shift, block, to, line, column, row, 2, 2)
+                sums(a, room, shift, block, to, line, column, row, count, 2, 2)
             elif second > 0:
-                sums(a, room, shift, block, to, line, column, row, 2, 1)
+                sums(a, room, shift, block, to, line, column, row, count, 2, 1)
             elif left > TILE:
-                sums(a, room, shift, block, to, line, column, row, 1, 2)
+                sums(a, room, shift, block, to, line, column, row, count, 1, 2)
             else:
-                sums(a, room, shift, block, to, line, column, row, 1, 1)
+                sums(a, room, shift, block, to, line, column, row, count, 1, 1)
             if not whole:
-                for i in range(2 if second > 0 else 1):
+                for i in range(1 if second > 0 else 0, -1, -1):  # the first cells of the second tile may lack
                     for j in range(2 if left > TILE else 1):
                         activated_rows(stored + (2 * i + j) * TILE_BYTES, min(count, TILE),
                                        a[SLOPE] + TILE_ROW * (block + j), out + i * further + TILE_ROW * j,
@@ -91,10 +105,10 @@ def matrix(mode: int) -> Any:
     def run(at):  # type: ignore[no-untyped-def]
         a = array_at(at, (SIZE,), np.int64)
         count = a[COLUMNS]
-        begin_tiles(a[SHAPES])
+        begin(a[SHAPES])
         start = 0
         while start < count:
-            many = 2 * TILE if count - start > TILE else TILE
+            many = min((count - start + together - 1) // together * together, 2 * TILE)
             first = min(start, max(count - many, 0))
             some = min(many, count)
             columns = (some - 1) * a[EACH] + a[REACH] + 1
@@ -103,7 +117,7 @@ def matrix(mode: int) -> Any:
                           a[ROOM] + 4 * TILE_BYTES + row * a[ROW_BYTES])  # fmt: skip
             cells(a, some, a[TO] + 4 * first * a[OUT_STEP])
             start += many
-        end_tiles()
+        end(a[SHAPES])
         return 0
 
     return run
