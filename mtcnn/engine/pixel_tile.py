@@ -1,8 +1,8 @@
 """LLVM code for the first layers: a 3 x 3 convolution of pixels, PReLU and max pooling.
 
 With 3 inputs and 10 outputs, as in PNet, lanes of wide vectors would be empty if they were channels. So they are
-neighbouring cells of the pooled map: four values of a cell are one of Winograd's tiles, see `winograd`, whose inputs
-are the even and the odd columns of four rows of pixels.
+neighbouring cells of the pooled map, CELLS of them: four values of a cell are one of Winograd's tiles, see `winograd`,
+whose inputs are the even and the odd columns of four rows of pixels.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from numba import types
 
 from .cells import INT, ZERO, pointer
 from .packing import PAIR, crop_plane
-from .registers import LANES, padded
+from .registers import CELLS, LANES, REGISTERS, padded
 from .tile import prelu
 from .vectors import FLOAT, LONG, Builder, Value, fma, intrinsic, load, loop, splat, store
-from .winograd_turns import turn_input, turn_output
+from .winograd_turns import turn_input
 
 __all__ = ["pooled_crop", "pooled_row", "shuffled", "split_pixels"]
 
 BYTE = ir.IntType(8)
+MANY = ir.VectorType(FLOAT, CELLS)  # may be two registers
 
 
 def shuffled(b: Builder, one: Value, other: Value, lanes: list[int]) -> Value:
@@ -64,36 +65,66 @@ def split_pixels(context, source, middle, target, plane, pairs, real):  # type: 
     return types.void(types.intp, types.float64, types.intp, types.intp, pairs, real), code
 
 
+def computed(b: Builder, value: Value) -> Value:
+    """The same value, which LLVM has to compute here: it puts sums off, until their parts are in registers no more."""
+    if REGISTERS > 16:
+        return value
+    parts = [shuffled(b, value, value, list(range(at, at + LANES))) for at in range(0, CELLS, LANES)]
+    kept = [b.asm(ir.FunctionType(part.type, [part.type]), "", "=x,0", [part], True) for part in parts]
+    return kept[0] if len(kept) == 1 else shuffled(b, kept[0], kept[1], list(range(CELLS)))
+
+
 def _planes(b: Builder, rows: list[Value], plane: Value, work: Value) -> None:
-    """Transform the inputs of LANES tiles: (column, row, colour, LANES) floats at `work`."""
+    """Transform the inputs of CELLS tiles: (column, row, colour, CELLS) floats at `work`."""
     for colour in range(3):
         turned = []
         for row in rows:
             even, odd = (b.gep(row, [b.mul(plane, LONG(2 * colour + i))]) for i in range(2))
-            turned.append(turn_input[2](b, [load(b, at, i) for i in range(2) for at in (even, odd)]))
+            turned.append(turn_input[2](b, [load(b, at, i, MANY) for i in range(2) for at in (even, odd)]))
         for j, column in enumerate(zip(*turned, strict=True)):
             for i, value in enumerate(turn_input[2](b, list(column))):
-                store(b, value, work, ((4 * j + i) * 3 + colour) * LANES)
+                store(b, value, work, ((4 * j + i) * 3 + colour) * CELLS)
 
 
 def _sums(b: Builder, work: Value, weights: Value) -> list[list[list[Value]]]:
-    """The convolution of LANES tiles, [channel][row][column], for PAIR channels."""
-    columns: list[list[list[Value]]] = [[] for _ in range(PAIR)]
+    """The convolution of CELLS tiles, [channel][row][column], for PAIR channels.
+
+    As `winograd_turns.turn_output` of both ways, but each product is added at once to the sums that it is a part of, so
+    that few are in registers at a time.
+    """
+    found: list[list[list[Value]]] = [[[], []] for _ in range(PAIR)]
     for j in range(4):
-        products: list[list[Value]] = [[] for _ in range(PAIR)]
+        columns: list[list[Value]] = [[] for _ in range(PAIR)]
         for i in range(4):
+            made: list[Value] = []
             for colour in range(3):
                 at = (4 * j + i) * 3 + colour
-                value = load(b, work, at * LANES)
-                for channel, made in enumerate(products):
-                    weight = splat(b, b.load(b.gep(weights, [LONG(at * PAIR + channel)])))
+                value = load(b, work, at * CELLS, MANY)
+                for channel in range(PAIR):
+                    weight = splat(b, b.load(b.gep(weights, [LONG(at * PAIR + channel)])), MANY)
                     if colour:
-                        made[i] = fma(b, value, weight, made[i])
+                        made[channel] = fma(b, value, weight, made[channel])
                     else:
                         made.append(b.fmul(value, weight))
-        for channel, made in enumerate(products):
-            columns[channel].append(turn_output[2](b, made))
-    return [[turn_output[2](b, list(row)) for row in zip(*some, strict=True)] for some in columns]
+            for sums, product in zip(columns, made, strict=True):
+                _add_product(b, sums, product, i)
+                sums[:] = [computed(b, value) for value in sums]
+        for table, sums in zip(found, columns, strict=True):
+            for row, value in zip(table, sums, strict=True):
+                _add_product(b, row, value, j)
+    return found
+
+
+def _add_product(b: Builder, sums: list[Value], product: Value, number: int) -> None:
+    """Add product `number` of four, in order, to the two sums of `winograd_turns.turn_output`."""
+    if number == 0:
+        sums.append(product)
+    elif number == 1:
+        sums[:] = [b.fadd(sums[0], product), product]
+    elif number == 2:
+        sums[:] = [b.fadd(sums[0], product), b.fsub(sums[1], product)]
+    else:
+        sums[1] = b.fadd(sums[1], product)
 
 
 def _activated(b: Builder, work: Value, weights: Value, number: Value) -> list[list[list[Value]]]:
@@ -101,20 +132,22 @@ def _activated(b: Builder, work: Value, weights: Value, number: Value) -> list[l
     used = b.gep(weights, [b.mul(number, LONG(50 * PAIR))])
     found = []
     for channel, values in enumerate(_sums(b, work, used)):
-        bias, slope = (splat(b, b.load(b.gep(used, [LONG((48 + i) * PAIR + channel)]))) for i in range(2))
+        bias, slope = (splat(b, b.load(b.gep(used, [LONG((48 + i) * PAIR + channel)])), MANY) for i in range(2))
         found.append([[prelu(b, b.fadd(value, bias), slope) for value in row] for row in values])
     return found
 
 
 def _store_cells(b: Builder, results: Value, out: Value, channels: int) -> None:
-    """Results (channels, LANES) as LANES cells of padded(channels) floats."""
-    blocks = []
-    for at in range(0, channels, LANES):
-        some = [load(b, results, (at + i) * LANES) if at + i < channels else ZERO for i in range(LANES)]
-        blocks.append(_turned(b, some))
-    for cell in range(LANES):
-        for block, vectors in enumerate(blocks):
-            store(b, vectors[cell], out, cell * padded(channels) + block * LANES)
+    """Results (channels, CELLS) as CELLS cells of padded(channels) floats."""
+    for first in range(0, CELLS, LANES):
+        blocks = []
+        for at in range(0, channels, LANES):
+            count = min(LANES, channels - at)
+            some = [load(b, results, (at + i) * CELLS + first) if i < count else ZERO for i in range(LANES)]
+            blocks.append(_turned(b, some))
+        for cell in range(LANES):
+            for block, vectors in enumerate(blocks):
+                store(b, vectors[cell], out, (first + cell) * padded(channels) + block * LANES)
 
 
 def _larger(b: Builder, one: Value, other: Value) -> Value:
@@ -141,27 +174,27 @@ def pooled_row(context, one, two, three, four, plane, weights, target, columns, 
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         many, room = channels.literal_value, pointer(b, args[9])
-        results = b.gep(room, [LONG(48 * LANES)])
-        numbers = ir.VectorType(INT, LANES)
+        results = b.gep(room, [LONG(48 * CELLS)])
+        numbers = ir.VectorType(INT, CELLS)
         below = b.icmp_signed("!=", splat(b, b.trunc(args[8], INT), numbers), ir.Constant(numbers, None))
         pairs = b.sdiv(args[7], LONG(2))
 
         def cells(index: Value) -> None:
-            first = b.mul(index, LONG(LANES))
+            first = b.mul(index, LONG(CELLS))
             _planes(b, [b.gep(pointer(b, row), [first]) for row in args[:4]], args[4], room)
             ends = splat(b, b.trunc(b.sub(pairs, first), INT), numbers)
-            right = b.icmp_signed("<", ir.Constant(numbers, list(range(LANES))), ends)
+            right = b.icmp_signed("<", ir.Constant(numbers, list(range(CELLS))), ends)
 
             def pair(number: Value) -> None:
-                place = b.gep(results, [b.mul(number, LONG(PAIR * LANES))])
+                place = b.gep(results, [b.mul(number, LONG(PAIR * CELLS))])
                 for channel, values in enumerate(_activated(b, room, pointer(b, args[5]), number)):
-                    store(b, _pooled(b, values, right, below), place, channel * LANES)
+                    store(b, _pooled(b, values, right, below), place, channel * CELLS)
 
             loop(b, LONG(many // PAIR), pair)
             _store_cells(b, results, b.gep(pointer(b, args[6]), [b.mul(first, LONG(padded(many)))]), many)
 
-        last = b.add(b.sdiv(b.add(args[7], LONG(1)), LONG(2)), LONG(LANES - 1))
-        loop(b, b.sdiv(last, LONG(LANES)), cells)
+        last = b.add(b.sdiv(b.add(args[7], LONG(1)), LONG(2)), LONG(CELLS - 1))
+        loop(b, b.sdiv(last, LONG(CELLS)), cells)
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 10, channels), code
@@ -177,25 +210,25 @@ def pooled_crop(context, pixels, weights, best, target, work, side, channels):  
 
     pixels  address of planes (2, 3, 2, CROP_PLANE): by rows' and columns' being odd, see `split_pixels`.
     weights see `packing.pack_pixels`.    best  address of scratch (channels, CROP_PLANE).
-    target  address of the map. side / 2 cells before it, and 2 * LANES behind it, are written, too.
+    target  address of the map. side / 2 cells before it, and 2 * CELLS behind it, are written, too.
     work    address of scratch, 48 + padded(channels) vectors.
     """
 
     def code(_context: Any, b: Builder, _signature: Any, args: Any) -> Value:
         half, many, plane = side.literal_value // 2, channels.literal_value, crop_plane(side.literal_value)
         table, room, kept, out = (pointer(b, args[i]) for i in (0, 4, 2, 3))
-        results = b.gep(room, [LONG(48 * LANES)])
-        numbers = ir.VectorType(INT, LANES)
-        next_lane = [min(i + 1, LANES - 1) for i in range(LANES)]
+        results = b.gep(room, [LONG(48 * CELLS)])
+        numbers = ir.VectorType(INT, CELLS)
+        next_lane = [min(i + 1, CELLS - 1) for i in range(CELLS)]
 
         def constant(value: int) -> Value:
-            return ir.Constant(numbers, [value] * LANES)
+            return ir.Constant(numbers, [value] * CELLS)
 
         def cells(index: Value) -> None:
-            first = b.mul(index, LONG(LANES - 1))  # the last lane lacks its neighbour
+            first = b.mul(index, LONG(CELLS - 1))  # the last lane lacks its neighbour
             rows = [b.gep(table, [b.add(first, LONG(r % 2 * 6 * plane + r // 2 * half))]) for r in range(4)]
             _planes(b, rows, LONG(plane), room)
-            cell = b.add(splat(b, b.trunc(first, INT), numbers), ir.Constant(numbers, list(range(LANES))))
+            cell = b.add(splat(b, b.trunc(first, INT), numbers), ir.Constant(numbers, list(range(CELLS))))
             right = b.icmp_unsigned("<", b.urem(cell, constant(half)), constant(half - 2))
             below = b.icmp_unsigned("<", cell, constant((half - 1) * half))
 
@@ -209,14 +242,14 @@ def pooled_crop(context, pixels, weights, best, target, work, side, channels):  
                     of_channel = b.add(b.mul(number, LONG(PAIR)), LONG(channel))
                     place = b.gep(kept, [b.add(first, b.mul(of_channel, LONG(plane)))])
                     store(b, _larger(b, *lines), place, half)
-                    above = load(b, place, 0)  # of the cells a row before, for which these are below
+                    above = load(b, place, 0, MANY)  # of the cells a row before, for which these are below
                     top = b.select(below, _larger(b, above, lines[0]), above)
-                    store(b, top, b.gep(results, [b.mul(of_channel, LONG(LANES))]), 0)
+                    store(b, top, b.gep(results, [b.mul(of_channel, LONG(CELLS))]), 0)
 
             loop(b, LONG(many // PAIR), pair)
             _store_cells(b, results, b.gep(out, [b.mul(b.sub(first, LONG(half)), LONG(padded(many)))]), many)
 
-        loop(b, LONG(-(-half * half // (LANES - 1))), cells)
+        loop(b, LONG(-(-half * half // (CELLS - 1))), cells)
         return _context.get_dummy_value()
 
     return types.void(*(types.intp,) * 5, side, channels), code

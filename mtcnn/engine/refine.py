@@ -27,7 +27,7 @@ from .packing import (
     pack_winograd,
     scratch,
 )
-from .registers import LANES, padded
+from .registers import CELLS, padded
 
 __all__ = ["DENSE", "MANY", "MAPS", "WIDE", "FastRefiner", "Refined"]
 
@@ -67,8 +67,8 @@ WIDE = {"rnet": padded(28), "onet": padded(32)}  # floats of a cell of the first
 
 def _first(side: int, channels: int) -> tuple[int, ...]:
     plane, half = crop_plane(side), side // 2
-    cells = (half + 1) * half + 2 * LANES
-    return 12 * plane, channels * plane, cells * padded(channels), (48 + padded(channels)) * LANES
+    cells = (half + 1) * half + 2 * CELLS
+    return 12 * plane, channels * plane, cells * padded(channels), (48 + padded(channels)) * CELLS
 
 
 MAPS = {

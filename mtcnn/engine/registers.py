@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError:  # nothing is compiled, see `plain`: any shape will do
     llvmlite = None
 
-__all__ = ["LANES", "NEAR", "REGISTERS", "TileShape", "halved", "has_feature", "padded", "tile_shape"]
+__all__ = ["CELLS", "LANES", "NEAR", "REGISTERS", "TileShape", "halved", "has_feature", "padded", "tile_shape"]
 
 
 def has_feature(feature: str) -> bool:
@@ -39,6 +39,7 @@ def _registers() -> tuple[int, int]:
 
 
 LANES, REGISTERS = _registers()
+CELLS = LANES if REGISTERS > 16 else 2 * LANES  # that the first layers compute together: one weight serves all
 FLOAT_BYTES = 4
 
 

@@ -39,7 +39,7 @@ __all__ = [
 
 def prelu(b: Builder, value: Value, slope: Value) -> Value:
     """PReLU of a vector."""
-    return b.select(b.fcmp_ordered(">", value, ir.Constant(VECTOR, None)), value, b.fmul(value, slope))
+    return b.select(b.fcmp_ordered(">", value, ir.Constant(value.type, None)), value, b.fmul(value, slope))
 
 
 def _larger(b: Builder, one: Value, other: Value) -> Value:

@@ -7,15 +7,14 @@ from itertools import pairwise
 
 from llvmlite import ir
 
-from .registers import LANES
-from .vectors import FLOAT, VECTOR, Builder, Value, fma
+from .vectors import FLOAT, Builder, Value, fma
 
 __all__ = ["both_ways", "turn_input", "turn_output"]
 
 
 def _times(b: Builder, value: Value, factor: float, more: Value) -> Value:
     """value * factor + more."""
-    return fma(b, value, ir.Constant(VECTOR, [ir.Constant(FLOAT, factor)] * LANES), more)
+    return fma(b, value, ir.Constant(value.type, [ir.Constant(FLOAT, factor)] * value.type.count), more)
 
 
 # The rows of the input's matrix, B^T, are the coefficients of the product of (x - p) over the other points p; the last,
