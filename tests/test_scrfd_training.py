@@ -129,9 +129,10 @@ def test_losses_of_two_processes_are_those_of_one(case: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_recipe_describes_the_whole_net(name: str) -> None:
-    """Each setting stands there, with the value that the entry has."""
-    recipe = load_recipe(DetectorRecipe, packaged_weights(), name)
-    wanted = {key: list(value) if isinstance(value, tuple) else value for key, value in model_of(name).items()}
+    """Each setting stands there, with the value that the packaged weights have, or without these the entry."""
+    recipe, path = load_recipe(DetectorRecipe, packaged_weights(), name), weights_path(packaged_weights(), name)
+    model = model_of(name, (read(path).model or {}) if path.is_file() else {})
+    wanted = {key: list(value) if isinstance(value, tuple) else value for key, value in model.items()}
     assert tomllib.loads(recipe_path(packaged_weights(), name).read_text())["model"] == wanted
     assert recipe.objective == AtssSettings() and recipe.pictures.crop == (0.3, 2.0)
 
