@@ -44,7 +44,7 @@ def inspect_matching(image: Path, labels: str | None, net: str, work: Path | Non
     from mtcnn.files.outputs import note_output
     from mtcnn.pictures.draw import check_target, save_image
     from mtcnn.stream.places import identity
-    from stages.objectives.match_report import match_report
+    from stages.photos.match_report import match_report
 
     if draw:
         check_target(draw)

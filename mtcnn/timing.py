@@ -212,7 +212,7 @@ def benchmark(
     settings: dict[str, Any] | None = None,
     progress: bool = False,
 ) -> Benchmark:
-    """Times `detector` on every image, `rounds` times with each thread count of torch (nothing else here has threads).
+    """Times `detector` on every image, `rounds` times with each number of threads of the compiled engine and torch.
 
     settings  what to report the detector's settings as.
     Raises MtcnnError if a round finds another number of faces than the first with that thread count.

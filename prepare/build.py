@@ -100,9 +100,6 @@ class CropMaker:
 
     def _trained(self) -> MiningCascade:
         if self._cascade is None:
-            import torch
-
-            torch.set_num_threads(1)  # one core per worker: threads of several workers would compete
             assert self.mining is not None
             self._cascade = load_cascade(self.models, self.nets, self.mining)
         return self._cascade

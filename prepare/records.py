@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class ImageRecord:
     def is_val(self, percent: float) -> bool:
         """Whether the image belongs to the validation part of `percent`: by a hash of its name, so that adding images
         does not move others."""
-        return zlib.crc32(self.path.name.encode()) % 10_000 < percent * 100
+        return zlib.crc32(os.fsencode(self.path.name)) % 10_000 < percent * 100
 
 
 @dataclass(frozen=True, eq=False)

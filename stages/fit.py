@@ -56,7 +56,7 @@ class Task(Protocol):
         with the largest one gives the weights. Called by every process."""
 
     def checkpoint(self, training: Training, figures: dict[str, float], key: str) -> Checkpoint:
-        """The result, with the figures of the last epoch."""
+        """The result. figures  of the last epoch that `validate` gave, for tasks that store them."""
 
 
 def fit(
@@ -114,7 +114,7 @@ def _epoch(
 ) -> dict[str, float]:
     """One epoch of steps. Returns the mean losses as train_<name>."""
     task, schedule, (rank, count) = training.task, training.schedule, world()
-    torch.manual_seed(schedule.seed * 1_000_003 + epoch * 1_009 + rank)  # seeds dropout
+    torch.manual_seed((schedule.seed * 1_000_003 + epoch * 1_009 + rank) % 2**63)  # seeds dropout
     model.train()
     sums: dict[str, Tensor] = {}
     label = f"{task.name} {epoch + 1}/{schedule.epochs}"

@@ -53,7 +53,7 @@ class Schedule(Settings):
     mixed          convolutions in bfloat16 on a GPU or a CPU that supports it: several times faster.
     seed           of weights, order and augmentation.
     threshold      minimum score of a face by default, stored with the weights; None: as published. It is part of no
-                   key: another one is written into weights that are there.
+                   key: another one is written into weights that are there, of which None changes nothing.
     """
 
     epochs: int = setting(10, min=1)

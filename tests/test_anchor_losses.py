@@ -20,7 +20,8 @@ from stages.objectives.matching import MatchSettings
 from stages.objectives.multibox import MultiBox, MultiBoxSettings
 from stages.objectives.sampling import SampleSettings
 from stages.objectives.targets import FACE, NO_FACE, AnchorTargets, encode, stack
-from stages.photos.crops import Scene, crop
+from stages.photos.crops import crop
+from stages.scene import Scene
 
 SETTINGS = MultiBoxSettings(sample=SampleSettings(negatives=1.0, min_negatives=1))
 OBJECTIVE = MultiBox(SETTINGS, SsdCodes(RETINAFACE))

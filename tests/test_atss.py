@@ -26,7 +26,7 @@ from stages.objectives.atss import BETA, Atss, AtssSettings, quality_focal
 from stages.objectives.box_overlaps import distance_iou, pair_iou
 from stages.objectives.matching import BACKGROUND
 from stages.objectives.targets import FACE, NO_FACE, stack
-from stages.photos.crops import Scene
+from stages.scene import Scene
 
 Array = NDArray[Any]
 

@@ -108,6 +108,8 @@ def test_validation_part_depends_on_the_file_name(tmp_path: Path) -> None:
     assert set(store.items[store.val]) == val
     assert 0 < len(val) < len(records)
     assert not any(record.is_val(0) for record in records)
+    name = os.fsdecode(b"caf\xe9.jpg")  # not UTF-8
+    assert ImageRecord(Path(name)).is_val(100) and not ImageRecord(Path(name)).is_val(0)
 
 
 def test_incomplete_labels_give_only_landmark_crops(tmp_path: Path) -> None:

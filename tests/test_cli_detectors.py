@@ -24,8 +24,8 @@ from prepare.synthetic import write_folder
 from stages.crops.recipe import Recipe
 from stages.graph.dag import Dag
 from stages.graph.project import begun_detectors
-from stages.objectives.match_report import matched
 from stages.objectives.matching import MatchSettings
+from stages.photos.match_report import matched
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.task import new_net
 from stages.recipes import load_recipe, recipe_path

@@ -14,6 +14,7 @@ import pytest
 from run_command import run
 from sample_data import lay_out, write_mats
 
+from mtcnn.checkpoint import set_threshold, weights_path
 from mtcnn.compare import cache, choose, costs, outputs, sheet
 from mtcnn.compare.entries import RECALL
 from mtcnn.compare.outputs import Row, plot, tables
@@ -250,3 +251,10 @@ def test_bad_input(drawn: Path, tmp_path: Path) -> None:
     done = run("compare", "mtcnn", "--photos", drawn / "images", "--ground-truth", other, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert "no photo of the ground truth" in done.stderr
+
+
+def test_other_thresholds_are_other_detections(random_models: Path, tmp_path: Path) -> None:
+    models = Path(shutil.copytree(random_models, tmp_path / "models"))
+    before = choose(["mtcnn"], [models])[0].key()
+    set_threshold(weights_path(models, "onet"), 0.95)
+    assert choose(["mtcnn"], [models])[0].key() != before

@@ -23,11 +23,13 @@ from torch.multiprocessing.spawn import spawn
 from mtcnn.__main__ import end_at_once
 from mtcnn.checkpoint import read
 from mtcnn.nets import NETS
+from mtcnn.types import NetOutput
 from prepare.labels import Kind
 from prepare.records import CropBatch
 from prepare.store import CropStore
 from stages.crops import task
 from stages.crops.batches import CropPool
+from stages.crops.loss import Targets, multitask_loss
 from stages.crops.nodes import train_on_stores
 from stages.crops.recipe import TrainSettings
 from stages.fit import Training
@@ -172,3 +174,43 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     finally:
         for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+def part_of(rank: int, folder: str) -> None:
+    """Losses of one of two processes, which have different shares of the kinds, in <folder>/<rank>.pt."""
+    meeting = dist.FileStore(f"{folder}/meeting", 2)  # type: ignore[attr-defined]
+    dist.init_process_group("gloo", store=meeting, rank=rank, world_size=2)
+    torch.save(multitask_loss(*halves()[rank], EVEN), f"{folder}/{rank}.pt")
+    end_at_once(0)
+
+
+def halves() -> list[tuple[NetOutput, Targets]]:
+    """Outputs and targets of 12 crops in two unequal halves."""
+    made = torch.Generator().manual_seed(1)
+    kinds = torch.tensor([int(kind) for kind in [Kind.NEG] * 5 + [Kind.POS] + [Kind.PART] * 2 + [Kind.POS] * 4])
+    logits, offsets, wanted = (torch.randn(shape, generator=made) for shape in ((12,), (12, 4), (12, 4)))
+    targets = Targets(kinds.to(torch.uint8), wanted, torch.zeros(12, 5, 2), torch.ones(12))
+    output = NetOutput(logits, offsets, None)
+    return [
+        (NetOutput(output.face_logits[part], output.offsets[part], None), Targets(*(each[part] for each in targets)))
+        for part in (slice(0, 6), slice(6, 12), slice(0, 12))
+    ]
+
+
+def test_losses_are_normalised_over_all_processes(tmp_path: Path) -> None:
+    """Their mean, which is what averaged gradients are of, is the loss of one process with all crops."""
+    spawn(part_of, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    whole = multitask_loss(*halves()[2], EVEN)
+    for name, value in whole.items():
+        assert float(parts[0][name] + parts[1][name]) / 2 == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_a_training_leaves_the_number_of_threads() -> None:
+    before, within = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        launch(lambda: within.append(torch.get_num_threads()), 1)
+        assert (within, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -30,11 +30,12 @@ from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, Tea
 from stages.objectives.matching import BACKGROUND, match
 from stages.objectives.targets import stack
 from stages.objectives.teacher import RecodedTeacher, load_teacher
-from stages.photos.crops import PictureSettings, Scene
+from stages.photos.crops import PictureSettings
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import PhotoStore, build_photos
 from stages.photos.task import DetectorTask, new_net, train_detector
 from stages.recipes import recipe_path
+from stages.scene import Scene
 
 SIDE = 96
 DECODER = SsdCodes(LAYOUT)
@@ -194,6 +195,18 @@ def test_unlabelled_photos_get_their_share(folder: Path) -> None:
     assert len(drawn) == 360
     assert 0.35 < np.isin(drawn, pool.unlabelled).mean() < 0.65
     assert not np.isin(drawn, pool.val).any()
+
+
+def test_pictures_of_unlabelled_photos_have_the_teachers_scores(folder: Path) -> None:
+    """Whatever the share of labels is: nobody said that their faces are none."""
+    recipe = replace(RECIPE, objective=DistillSettings(labels=0.7))
+    pool = DetectorTask(recipe, new_net(recipe), photos(folder), folder / "teacher.safetensors").pool
+    teacher = load_runtime(folder / "teacher.safetensors", "ssh")
+    for image, same in ((pool.unlabelled[0], True), (pool.scenes[0], False)):
+        made = pool.scene(int(image), 96, np.random.default_rng(1))
+        assert made.complete != same
+        logits = teacher(made.image)["logits"].astype(np.float64)
+        assert np.allclose(pool.objective.targets(made).scores, 1 / (1 + np.exp(-logits)), atol=1e-5) == same
 
 
 def test_unlabelled_photos_need_a_teacher_and_a_teacher_photos(folder: Path) -> None:

@@ -51,6 +51,15 @@ def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {*left, path.name}, "nothing that may be somebody's"
 
 
+def test_a_draft_may_be_renamed_by_another_process_while_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [folder / ".a.txt.1.draft"])
+    with atomic_write(tmp_path / "a.txt") as draft:
+        draft.write_text("whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
 def test_a_small_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     write_whole(path, b"first")

@@ -46,10 +46,17 @@ def test_without_shares_the_stream_is_that_of_older_versions() -> None:
 
 
 def test_folders_get_their_shares_and_the_others_the_rest() -> None:
-    found = drawn(Drawing(RECORDS, ALL[:3], ALL[3:], 0.0, {"street": 0.5, "crowds": 0.3}))
+    found = drawn(Drawing(RECORDS, ALL[:3], ALL[3:], 0.1, {"street": 0.5, "crowds": 0.3}))
     assert share(found, [0, 1]) == pytest.approx(0.5, abs=0.03)
     assert share(found, [2, 3, 4]) == pytest.approx(0.3, abs=0.03), "labelled and unlabelled alike"
     assert share(found, [5, 6, 7]) == pytest.approx(0.2, abs=0.03)
+
+
+def test_unlabelled_images_outside_are_not_drawn_without_a_share_of_theirs() -> None:
+    """Though no other image is there: objectives without a teacher would take their faces for background."""
+    found = drawn(Drawing(RECORDS, ALL[:5], ALL[5:], 0.0, {"street": 0.2, "crowds": 0.3}))
+    assert share(found, [0, 1]) == pytest.approx(0.4, abs=0.03)
+    assert share(found, [5, 6, 7]) == 0
 
 
 def test_the_first_name_that_fits_has_an_image_and_a_name_may_be_a_path() -> None:

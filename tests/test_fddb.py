@@ -220,6 +220,9 @@ def test_bad_folds_and_sizes(hand: Path) -> None:
     assert "1 folds; the protocol has 10" in problems.summary()
     with pytest.raises(DataError, match="no FDDB-fold-01-ellipseList"):
         fddb.load_folds(hand / "nowhere")
+    (empty := hand / "empty").mkdir()
+    with pytest.raises(DataError, match="no image in its folds; expected image path"):
+        fddb.load_folds(_write(empty, "FDDB-fold-01-ellipseList.txt", "").parent)
     _write(hand, "FDDB-fold-02-ellipseList.txt", "d/p\n0\n")
     fddb.load_folds(hand, problems)
     assert "FDDB-fold-02-ellipseList.txt:1: d/p is listed twice" in problems.summary()

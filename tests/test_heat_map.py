@@ -29,10 +29,11 @@ from stages.fit import Training
 from stages.graph.ddp import launch
 from stages.objectives.heat_map import HeatMapSettings, Peaks, heat_of, radius_of
 from stages.objectives.targets import stack
-from stages.photos.crops import PictureSettings, Scene
+from stages.photos.crops import PictureSettings
 from stages.photos.nodes import train_on_photos
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import build_photos
+from stages.scene import Scene
 
 HEIGHT, WIDTH = 32, 48
 SIZE = ImageSize(HEIGHT, WIDTH)

@@ -25,7 +25,7 @@ from stages.objectives.cells import CellPlaces, boxes_of, product_logits
 from stages.objectives.matching import BACKGROUND
 from stages.objectives.simota import BETA, SMOOTH, SimOTA, SimOTASettings
 from stages.objectives.targets import stack
-from stages.photos.crops import Scene
+from stages.scene import Scene
 
 SIDE = 64
 DECODER = YuNetPoints()

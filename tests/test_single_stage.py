@@ -167,6 +167,12 @@ def test_sizes_vary_and_pixels_do_not(photos: Path) -> None:
     assert shapes[0] != shapes[1], "each process has sizes of its own"
 
 
+def test_pages_of_a_training_have_no_face_of_the_validation_part(photos: Path) -> None:
+    pool = scene_pool(PhotoStore(photos, RECORDS), RETINAFACE)
+    assert 0 < len(set(pool.faces[:, 0]) & set(pool.scenes)) == len(set(pool.faces[:, 0]))
+    assert 0 < len(set(pool.val_faces[:, 0]) & set(pool.val)) == len(set(pool.val_faces[:, 0]))
+
+
 def test_an_epoch_takes_every_image_once_before_any_twice(photos: Path) -> None:
     recipe = replace(RETINAFACE, train=replace(SETTINGS, steps=3, batch=8, val=20.0))
     pool = scene_pool(PhotoStore(photos, RECORDS), recipe)

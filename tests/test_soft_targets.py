@@ -40,8 +40,9 @@ from stages.objectives.multibox import MultiBox, MultiBoxSettings
 from stages.objectives.sampling import SampleSettings, two_sided
 from stages.objectives.simota import SimOTA, SimOTASettings
 from stages.objectives.targets import FACE, NO_FACE, stack
-from stages.photos.crops import PictureSettings, Scene, crop, mirrored
+from stages.photos.crops import PictureSettings, crop, mirrored
 from stages.recipes import digest
+from stages.scene import Scene
 from stages.soft import excess, soft_weights
 
 SIDE = 96

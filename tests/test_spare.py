@@ -113,6 +113,24 @@ def test_a_turn_of_the_head_hides_nobody_who_was_there(two: RGB) -> None:
     assert spared.followed(two, Faces.empty()).shape == (0,)
 
 
+@pytest.mark.parametrize("gap", [0, 2])
+def test_a_video_begins_without_those_of_the_one_before(tmp_path: Path, two: RGB, gap: int) -> None:
+    detector = Detector()
+    face = detector.detect(two[:, :230])
+    sources = [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    answers = iter([[1.0, 0.0], [1.0, 0.0], [0.3, 0.954]])
+    spared = Spared([two[:, :230]], lambda crops: np.array([next(answers)]), detector, 0.5)
+    sink = AnonymousCopies(tmp_path / "copies", sources, "solid", gap=gap, spared=spared)
+    for source in sources:
+        sink.write(Item(source, two, face, frame=0, time=0.0, fps=10.0))
+    sink.close()
+    for name, hidden in (("a", False), ("b", True)):
+        with Video(str(tmp_path / "copies" / f"{name}.mp4")) as video:
+            frame = next(iter(video)).image.astype(int)
+        x1, y1, x2, y2 = face.boxes[0].astype(int)
+        assert (frame[y1 + 5 : y2 - 5, x1 + 5 : x2 - 5].mean() < 40) == hidden
+
+
 def test_a_sink_in_python(tmp_path: Path, two: RGB) -> None:
     detector = Detector()
     spared = Spared([two[:, :230]], colours, detector)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mtcnn.boxes import areas
 from prepare.records import ImageRecord
 from stages.photos.colour import distort
-from stages.photos.crops import PictureSettings, Scene, anchored_crop, crop, fill, mirrored, square_crop
+from stages.photos.crops import PictureSettings, anchored_crop, crop, fill, mirrored, square_crop
 from stages.photos.pages import page, tile
+from stages.scene import Scene
 
 PLAIN = PictureSettings(brightness=0, contrast=0, saturation=0, hue=0)
 

@@ -230,6 +230,7 @@ def test_equal_scores_are_reported_and_give_zero() -> None:
         ("e/a.jpg\n1 1 5 5\n", 2, "no face count after the image path; the rows that follow are taken"),
         ("e/a.jpg\n1\n1 1 5\n", 3, "expected at least 'x y w h' as finite numbers; row left out"),
         ("3\ne/a.jpg\n0\n", 1, "numbers before the first image path; left out"),
+        ("x/e/a.jpg\n1\n1 1 5 5\ny/e/a.jpg\n0\n", 4, "e/a is listed twice; the first is taken"),
     ],
 )
 def test_bad_text_labels(tmp_path: Path, text: str, where: int, why: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from processes import PATIENCE, is_alive, wait_until
 
+from mtcnn.engine.threads import threads
 from mtcnn.errors import ImageError, MtcnnError
 from mtcnn.workers import local_workers
-from mtcnn.workers.processes import in_worker
 
 # The work lies in this module, not in the tests, for a worker process must be able to import it.
 
@@ -43,8 +43,10 @@ def fail_at_three(number: int) -> int:
     return number
 
 
-def shares_cores(_: int) -> bool:
-    return in_worker()
+def own_threads(_: int) -> tuple[int, int]:
+    import torch  # as late as the work of a worker would
+
+    return threads(), torch.get_num_threads()
 
 
 def die_at_three(number: int) -> int:
@@ -72,9 +74,10 @@ def test_work_is_done_where_it_says() -> None:
     assert os.getpid() not in {pid for _, pid in elsewhere}
 
 
-def test_work_is_told_whether_it_shares_the_cores() -> None:
-    """The function pickles by its name, so a worker asks its own process."""
-    assert [set(local_workers(count).map(shares_cores, range(3))) for count in (1, 2)] == [{False}, {True}]
+def test_workers_have_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the compiled engine and of torch, even where the environment asks for more."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert set(local_workers(2).map(own_threads, range(2))) == {(1, 1)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -31,12 +31,13 @@ from stages.objectives.distill import CLIP, SMALL
 from stages.objectives.distill_cells import BETA, CellTargets, DistillCells, DistillCellsSettings
 from stages.objectives.simota import SimOTA, SimOTASettings
 from stages.objectives.targets import stack
-from stages.photos.crops import PictureSettings, Scene
+from stages.photos.crops import PictureSettings
 from stages.photos.nodes import train_on_photos
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import build_photos
 from stages.photos.task import new_net
 from stages.recipes import recipe_path
+from stages.scene import Scene
 
 MODEL = {"channels": (8, 16, 16, 16, 16, 16)}
 RECIPE = DetectorRecipe(

@@ -127,7 +127,7 @@ def digest(content: Any) -> str:
 def _digest(path: Path) -> str:
     """Digest of a weights file's content, independent of its format."""
     found = read(path)
-    digest = hashlib.sha256(repr((found.model, found.scoring, found.colour, found.scaling)).encode())
+    digest = hashlib.sha256(repr((found.model, found.scoring, found.colour, found.scaling, found.threshold)).encode())
     for name, values in sorted(found.arrays().items()):
         digest.update(name.encode() + np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

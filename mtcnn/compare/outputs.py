@@ -92,7 +92,7 @@ def plot(rows: Sequence[Row], path: Path) -> Path:
         ax.scatter([x for x, _, _ in points], [y for _, y, _ in points], s=14, color="C0")
         for x, y, label in points:
             ax.annotate(label, (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
-        ax.set(title=setting, xlabel="ms at 640x480, one thread", ylabel="AP", xscale="log")
+        ax.set(title=setting, xlabel="ms of processor time at 640x480", ylabel="AP", xscale="log")
         low, high = points[0][0] * 0.8, points[-1][0] * 1.6  # room for the names
         ticks = [tick for tick in _TICKS if low <= tick <= high]
         ax.set_xlim(low, high)

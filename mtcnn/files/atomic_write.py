@@ -6,7 +6,7 @@ import glob
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["atomic_write", "write_whole"]
@@ -25,8 +25,9 @@ def atomic_write(path: Path, suffix: str = "") -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft{glob.escape(suffix)}"):
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process has just renamed it
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft{suffix}")
     try:
         yield draft

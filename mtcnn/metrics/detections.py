@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import ScaledDetector, check_scale
 from mtcnn.types import Faces
 from mtcnn.workers import Workers
-from mtcnn.workers.processes import in_worker
 
 __all__ = ["Cascade", "MakeDetector", "detect_all", "detect_each", "event_photos"]
 
@@ -76,8 +74,6 @@ class _Detect:
     def __call__(self, path: Path) -> tuple[Faces, str] | ImageError:
         if self._detector is None:
             self._detector = self.make()
-            if in_worker() and "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)  # the processes already share the cores
         try:
             pixels, warning = read_photo(path)
             return self._detector(pixels), warning

@@ -58,6 +58,8 @@ def load_folds(folder: str | Path, problems: Problems | None = None) -> dict[str
                 problems.add(file, f"{short(name)} is listed twice; the first is taken", line)
             else:
                 faces[name] = rows
+    if not faces:
+        raise DataError(f"{folder}: no image in its folds; expected image path, face count, then rows of ellipses")
     return faces
 
 

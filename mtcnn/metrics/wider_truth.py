@@ -15,6 +15,7 @@ from mtcnn.errors import DataError
 from mtcnn.files.mat import read_mat
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import numbers, read_lines
+from mtcnn.terminal import short
 
 __all__ = [
     "COLUMNS",
@@ -141,14 +142,23 @@ def _keep_masks(path: Path, boxes: dict[str, Array]) -> dict[str, Array]:
 
 
 def text_images(path: Path, problems: Problems) -> Iterator[tuple[str, Array]]:
-    """(image, rows (G, 10)) of a text file; columns as in COLUMNS. A line that is not all numbers starts an image."""
+    """(image, rows (G, 10)) of a text file; columns as in COLUMNS. A line that is not all numbers starts an image.
+
+    Of images with the same event and name, the first is taken.
+    """
     lines = read_lines(path)
     starts = [i for i, line in enumerate(lines) if line.strip() and numbers(line) is None]
     if any(line.strip() for line in lines[: starts[0] if starts else 0]):
         problems.add(path, "numbers before the first image path; left out", 1)
+    seen = set()
     for start, end in pairwise([*starts, len(lines)]):
+        name = image_key(lines[start])
+        if name in seen:
+            problems.add(path, f"{short(name)} is listed twice; the first is taken", start + 1)
+            continue
+        seen.add(name)
         body = [(i + 1, values) for i in range(start + 1, end) if (values := numbers(lines[i]))]
-        yield image_key(lines[start]), _text_rows(path, start + 1, body, problems)
+        yield name, _text_rows(path, start + 1, body, problems)
 
 
 def _text_rows(path: Path, start: int, body: list[tuple[int, list[float]]], problems: Problems) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from ..errors import MtcnnError
 from ..hush import take_stderr
 
-__all__ = ["Processes", "adopt", "end_with_parent", "in_worker"]
+__all__ = ["Processes", "adopt", "end_with_parent"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,9 +42,12 @@ def end_with_parent() -> None:
 
 
 def adopt(work: Callable[[Any], Any]) -> None:
-    """Make this process a worker, for `work`."""
+    """Make this process a worker, for `work`, with one thread: the processes already share the cores."""
     global _work
     _work = work
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch, if it is imported later, and the compiled engine
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
     # torch's convolutions keep compiled code for each of the last 1,024 shapes they met. Images of all sizes meet new
     # ones without end, which took a worker several hundred megabytes; read at the first convolution, so not too late.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
@@ -58,11 +62,6 @@ def _start(work: Callable[[Any], Any]) -> None:
 def _call(item: Any) -> Any:
     assert _work is not None
     return _work(item)
-
-
-def in_worker() -> bool:
-    """Whether this is a worker process, which shares the cores with others."""
-    return _work is not None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from mtcnn.progress import progress
 from mtcnn.terminal import printable
 from mtcnn.types import Faces, ImageSize
 from mtcnn.workers import Workers
-from mtcnn.workers.processes import in_worker
 
 from ..build import image_of
 from ..records import ImageRecord
@@ -51,18 +50,12 @@ class _Look:
     """What teachers find in one photo, by name; or the error of reading it. It pickles, for worker processes."""
 
     teachers: tuple[Teacher, ...]
-    _ready: bool = field(default=False, repr=False)
 
     def __call__(self, record: ImageRecord) -> tuple[ImageSize, dict[str, Faces]] | ImageError:
         try:
             image = image_of(record) if not record.path.is_file() else read_photo(record.path).pixels
         except ImageError as error:
             return error
-        if not self._ready and in_worker():
-            import torch
-
-            torch.set_num_threads(1)  # the processes already share the cores
-        self._ready = True
         return ImageSize(*image.shape[:2]), {teacher.name: teacher(image) for teacher in self.teachers}
 
 

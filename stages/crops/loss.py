@@ -15,6 +15,7 @@ from torch import Tensor
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
 
+from ..objectives.sampling import whole
 from ..soft import excess, soft_weights
 from .recipe import TrainSettings
 
@@ -49,7 +50,7 @@ def gate(kinds: Tensor, task: str) -> Tensor:
 
 def _mean(losses: Tensor, mask: Tensor) -> Tensor:
     # A product, not an index: without any crop for a task the loss is 0 but still part of the graph.
-    return (losses * mask).sum() / mask.sum().clamp(min=1)
+    return (losses * mask).sum() / whole(mask.sum())
 
 
 def _hardest(losses: Tensor, mask: Tensor, share: float) -> Tensor:
@@ -71,7 +72,8 @@ def multitask_loss(
     PNet's 1 x 1 maps (N, 1, 1) are treated as (N,).
 
     The face score of a POS crop is to be its score: 1, or less where a teacher labelled the face; such crops have the
-    weight `soft`. The hardest crops are those whose loss exceeds most the smallest that their target allows.
+    weight `soft`. The hardest crops are those whose loss exceeds most the smallest that their target allows;
+    each process takes those of its part of the batch.
 
     `hard` overrides the share of face losses that count (1 on a validation part).
     """

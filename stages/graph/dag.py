@@ -37,7 +37,10 @@ FORMAT = 1  # of all outputs; increase it when the same recipe gives other crops
 
 @dataclass(frozen=True)
 class Options:
-    """Settings that do not change results: workers for crops, training processes, device, quiet, callbacks."""
+    """Settings that are part of no key: workers for crops, training processes, device, quiet, callbacks.
+
+    Only processes and device change a result, by which pictures a process draws and how sums are rounded.
+    """
 
     workers: Workers = field(default_factory=Here)
     processes: int = 1

@@ -94,10 +94,14 @@ def _keep_freed_memory() -> None:
 def _train(job: Callable[[], None], device: str) -> None:
     # One thread per process: on these small layers a second thread costs more than it gains, and several
     # processes, each with its own, use the cores better.
+    before = torch.get_num_threads()
     if device == "cpu":
         torch.set_num_threads(1)
         _keep_freed_memory()
-    job()
+    try:
+        job()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _note(error: MtcnnError, path: Path) -> None:

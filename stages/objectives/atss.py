@@ -21,7 +21,7 @@ from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from ..soft import soft_weights
 from .adaptive import AdaptiveSettings, adaptive_match
 from .box_overlaps import distance_iou, pair_iou

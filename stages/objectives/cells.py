@@ -17,7 +17,7 @@ from mtcnn.detectors.point_decoders import LARGEST, YuNetPoints
 from mtcnn.errors import RecipeError
 from mtcnn.types import ImageSize
 
-from ..photos.crops import Scene
+from ..scene import Scene
 
 __all__ = ["CellPlaces", "SceneFaces", "boxes_of", "faces_of", "product_logits", "yunet_decoder"]
 

@@ -27,7 +27,7 @@ from mtcnn.scoring import sigmoid
 from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from .box_overlaps import distance_iou
 from .matching import MatchSettings
 from .sampling import whole

@@ -23,7 +23,7 @@ from mtcnn.scoring import sigmoid
 from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from .cells import product_logits, yunet_decoder
 from .distill import CLIP, SMALL
 from .matching import COVERED, NEAR

@@ -24,7 +24,7 @@ from mtcnn.errors import RecipeError
 from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from ..soft import soft_weights
 from .sampling import whole
 

@@ -19,7 +19,7 @@ from mtcnn.detectors.decoders import Decoder, SsdCodes
 from mtcnn.errors import RecipeError
 from mtcnn.settings import Settings, setting
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from ..soft import excess, soft_weights
 from .matching import MatchSettings
 from .sampling import SampleSettings, sample, whole

@@ -18,7 +18,7 @@ from mtcnn.settings import Settings, setting
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from ..soft import soft_weights
 from .assigning import Assignment, AssignSettings, assign
 from .box_overlaps import extended_iou

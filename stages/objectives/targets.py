@@ -16,7 +16,7 @@ from mtcnn.errors import RecipeError
 from mtcnn.types import ImageSize
 from prepare.labels import IGNORE
 
-from ..photos.crops import Scene
+from ..scene import Scene
 from .matching import BACKGROUND, Matching, MatchSettings, match
 
 __all__ = ["FACE", "NO_FACE", "AnchorTargets", "anchor_decoder", "encode", "stack", "targets_of"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from mtcnn.resample import resample_many
 from mtcnn.settings import Range, Settings, check, require, setting
 from prepare.records import ImageRecord
 
-__all__ = ["PictureSettings", "Scene", "anchored_crop", "crop", "fill", "mirrored", "square_crop"]
+from ..scene import Scene
+
+__all__ = ["PictureSettings", "anchored_crop", "crop", "fill", "mirrored", "square_crop"]
 
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
@@ -70,26 +72,6 @@ class PictureSettings(Settings):
         require(total <= 1 + 1e-9, "shares", round(total, 6), "at most 1 in all")
 
 
-class Scene(NamedTuple):
-    """A picture and its faces, in its pixels.
-
-    image uint8 RGB (S, S, 3); boxes float32 (G, 4); landmarks float32 (G, 5, 2), NaN where unknown; ignore bool (G,).
-    complete is False if unlabelled faces may be visible: then only landmarks are trained. scores float32 (G,): the
-    probability that it is a face, where teachers labelled the photo; None: people did.
-    """
-
-    image: RGB
-    boxes: Array
-    landmarks: Array
-    ignore: NDArray[np.bool_]
-    complete: bool = True
-    scores: Array | None = None
-
-    def scores_of(self, faces: Array) -> NDArray[np.float32]:
-        """Targets float32 (F,) of the scores of faces, given by their rows (F,): 1 where people labelled them."""
-        return np.ones(len(faces), np.float32) if self.scores is None else self.scores[faces].astype(np.float32)
-
-
 def crop(
     photo: RGB, record: ImageRecord, window: Array, size: int, min_face: float = 0.0, min_landmark_face: float = 0.0
 ) -> Scene:
@@ -112,7 +94,7 @@ def crop(
     ignore = record.ignore | outside | (lengths < min_face)
     scores = None if record.scores is None else record.scores[seen]
     boxes, landmarks = boxes[seen].astype(np.float32), landmarks[seen].astype(np.float32)
-    return Scene(image, boxes, landmarks, ignore[seen], scores=scores)
+    return Scene(image, boxes, landmarks, ignore[seen], record.complete, scores)
 
 
 def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float, ...], rng: Any) -> Array:

@@ -24,7 +24,8 @@ class Drawing:
     records     of all images.    labelled, unlabelled  int64, rows of the images to draw.
     unlabelled_share  share of the unlabelled ones.
     shares      name of a folder -> share of the images below it, of either sort; "2024/street" is a folder in another.
-                The first name that fits has an image. The others are drawn for the rest of the time.
+                The first name that fits has an image. The others are drawn for the rest of the time; if there are none,
+                shares are taken in proportion.
 
     has_unlabelled  whether a folder holds unlabelled images.
 
@@ -51,9 +52,9 @@ class Drawing:
         )
         self.unlabelled_share = unlabelled_share
         self.shares = np.array(list(shares.values()), np.float64)
-        if shares and not len(self.labelled) and not len(self.unlabelled):
+        if shares and not len(self.labelled) and not (unlabelled_share and len(self.unlabelled)):
             if not self.shares.sum():
-                raise DataError("pictures.shares are all 0, and no photo lies elsewhere; expected a share above 0")
+                raise DataError("pictures.shares are all 0, and no other photo is drawn; expected a share above 0")
             self.shares /= self.shares.sum()
         self.has_unlabelled = any(np.isin(images, unlabelled).any() for images in self.folders.values())
 

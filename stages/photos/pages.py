@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mtcnn.resample import resample_many
 from prepare.points import square_of_points
 
-from .crops import Scene
+from ..scene import Scene
 
 __all__ = ["page", "tile"]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtcnn.detectors import DETECTORS
@@ -17,8 +18,9 @@ from prepare.points import pointed_faces
 
 from ..objectives import Objective
 from ..objectives.targets import stack
+from ..scene import Scene
 from .colour import distort
-from .crops import Scene, anchored_crop, crop, fill, mirrored, square_crop
+from .crops import anchored_crop, crop, fill, mirrored, square_crop
 from .drawing import Drawing
 from .pages import page, tile
 from .recipe import DetectorRecipe
@@ -34,6 +36,7 @@ class ScenePool:
 
     scenes  int64, images whose faces are all labelled.    val  those of the validation part.
     faces   int64 (F, 2), image and row of the faces whose five points are known.
+    val_faces  those of the validation part, which is not in `faces`.
     unlabelled  int64, images without labels.
 
     Raises DataError if no image is fully labelled, or the recipe needs unlabelled ones and there are none.
@@ -57,7 +60,8 @@ class ScenePool:
             for i, (record, (_, height, width)) in enumerate(zip(photos.records, photos.places, strict=True))
             for face in pointed_faces(record, height, width)
         ]
-        self.faces = np.array(pairs, np.int64).reshape(-1, 2)
+        of_val = np.array([photos.records[i].is_val(recipe.train.val) for i, _ in pairs], bool)
+        self.faces, self.val_faces = (np.array(pairs, np.int64).reshape(-1, 2)[part] for part in (~of_val, of_val))
         self.unlabelled = np.array(
             [i for i, each in enumerate(photos.records) if not each.complete and not len(each.boxes)], np.int64
         )
@@ -73,8 +77,10 @@ class ScenePool:
 
     def scene(self, image: int, size: int, rng: Any) -> Scene:
         """A training picture of photo `image`, or sometimes a page of faces instead."""
-        settings = self.recipe.pictures
-        made = self._page(size, rng) if len(self.faces) and rng.random() < settings.points else None
+        return self._scene(image, self.faces, size, rng)
+
+    def _scene(self, image: int, faces: NDArray[np.int64], size: int, rng: Any) -> Scene:
+        made = self._page(faces, size, rng) if len(faces) and rng.random() < self.recipe.pictures.points else None
         made = made or self._crop(image, size, rng)
         return mirrored(made) if rng.random() < 0.5 else made
 
@@ -89,10 +95,10 @@ class ScenePool:
         pixels = distort(made.image, settings, rng)
         return made._replace(image=fill(pixels, window, height, width, self.spec.padding))
 
-    def _page(self, size: int, rng: Any) -> Scene:
+    def _page(self, faces: NDArray[np.int64], size: int, rng: Any) -> Scene:
         count = int(rng.integers(ROW[0], ROW[1] + 1))
         tiles = []
-        for image, face in self.faces[rng.integers(len(self.faces), size=count * count)]:
+        for image, face in faces[rng.integers(len(faces), size=count * count)]:
             tiles.append(tile(self.photos[image], self.photos.records[image].landmarks[face], size // count, rng))
         made = page(tiles, size)
         return made._replace(image=distort(made.image, self.recipe.pictures, rng))
@@ -100,8 +106,8 @@ class ScenePool:
     def batches(self, epoch: int, rank: int = 0, count: int = 1) -> Iterator[tuple[Tensor, Any]]:
         """The batches of an epoch, see `tensors`. Of `count` processes each gets its part.
 
-        Every process draws for all, so the pictures of an epoch are the same for any number of processes. Sizes are
-        drawn per process; every batch has about the same number of pixels.
+        Every process draws for all, so that no picture comes twice. Sizes are drawn per process, and every batch has
+        about the same number of pixels: the pictures depend on the number of processes.
         """
         settings, sizes = self.recipe.train, self.recipe.pictures.sizes
         rng = np.random.default_rng([settings.seed, epoch])
@@ -117,7 +123,7 @@ class ScenePool:
         """A fixed set of pictures, of at most `limit` validation images."""
         rng, size = np.random.default_rng(0), int(self.recipe.pictures.sizes[0])
         for first in range(0, min(len(self.val), limit), 8):
-            yield self.tensors([self.scene(image, size, rng) for image in self.val[first : first + 8]])
+            yield self.tensors([self._scene(image, self.val_faces, size, rng) for image in self.val[first : first + 8]])
 
     def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, Any]:
         """Net input (N, 3, S, S) float32, and the targets of the objective."""

@@ -59,10 +59,13 @@ class AnonymousCopies(Pictures):
         self._spared = spared
         self._filler: GapFiller | None = None
         self._waiting: deque[Item] = deque()  # frames that the filler has
+        self._last: Source | None = None  # video of the last frame
 
     def write(self, item: Item) -> None:
-        if item.frame is None or (self._waiting and item.source != self._waiting[0].source):
+        video = None if item.frame is None else item.source
+        if video is None or video != self._last:
             self._write_waiting()
+        self._last = video
         item = self._without_spared(item)
         if item.frame is None:
             super().write(item)

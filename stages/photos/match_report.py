@@ -22,10 +22,10 @@ from mtcnn.types import Faces, ImageSize
 from prepare.readers import read_source
 from prepare.records import ImageRecord
 
-from ..photos.recipe import DetectorRecipe
+from ..objectives.matching import Matching, MatchSettings, counts, match
+from ..objectives.targets import anchor_decoder
 from ..recipes import load_recipe
-from .matching import Matching, MatchSettings, counts, match
-from .targets import anchor_decoder
+from .recipe import DetectorRecipe
 
 __all__ = ["MatchReport", "match_report"]
 
