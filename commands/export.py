@@ -9,6 +9,7 @@ import click
 
 from mtcnn.detector_settings import CASCADE, PRESETS
 from mtcnn.detectors import DETECTORS
+from mtcnn.errors import SettingsError
 
 from .group import command
 from .options import COUNT, DIR, FILE, NETS, NetType, options
@@ -53,8 +54,8 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
 
     The name mtcnn is for the whole cascade, from the pyramid to the landmarks; best and fast are as in mtcnn detect,
     and with --with-nms any single-stage net becomes a whole detector. Such a file takes one image of any size, uint8
-    RGB (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python. A name of a file alone means
-    mtcnn.
+    RGB (H, W, 3), and returns boxes, scores and landmarks, as Detector does in Python with coarse=False: a face that
+    fills a large image is seen at one size alone. A name of a file alone means mtcnn.
 
     Before the file, OUT, is written, its outputs in onnxruntime or OpenVINO are compared with torch's or Detector's at
     several sizes.  [default: NET.onnx or NET.xml]
@@ -75,7 +76,14 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
         raise click.UsageError("--threshold and --thresholds are both given; expected one of them")
     if threshold is not None:
         settings["thresholds"] = threshold
-    made = write(name, out, models, **settings)
+    try:
+        made = write(name, out, models, **settings)
+    except SettingsError as error:
+        if threshold is None:
+            raise
+        raise SettingsError(
+            str(error).replace("thresholds are", "threshold is").replace("thresholds", "threshold")
+        ) from None
     sizes = ", ".join("x".join(map(str, size)) for size in made.checked)
     same = f"equal to {made.reference} within {made.difference:.1g} at {sizes}"
     before = "" if made.agreement is None else "before int8 "

@@ -40,7 +40,10 @@ def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
     side = SIZES[net] if net in ("rnet", "onet") else None
     height, width = size or ((side, side) if side else (480, 640))
     with torch.device("meta"):
-        counted = cost(NETS[net]() if net in NETS else build(net), height, width)
+        try:
+            counted = cost(NETS[net]() if net in NETS else build(net), height, width)
+        except RuntimeError:  # a map without pixels
+            raise click.UsageError(f"--size is {height} {width}, too small for {net}; expected larger sides") from None
     if as_json:
         plain = {"net": net, "size": [height, width], **dataclasses.asdict(counted), "thop": counted.thop}
         parts = [part._asdict() for part in counted.parts]

@@ -105,3 +105,5 @@ def test_command() -> None:
         ["trunk", "384,928", "12.9 M"], ["head", "4,112", "0.0 M"],
     ]  # fmt: skip
     assert run("flops", "yolo").exit_code == 2
+    small = run("flops", "pnet", "--size", 5, 5)
+    assert small.exit_code == 2 and "--size is 5 5, too small for pnet; expected larger sides" in small.stderr

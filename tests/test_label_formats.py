@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_round_trip(tmp_path: Path, form: str) -> None:
     if form == "celeba":
         wanted |= {"faces besides the largest of a photo": 1, "photos without a face": 1}
     assert done.lost == wanted and done.photos == 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_with_commas_quotes_and_letters(tmp_path: Path, form: str) -> None:
+    first = records(tmp_path / "from")[0]
+    path = first.path.rename(first.path.with_name('\u00fcn\u00ef, "q" 1.png'))
+    done = convert([replace(first, path=path)], form, tmp_path / form, "copy")
+    found, _ = read_source(done.source)
+    assert [record.path.name for record in found] == [path.name]
+    assert rows(found[0], form) == expected(first, form)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -252,6 +252,8 @@ def test_command(tmp_path: Path) -> None:
     inputs = {value.name: value.type for value in session(tmp_path / "cascade.onnx").get_inputs()}
     assert inputs["image"] == "tensor(uint8)" and set(inputs) == {"image", "min_face", "scale_factor", "thresholds"}
     assert run("export", "mtcnn", tmp_path / "x.onnx", "--shape", 64, 64).exit_code == 2
+    refused = run("export", "yunet-n", tmp_path / "x.onnx", "--threshold", 0.5)
+    assert refused.exit_code == 2 and "--threshold is 0.5; expected none" in refused.stderr, refused.stderr
 
 
 # ---- single-stage detectors

@@ -115,9 +115,29 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_site(tmp_path / "page", package=tmp_path / "text.tgz")
     with pytest.raises(MtcnnError, match=r"text.tgz cannot be written .*; name another folder"):
         write_site(tmp_path / "text.tgz", package=broken)
+    whole = package(tmp_path / "ort.tgz").read_bytes()
+    (tmp_path / "half.tgz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MtcnnError, match=r"half.tgz is no package of onnxruntime-web \(.+\); expected"):
+        write_site(tmp_path / "page", package=tmp_path / "half.tgz")
+    odd = package(tmp_path / "odd.tgz", **{"package/package.json": b"[]"})
+    with pytest.raises(MtcnnError, match=r"odd.tgz is no package of onnxruntime-web \(.+\); expected"):
+        write_site(tmp_path / "page", package=odd)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MtcnnError, match=r"no program npm, which fetches onnxruntime-web@.*; install Node.js"):
         write_site(tmp_path / "page")
+
+
+def test_a_page_of_others_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtcnn.web.site.export", quick_export)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "index.html").write_text("my page")
+    archive = package(tmp_path / "ort.tgz")
+    with pytest.raises(MtcnnError, match=r"own has an index.html that is not of this page; name another folder"):
+        write_site(own, ["fast"], package=archive)
+    assert [path.name for path in own.iterdir()] == ["index.html"] and (own / "index.html").read_text() == "my page"
+    for _ in range(2):
+        write_site(tmp_path / "page", ["fast"], package=archive)
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,9 @@ def read_onnx(data: bytes) -> list[Found] | list[Ready]:
         return [getattr(import_module(f".{module}", __package__), function)(_nodes(graphs[0]), state)]
     ready = read_single_stage(state)
     if ready is None:
-        raise CheckpointError(f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}")
+        raise CheckpointError(
+            f"was written by {', '.join(producers) or 'nobody'}; expected {CONVERTER}, or a detector of another project"
+        )
     return [ready]
 
 

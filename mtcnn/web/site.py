@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,9 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 """
 
 
+_LICENCE_FILE = "LICENCE.txt"  # in runtime/
+
+
 @dataclass(frozen=True)
 class Site:
     """A written page.
@@ -66,9 +70,12 @@ def write_site(
     models     folder with their weights; None: the packaged ones.
     package    the file of the npm package onnxruntime-web; None: `npm pack` fetches it.
 
-    Raises SettingsError for an unknown detector, CheckpointError without its weights, MtcnnError without npm, without
-    the packages of the extra `export`, or if a file cannot be read or written.
+    Only a page that this function wrote is replaced. Raises SettingsError for an unknown detector, CheckpointError
+    without its weights, MtcnnError without npm, without the packages of the extra `export`, or if a file cannot be read
+    or written.
     """
+    if (folder / "index.html").exists() and not (folder / "runtime" / _LICENCE_FILE).is_file():
+        raise MtcnnError(f"{folder} has an index.html that is not of this page; name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         version = _runtime(folder / "runtime", package)
@@ -113,9 +120,10 @@ def _unpacked(package: Path, folder: Path) -> str:
         with tarfile.open(package) as archive:
             facts = json.loads(_content(archive, "package/package.json"))
             contents = {name: _content(archive, f"package/dist/{name}") for name in FILES}
-    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-        raise MtcnnError(f"{package} is no package of onnxruntime-web ({error}); expected {RUNTIME}") from None
-    contents["LICENCE.txt"] = _LICENCE.format(version=facts["version"], license=facts["license"]).encode()
+        contents[_LICENCE_FILE] = _LICENCE.format(version=facts["version"], license=facts["license"]).encode()
+    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, TypeError, ValueError) as error:
+        reason = "no tar archive" if isinstance(error, tarfile.ReadError) else error
+        raise MtcnnError(f"{package} is no package of onnxruntime-web ({reason}); expected {RUNTIME}") from None
     for name, content in contents.items():
         with atomic_write(folder / name) as draft:
             draft.write_bytes(content)

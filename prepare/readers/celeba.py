@@ -68,7 +68,7 @@ def _list_of(folder: Path, stem: str) -> Path | None:
 def _rows(file: Path) -> Iterator[tuple[int, str, str]]:
     """Line, name and numbers of each row; the head has no file name with a suffix in front."""
     for number, line in enumerate(read_text(file, "utf-8-sig").splitlines(), 1):
-        words = line.replace(",", " ").split()
+        words = (line.replace(",", " ") if file.suffix == ".csv" else line).split()  # names may have commas
         if len(words) < 2 or (number <= 2 and not any(word[:1].isdigit() or word[:1] == "-" for word in words[1:])):
             continue
         count = 4 if file.stem.startswith(BOXES) else 10
