@@ -122,11 +122,12 @@ def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dic
     from mtcnn.errors import DataError, SettingsError
     from mtcnn.stream.sources import find_sources, kind_of
     from prepare import synthetic
+    from prepare.convert import merged
     from prepare.records import ImageRecord
     from prepare.sources import read_sources
 
     if labels is not None:
-        records = {record.path: record for record in read_sources([labels], quiet=True)}
+        records = {record.path: record for record in merged(read_sources([labels], quiet=True))}
         if any(map(synthetic.is_synthetic, records)):
             raise SettingsError(
                 f"labels are {labels}, drawn scenes without files; expected photos; `mtcnn data convert` writes some"

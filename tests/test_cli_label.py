@@ -19,6 +19,7 @@ from mtcnn.images import read_image
 from mtcnn.metrics.wider_detections import load_detections
 from prepare import synthetic
 from prepare.readers import read_source
+from prepare.readers.label_file import POINT_NAMES
 from prepare.records import ImageRecord
 
 WORDS = ("--teachers", "retinaface", "--workers", 1, "--quiet", "--doubtful", 0.05)
@@ -185,6 +186,17 @@ def test_people_keep_their_boxes(drawn: Path, photos: Path, tmp_path: Path) -> N
         )
     assert not any(np.isfinite(record.landmarks).any() for record in truth)
     assert sum(int(np.isfinite(record.landmarks).all(axis=(1, 2)).sum()) for record in made) >= 3
+
+
+def test_all_faces_of_a_photo_with_a_row_each_stay(photos: Path, tmp_path: Path) -> None:
+    name = sorted(photos.iterdir())[0].name
+    rows = [f"{name},{x},10,{x + 40},60,{','.join(['20'] * 10)}" for x in (10, 100)]
+    columns = [f"{axis}_{point}" for point in POINT_NAMES for axis in "xy"]
+    (tmp_path / "l.csv").write_text("\n".join([f"path,x1,y1,x2,y2,{','.join(columns)}", *rows]))
+    done = run("label", "--labels", f"points:{tmp_path / 'l.csv'}:{photos}", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 0, done.stderr
+    (record,) = records_of(tmp_path / "x", photos)
+    assert record.boxes[~record.ignore][:, 0].tolist() == [10, 100] and record.ignore.any()
 
 
 def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
