@@ -45,6 +45,7 @@ def check(
     mtcnn data check FOLDER --eval-hashes my-test-photos.txt --json
     """
     from mtcnn.pictures.draw import check_target
+    from mtcnn.stream.places import check_output
     from prepare.check_sheet import check_sheet
     from prepare.photo_hashes import EvalHashes, PhotoHashes, packaged_hashes
     from prepare.photo_sizes import PhotoSizes
@@ -57,6 +58,8 @@ def check(
     found = check_sources(sources, evaluation, hashes, sizes, quiet=quiet)
     hashes.save()
     sizes.save()
+    if sheet:
+        check_output("sheet", sheet, (path for each in found for path in each.photos()))
     for each in found:
         lines = [json.dumps(each.to_dict(), ensure_ascii=False)] if as_json else each.lines()
         click.echo("\n".join(printable(line) for line in lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .group import command, say
 from .options import DIR, FILE, SOURCE, options, workers_option
 
 FORMATS = ("labelv2", "coco", "yolo", "wider")
+CALIBRATION, CALIBRATED = "calibration.json", "calibrated.json"  # in the folder of labels; what the first was made of
 
 teacher_options = options(
     click.option("--teachers", required=True, metavar="NAME,NAME",
@@ -59,8 +61,9 @@ def label(
     PHOTOS are image files, folders, patterns and lists, as for `mtcnn detect`. What the teachers find is joined to
     faces, doubtful regions, which a training ignores, and background.
 
-    A repeated run resumes where it was stopped, and processes new photos only; other thresholds or another format
-    take seconds.
+    A repeated run resumes where it was stopped, and processes new and changed photos only; other thresholds or another
+    format take seconds. Labels that were corrected since are never replaced. The exit status is 1 if a photo could not
+    be read.
 
     \b
     mtcnn label photos --teachers retinaface,mtcnn --to labels
@@ -69,11 +72,12 @@ def label(
     mtcnn label --labels wider:labels.txt --teachers retinaface --to with-landmarks
     """
     from mtcnn.pictures.draw import check_target
-    from prepare.teachers.calibration import Calibration
+    from mtcnn.stream.places import check_output
     from prepare.teachers.label_sheet import label_sheet
-    from prepare.teachers.labelling import Counts, label_photos, read_labels, write_labels
+    from prepare.teachers.labelling import Counts, label_photos, open_found, read_labels, write_labels
     from prepare.teachers.photo_labels import LabelSettings
     from prepare.teachers.teacher import find_teachers
+    from prepare.teachers.written import WrittenLabels, label_files
 
     began, settings = time.monotonic(), LabelSettings(sure, doubtful, min_landmark_face)
     if sheet:
@@ -81,15 +85,21 @@ def label(
     if bool(photos) == (labels is not None):
         raise click.UsageError("expected photos, or --labels SOURCE in their place")
     found_teachers = find_teachers([name.strip() for name in teachers.split(",")], models, scales, flip)
-    records, people = _photos(photos, labels)
-    calibration = Calibration()
-    if calibrate is not None:
-        calibration = _calibration(calibrate, found_teachers, folder, workers, quiet)
-    found = label_photos(records, found_teachers, calibration, folder, workers, quiet)
+    records, people, problems = _photos(photos, labels)
     paths = [record.path for record in records]
+    if sheet:
+        check_output("sheet", sheet, paths)
+    files, written = label_files(form, paths, folder), WrittenLabels(folder)
+    written.check(files)  # now, not after hours of labelling
+    calibration, key = _calibration(calibrate, found_teachers, folder, workers, quiet)
+    found = open_found(folder, found_teachers, calibration)
+    if key:
+        _store(calibration, key, folder)
+    label_photos(records, found_teachers, calibration, found, workers, quiet)
     every = read_labels(found, paths, settings, people)
     skipped = Counts(skipped=sum(path not in found for path in paths))
-    path, counts = write_labels(every, form, folder, found_teachers, settings, calibration, skipped)
+    written.check(files)  # again: someone may have corrected labels meanwhile
+    path, counts = write_labels(every, form, written, found_teachers, settings, calibration, skipped)
     if sheet:
         label_sheet(read_labels(found, paths, settings, people), sheet)
     bad = f", {counts.skipped:,} skipped" if counts.skipped else ""
@@ -100,21 +110,29 @@ def label(
         )
     )
     if form == "labelv2":
-        from prepare.teachers.labelling import common_folder
+        from prepare.photo_names import common_folder
 
         say(f"train on them: --data labelv2:{path}:{common_folder(paths)}")
+    if problems or counts.skipped:
+        click.get_current_context().exit(1)
 
 
-def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dict[Path, Any] | None]:
-    """The records to look at; and by path those that people labelled, None where nobody did."""
-    from mtcnn.errors import DataError
+def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dict[Path, Any] | None, list[str]]:
+    """The records to look at; by path those that people labelled, None where nobody did; names without a photo."""
+    from mtcnn.errors import DataError, SettingsError
     from mtcnn.stream.sources import find_sources, kind_of
+    from prepare import synthetic
+    from prepare.convert import merged
     from prepare.records import ImageRecord
     from prepare.sources import read_sources
 
     if labels is not None:
-        records = {record.path: record for record in read_sources([labels], quiet=True)}
-        return list(records.values()), records
+        records = {record.path: record for record in merged(read_sources([labels], quiet=True))}
+        if any(map(synthetic.is_synthetic, records)):
+            raise SettingsError(
+                f"labels are {labels}, drawn scenes without files; expected photos; `mtcnn data convert` writes some"
+            )
+        return list(records.values()), records, []
     found, problems = find_sources(photos)
     for problem in problems:
         say(f"mtcnn: {problem}")
@@ -123,24 +141,39 @@ def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dic
         say(f"mtcnn: {len(found) - len(images)} sources that are no image files passed over")
     if not images:
         raise DataError("no photo to label; expected image files or folders of them")
-    return [ImageRecord(path, complete=False) for path in images], None
+    once: dict[str, Path] = {}
+    for path in images:  # which may name one in two ways
+        once.setdefault(os.path.abspath(path), path)
+    return [ImageRecord(path, complete=False) for path in once.values()], None, problems
 
 
-def _calibration(given: str, teachers: Any, folder: Path, workers: Any, quiet: bool) -> Any:
-    """The calibration of a file, or one fitted now and stored in the folder; a run that goes on takes that."""
+def _calibration(given: str | None, teachers: Any, folder: Path, workers: Any, quiet: bool) -> tuple[Any, str]:
+    """The calibration of a file, that of an earlier run with the same labels, or one fitted now, with what it was made
+    of, to be stored; "" for the others."""
     import json
 
     from prepare.sources import read_sources
-    from prepare.teachers.calibration import Calibration
+    from prepare.teachers.calibration import Calibration, holds_calibration
     from prepare.teachers.labelling import calibrate
 
-    if given.endswith(".json") and Path(given).is_file():
-        return Calibration.read(Path(given))
-    made_of, stored = folder / "calibrated.json", folder / "calibration.json"
-    key = json.dumps([given, [teacher.to_dict() for teacher in teachers]])
+    if given is None:
+        return Calibration(), ""
+    if given.endswith(".json") and holds_calibration(Path(given)):
+        return Calibration.read(Path(given)), ""
+    from stages.graph.dag import data_key
+
+    records = read_sources([given], quiet=True)
+    key = json.dumps([given, data_key(records), [teacher.to_dict() for teacher in teachers]])
+    made_of, stored = folder / CALIBRATED, folder / CALIBRATION
     if stored.is_file() and made_of.is_file() and made_of.read_text(encoding="utf-8") == key:
-        return Calibration.read(stored)
-    found = calibrate(read_sources([given], quiet=True), teachers, workers, quiet)
-    found.write(stored)
-    made_of.write_text(key, encoding="utf-8")
-    return found
+        return Calibration.read(stored), ""
+    return calibrate(records, teachers, workers, quiet), key
+
+
+def _store(calibration: Any, key: str, folder: Path) -> None:
+    """Store a calibration and, once it is whole, what it was made of."""
+    from mtcnn.files.atomic_write import write_whole
+
+    (folder / CALIBRATED).unlink(missing_ok=True)
+    calibration.write(folder / CALIBRATION)
+    write_whole(folder / CALIBRATED, key.encode())

@@ -83,11 +83,14 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     """
     from mtcnn.files.outputs import note_output
     from mtcnn.pictures.draw import check_target
+    from mtcnn.stream.places import check_output
     from prepare.preview import contact_sheet, summary
 
     if preview:
         check_target(preview)  # now, not after an hour of cutting
     dag = _dag(nets=[net], **options)
+    if preview:
+        check_output("preview", preview, (record.path for record in dag.records))
     name = f"crops-{SIZES[net]}"
     made = dag.ensure(name, say=_say)
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "SUFFIX", "Checkpoint", "has_weights", "load_weights", "packaged_weights", "read", "read_for", "read_threshold",
-    "save_atomic", "set_threshold", "weights_path", "write",
+    "SUFFIX", "Checkpoint", "check_models", "has_weights", "load_weights", "packaged_weights", "read", "read_for",
+    "read_threshold", "save_atomic", "set_threshold", "weights_path", "write",
 ]  # fmt: skip
 
 FORMAT = 1  # of the record
@@ -89,6 +89,15 @@ def weights_path(models: Path, net: str) -> Path:
     if net in SIZES:
         return models / f"models-{SIZES[net]}" / f"weights-{net}{SUFFIX}"
     return models / "models-full" / net / f"weights{SUFFIX}"
+
+
+def check_models(models: Path) -> None:
+    """Raises CheckpointError if a folder of models that a user named does not exist, where others could stand in."""
+    if not models.is_dir():
+        what = "is a file" if models.exists() else "no such folder"
+        raise CheckpointError(
+            f"no weights at {models}: {what}; train them or import them, or name another folder as `models`"
+        )
 
 
 def packaged_weights() -> Path:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from mtcnn.errors import DataError, WriteError
+from mtcnn.errors import DataError, SettingsError, WriteError
 from mtcnn.pictures.draw import save_image
 
 from . import synthetic
 from .build import image_of
 from .records import ImageRecord
 
-__all__ = ["Photos", "common_root", "names_of", "place_photo"]
+__all__ = [
+    "Photos",
+    "check_listed",
+    "common_folder",
+    "common_root",
+    "listed_name",
+    "name_key",
+    "names_of",
+    "place_photo",
+]
 
 Photos = Literal["copy", "link", "leave"]
+
+_UNLISTED = ("Cc", "Cs", "Zl", "Zp")  # categories of letters that end a line, or are no UTF-8
 
 
 def common_root(paths: Sequence[Path]) -> Path:
@@ -29,6 +40,28 @@ def common_root(paths: Sequence[Path]) -> Path:
         return Path(os.path.commonpath([path.resolve().parent for path in real])) if real else Path()
     except ValueError:
         raise DataError("photos lie on several drives; expected one; convert those of each drive alone") from None
+
+
+def common_folder(photos: Iterable[Path]) -> Path:
+    """The same for photos that stay where they are, or links to them. Raises SettingsError where there is none."""
+    try:
+        return Path(os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in photos]))
+    except ValueError:
+        raise SettingsError("photos lie on several drives; expected one; label those of each drive alone") from None
+
+
+def listed_name(photo: Path, root: Path) -> str:
+    """The name of a photo that stays where it is, relative to the `common_folder`, with / between folders."""
+    return Path(os.path.relpath(photo, root)).as_posix()
+
+
+def check_listed(photo: Path, name: str) -> None:
+    """Raises DataError for a name that a list of labels, one a line, cannot hold."""
+    if name != name.strip() or any(unicodedata.category(letter) in _UNLISTED for letter in name):
+        raise DataError(
+            f"{photo}: its name cannot stand in labels; expected UTF-8 on one line, without white space around it; "
+            "rename the photo"
+        )
 
 
 def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, events: bool) -> list[str]:
@@ -48,10 +81,10 @@ def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, e
             name = wanted = _sound(plain, events)
         whole = PurePosixPath(name)
         others = (str(whole.with_name(f"{whole.stem}-{number}{whole.suffix}")) for number in count(2))
-        free = next(each for each in chain([name], others) if _key(each, by_stem) not in taken)
+        free = next(each for each in chain([name], others) if name_key(each, by_stem) not in taken)
         if photos == "leave" and (free != name or wanted != name):
             raise DataError(f"{path}: its name cannot be used for this format as it is; copy the photos instead")
-        taken.add(_key(free, by_stem))
+        taken.add(name_key(free, by_stem))
         names.append(free)
     return names
 
@@ -74,7 +107,8 @@ def _sound(name: str, events: bool) -> str:
     return "/".join(parts)
 
 
-def _key(name: str, by_stem: bool) -> str:
+def name_key(name: str, by_stem: bool = False) -> str:
+    """Equal for names that some file systems take for the same one."""
     whole = PurePosixPath(name)
     return unicodedata.normalize("NFC", str(whole.with_suffix("") if by_stem else whole)).casefold()
 

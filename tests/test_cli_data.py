@@ -51,6 +51,17 @@ def test_drawn_scenes_can_be_copied_alone(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].endswith("a drawn scene has no file; expected --photos copy")
 
 
+def test_a_sheet_that_is_one_of_the_photos(folder: Path) -> None:
+    photo = sorted((folder / "photos").iterdir())[0]
+    before = photo.read_bytes()
+    done = run(
+        "data", "check", f"negatives:{folder / 'photos'}", "--sheet", photo, "--work", folder / "check", "--quiet"
+    )
+    assert done.exit_code == 2 and "--sheet" in done.stderr and not done.stdout
+    assert "is one of the photos; expected another file" in " ".join(done.stderr.split())
+    assert photo.read_bytes() == before
+
+
 def test_labels_in_other_units_are_refused(folder: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in (folder / "photos").iterdir())
     rows = "".join(f"# {name}\n4000 4000 50 50\n" for name in names)

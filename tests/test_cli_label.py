@@ -19,6 +19,7 @@ from mtcnn.images import read_image
 from mtcnn.metrics.wider_detections import load_detections
 from prepare import synthetic
 from prepare.readers import read_source
+from prepare.readers.label_file import POINT_NAMES
 from prepare.records import ImageRecord
 
 WORDS = ("--teachers", "retinaface", "--workers", 1, "--quiet", "--doubtful", 0.05)
@@ -40,6 +41,12 @@ def photos(drawn: Path) -> Path:
 def labelled(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("labels") / "x"
     return folder, run("label", photos, *WORDS, "--to", folder, "--sheet", folder.parent / "sheet.png")
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """All files and links of a folder, with what is in them."""
+    return {str(path): path.readlink() if path.is_symlink() else path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file()}  # fmt: skip
 
 
 def records_of(folder: Path, photos: Path) -> list[ImageRecord]:
@@ -181,6 +188,17 @@ def test_people_keep_their_boxes(drawn: Path, photos: Path, tmp_path: Path) -> N
     assert sum(int(np.isfinite(record.landmarks).all(axis=(1, 2)).sum()) for record in made) >= 3
 
 
+def test_all_faces_of_a_photo_with_a_row_each_stay(photos: Path, tmp_path: Path) -> None:
+    name = sorted(photos.iterdir())[0].name
+    rows = [f"{name},{x},10,{x + 40},60,{','.join(['20'] * 10)}" for x in (10, 100)]
+    columns = [f"{axis}_{point}" for point in POINT_NAMES for axis in "xy"]
+    (tmp_path / "l.csv").write_text("\n".join([f"path,x1,y1,x2,y2,{','.join(columns)}", *rows]))
+    done = run("label", "--labels", f"points:{tmp_path / 'l.csv'}:{photos}", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 0, done.stderr
+    (record,) = records_of(tmp_path / "x", photos)
+    assert record.boxes[~record.ignore][:, 0].tolist() == [10, 100] and record.ignore.any()
+
+
 def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prepare.teachers.calibration.FEWEST", 4)
     spec = f"wider:{drawn}/wider/wider_face_train_bbx_gt.txt"
@@ -195,7 +213,34 @@ def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, m
     monkeypatch.undo()
     other = run("label", photos, *WORDS, "--calibrate", tmp_path / "x" / "calibration.json", "--to", tmp_path / "y")
     assert other.exit_code == 0
+    assert not (tmp_path / "y" / "calibration.json").exists()
     assert (tmp_path / "y" / "labelv2.txt").read_bytes() == (tmp_path / "x" / "labelv2.txt").read_bytes()
+
+
+def test_corrected_labels_lead_to_another_calibration(
+    drawn: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is not of the labels that are there: nothing is written. The labels may be a JSON file."""
+    monkeypatch.setattr("prepare.teachers.calibration.FEWEST", 1)
+    shutil.copy(drawn / "wider/wider_face_train_bbx_gt.txt", tmp_path / "l.txt")
+    assert (
+        run("data", "convert", f"wider:{tmp_path}/l.txt:{photos.parent}", tmp_path / "c", "--format", "coco").exit_code
+        == 0
+    )
+    labels = tmp_path / "c" / "coco.json"
+    words = ("label", photos, *WORDS, "--calibrate", labels, "--to", tmp_path / "x")
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    body = json.loads(labels.read_text())
+    body["annotations"] = body["annotations"][:-2]
+    labels.write_text(json.dumps(body))
+    before = contents(tmp_path / "x")
+    done = run(*words)
+    assert done.exit_code == 1 and "holds labels of other teachers, scales or another calibration" in done.stderr
+    assert contents(tmp_path / "x") == before
+    (tmp_path / "x" / "found.jsonl").unlink()
+    assert run(*words).exit_code == 0
+    assert (tmp_path / "x" / "calibration.json").read_bytes() != before[str(tmp_path / "x" / "calibration.json")]
 
 
 def test_bad_photos_are_skipped_and_counted(photos: Path, tmp_path: Path) -> None:
@@ -203,8 +248,140 @@ def test_bad_photos_are_skipped_and_counted(photos: Path, tmp_path: Path) -> Non
     shutil.copy(sorted(photos.iterdir())[0], tmp_path / "p" / "good.jpg")
     (tmp_path / "p" / "bad.jpg").write_bytes(b"no photo")
     done = run("label", tmp_path / "p", *WORDS, "--to", tmp_path / "x")
-    assert done.exit_code == 0 and "skipped " in done.stderr and "bad.jpg" in done.stderr
-    assert ": 1 photos, 1 skipped, " in done.stdout
+    assert done.exit_code == 1 and "skipped " in done.stderr and "bad.jpg" in done.stderr
+    assert ": 1 photos, 1 skipped, " in done.stdout and "# good.jpg " in (tmp_path / "x" / "labelv2.txt").read_text()
+    (tmp_path / "p" / "bad.jpg").unlink()
+    before = contents(tmp_path / "x")
+    none = run("label", tmp_path / "p" / "goodTYPO.jpg", *WORDS, "--to", tmp_path / "x")
+    assert none.exit_code == 1 and "no photo can be read; expected image files" in none.stderr and not none.stdout
+    assert contents(tmp_path / "x") == before
+    assert run("label", tmp_path / "p" / "goodTYPO.jpg", *WORDS, "--to", tmp_path / "y").exit_code == 1
+    assert not (tmp_path / "y").exists()
+    done = run("label", tmp_path / "p" / "good.jpg", tmp_path / "p" / "*.TYPO", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 1 and "*.TYPO" in done.stderr and ": 1 photos, " in done.stdout
+    done = run("label", tmp_path / "p" / "good.jpg", tmp_path / "x" / ".." / "p", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 0 and ": 1 photos, " in done.stdout, "named in two ways"
+
+
+FILE_OF = {"labelv2": "labelv2.txt", "coco": "coco.json", "yolo": "labels/{}.txt", "wider": "detections/{}/{}.txt"}
+
+
+@pytest.mark.parametrize("form", FILE_OF)
+def test_labels_that_were_corrected_stay(
+    form: str, labelled: tuple[Path, Any], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then new photos and thresholds change what was written; after it nothing is touched."""
+    folder, some = tmp_path / "x", tmp_path / photos.name
+    some.mkdir()
+    for photo in sorted(photos.iterdir())[:2]:
+        shutil.copy2(photo, some)
+    words = ("label", some, *WORDS, "--format", form, "--to", folder)
+    assert run(*words).exit_code == 0
+    shutil.copy2(sorted(photos.iterdir())[2], some)
+    assert ": 3 photos, " in run(*words, "--sure", 0.9).stdout
+    names = [photos.name, sorted(photos.iterdir())[0].stem] if form == "wider" else [sorted(photos.iterdir())[0].stem]
+    file = folder / FILE_OF[form].format(*names)
+    right = file.read_bytes()
+    file.write_bytes(right + b" ")
+    before = contents(folder)
+    shutil.copy2(sorted(photos.iterdir())[3], some)
+    monkeypatch.setattr("prepare.teachers.teacher.Teacher.__call__", lambda *given: pytest.fail("looks first"))
+    done = run(*words)
+    line = f"mtcnn: {file} was changed since it was written; expected a new --to, as it may hold corrected labels\n"
+    assert (done.exit_code, done.stderr, done.stdout) == (1, line, "")
+    assert contents(folder) == before
+    monkeypatch.undo()
+    file.write_bytes(right)
+    assert ": 4 photos, " in run(*words).stdout
+
+
+def test_a_data_set_of_others_stays(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    folder, name = tmp_path / "x", sorted(photos.iterdir())[0].stem
+    words = ("label", photos, *WORDS, "--format", "yolo", "--to", folder)
+    for theirs in (f"labels/{name}.txt", "data.yaml", f"images/{name}.jpg"):
+        shutil.copytree(labelled[0], folder)
+        (folder / theirs).parent.mkdir(exist_ok=True)
+        if theirs.startswith("images"):
+            (folder / theirs).symlink_to("elsewhere")
+        else:
+            (folder / theirs).touch()
+        before = contents(folder)
+        done = run(*words)
+        assert (
+            done.exit_code == 1 and f"{theirs} exists, and no earlier call wrote it; expected a new --to" in done.stderr
+        )
+        assert contents(folder) == before and done.stderr.count("\n") == 1
+        shutil.rmtree(folder)
+
+
+def test_labels_that_are_corrected_meanwhile_stay(
+    labelled: tuple[Path, Any], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(labelled[0], tmp_path / "x")
+    monkeypatch.setattr(
+        "prepare.teachers.labelling.label_photos", lambda *given: (tmp_path / "x" / "labelv2.txt").write_text("mine")
+    )
+    done = run("label", photos, *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 1 and "labelv2.txt was changed since it was written" in done.stderr
+    assert (tmp_path / "x" / "labelv2.txt").read_text() == "mine"
+
+
+def test_yolo_killed_while_it_is_written_goes_on(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
+    """Old and new files are there, all of them of this command."""
+    shutil.copytree(labelled[0], tmp_path / "x")
+    words = ("label", photos, *WORDS, "--format", "yolo", "--to", tmp_path / "x")
+    assert run(*words).exit_code == 0
+    before = contents(tmp_path / "x" / "labels")
+    killed = signalled("prepare.writers.yolo:write_whole", 5, signal.SIGKILL, MTCNN, *words, "--sure", 0.99)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    between = contents(tmp_path / "x" / "labels")
+    assert run(*words, "--sure", 0.99).exit_code == 0
+    assert contents(tmp_path / "x" / "labels") != between != before
+
+
+def test_photos_of_another_folder_are_looked_at(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same relative names elsewhere, and other photos under old names."""
+    first, second, third = sorted(photos.iterdir())[:3]
+    for folder, photo in (("A", first), ("B", second)):
+        (tmp_path / folder / "ph").mkdir(parents=True)
+        shutil.copy(photo, tmp_path / folder / "ph" / "1.jpg")
+    monkeypatch.chdir(tmp_path / "A")
+    assert run("label", "ph", *WORDS, "--to", "../x").exit_code == 0
+    monkeypatch.chdir(tmp_path / "B")
+    assert run("label", "ph", *WORDS, "--to", "../x").exit_code == 0
+    assert run("label", "ph", *WORDS, "--to", "../fresh").exit_code == 0
+    found = (tmp_path / "x" / "labelv2.txt").read_bytes()
+    assert found == (tmp_path / "fresh" / "labelv2.txt").read_bytes()
+    shutil.copy(third, "ph/1.jpg")
+    assert run("label", "ph", *WORDS, "--to", "../x").exit_code == 0
+    assert run("label", "ph", *WORDS, "--to", "../other").exit_code == 0
+    assert (tmp_path / "x" / "labelv2.txt").read_bytes() == (tmp_path / "other" / "labelv2.txt").read_bytes() != found
+
+
+def test_names_that_do_not_fit_are_refused_before_the_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prepare.teachers.teacher.Teacher.__call__", lambda *given: pytest.fail("looks first"))
+    first = sorted(photos.iterdir())[0]
+    for name in ("1.jpg", "1.jpeg"):
+        shutil.copy(first, tmp_path / name)
+    done = run("label", tmp_path / "1.jpg", tmp_path / "1.jpeg", *WORDS, "--format", "yolo", "--to", tmp_path / "x")
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1
+    assert "1.jpeg and " in done.stderr and "expected photos of different names; rename one, or" in done.stderr
+    shutil.copy(first, tmp_path / "a\nb.jpg")
+    done = run("label", tmp_path / "a\nb.jpg", *WORDS, "--to", tmp_path / "x")
+    assert done.exit_code == 1 and "a\\nb.jpg: its name cannot stand in labels" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_sheet_that_is_one_of_the_photos(photos: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "1.jpg"
+    shutil.copy(sorted(photos.iterdir())[0], photo)
+    before = photo.read_bytes()
+    done = run("label", photo, *WORDS, "--to", tmp_path / "x", "--sheet", tmp_path / "." / "1.jpg")
+    assert done.exit_code == 2 and "--sheet" in done.stderr
+    assert "1.jpg is one of the photos; expected another file" in " ".join(done.stderr.split())
+    assert photo.read_bytes() == before and not (tmp_path / "x").exists()
 
 
 def test_workers_change_nothing(labelled: tuple[Path, Any], photos: Path, tmp_path: Path) -> None:
@@ -218,6 +395,8 @@ def test_what_makes_no_sense(photos: Path, tmp_path: Path) -> None:
     for words, why, status in (
         (("--teachers", "retinaface"), "expected photos, or --labels SOURCE", 2),
         ((photos, "--labels", "synthetic:1", "--teachers", "retinaface"), "expected photos, or --labels", 2),
+        (("--labels", "synthetic:3", "--teachers", "retinaface"), "--labels are synthetic:3, drawn scenes without", 2),
+        ((photos, "--teachers", "retinaface", "--models", tmp_path / "none"), "none: no such folder; train them or", 1),
         ((photos, "--teachers", "nothing"), "teacher is 'nothing'", 2),
         ((photos, "--teachers", "retinaface", "--sure", 2), "sure is 2.0", 2),
         ((tmp_path, "--teachers", "retinaface"), "no photo to label", 1),

@@ -18,7 +18,7 @@ from mtcnn.checkpoint import set_threshold, weights_path
 from mtcnn.compare import cache, choose, costs, outputs, sheet
 from mtcnn.compare.entries import RECALL
 from mtcnn.compare.outputs import Row, plot, tables
-from mtcnn.errors import DataError, SettingsError
+from mtcnn.errors import CheckpointError, DataError, SettingsError
 from mtcnn.metrics.attributes import with_attributes
 from mtcnn.metrics.plots import save_figure
 from mtcnn.metrics.problems import Problems
@@ -149,10 +149,15 @@ def test_names(tmp_path: Path) -> None:
             choose([wrong])
     with pytest.raises(SettingsError, match="scale is 'big'"):
         choose(["mtcnn"], scales=["big"])
+    with pytest.raises(
+        CheckpointError, match="no weights at /none: no such folder; train them or import them, or name"
+    ):
+        choose(["mtcnn"], [Path("/none")])  # and not the packaged ones
 
 
 def test_weights_from_the_first_folder_that_has_them(random_models: Path, tmp_path: Path) -> None:
     """A cascade's nets come from one folder, and other weights are other detections."""
+    (tmp_path / "none").mkdir()
     packaged, own = choose(["mtcnn"])[0], choose(["mtcnn"], [tmp_path / "none", random_models])[0]
     assert packaged.models != own.models == own.refiners == random_models
     assert packaged.key() != own.key() == choose(["mtcnn"], [random_models])[0].key()

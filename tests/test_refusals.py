@@ -11,6 +11,7 @@ import lmdb
 import pytest
 import torch
 from factories import write_recipes
+from PIL import Image
 from run_command import run
 
 from mtcnn.checkpoint import save_atomic
@@ -73,6 +74,18 @@ def test_an_unwritable_preview_is_reported_before_the_work(tmp_path: Path) -> No
     (tmp_path / "a.png").mkdir()
     with pytest.raises(ImageError, match="is a folder"):
         check_target(tmp_path / "a.png")
+
+
+def test_a_preview_that_is_one_of_the_photos(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (60, 60)).save(tmp_path / "photos" / "a.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "photos" / "a.png")
+    words = ["prepare", "--net", 12, "--data", f"negatives:{tmp_path / 'photos'}", "--work", tmp_path / "work"]
+    for preview in (tmp_path / "photos" / "a.png", tmp_path / "link.png"):
+        done = run(*words, "--preview", preview)
+        assert done.exit_code == 2 and "--preview" in done.stderr and not done.stdout
+        assert "is one of the photos; expected another file" in " ".join(done.stderr.split())
+    assert not (tmp_path / "work" / "crops-12.lmdb").exists()
 
 
 def test_a_missing_device_is_reported_before_the_work(tmp_path: Path) -> None:

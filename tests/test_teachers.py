@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,23 @@ import pytest
 from numpy.typing import NDArray
 
 from mtcnn.boxes import iou
-from mtcnn.errors import DataError, SettingsError
+from mtcnn.errors import CheckpointError, DataError, SettingsError
 from mtcnn.types import Faces, ImageSize
+from prepare.photo_names import common_folder
 from prepare.records import ImageRecord
-from prepare.teachers.calibration import Calibration, Logistic, fit_calibration, fit_logistic, hits
-from prepare.teachers.found import FoundFile, PhotoFaces
+from prepare.teachers.calibration import (
+    Calibration,
+    Logistic,
+    fit_calibration,
+    fit_logistic,
+    hits,
+    holds_calibration,
+)
+from prepare.teachers.found import FoundFile, PhotoFaces, stamp_of
 from prepare.teachers.fusion import OVERLAP, fuse
-from prepare.teachers.labelling import common_folder
 from prepare.teachers.photo_labels import LabelSettings, labels_of
-from prepare.teachers.teacher import Teacher, find_teachers
+from prepare.teachers.teacher import Teacher, _scales, find_teachers
+from prepare.teachers.written import WrittenLabels, label_files
 
 UNKNOWN = np.full((5, 2), np.nan)
 SIZE = ImageSize(100, 200)
@@ -180,6 +189,7 @@ def test_a_file_that_is_no_calibration(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(DataError, match="holds no calibration"):
         Calibration.read(tmp_path / "c.json")
+    assert holds_calibration(tmp_path / "c.json") is ("fused" in text), "one that is damaged is no source of labels"
 
 
 # ---- classes
@@ -215,19 +225,26 @@ def test_labels_of_people_stay_and_get_landmarks() -> None:
 # ---- the file of results
 
 
-def test_results_come_back_and_a_torn_line_does_not(tmp_path: Path) -> None:
+def add(file: FoundFile, photo: Path, found: Faces) -> None:
+    if not photo.exists():
+        photo.touch()
+    file.add(photo, stamp_of(photo), PhotoFaces(SIZE, found))
+
+
+def test_results_come_back_and_a_torn_line_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     file, one = tmp_path / "found.jsonl", faces((1.234, 2, 3, 4, 0.123456), points=True)
     written = FoundFile(file, {"a": 1})
-    written.add(Path("é\n.jpg"), PhotoFaces(SIZE, one))
-    written.add(Path("b.jpg"), PhotoFaces(SIZE, Faces.empty()))
+    add(written, Path("é\n.jpg"), one)
+    add(written, Path("b.jpg"), Faces.empty())
     whole = file.read_bytes()
     assert b"[0.123456,1.23,2.0,3.0,4.0," in whole, "coordinates are written with two decimals"
     for torn in (b'{"image": "c.j', b"\n", b"[]\n", b'{"image": "c.jpg", "height": 1'):
         file.write_bytes(whole + torn)
         found = FoundFile(file, {"a": 1})
         assert file.read_bytes() == whole
-        assert Path("é\n.jpg") in found and "b.jpg" in found and "c.jpg" not in found
-    found.add(Path("c.jpg"), PhotoFaces(SIZE, one))
+        assert Path("é\n.jpg") in found and Path("b.jpg") in found and Path("c.jpg") not in found
+    add(found, Path("c.jpg"), one)
     rows = dict(FoundFile(file, {"a": 1}).read([Path("c.jpg"), Path("x.jpg"), Path("b.jpg")]))
     assert list(rows) == [Path("c.jpg"), Path("b.jpg")]
     assert rows[Path("c.jpg")].size == SIZE and len(rows[Path("b.jpg")].faces) == 0
@@ -235,6 +252,105 @@ def test_results_come_back_and_a_torn_line_does_not(tmp_path: Path) -> None:
     assert np.allclose(back.boxes, [[1.23, 2, 3, 4]]) and back.scores[0] == np.float32(0.123456)
     with pytest.raises(DataError, match="holds labels of other teachers"):
         FoundFile(file, {"a": 2})
+
+
+def test_a_photo_that_changed_or_lies_elsewhere_was_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, here, there = tmp_path / "found.jsonl", tmp_path / "here", tmp_path / "there"
+    for folder in (there, here):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        Path("a.jpg").touch()
+    add(FoundFile(file, 1), Path("a.jpg"), Faces.empty())
+    assert Path("a.jpg") in FoundFile(file, 1) and here / "a.jpg" in FoundFile(file, 1)
+    monkeypatch.chdir(there)
+    assert Path("a.jpg") not in FoundFile(file, 1), "that was another one"
+    date = stamp_of(here / "a.jpg")[1]
+    os.utime(here / "a.jpg", ns=(date, date + 1))
+    found = FoundFile(file, 1)
+    assert here / "a.jpg" not in found and not list(found.read([here / "a.jpg"]))
+    add(found, here / "a.jpg", faces((1, 2, 3, 4, 0.5)))
+    assert [len(each.faces) for _, each in FoundFile(file, 1).read([here / "a.jpg"])] == [1]
+    (here / "a.jpg").unlink()
+    assert here / "a.jpg" not in FoundFile(file, 1)
+
+
+def test_results_without_stamps_are_looked_for_again(tmp_path: Path) -> None:
+    """As versions before wrote them."""
+    file = tmp_path / "found.jsonl"
+    add(FoundFile(file, 1), tmp_path / "a.jpg", Faces.empty())
+    head, row = file.read_text().splitlines()
+    old = {name: value for name, value in json.loads(row).items() if name != "stamp"}
+    file.write_text(f"{head}\n{json.dumps(old)}\n")
+    assert tmp_path / "a.jpg" not in FoundFile(file, 1)
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"format":1,"key":', b"\0\0"])
+def test_a_file_without_a_whole_head_is_new(tmp_path: Path, torn: bytes) -> None:
+    """As a full disk leaves it."""
+    file = tmp_path / "found.jsonl"
+    add(FoundFile(file, {"a": 2}), tmp_path / "a.jpg", Faces.empty())
+    whole = file.read_bytes()
+    file.write_bytes(torn)
+    found = FoundFile(file, {"a": 2})
+    assert tmp_path / "a.jpg" not in found and not list(found.read([tmp_path / "a.jpg"]))
+    add(found, tmp_path / "a.jpg", Faces.empty())
+    assert file.read_bytes() == whole
+
+
+# ---- files of labels
+
+
+def test_files_of_a_person_are_known(tmp_path: Path) -> None:
+    """What was written is known again, however often, also after a torn line; anything else is not."""
+    file, draft = tmp_path / "labels" / "a.txt", tmp_path / "draft"
+    file.parent.mkdir()
+    WrittenLabels(tmp_path).check([file])
+    for text in ("one", "two", "one"):
+        draft.write_text(text)
+        WrittenLabels(tmp_path).note(file, draft)
+        if file.exists():
+            WrittenLabels(tmp_path).check([file])  # killed before the draft took its place
+        draft.replace(file)
+        WrittenLabels(tmp_path).check([file])
+    record = tmp_path / "written.jsonl"
+    assert record.read_bytes().count(b"\n") == 2
+    with record.open("ab") as torn:
+        torn.write(b'{"file":"b.t')
+    draft.write_text("three")
+    WrittenLabels(tmp_path).note(file, draft)
+    draft.replace(file)
+    WrittenLabels(tmp_path).check([file])
+    file.write_text("mine")
+    with pytest.raises(DataError, match=r"labels/a.txt was changed since it was written; expected a new `folder`"):
+        WrittenLabels(tmp_path).check([file])
+    (tmp_path / "b.txt").touch()
+    with pytest.raises(DataError, match=r"b.txt exists, and no earlier call wrote it; expected a new `folder`"):
+        WrittenLabels(tmp_path).check([tmp_path / "b.txt"])
+
+
+def test_no_two_photos_share_a_file_of_labels(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / name for name in ("a/x/1.jpg", "a/x/1.PNG", "b/x/1.jpg"))
+    assert [path.name for path in label_files("labelv2", [a, b, c], tmp_path)] == ["labelv2.txt", "teachers.json"]
+    assert label_files("yolo", [a, c], tmp_path)[-2:] == [
+        tmp_path / "labels" / each for each in ("a/x/1.txt", "b/x/1.txt")
+    ]
+    assert label_files("wider", [a], tmp_path)[-1] == tmp_path / "detections/x/1.txt"
+    for form, two in (("yolo", [a, b]), ("wider", [a, b]), ("wider", [a, c])):
+        with pytest.raises(
+            DataError, match=r"would both have the labels (labels|detections/x)/1.txt; expected photos of"
+        ):
+            label_files(form, two, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\u2028b.jpg", "a\udce9.jpg", " a.jpg", "a.jpg "])
+def test_names_that_labels_cannot_hold(tmp_path: Path, name: str) -> None:
+    for form in ("labelv2", "coco", "yolo"):
+        with pytest.raises(DataError, match="its name cannot stand in labels; expected UTF-8 on one line"):
+            label_files(form, [tmp_path / name], tmp_path)
+    label_files("wider", [tmp_path / name], tmp_path)
+    label_files("labelv2", [tmp_path / "# é\u200d #.jpg"], tmp_path)
 
 
 # ---- teachers
@@ -257,6 +373,22 @@ def test_teachers_by_name(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingsError, match=why):
             find_teachers(names, None, scales)
+    assert find_teachers(["mtcn"])[0].name == "mtcnn"
+    with pytest.raises(
+        CheckpointError, match="none: no such folder; train them or import them, or name another folder"
+    ):
+        find_teachers(["mtcnn"], tmp_path / "none")  # and not the packaged ones
+
+
+def test_scales_of_a_teacher_whose_name_begins_another() -> None:
+    names = ["retinaface-r50", "retinaface", "yunet-n"]
+    assert _scales(["retinaface=2", "retinaface-=3", "y=4"], names) == {
+        "retinaface": (2.0,), "retinaface-r50": (3.0,), "yunet-n": (4.0,)
+    }  # fmt: skip
+    with pytest.raises(
+        SettingsError, match="scales are 'retina=2'; expected one teacher, not retinaface-r50 and retinafa"
+    ):
+        _scales(["retina=2"], names)
 
 
 def test_a_teacher_looks_at_all_scales() -> None:

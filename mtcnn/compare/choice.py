@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mtcnn.checkpoint import has_weights, packaged_weights
+from mtcnn.checkpoint import check_models, has_weights, packaged_weights
 from mtcnn.detector_settings import CASCADE, REFINED
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import CheckpointError, SettingsError
@@ -29,8 +29,11 @@ def choose(
     models  folders with weights, searched in order, the packaged weights last.
     refine  "rnet" or "rnet,onet" adds a row for each single-stage detector with weights, followed by these nets.
 
-    Raises SettingsError for an unknown name or scale, CheckpointError for a missing file, or one of another form.
+    Raises SettingsError for an unknown name or scale, CheckpointError for a missing file or folder, or a file of
+    another form.
     """
+    for folder in models:
+        check_models(folder)
     folders = [*models, packaged_weights()]
     names = [name for given in names for name in (_all() if given == "all" else [given])]
     start = _distinct([_entry(name, folders) for name in dict.fromkeys(names)])

@@ -5,20 +5,24 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["atomic_write", "write_whole"]
+__all__ = ["Before", "atomic_write", "write_whole"]
+
+Before = Callable[[Path, Path], None]
+"""Called with the path of a file and its whole draft, which is about to replace it."""
 
 ABANDONED = 600.0  # seconds since the last write after which a draft counts as left by a killed process
 
 
 @contextmanager
-def atomic_write(path: Path, suffix: str = "") -> Iterator[Path]:
+def atomic_write(path: Path, suffix: str = "", before: Before | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to: renamed to `path` on success, deleted if the block raises.
 
     suffix  file name suffix of the temporary file, for writers that choose a format by it.
+    before  called before the rename, unless the block raises.
 
     The name holds the process id, so several processes may write the same file at once. The folder is created if
     missing. Temporary files left by killed processes, which may be gigabytes, are deleted.
@@ -31,12 +35,14 @@ def atomic_write(path: Path, suffix: str = "") -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft{suffix}")
     try:
         yield draft
+        if before is not None:
+            before(path, draft)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, before: Before | None = None) -> None:
     """Write a small file atomically; its folder must exist. Temporary files of killed processes stay.
 
     `atomic_write` lists the folder to find them, which would take hours for 100,000 images in one folder.
@@ -44,6 +50,8 @@ def write_whole(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         draft.write_bytes(data)
+        if before is not None:
+            before(path, draft)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtcnn.errors import MtcnnError
-from mtcnn.files.atomic_write import write_whole
+from mtcnn.files.atomic_write import Before, write_whole
 from mtcnn.files.text import read_text
 from mtcnn.metrics.problems import Problems
 
@@ -42,15 +42,15 @@ def numbers(line: str) -> list[float] | None:
         return None
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file atomically; parent folders are created.
+def write_text(path: str | Path, text: str, before: Before | None = None) -> Path:
+    """Writes a text file atomically, see `write_whole`; parent folders are created.
 
     Raises MtcnnError if it cannot be written.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode("utf-8", "surrogateescape"))  # a name that is not valid UTF-8, as stored
+        write_whole(path, text.encode("utf-8", "surrogateescape"), before)  # a name that is not valid UTF-8, as stored
     except OSError as error:
         raise MtcnnError(f"{path}: cannot be written ({error.strerror}); expected a path to a new file") from None
     return path

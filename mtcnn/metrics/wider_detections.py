@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from mtcnn.errors import DataError
 from mtcnn.files.archives import text_files
+from mtcnn.files.atomic_write import Before
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.text_files import write_text
 from mtcnn.types import Faces
@@ -117,8 +118,8 @@ def faces_to_rows(faces: Faces) -> NDArray[np.float64]:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2], faces.scores[:, None]], axis=1)
 
 
-def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> None:
-    """Writes `<folder>/<event>/<image>.txt` for "<event>/<image>" -> (N, 5) x y w h score.
+def write_detections(folder: str | Path, detections: Mapping[str, Array], before: Before | None = None) -> None:
+    """Writes `<folder>/<event>/<image>.txt` for "<event>/<image>" -> (N, 5) x y w h score, see `write_whole`.
 
     Two decimals for pixels: integers cost up to two points of AP on small faces. Seven digits for scores.
     Raises MtcnnError if the folder cannot be written to.
@@ -128,4 +129,4 @@ def write_detections(folder: str | Path, detections: Mapping[str, Array]) -> Non
         lines = [
             f"{x:.2f} {y:.2f} {w:.2f} {h:.2f} {score:.7g}" for x, y, w, h, score in np.asarray(rows).reshape(-1, 5)
         ]
-        write_text(path, "\n".join([path.stem.replace("\n", " "), str(len(lines)), *lines]) + "\n")
+        write_text(path, "\n".join([path.stem.replace("\n", " "), str(len(lines)), *lines]) + "\n", before)

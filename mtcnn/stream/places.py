@@ -12,10 +12,11 @@ from collections.abc import Callable, Container, Iterable
 from itertools import chain, count
 from pathlib import Path
 
+from ..errors import SettingsError
 from ..files.outputs import written_in
 from .sources import Source
 
-__all__ = ["Names", "Places", "identity", "safe_stem"]
+__all__ = ["Names", "Places", "check_output", "identity", "safe_stem"]
 
 _MAX_BYTES = 200  # of a stem: file systems take names of 255, and frames, faces and drafts add to it
 
@@ -27,6 +28,12 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int] | str:
     except OSError:
         return os.path.realpath(path)  # without links; other than `Path.resolve` it takes rings of links too
     return status.st_dev, status.st_ino
+
+
+def check_output(setting: str, output: Path, photos: Iterable[Path]) -> None:
+    """Raises SettingsError if the file that `setting` names is one of the photos, which it would replace."""
+    if output.exists() and identity(output) in {identity(photo) for photo in photos}:
+        raise SettingsError(f"`{setting}` {output} is one of the photos; expected another file")
 
 
 class Places:

@@ -28,7 +28,7 @@ from mtcnn.types import Faces
 from ..records import ImageRecord
 from .fusion import fuse
 
-__all__ = ["Calibration", "Logistic", "fit_calibration", "fit_logistic", "hits"]
+__all__ = ["Calibration", "Logistic", "fit_calibration", "fit_logistic", "hits", "holds_calibration"]
 
 Array = NDArray[Any]
 
@@ -81,6 +81,15 @@ class Calibration:
             return cls(teachers, _logistic(body["fused"]))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{path}: holds no calibration; expected a calibration.json of `mtcnn label`") from error
+
+
+def holds_calibration(path: Path) -> bool:
+    """Whether a file is meant as one that `Calibration.write` wrote, as opposed to labels in JSON, or to no JSON."""
+    try:
+        body = json.loads(read_text(path, longest=None))
+    except (ValueError, RecursionError, DataError):
+        return False
+    return isinstance(body, dict) and body.keys() >= {"teachers", "fused"}
 
 
 def _logistic(values: Any) -> Logistic:

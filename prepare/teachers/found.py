@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtcnn.errors import DataError
+from mtcnn.files.atomic_write import write_whole
 from mtcnn.types import Faces, ImageSize
 
-__all__ = ["FoundFile", "PhotoFaces"]
+__all__ = ["FoundFile", "PhotoFaces", "stamp_of"]
 
 FORMAT = 1
 
@@ -24,49 +26,77 @@ class PhotoFaces(NamedTuple):
     faces: Faces
 
 
+def stamp_of(photo: Path) -> list[int]:
+    """Size and date of a photo's file, which differ when it has changed; empty where there is none."""
+    try:
+        status = os.stat(photo)
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
 class FoundFile:
     """Photos and what was found in them, appended as they come.
+
+    A photo is known by its absolute path and its stamp: one that has changed since was not looked at.
 
     key  what the results depend on, plain values. Raises DataError where the file holds results of another key.
     """
 
     def __init__(self, path: Path, key: Any) -> None:
-        self.path, self._places = path, dict[str, int]()  # photo -> where its line begins
-        head = _line({"format": FORMAT, "key": key})
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(head)
-        with path.open("r+b") as file:
-            if file.readline() != head:
+        self.path, self._head = path, _line({"format": FORMAT, "key": key})
+        self._rows: dict[str, tuple[list[int], int]] = {}  # photo -> its stamp, and where its last line begins
+        self._begun = path.exists() and self._read_rows()
+
+    def _read_rows(self) -> bool:
+        """False where not even the head is whole, after a kill or on a full disk."""
+        with self.path.open("r+b") as file:
+            head = file.readline()
+            if not head.endswith(b"\n"):
+                return False
+            if head != self._head:
                 raise DataError(
-                    f"{path.parent}: holds labels of other teachers, scales or another calibration; expected the same, "
-                    "to go on; name another folder, or delete this one"
+                    f"{self.path.parent}: holds labels of other teachers, scales or another calibration; expected the "
+                    "same, to go on; name another folder, or delete this one"
                 )
             end = file.tell()
             for line in file:
-                name = _name(line)
-                if name is None:  # a killed run was about to write it
+                known = _photo(line)
+                if known is None:  # a killed run was about to write it, or an older version, without stamp
                     break
-                self._places[name] = end
+                self._rows[known[0]] = known[1], end
                 end += len(line)
             file.truncate(end)
+        return True
 
     def __contains__(self, photo: object) -> bool:
-        return str(photo) in self._places
+        return isinstance(photo, Path) and self._place(photo) is not None
 
-    def add(self, photo: Path, found: PhotoFaces) -> None:
-        """Append the results of a photo."""
-        row = {"image": str(photo), "height": found.size.height, "width": found.size.width, "faces": _rows(found.faces)}
+    def _place(self, photo: Path) -> int | None:
+        stamp, place = self._rows.get(str(photo.absolute()), ([], 0))
+        return place if stamp and stamp == stamp_of(photo) else None
+
+    def add(self, photo: Path, stamp: list[int], found: PhotoFaces) -> None:
+        """Append the results of a photo, with its stamp from before it was read."""
+        if not self._begun:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, self._head)
+            self._begun = True
+        name, size = str(photo.absolute()), found.size
+        row = {"image": name, "stamp": stamp, "height": size.height, "width": size.width, "faces": _rows(found.faces)}
         with self.path.open("ab") as file:
-            self._places[str(photo)] = file.tell()
+            self._rows[name] = stamp, file.tell()
             file.write(_line(row))
 
     def read(self, photos: Sequence[Path]) -> Iterator[tuple[Path, PhotoFaces]]:
         """Those of `photos` that are there, in this order."""
+        if not self._rows:
+            return
         with self.path.open("rb") as file:
             for photo in photos:
-                if photo in self:
-                    file.seek(self._places[str(photo)])
+                place = self._place(photo)
+                if place is not None:
+                    file.seek(place)
                     row = json.loads(file.readline())
                     yield photo, PhotoFaces(ImageSize(row["height"], row["width"]), _faces(row["faces"]))
 
@@ -75,11 +105,11 @@ def _line(row: Any) -> bytes:
     return json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
-def _name(line: bytes) -> str | None:
-    """The photo of a line; None where the line is torn."""
+def _photo(line: bytes) -> tuple[str, list[int]] | None:
+    """The photo of a line and its stamp; None where the line is torn."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else None
-        return None if row is None else str(row["image"])
+        return None if row is None else (str(row["image"]), list(row["stamp"]))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtcnn.errors import DataError, ImageError, SettingsError
+from mtcnn.errors import DataError, ImageError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.images import read_photo
 from mtcnn.progress import progress
@@ -21,18 +20,19 @@ from mtcnn.types import Faces, ImageSize
 from mtcnn.workers import Workers
 
 from ..build import image_of
+from ..photo_names import common_folder, listed_name
 from ..records import ImageRecord
 from ..writers import WRITERS
 from .calibration import Calibration, fit_calibration
-from .found import FoundFile, PhotoFaces
+from .found import FoundFile, PhotoFaces, stamp_of
 from .origins import origins_of
 from .photo_labels import LabelSettings, PhotoLabels, labels_of
 from .teacher import Teacher
+from .written import NOTE, WrittenLabels
 
-__all__ = ["Counts", "calibrate", "label_photos", "read_labels"]
+__all__ = ["Counts", "calibrate", "label_photos", "open_found", "read_labels", "write_labels"]
 
 CALIBRATED_ON = 200  # photos at most, taken evenly
-NOTE = "teachers.json"
 
 
 class Counts(NamedTuple):
@@ -89,24 +89,33 @@ def calibrate(
     return fit_calibration([(found, record) for record, (_, found) in looked])
 
 
-def label_photos(
-    records: Sequence[ImageRecord],
-    teachers: Sequence[Teacher],
-    calibration: Calibration,
-    folder: Path,
-    workers: Workers,
-    quiet: bool = False,
-) -> FoundFile:
-    """Let teachers look at all photos that they have not looked at before; results are appended to a file in `folder`.
+def open_found(folder: Path, teachers: Sequence[Teacher], calibration: Calibration) -> FoundFile:
+    """The file in `folder` of what these teachers found, which need not exist.
 
     Raises DataError where the folder holds results of other teachers or another calibration.
     """
     key = {"teachers": [teacher.to_dict() for teacher in teachers], "calibration": asdict(calibration)}
-    found = FoundFile(folder / "found.jsonl", key)
-    left = [record for record in records if record.path not in found]
+    return FoundFile(folder / "found.jsonl", key)
+
+
+def label_photos(
+    records: Sequence[ImageRecord],
+    teachers: Sequence[Teacher],
+    calibration: Calibration,
+    found: FoundFile,
+    workers: Workers,
+    quiet: bool = False,
+) -> None:
+    """Let teachers look at all photos that they have not looked at before; results are appended to `found`.
+
+    Raises DataError where no photo can be read.
+    """
+    stamps = {record.path: stamp_of(record.path) for record in records if record.path not in found}
+    left = [record for record in records if record.path in stamps]
     for record, (size, faces) in _looks(left, teachers, workers, "labelling", quiet):
-        found.add(record.path, PhotoFaces(size, calibration(faces)))
-    return found
+        found.add(record.path, stamps[record.path], PhotoFaces(size, calibration(faces)))
+    if not any(record.path in found for record in records):
+        raise DataError("no photo can be read; expected image files; labels stay as they were")
 
 
 def read_labels(
@@ -118,28 +127,22 @@ def read_labels(
     """
     root = common_folder(photos)
     for path, (size, faces) in found.read(photos):
-        name = Path(os.path.relpath(path, root)).as_posix()
-        yield labels_of(path, name, size, faces, settings, None if records is None else records[path])
-
-
-def common_folder(photos: Iterable[Path]) -> Path:
-    """The folder that holds all photos. Raises SettingsError where there is none, on several drives."""
-    try:
-        return Path(os.path.commonpath([path.absolute().parent for path in photos]))
-    except ValueError:
-        raise SettingsError("photos lie on several drives; expected one; label those of each drive alone") from None
+        yield labels_of(
+            path, listed_name(path, root), size, faces, settings, None if records is None else records[path]
+        )
 
 
 def write_labels(
     labels: Iterable[PhotoLabels],
     form: str,
-    folder: Path,
+    written: WrittenLabels,
     teachers: Sequence[Teacher],
     settings: LabelSettings,
     calibration: Calibration,
     counts: Counts,
 ) -> tuple[Path, Counts]:
-    """Write the labels in the format `form`, one of WRITERS, and a note about the teachers beside them.
+    """Write the labels in the format `form`, one of WRITERS, and a note about the teachers beside them. What is
+    replaced should have been checked, see `WrittenLabels.check`.
 
     Returns the path of the labels, and `counts` with what was written added.
     """
@@ -150,7 +153,7 @@ def write_labels(
             totals[:] += [1, len(each.boxes), len(each.doubtful), len(each.dropped)]
             yield each
 
-    path = WRITERS[form](counted(), folder)
+    path = WRITERS[form](counted(), written.folder, written.note)
     photos, sure, doubtful, dropped = totals.tolist()
     made = Counts(counts.photos + photos, counts.skipped, sure, doubtful, dropped)
     body: dict[str, Any] = {
@@ -158,6 +161,6 @@ def write_labels(
         "teachers": [{**teacher.to_dict(), "weights": origins_of(teacher)} for teacher in teachers],
         **asdict(settings), "calibration": asdict(calibration), **made._asdict(),
     }  # fmt: skip
-    with atomic_write(folder / NOTE) as draft:
+    with atomic_write(written.folder / NOTE, before=written.note) as draft:
         draft.write_text(json.dumps(body, indent=1), encoding="utf-8")
     return path, made

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
+from mtcnn.checkpoint import check_models, has_weights, packaged_weights, weights_path
 from mtcnn.detector_settings import CASCADE
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import SettingsError
@@ -100,10 +100,13 @@ def find_teachers(
     """Teachers by name, the weights of each in `models`, or among the packaged ones where it has none there.
 
     names   of detectors with weights; the beginning of a name is enough, such as yunet for yunet-n.
-    scales  "1,1.5" for all of them, "retinaface=1,1.5" for one.
+    scales  "1,1.5" for all of them, "retinaface=1,1.5" for one; the beginning of a name that no other has is enough.
 
-    Raises SettingsError for a name without weights, twice the same one, and scales that are none.
+    Raises SettingsError for a name without weights, twice the same one, and scales that are none; CheckpointError for
+    `models` that do not exist.
     """
+    if models is not None:
+        check_models(models)
     found = [_named(name, models) for name in names]
     if not found or len({name for name, _ in found}) < len(found):
         raise SettingsError(f"teachers are {', '.join(names) or 'none'}; expected different detectors, at least one")
@@ -116,7 +119,8 @@ def find_teachers(
 
 def _named(name: str, models: Path | None) -> tuple[str, Path | None]:
     folders = [models, None] if models is not None else [None]
-    names = [name] if name in (CASCADE, *DETECTORS) else [each for each in DETECTORS if name and each.startswith(name)]
+    known = (CASCADE, *DETECTORS)
+    names = [name] if name in known else [each for each in known if name and each.startswith(name)]
     for each in names:
         for folder in folders:
             nets = list(SIZES) if each == CASCADE else [each]
@@ -134,7 +138,7 @@ def _scales(given: Sequence[str], names: Sequence[str]) -> dict[str, tuple[float
     found: dict[str, tuple[float, ...]] = {}
     for text in given:
         name, equals, factors = text.rpartition("=")
-        matching = [each for each in names if equals and each.startswith(name)] if name else [""]
+        matching = _matching(name, names) if equals or not name else []
         try:
             values = tuple(float(factor) for factor in factors.split(","))
         except ValueError:
@@ -143,8 +147,17 @@ def _scales(given: Sequence[str], names: Sequence[str]) -> dict[str, tuple[float
             raise SettingsError(
                 f"scales are {text!r}; expected factors such as 1,1.5 or retinaface=1,1.5 for one teacher"
             )
+        if len(matching) > 1:
+            raise SettingsError(
+                f"scales are {text!r}; expected one teacher, not {' and '.join(matching)}; name it whole"
+            )
         found[matching[0]] = values
     return found
+
+
+def _matching(name: str, names: Sequence[str]) -> list[str]:
+    """The teachers that `name` may mean: that of this very name, or those that begin with it; "" means all of them."""
+    return [name] if not name or name in names else [each for each in names if each.startswith(name)]
 
 
 def _hashes(name: str, models: Path | None) -> tuple[str, ...]:

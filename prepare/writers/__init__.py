@@ -7,22 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtcnn.files.atomic_write import Before
+
 from . import celeba, coco, labelme, labelv2, retinaface, table, voc, wider, wider_labels, yolo
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
-__all__ = ["FORMATS", "WRITERS", "Format"]
+__all__ = ["FORMATS", "OF_ALL", "OF_EACH", "WRITERS", "Format"]
 
 Writer = Callable[[Iterable["PhotoLabels"], Path], Path]
 
-WRITERS: dict[str, Writer] = {
+WRITERS: dict[str, Callable[[Iterable[PhotoLabels], Path, Before], Path]] = {
     "labelv2": labelv2.write,
     "coco": coco.write,
     "yolo": yolo.write_linked,
     "wider": wider.write,
 }
-"""What `mtcnn label` writes; its wider are detections."""
+"""What `mtcnn label` writes, by format; its wider are detections."""
+
+OF_ALL = {"labelv2": ["labelv2.txt"], "coco": ["coco.json"], "yolo": ["data.yaml", "photos.txt"], "wider": []}
+"""Files that these write for all photos together."""
+
+OF_EACH: dict[str, Callable[[Path, str], str]] = {
+    "yolo": lambda photo, name: yolo.name_of(name),
+    "wider": lambda photo, name: f"detections/{wider.name_of(photo)}.txt",
+}
+"""The file that they write for each photo, by its path and its name in the labels."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import Before, atomic_write
 
 from ..readers.label_file import POINT_NAMES
 
@@ -23,12 +23,12 @@ FACE = {"id": 1, "name": "face", "supercategory": "face", "keypoints": list(POIN
 DOUBTFUL = {"id": 2, "name": "doubtful", "supercategory": "face"}
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `coco.json` in a folder, see `write_file`."""
-    return write_file(labels, folder / "coco.json")
+    return write_file(labels, folder / "coco.json", before)
 
 
-def write_file(labels: Iterable[PhotoLabels], path: Path) -> Path:
+def write_file(labels: Iterable[PhotoLabels], path: Path, before: Before | None = None) -> Path:
     """Write one file. An annotation has `score` where a teacher made it; `iscrowd` is 1 for doubtful regions."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ def write_file(labels: Iterable[PhotoLabels], path: Path) -> Path:
             more |= {"keypoints": [value for row in rows for value in row], "num_keypoints": int(known.sum())}
             annotations.append({**_annotation(len(annotations) + 1, number, box, 0), **more})
         annotations += [_annotation(len(annotations) + i, number, box, 1) for i, box in enumerate(photo.doubtful, 1)]
-    with atomic_write(path) as draft:
+    with atomic_write(path, before=before) as draft:
         body = {"images": images, "annotations": annotations, "categories": [FACE, DOUBTFUL]}
         draft.write_text(json.dumps(body), encoding="utf-8")
     return path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import Before, atomic_write
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
@@ -18,11 +18,11 @@ __all__ = ["write"]
 UNKNOWN = "-1 -1 -1"
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `labelv2.txt`: a row a face, `x1 y1 x2 y2`, five times `x y flag`, and the score if it has one; and a row a
     doubtful region, `x1 y1 x2 y2 1`. An image without rows shows no face."""
     path = folder / "labelv2.txt"
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(path, before=before) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         for photo in labels:
             file.write(f"# {photo.name} {photo.size.width} {photo.size.height}\n")
             for box, score, points in zip(photo.boxes, photo.scores, photo.landmarks, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import atomic_write, write_whole
+from mtcnn.files.atomic_write import Before, atomic_write, write_whole
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
-__all__ = ["write", "write_linked"]
+__all__ = ["is_linked", "name_of", "write", "write_linked"]
 
 CLASSES = ("face", "doubtful")
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def name_of(photo: str) -> str:
+    """The file of a photo's labels, by its name."""
+    return f"labels/{Path(photo).with_suffix('.txt').as_posix()}"
+
+
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `labels/<photo>.txt`, `data.yaml` and, of photos that lie elsewhere, the list `photos.txt`.
 
     A row is class, centre, width and height, then five times `x y flag`, flag 0 where unknown; all in shares of the
@@ -32,37 +38,52 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
         inside = inside and photo.path.is_relative_to(folder / "images")
         rows = [_row(0, box, points, photo) for box, points in zip(photo.boxes, photo.landmarks, strict=True)]
         rows += [_row(1, box, np.full((5, 2), np.nan), photo) for box in photo.doubtful]
-        path = folder / "labels" / Path(photo.name).with_suffix(".txt")
+        path = folder / name_of(photo.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, "".join(f"{row}\n" for row in rows).encode())
+        write_whole(path, "".join(f"{row}\n" for row in rows).encode(), before)
         photos.append(str(photo.path.resolve()))
     place = f"path: {json.dumps(str(folder.resolve()))}\ntrain: photos.txt\nval: photos.txt\n"
     if inside and photos:
         place = "train: images\nval: images\n"
     else:
-        with atomic_write(folder / "photos.txt") as draft:
+        with atomic_write(folder / "photos.txt", before=before) as draft:
             draft.write_text("".join(f"{name}\n" for name in photos), encoding="utf-8")
     names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
     text = f"{place}kpt_shape: [5, 3]\n"
-    with atomic_write(folder / "data.yaml") as draft:
+    with atomic_write(folder / "data.yaml", before=before) as draft:
         draft.write_text(f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}", encoding="utf-8")
     return folder / "data.yaml"
 
 
-def write_linked(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write_linked(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """The same with a link to each photo in `images`: programs that train on the folder look for the labels of a photo
     by its path, with `labels` in place of `images`. Where the system makes no links, as `write`."""
     photos = list(labels)
     with suppress(OSError, NotImplementedError):
-        photos = [replace(photo, path=_link(photo, folder / "images" / photo.name)) for photo in photos]
-    return write(photos, folder)
+        photos = [replace(photo, path=_link(photo, folder / "images" / photo.name, before)) for photo in photos]
+    return write(photos, folder, before)
 
 
-def _link(photo: PhotoLabels, target: Path) -> Path:
+def is_linked(photo: Path, target: Path) -> bool:
+    """Whether `target` is a link to a photo."""
+    return target.is_symlink() and os.path.realpath(target) == os.path.realpath(photo)
+
+
+def _link(photo: PhotoLabels, target: Path, before: Before | None) -> Path:
+    """Raises OSError where `target` is no link, and may be a photo."""
+    if is_linked(photo.path, target):
+        return target
+    if target.exists() and not target.is_symlink():
+        raise FileExistsError(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_symlink():
-        target.unlink()
-    target.symlink_to(photo.path.resolve())
+    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
+    try:
+        draft.symlink_to(photo.path.resolve())
+        if before is not None:
+            before(target, draft)
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
     return target
 
 
