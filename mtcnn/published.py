@@ -42,10 +42,10 @@ class Published:
 
 
 _PACKAGED: tuple[tuple[str, tuple[str, ...], Ap, float], ...] = (
-    ("mtcnn", tuple(SIZES), (0.8528, 0.8105, 0.7111), 17.3),
-    ("retinaface", ("retinaface",), (0.9221, 0.8863, 0.7731), 13.3),
-    ("yunet-n", ("yunet-n",), (0.8952, 0.8655, 0.8053), 7.3),
-    ("scrfd-0.5g", ("scrfd-0.5g",), (0.8845, 0.8512, 0.7372), 8.3),
+    ("mtcnn", tuple(SIZES), (0.8528, 0.8105, 0.7111), 27.6),
+    ("retinaface", ("retinaface",), (0.9221, 0.8863, 0.7731), 15.2),
+    ("yunet-n", ("yunet-n",), (0.8952, 0.8655, 0.8053), 11.4),
+    ("scrfd-0.5g", ("scrfd-0.5g",), (0.8845, 0.8512, 0.7372), 10.4),
 )
 
 _RETINAFACE, _LINZAER = "biubug6/Pytorch_Retinaface", "Linzaer/Ultra-Light-Fast-Generic-Face-Detector-1MB"
@@ -79,20 +79,20 @@ _DETECTORS = (
         1_994_485,
     ),
     Published(
-        "retinaface", ("mobilenet0.25_Final.pth",), _RETINAFACE, "MIT", 1_789_735, (0.9331, 0.8955, 0.7893), 13.3
+        "retinaface", ("mobilenet0.25_Final.pth",), _RETINAFACE, "MIT", 1_789_735, (0.9331, 0.8955, 0.7893), 15.4
     ),
     Published("retinaface-r50", ("Resnet50_Final.pth",), _RETINAFACE, "MIT"),
     Published(
-        "retinaface-small", ("mobilenet0.25_Final.pth",), _ONE_MB, "MIT", 1_789_735, (0.8567, 0.8153, 0.7418), 12.8
+        "retinaface-small", ("mobilenet0.25_Final.pth",), _ONE_MB, "MIT", 1_789_735, (0.8567, 0.8153, 0.7418), 15.3
     ),
-    Published("slim", ("version-slim-320.pth",), _LINZAER, "MIT", 1_091_283, (0.6961, 0.6800, 0.6028), 6.7),
-    Published("slim", ("version-slim-640.pth",), _LINZAER, "MIT", 1_091_287, (0.8585, 0.8205, 0.7232), 6.7),
-    Published("rfb", ("version-RFB-320.pth",), _LINZAER, "MIT", 1_168_374, (0.7284, 0.7048, 0.6393), 8.6),
-    Published("rfb", ("version-RFB-640.pth",), _LINZAER, "MIT", 1_168_354, (0.8603, 0.8265, 0.7556), 8.6),
-    Published("slim-landmarks", ("slim_Final.pth",), _ONE_MB, "MIT", 1_427_150, (0.7827, 0.7589, 0.6761), 6.9),
-    Published("rfb-landmarks", ("RBF_Final.pth",), _ONE_MB, "MIT", 1_504_452, (0.8280, 0.7966, 0.7133), 8.3),
-    Published("yunet-n", ("yunet_n.pth",), _YUNET, "Apache-2.0", 747_497, (0.9104, 0.8832, 0.8277), 7.3),
-    Published("yunet-s", ("yunet_s.pth",), _YUNET, "Apache-2.0", 560_340, (0.9068, 0.8731, 0.7973), 5.2),
+    Published("slim", ("version-slim-320.pth",), _LINZAER, "MIT", 1_091_283, (0.6961, 0.6800, 0.6028), 9.7),
+    Published("slim", ("version-slim-640.pth",), _LINZAER, "MIT", 1_091_287, (0.8585, 0.8205, 0.7232), 9.7),
+    Published("rfb", ("version-RFB-320.pth",), _LINZAER, "MIT", 1_168_374, (0.7284, 0.7048, 0.6393), 12.9),
+    Published("rfb", ("version-RFB-640.pth",), _LINZAER, "MIT", 1_168_354, (0.8603, 0.8265, 0.7556), 12.9),
+    Published("slim-landmarks", ("slim_Final.pth",), _ONE_MB, "MIT", 1_427_150, (0.7827, 0.7589, 0.6761), 9.9),
+    Published("rfb-landmarks", ("RBF_Final.pth",), _ONE_MB, "MIT", 1_504_452, (0.8280, 0.7966, 0.7133), 13.1),
+    Published("yunet-n", ("yunet_n.pth",), _YUNET, "Apache-2.0", 747_497, (0.9104, 0.8832, 0.8277), 11.5),
+    Published("yunet-s", ("yunet_s.pth",), _YUNET, "Apache-2.0", 560_340, (0.9068, 0.8731, 0.7973), 8.1),
     Published(
         "centerface",
         ("centerface.onnx",),
@@ -100,12 +100,12 @@ _DETECTORS = (
         "MIT",
         7_304_518,
         (0.9407, 0.9195, 0.8451),
-        84.8,
+        118.2,
     ),
-    Published("scrfd-0.5g", ("scrfd_500m_gn.onnx",), _SCRFD, _RESEARCH, 2_295_759, (0.9308, 0.9030, 0.8430), 11.3),
+    Published("scrfd-0.5g", ("scrfd_500m_gn.onnx",), _SCRFD, _RESEARCH, 2_295_759, (0.9308, 0.9030, 0.8430), 14.0),
     Published("scrfd-0.5g", ("scrfd_500m_bnkps.onnx",), _SCRFD, _RESEARCH, 2_524_817, (0.9205, 0.8968, 0.8392)),
-    Published("scrfd-1g", ("scrfd_1g_gn.onnx",), _SCRFD, _RESEARCH, 2_546_368, (0.9408, 0.9211, 0.8716), 17.8),
-    Published("scrfd-2.5g", ("scrfd_2.5g_gn.onnx",), _SCRFD, _RESEARCH, 2_701_750, (0.9497, 0.9284, 0.8843), 59.5),
+    Published("scrfd-1g", ("scrfd_1g_gn.onnx",), _SCRFD, _RESEARCH, 2_546_368, (0.9408, 0.9211, 0.8716), 25.8),
+    Published("scrfd-2.5g", ("scrfd_2.5g_gn.onnx",), _SCRFD, _RESEARCH, 2_701_750, (0.9497, 0.9284, 0.8843), 81.9),
     Published("scrfd-10g", ("scrfd_10g_gn.onnx",), _SCRFD, _RESEARCH),
     Published("scrfd-34g", ("scrfd_34g_gn.onnx",), _SCRFD, _RESEARCH),
 )
