@@ -222,7 +222,7 @@ def test_bad_folds_and_sizes(hand: Path) -> None:
         fddb.load_folds(hand / "nowhere")
     (empty := hand / "empty").mkdir()
     with pytest.raises(DataError, match="no image in its folds; expected image path"):
-        fddb.load_folds(_write(empty, "FDDB-fold-01-ellipseList.txt", "").parent)
+        fddb.load_folds(_write(empty, "FDDB-fold-01-ellipseList.txt", "").parent, problems)
     _write(hand, "FDDB-fold-02-ellipseList.txt", "d/p\n0\n")
     fddb.load_folds(hand, problems)
     assert "FDDB-fold-02-ellipseList.txt:1: d/p is listed twice" in problems.summary()

@@ -180,17 +180,16 @@ PUBLISHED = {
 }
 
 
-# Measured elsewhere, with InsightFace's way to scale images.
+# Measured elsewhere, with InsightFace's way to scale images. The larger ones, .9380, .9114, .7917 of 1g and .9525,
+# .9311, .8241 of 2.5g, take a minute and have the same decoder; their outputs are compared below.
 AP = {
     "scrfd_500m_gn_dynamic": (0.9185, 0.8828, 0.7450),
     "scrfd_500m_bnkps_dynamic": (0.9218, 0.8934, 0.7542),
-    "scrfd_1g_gn_dynamic": (0.9380, 0.9114, 0.7917),
-    "scrfd_2.5g_gn_dynamic": (0.9525, 0.9311, 0.8241),
 }
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("file", PUBLISHED)
+@pytest.mark.parametrize("file", AP)
 def test_average_precision_of_the_published_files(file: str, data_folder: Path, tmp_path: Path) -> None:
     """On the 300 dev photos, of boxes as the net predicts them: `mtcnn eval` clips them to the photo."""
     path, name = data_folder / "weights" / "scrfd" / f"{file}.onnx", PUBLISHED[file]
