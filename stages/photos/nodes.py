@@ -134,7 +134,7 @@ def keep_inputs(work: Path, recipe: DetectorRecipe, start: Path | None = None, t
     if start is not None:
         new_net(recipe, start)  # raises now, not after minutes of decoding
     if teacher is not None:
-        load_teacher(teacher, recipe.net)
+        load_teacher(teacher, recipe.net, getattr(recipe.objective, "closer", False))
     elif recipe.objective.name in TAUGHT and input_of(work, recipe.net, "teacher") is None:
         raise RecipeError(f"recipe of {recipe.net}: objective is {recipe.objective.name} without a teacher; name "
                           "weights of the same net, or of one with the same anchors, as its teacher")  # fmt: skip

@@ -100,7 +100,8 @@ class DetectorTask:
     def __init__(self, recipe: DetectorRecipe, net: nn.Module, photos: PhotoStore, teacher: Path | None = None) -> None:
         self.recipe, self.name, self.module, self.clip = recipe, recipe.net, net, recipe.train.clip
         self.groups = _groups(net, recipe.train.weight_decay)
-        runtime = None if teacher is None else load_teacher(teacher, recipe.net)
+        closer = getattr(recipe.objective, "closer", False)
+        runtime = None if teacher is None else load_teacher(teacher, recipe.net, closer)
         self.objective = objective_class(recipe.objective.name)(
             recipe.objective, DETECTORS[recipe.net].decoder, runtime
         )
