@@ -19,6 +19,7 @@ from run_command import run
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.anchors import RETINAFACE as LAYOUT
+from mtcnn.detectors.anchors import S3FD, Layout, Level, anchors
 from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.detectors.distances import Distances
 from mtcnn.detectors.load import build, load_runtime, model_of
@@ -29,7 +30,7 @@ from prepare.readers import read_source
 from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, TeacherTargets
 from stages.objectives.matching import BACKGROUND, match
 from stages.objectives.targets import stack
-from stages.objectives.teacher import RecodedTeacher, load_teacher
+from stages.objectives.teacher import CloserTeacher, RecodedTeacher, load_teacher
 from stages.photos.crops import PictureSettings
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import PhotoStore, build_photos
@@ -311,3 +312,97 @@ def test_a_teacher_with_other_anchors_is_refused(folder: Path, tmp_path: Path) -
         load_teacher(folder / "teacher.safetensors", "s3fd")
     with pytest.raises(CheckpointError, match="holds ssh; expected yunet-n, or a net with the same anchors, as its"):
         load_teacher(folder / "teacher.safetensors", "yunet-n")
+
+
+# ---- a teacher that looks at the enlarged picture too
+
+
+def outputs_for(side: int, seed: int, layout: Layout = LAYOUT) -> dict[str, NDArray[np.float32]]:
+    """Random outputs for a square picture."""
+    rng, count = np.random.default_rng(seed), len(anchors(side, side, layout))
+    return {
+        "logits": rng.normal(0, 3, count).astype(np.float32).round(1),  # with equal ones
+        "boxes": rng.normal(0, 1, (count, 4)).astype(np.float32),
+        "landmarks": rng.normal(0, 1, (count, 10)).astype(np.float32),
+    }
+
+
+def closer(side: int, layout: Layout = LAYOUT, landmarks: bool = True) -> CloserTeacher:
+    answers = {side: outputs_for(side, 1, layout), 2 * side: outputs_for(2 * side, 2, layout)}
+    if not landmarks:
+        for each in answers.values():
+            del each["landmarks"]
+    decoder = SsdCodes(layout)
+    return CloserTeacher(lambda image: answers[len(image)], decoder, decoder)
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, S3FD, (Level(8, (16.0,)), Level(16, (48.0,)))])
+def test_two_looks_are_merged_as_by_a_plain_loop(layout: Layout) -> None:
+    side = 128
+    teacher, size, twice = closer(side, layout), ImageSize(side, side), ImageSize(2 * side, 2 * side)
+    decoder = SsdCodes(layout)
+    merged = decoder.decode(teacher(np.zeros((side, side, 3), np.uint8)), size)
+    first = decoder.decode(outputs_for(side, 1, layout), size)
+    second = decoder.decode(outputs_for(2 * side, 2, layout), twice)
+    finest = min(length for level in layout for length in level.sizes)
+    strides = [
+        level.stride for level in layout for length in level.sizes for _ in range(-((-side // level.stride) ** 2))
+    ]
+    strides = sorted(strides)  # rising, as in the outputs
+    ours, theirs = decoder.anchors(size), decoder.anchors(twice)
+    sizes, closer_sizes = ours[:, 2] - ours[:, 0], np.maximum((theirs[:, 2] - theirs[:, 0]) / 2, finest)
+    centres, closer_centres = (ours[:, :2] + ours[:, 2:]) / 2, (theirs[:, :2] + theirs[:, 2:]) / 4
+    for i, stride in enumerate(strides):
+        near = np.abs(closer_centres - centres[i]).max(axis=1) <= stride / 2 - 1e-3
+        near |= (closer_centres == centres[i]).all(axis=1)
+        rows = np.flatnonzero(near & (closer_sizes == sizes[i]))
+        if not len(rows):
+            assert merged.logits[i] == first.logits[i] and np.allclose(merged.boxes[i], first.boxes[i], atol=1e-3)
+            continue
+        best = rows[np.argmax(second.logits[rows])]
+        a, b = float(first.logits[i]), float(second.logits[best])
+        mean = (1 / (1 + math.exp(-a)) + 1 / (1 + math.exp(-b))) / 2
+        assert 1 / (1 + math.exp(-float(merged.logits[i]))) == pytest.approx(mean, abs=1e-5)
+        wanted = second.boxes[best] / 2 if b > a else first.boxes[i]
+        assert np.allclose(merged.boxes[i], wanted, atol=2e-3)
+        assert merged.landmarks is not None and first.landmarks is not None and second.landmarks is not None
+        wanted = second.landmarks[best] / 2 if b > a else first.landmarks[i]
+        assert np.allclose(merged.landmarks[i], wanted, atol=2e-3)
+
+
+def test_a_closer_teacher_sees_the_picture_enlarged_and_labels_belong_to_its_anchors() -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    def runtime(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        seen.append(image)
+        return outputs_for(len(image), 0)
+
+    picture = np.repeat(np.arange(SIDE, dtype=np.uint8)[:, None, None], 3, 2).repeat(SIDE, 1)  # darker above
+    teacher = CloserTeacher(runtime, DECODER, DISTANCES)
+    assert list(teacher(picture)) == list(DISTANCES.names)
+    assert seen[0] is picture and seen[1].shape == (2 * SIDE, 2 * SIDE, 3)
+    assert np.abs(seen[1].astype(int) - np.arange(2 * SIDE)[:, None, None] // 2).max() <= 1
+    assert np.array_equal(teacher.anchors(ImageSize(SIDE, SIDE)), ANCHORS)
+    assert "landmarks" not in closer(SIDE, landmarks=False)(np.zeros((SIDE, SIDE, 3), np.uint8))
+
+
+def test_a_closer_look_finds_the_small_faces_of_a_photo(folder: Path, tmp_path: Path) -> None:
+    """It trains, by the recipe; the first look's picture alone gives other targets."""
+    model = {"stem": [8, 8], "widths": [16, 16, 16, 16], "neck": 8, "head": 8, "norm_groups": 8}
+    losses = {}
+    for looks in (False, True):
+        recipe = replace(RECIPE, net="scrfd-0.5g", model=model,
+                         objective=replace(RECIPE.objective, closer=looks))  # fmt: skip
+        target = tmp_path / str(looks) / "w.safetensors"
+        train_detector(recipe, new_net(recipe), photos(folder), target, "k", quiet=True,
+                       teacher=folder / "teacher.safetensors")  # fmt: skip
+        rows = (target.parent / "metrics-scrfd-0.5g.jsonl").read_text().splitlines()
+        losses[looks] = [json.loads(line)["val_face"] for line in rows]
+    assert losses[True][-1] < losses[True][0] and losses[True] != losses[False]
+
+
+def test_a_closer_look_needs_anchors(tmp_path: Path) -> None:
+    net = build("yunet-n", {})
+    write(tmp_path / "t.safetensors", Checkpoint("yunet-n", net.state_dict()))
+    with pytest.raises(CheckpointError, match=r"holds yunet-n; expected a net with anchors"):
+        load_teacher(tmp_path / "t.safetensors", "yunet-n", closer=True)

@@ -148,7 +148,8 @@ def load_teacher(path: Path, net: str, closer: bool = False) -> Any:
         return load_runtime(path, name)
     same = _layout(own) is not None and _layout(own) == _layout(student)
     if not (same and isinstance(own, SsdCodes | Distances) and isinstance(student, SsdCodes | Distances)):
-        raise CheckpointError(f"{path} holds {name}; expected {net}, or a net with the same anchors, as its teacher")
+        wanted = "a net with anchors for a closer look" if name == net else f"{net}, or a net with the same anchors,"
+        raise CheckpointError(f"{path} holds {name}; expected {wanted} as its teacher")
     runtime = load_runtime(path, name)
     return CloserTeacher(runtime, own, student) if closer else RecodedTeacher(runtime, own, student)
 
