@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -27,10 +28,11 @@ from mtcnn.errors import CheckpointError, DataError, RecipeError
 from mtcnn.types import ImageSize
 from prepare import synthetic
 from prepare.readers import read_source
+from stages.objectives.closer import CloserCells, CloserTeacher
 from stages.objectives.distill import CLIP, SMALL, Distill, DistillSettings, TeacherTargets
 from stages.objectives.matching import BACKGROUND, match
 from stages.objectives.targets import stack
-from stages.objectives.teacher import CloserTeacher, RecodedTeacher, load_teacher
+from stages.objectives.teacher import RecodedTeacher, load_teacher
 from stages.photos.crops import PictureSettings
 from stages.photos.recipe import DetectorRecipe, PhotoSchedule
 from stages.photos.store import PhotoStore, build_photos
@@ -401,8 +403,39 @@ def test_a_closer_look_finds_the_small_faces_of_a_photo(folder: Path, tmp_path: 
     assert losses[True][-1] < losses[True][0] and losses[True] != losses[False]
 
 
-def test_a_closer_look_needs_anchors(tmp_path: Path) -> None:
+def test_two_looks_of_yunet_are_merged_as_by_a_plain_loop(tmp_path: Path) -> None:
+    torch.manual_seed(2)
     net = build("yunet-n", {})
-    write(tmp_path / "t.safetensors", Checkpoint("yunet-n", net.state_dict()))
-    with pytest.raises(CheckpointError, match=r"holds yunet-n; expected a net with anchors"):
-        load_teacher(tmp_path / "t.safetensors", "yunet-n", closer=True)
+    for name, values in net.state_dict().items():
+        if name.endswith("bias") and values.numel() == 1:
+            values += 3  # scores that are not all alike
+    model, scaling = model_of("yunet-n", {}), DETECTORS["yunet-n"].scaling
+    write(tmp_path / "t.safetensors", Checkpoint("yunet-n", net.state_dict(), scaling=scaling, model=model))
+    teacher = load_teacher(tmp_path / "t.safetensors", "yunet-n", closer=True)
+    assert isinstance(teacher, CloserCells)
+    decoder, size, twice = teacher.decoder, ImageSize(SIDE, SIDE), ImageSize(2 * SIDE, 2 * SIDE)
+    image = np.ascontiguousarray(synthetic.draw_scene(3, 1)[0][:SIDE, :SIDE])
+    enlarged = cv2.resize(image, (2 * SIDE, 2 * SIDE), interpolation=cv2.INTER_LINEAR)
+    merged, first, second = teacher(image), teacher.runtime(image), teacher.runtime(enlarged)
+    found, one, two = decoder.decode(merged, size), decoder.decode(first, size), decoder.decode(second, twice)
+    (corners, strides), (closer_corners, closer_strides) = decoder.places(size), decoder.places(twice)
+    middles, counted = (closer_corners + closer_strides / 2) / 2, np.maximum(closer_strides[:, 0] / 2, 8)
+    closer_wins = 0
+    for i, stride in enumerate(strides[:, 0]):
+        inside = ((middles >= corners[i]) & (middles < corners[i] + stride)).all(axis=1)
+        rows = np.flatnonzero(inside & (counted == stride))
+        best = rows[np.argmax(two.logits[rows])] if len(rows) else -1
+        if best >= 0 and two.logits[best] > one.logits[i]:
+            logit, box, factors = two.logits[best], two.boxes[best] / 2, second["object_logits"][best]
+            closer_wins += 1
+        else:
+            logit, box, factors = one.logits[i], one.boxes[i], first["object_logits"][i]
+        assert found.logits[i] == logit and merged["object_logits"][i] == factors
+        assert np.allclose(found.boxes[i], box, atol=2e-3)
+    assert 0 < closer_wins < len(strides)
+
+
+def test_a_net_that_cannot_look_closer_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "t.safetensors", Checkpoint("centerface", build("centerface", {}).state_dict()))
+    with pytest.raises(CheckpointError, match=r"holds centerface; expected a net with anchors or YuNet for a closer"):
+        load_teacher(tmp_path / "t.safetensors", "centerface", closer=True)

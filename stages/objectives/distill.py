@@ -48,8 +48,7 @@ class DistillSettings(Settings):
     face box landmark  weights of the losses; `logit`: of the distance between the logits.
     background         weight of an anchor without a face in the losses of boxes and landmarks.
     min_landmark_face  landmarks of smaller faces get a low weight, pixels: they are noise in units of a small anchor.
-    closer             whether the teacher looks at each picture enlarged to twice its size too (`CloserTeacher`), for
-                       faces that are small in the picture.
+    closer             whether the teacher also looks at each picture enlarged to twice its size (`closer`).
     landmark_beta      where smooth L1 of landmarks turns from squares to distances, in units of their codes, a tenth of
                        an anchor, or of the face for SCRFD: the less, the more do small errors count.
     """

@@ -47,6 +47,7 @@ class DistillCellsSettings(Settings):
                        `logit` of the distance between the products' logits.
     background         weight of a cell without a face in the losses of boxes and landmarks.
     min_landmark_face  landmarks of smaller faces get a low weight, pixels.
+    closer             whether the teacher also looks at each picture enlarged to twice its size (`closer`).
     """
 
     name: str = setting("distill-cells", choices=("distill-cells",))
@@ -59,6 +60,7 @@ class DistillCellsSettings(Settings):
     landmark: float = setting(0.5, min=0)
     background: float = setting(0.005, min=0, max=1)
     min_landmark_face: float = setting(16.0, min=0)
+    closer: bool = setting(False, choices=(False, True), added=True)
 
 
 class CellTargets(NamedTuple):
