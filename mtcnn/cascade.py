@@ -57,6 +57,8 @@ class Detector:
     max_side      maximum longer side, pixels, at which a single-stage detector looks at an image; larger are shrunk.
     coarse        whether it also looks at smaller copies of an image that has room for faces larger than its largest
                   anchor; True by default.
+    enlarge       times as long as an image's are the sides at which a single-stage detector looks at it, at most
+                  `max_side`: 2 finds faces half as large, in four times the time; 1 by default.
     precision     of a single-stage detector's convolutions: "float32", or "bf16" on processors that have it.
 
     `settings` holds them all, with defaults filled in. Raises SettingsError for settings that are invalid or that the
@@ -81,6 +83,7 @@ class Detector:
         max_side: float | None = None,
         coarse: bool | None = None,
         precision: str | None = None,
+        enlarge: float | None = None,
     ) -> None:
         device = device_name(device)
         check_device(device)
@@ -98,6 +101,7 @@ class Detector:
             max_side,
             coarse,
             precision,
+            enlarge,
         )
         folder = packaged_weights() if models is None else Path(models)
 
@@ -116,7 +120,9 @@ class Detector:
             self.proposer = PNetProposer(net("pnet"), chosen.min_face, chosen.scale_factor, first[1], device)
         else:
             looks = max_side, bool(chosen.coarse)
-            self.proposer = load_detector(first[0], folder, first[1], device, engine, *looks, precision)
+            self.proposer = load_detector(
+                first[0], folder, first[1], device, engine, *looks, precision, chosen.enlarge or 1.0
+            )
             self._smallest = chosen.min_face or 0.0
         crops = engine if engine == "openvino" else None
         if crops and rest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -273,11 +273,16 @@ def read_threshold(path: Path) -> float | None:
     return float(value) if value is not None and _SHARE.holds(value) else None
 
 
-def set_threshold(path: Path, threshold: float | None) -> None:
-    """Write another threshold into a weights file; None leaves it as it is."""
+def set_threshold(path: Path, threshold: float | None, scoring: Scoring | None = None) -> None:
+    """Write another threshold into a weights file, and those settings of `scoring` that no key of weights depends on;
+    None leaves them as they are."""
     found = read(path)
-    if threshold not in (None, found.threshold):
-        write(path, replace(found, threshold=threshold))
+    changed = found if threshold is None else replace(found, threshold=threshold)
+    if scoring is not None:
+        free = [each.name for each in fields(scoring) if not each.metadata.get("hashed", True)]
+        changed = replace(changed, scoring=replace(found.scoring, **{name: getattr(scoring, name) for name in free}))
+    if (changed.threshold, changed.scoring) != (found.threshold, found.scoring):
+        write(path, changed)
 
 
 def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:

@@ -11,7 +11,7 @@ from typing import Any
 from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
 from .detectors.load import PRECISIONS
-from .detectors.looks import MAX_SIDE
+from .detectors.looks import ENLARGE, MAX_SIDE
 from .errors import SettingsError
 from .pyramid import MIN_FACE, SCALE_FACTOR
 from .settings import Range, check, require
@@ -54,6 +54,7 @@ class DetectorSettings:
     max_side: float | None = None
     coarse: bool | None = None
     precision: str | None = None
+    enlarge: float | None = None
 
     def __post_init__(self) -> None:
         known = self.models is None or isinstance(self.models, str | PathLike)
@@ -78,11 +79,12 @@ class DetectorSettings:
             raise SettingsError(
                 f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid"
             )
-        for name, value in (("max_side", self.max_side), ("coarse", self.coarse)):
+        for name, value in (("max_side", self.max_side), ("coarse", self.coarse), ("enlarge", self.enlarge)):
             if pnet and value is not None:
                 raise SettingsError(f"{name} is {value}; expected none for pnet, which has a pyramid; raise `min_face`")
         require(self.coarse in (None, True, False), "coarse", self.coarse, "True or False")
         self._fill("max_side", None, MAX_SIDE)
+        self._fill("enlarge", None if pnet else 1.0, ENLARGE)
         if not pnet and self.coarse is None:
             object.__setattr__(self, "coarse", True)
         self._fill("min_face", 20.0 if pnet else None, MIN_FACE)
@@ -168,6 +170,8 @@ class DetectorSettings:
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
         if self.precision != "bf16":
             del plain["precision"]
+        if self.enlarge in (None, 1):  # as before it was a setting, so that what is cached stays valid
+            del plain["enlarge"]
         return {**plain, "thresholds": list(values["thresholds"])}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.api.training import MIN_FACE, Outcome
+from mtcnn.boxes import areas, iou
 from mtcnn.errors import ImageError
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
@@ -17,12 +18,13 @@ from mtcnn.types import Faces
 from prepare.build import image_of
 from prepare.records import ImageRecord
 
-__all__ = ["Observed", "look_at", "measure", "truth_of"]
+__all__ = ["Observed", "look_at", "measure", "rows_of", "truth_of"]
 
 Array = NDArray[Any]
 
 PHOTOS = 200  # at most, taken evenly
 SECONDS = 40.0  # no further photo is processed after this time
+HIDDEN, SAME = 0.5, 0.5  # share of a detection inside a region; IoU with a labelled face
 
 
 class Observed(NamedTuple):
@@ -57,7 +59,7 @@ def look_at(
             continue
         boxes, valid = truth_of(record)
         counted = valid & (boxes[:, 2:].max(axis=1) >= MIN_FACE)
-        looks.append(Observed(record, boxes, counted, faces_to_rows(find(image))))
+        looks.append(Observed(record, boxes, counted, rows_of(record, find(image))))
     return looks
 
 
@@ -79,6 +81,22 @@ def measure(
     truth = GroundTruth(dict(zip(names, boxes, strict=True)), {"all": dict(zip(names, counted, strict=True))}, "text")
     result = evaluate(truth, dict(zip(names, rows, strict=True)), problems=Problems())
     return Outcome(result.ap["all"], faces, len(records), len(val))
+
+
+def rows_of(record: ImageRecord, faces: Faces) -> Array:
+    """Detections as float64 (N, 5), x y w h score, without those inside ignored regions, of which nobody knows whether
+    they are faces: with HIDDEN of their area in one, and on no labelled face.
+
+    WIDER FACE's own rule compares with ignored boxes by IoU, since each is one face. Here some are whole areas, as COCO's
+    crowds, for which its evaluation (Lin et al. 2014) has this rule.
+    """
+    known = np.isfinite(record.boxes).all(axis=1)
+    regions, labelled = record.boxes[known & record.ignore], record.boxes[known & ~record.ignore]
+    shared, own = iou(faces.boxes, regions), areas(faces.boxes)[:, None]
+    inside = shared / (1 + shared) * (own + areas(regions)) / own  # intersection over the detection's area
+    hidden = inside.max(axis=1, initial=0) >= HIDDEN
+    on_face = iou(faces.boxes, labelled).max(axis=1, initial=0) >= SAME
+    return faces_to_rows(faces)[~hidden | on_face]
 
 
 def truth_of(record: ImageRecord) -> tuple[Array, NDArray[np.bool_]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mtcnn import MTCNN, Detector
+from mtcnn.checkpoint import read, weights_path, write
 from mtcnn.compat import extract_face
 from mtcnn.compat.selection import METHODS, best_face
 from mtcnn.errors import CheckpointError, ImageError, SettingsError
@@ -395,6 +397,16 @@ def test_detect_faces_no_face(models: Path) -> None:
     blind = MTCNN(models=models, **NONE)
     assert blind.detect_faces(image()) == [] and blind.detect_faces([image(), image()]) == [[], []]
     assert blind.detect_faces(image(), output_type="numpy").shape == (0, 16)
+
+
+def test_an_onet_without_trained_landmarks(models: Path, tmp_path: Path) -> None:
+    for net in ("pnet", "rnet", "onet"):
+        found = read(weights_path(models, net))
+        write(weights_path(tmp_path, net), replace(found, has_landmarks=net != "onet" and found.has_landmarks))
+    mtcnn = MTCNN(models=tmp_path, **ALL)
+    faces = mtcnn.detect_faces(image())
+    assert faces and all(list(face) == ["box", "confidence"] for face in faces)
+    assert mtcnn.detect_faces(image(), output_type="numpy").shape == (len(faces), 6)
 
 
 @pytest.mark.parametrize("positional", [False, True])

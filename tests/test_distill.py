@@ -275,6 +275,27 @@ def test_a_teacher_with_other_codes_gives_the_same_boxes_and_points() -> None:
     assert "landmarks" not in recoded(landmarks=False)(scene(False).image)
 
 
+def test_boxes_of_a_teacher_that_are_turned_inside_out_have_codes() -> None:
+    """Distances to the sides of a box are learned near faces; elsewhere they may be negative."""
+    rng, count = np.random.default_rng(4), len(ANCHORS)
+    answer = {"logits": rng.normal(0, 4, count).astype(np.float32),
+              "distances": rng.normal(0, 2, (count, 4)).astype(np.float32)}  # fmt: skip
+    for teacher in (RecodedTeacher(lambda image: answer, DISTANCES, DECODER),
+                    CloserTeacher(lambda image: {name: np.repeat(values, 4, 0)[: len(anchors(*image.shape[:2], LAYOUT))]
+                                                 for name, values in answer.items()}, DISTANCES, DECODER)):  # fmt: skip
+        found = teacher(scene(False).image)
+        assert np.isfinite(found["boxes"]).all()
+        objective = Distill(DistillSettings(), DECODER, teacher)
+        student = {name: torch.from_numpy(values)[None] for name, values in said(1).items()}
+        losses = objective.loss(student, stack([objective.targets(scene(True))]))
+        assert all(math.isfinite(float(loss)) for loss in losses.values())
+    size = ImageSize(SIDE, SIDE)
+    upright = (answer["distances"][:, :2] + answer["distances"][:, 2:] > 0.7).all(axis=1)
+    plain = RecodedTeacher(lambda image: answer, DISTANCES, DECODER)(scene(False).image)
+    there, back = DISTANCES.decode(answer, size).boxes, DECODER.decode(plain, size).boxes
+    assert upright.any() and np.allclose(there[upright], back[upright], atol=1e-2)
+
+
 def test_a_student_that_says_what_such_a_teacher_does_has_no_loss_of_boxes_and_points() -> None:
     objective = Distill(DistillSettings(labels=0.0), DISTANCES, recoded())
     wanted = stack([objective.targets(scene(False))])

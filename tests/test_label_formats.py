@@ -324,6 +324,37 @@ def _coco(**more: Any) -> dict[str, Any]:
     return {"image_id": 1, "category_id": 1, "bbox": [20, 30, 40, 50], **more}
 
 
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["nose_tip", "left_eye", "right_eye", "mouth_left_corner", "Mouth-Right"], [1, 2, 0, 3, 4]),
+        (["mouth_right", "mouth_left", "nose", "eye_right", "eye_left"], [4, 3, 2, 1, 0]),
+        (["nose", "left_eye", "right_eye", "left_ear", "right_ear"], None),  # COCO's own
+        (["0", "1", "2", "3", "4"], None),
+    ],
+)
+def test_key_points_of_coco_are_known_by_name(tmp_path: Path, names: list[str], order: list[int] | None) -> None:
+    points = [float(value) for i in range(5) for value in (10 + i, 20 + i, 2)]
+    body = {
+        "images": [{"id": 1, "file_name": "1.png", "width": WIDTH, "height": HEIGHT}],
+        "categories": [{"id": 1, "name": "face", "keypoints": names}],
+        "annotations": [_coco(keypoints=points)],
+    }
+    photo(tmp_path / "images/1.png")
+    import json
+
+    (tmp_path / "faces.json").write_text(json.dumps(body))
+    (record,), problems = read_source(f"coco:{tmp_path / 'faces.json'}")
+    if order is None:
+        assert np.isnan(record.landmarks).all() and len(record.boxes) == 1
+        (problem,) = problems
+        assert f"key points of face are {', '.join(names)}; expected left_eye, right_eye, nose" in str(problem)
+    else:
+        wanted = np.array(points).reshape(5, 3)[order, :2]
+        np.testing.assert_array_equal(record.landmarks[0], wanted)
+        assert problems == []
+
+
 def test_coco_crowds_categories_and_points_by_name(tmp_path: Path) -> None:
     """Run-length masks and crowds are ignored; key points are found by their names, in any order."""
     import json

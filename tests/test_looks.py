@@ -81,6 +81,15 @@ def test_the_longer_side_bounds_the_first_look() -> None:
     assert [view.size for view in views(ImageSize(300, 400), 512, max_side=1000)] == [(300, 400)]
 
 
+def test_enlarged_first_looks() -> None:
+    photo = ImageSize(300, 400)
+    assert [view.size for view in views(photo, 512, enlarge=2.0)] == [(600, 800), (150, 200)]
+    assert [view.size for view in views(photo, 512, coarse=False, enlarge=2.0)] == [(600, 800)]
+    assert [view.size for view in views(photo, 512, max_side=500, enlarge=2.0)] == [(375, 500)]
+    assert [view.size for view in views(photo, 512, max_side=200, enlarge=2.0)] == [(150, 200)]
+    assert views(photo, 512, enlarge=2.0)[1].smallest == looks.BEGINS * 512 / 2
+
+
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_every_decoder_has_max_face(name: str) -> None:
     limit = DETECTORS[name].decoder.max_face
@@ -253,6 +262,20 @@ def test_parts_of_a_large_face_are_not_found(face: NDArray[np.uint8]) -> None:
     assert (ios(place, both.boxes.astype(float)) > 0.6).sum() == 1
 
 
+@pytest.mark.parametrize("name", ["retinaface", "yunet-n"])
+def test_an_enlarged_image_shows_smaller_faces(photos: dict[str, NDArray[np.uint8]], name: str) -> None:
+    """A face of 8 x 10 pixels, whose box and landmarks are in pixels of the image as it is."""
+    small = cv2.resize(photos["astronaut"], (48, 48), interpolation=cv2.INTER_AREA)
+    place = (np.array([FACE], float) + [160, 40, 160, 40]) * 48 / 512
+    found = Detector(detector=name, enlarge=2.0).detect(small)
+    assert not len(Detector(detector=name).detect(small)) and len(found) == 1
+    assert iou(place, found.boxes.astype(float))[0, 0] > 0.5
+    assert found.landmarks is not None
+    assert (found.landmarks[0] > found.boxes[0, :2]).all() and (found.landmarks[0] < found.boxes[0, 2:]).all()
+    alike = Detector(detector=name).detect(cv2.resize(small, (96, 96), interpolation=cv2.INTER_LINEAR))
+    assert iou(alike.boxes.astype(float) / 2, found.boxes.astype(float))[0, 0] > 0.9
+
+
 def test_small_images_are_processed_once(retinaface: Detector, photos: dict[str, NDArray[np.uint8]]) -> None:
     once = Detector(stage1="retinaface", coarse=False, thresholds=0.02)
     both = Detector(stage1="retinaface", thresholds=0.02)
@@ -287,6 +310,9 @@ def test_alone_in_a_list_copied_and_in_torch(retinaface: Detector, face: NDArray
         ({"max_side": 640}, "max_side is 640; expected none for pnet"),
         ({"coarse": True}, "coarse is True; expected none for pnet"),
         ({"detector": "retinaface", "max_side": 8}, "max_side is 8; expected a number of at least 32"),
+        ({"enlarge": 2.0}, "enlarge is 2.0; expected none for pnet"),
+        ({"detector": "retinaface", "enlarge": 0.5}, "enlarge is 0.5; expected a number from 1 to 8"),
+        ({"detector": "retinaface", "enlarge": "2"}, "enlarge is '2'; expected a number from 1 to 8"),
         ({"detector": "retinaface", "coarse": "no"}, "coarse is 'no'; expected True or False"),
     ],
 )
@@ -300,6 +326,8 @@ def test_an_evaluation_looks_once_by_default() -> None:
     assert Cascade({"stage1": "retinaface"}).to_dict()["coarse"] is False
     assert Cascade({"stage1": "retinaface", "coarse": True}).to_dict()["coarse"] is True
     assert Cascade({}).to_dict()["coarse"] is None
+    assert "enlarge" not in Cascade({"stage1": "retinaface"}).to_dict()  # which names what is cached
+    assert Cascade({"stage1": "retinaface", "enlarge": 2.0}).to_dict()["enlarge"] == 2.0
     assert Cascade({"stage1": "retinaface"})().detect.__self__.proposer.coarse is False  # type: ignore[attr-defined]
 
 
@@ -394,3 +422,14 @@ def test_steps_without_a_limit_show_none() -> None:
         ("threshold", 0.0), ("size for its look", 0.0), ("coarser look", 0.3), ("parts of faces", 0.5),
         ("NMS across looks", 0.4),
     ]  # fmt: skip
+
+
+def test_the_command_enlarges(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    cv2.imwrite(
+        str(tmp_path / "s.png"), cv2.resize(photos["astronaut"], (48, 48), interpolation=cv2.INTER_AREA)[..., ::-1]
+    )
+    words = ("detect", str(tmp_path / "s.png"), "--detector", "retinaface", "--quiet")
+    first = [run(*words, *more).output.splitlines()[0] for more in ((), ("--enlarge", "2"))]
+    assert first[0].endswith(": 0 faces") and first[1].endswith(": 1 face")
+    wrong = run("detect", str(tmp_path / "s.png"), "--enlarge", "2")
+    assert wrong.exit_code == 2 and "enlarge is 2.0; expected none for pnet" in wrong.stderr

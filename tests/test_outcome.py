@@ -13,7 +13,7 @@ from mtcnn.types import Faces
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.graph.clock import Clock
-from stages.outcome import PHOTOS, measure
+from stages.outcome import PHOTOS, measure, rows_of
 
 RECORDS = synthetic.records(30, 0)
 LARGE = sum(int(((r.boxes[:, 2:] - r.boxes[:, :2]).max(axis=1, initial=0) >= MIN_FACE).sum()) for r in RECORDS)
@@ -51,6 +51,32 @@ def test_average_precision() -> None:
     doubtful = measure(RECORDS, Known(false=LARGE))
     assert doubtful is not None
     assert doubtful.ap < 0.75, "false faces above all true ones"
+
+
+def test_what_is_inside_an_ignored_region_is_no_false_positive() -> None:
+    """A detection of half a region, twice the size of the ignored face, or beside it is one, and a found face counts."""
+    boxes = np.array([[10, 10, 40, 40], [50, 0, 200, 150], [12, 60, 32, 80], [5, 5, 9, 9]], np.float32)
+    ignore = np.array([False, True, True, True])
+    record = ImageRecord(Path("a.png"), boxes, np.full((4, 5, 2), np.nan, np.float32), ignore, True)
+    found = np.array(
+        [
+            [10, 11, 40, 40],
+            [100, 50, 130, 80],
+            [40, 100, 70, 130],
+            [12, 60, 32, 80],
+            [7, 55, 37, 85],
+            [3, 3, 60, 60],
+        ],
+        np.float32,
+    )  # a face; in the region; a third of it in there; an ignored face; of twice its area; around all
+    rows = rows_of(record, Faces(found, np.linspace(0.9, 0.4, 6).astype(np.float32)))
+    assert rows[:, 4].round(1).tolist() == [0.9, 0.7, 0.5, 0.4]
+    crowd = ImageRecord(Path("a.png"), np.array([[0, 0, 99, 99], [10, 10, 40, 40]], np.float32),
+                        np.full((2, 5, 2), np.nan, np.float32), np.array([True, False]), True)  # fmt: skip
+    assert len(rows_of(crowd, Faces(found[:2], np.array([0.9, 0.8], np.float32)))) == 2, (
+        "a face in a region, and one out"
+    )
+    assert len(rows_of(crowd, Faces(found[:0], np.zeros(0, np.float32)))) == 0
 
 
 def test_it_stops_in_time_and_samples_evenly() -> None:

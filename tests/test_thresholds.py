@@ -25,8 +25,10 @@ from mtcnn.errors import CheckpointError, RecipeError
 from mtcnn.importers import import_weights
 from mtcnn.nets import NETS
 from mtcnn.onnx_export import export_onnx
+from mtcnn.scoring import Scoring
 from mtcnn.thresholds import default_threshold, published_threshold
 from mtcnn.weights import SIZES
+from stages.crops.nodes import TrainOnStores
 from stages.crops.recipe import Recipe, TrainSettings
 from stages.photos.nodes import TrainOnPhotos
 from stages.photos.recipe import DetectorRecipe
@@ -189,3 +191,19 @@ def test_a_file_with_the_same_threshold_is_not_written(models: Path) -> None:
     before = path.stat()
     set_threshold(path, CHOSEN["pnet"])
     assert path.stat().st_ino == before.st_ino and path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_score_settings_that_no_key_depends_on_are_written_too(models: Path) -> None:
+    """So that changing them in a recipe changes weights that are fresh, without training."""
+    path = weights_path(models, "onet")
+    before = read(path)
+    wanted = Scoring(before=9.0, detector_temperature=3.0, detector_offsets=0.25, second=0.75)
+    free = [each.name for each in dataclasses.fields(Scoring) if not each.metadata.get("hashed", True)]
+    assert free == ["detector_temperature", "detector_offsets", "second"]
+    TrainOnStores("onet", "onet", (), TrainSettings(score=wanted)).update(path)
+    after = read(path)
+    assert after.scoring == replace(before.scoring, **{name: getattr(wanted, name) for name in free})
+    assert after.threshold == before.threshold and after.recipe_hash == before.recipe_hash
+    inode = path.stat().st_ino
+    TrainOnStores("onet", "onet", (), TrainSettings(score=wanted)).update(path)
+    assert path.stat().st_ino == inode, "nothing to write"

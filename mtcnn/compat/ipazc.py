@@ -69,7 +69,7 @@ class IpazcCalls(Finder):
         thresholds = [own if new is None else new for own, new in zip(self._thresholds(), given, strict=True)]
         images, batch = as_batch(image)
         fit = postprocess and fit_to_image
-        width = 16 if len(self.stages) == 3 else 6
+        width = 16 if len(self.stages) == 3 and self.onet.has_landmarks else 6
         table = [np.zeros((0, width), np.float32)]
         for number, source in enumerate(images):
             pixels = _decoded(source)

@@ -200,6 +200,7 @@ def load_detector(
     max_side: float | None = None,
     coarse: bool = True,
     precision: str | None = None,
+    enlarge: float = 1.0,
 ) -> SingleStage:
     """The single-stage detector `name` with its weights in the folder `models`, ready to find faces.
 
@@ -208,7 +209,7 @@ def load_detector(
     engine     "torch"; "onnx" or "openvino": onnxruntime or OpenVINO on the CPU, for which the net is exported first,
                in a second or two. None: compiled code on the CPU where a plan can express the net, see
                `runtimes.plans`, which is fastest; otherwise torch, or NumPy where that is missing.
-    max_side, coarse  the sizes at which an image is processed, see `SingleStage`.
+    max_side, coarse, enlarge  the sizes at which an image is processed, see `SingleStage`.
     precision  "float32", the default; "bf16": convolutions multiply in bfloat16 and sum in float32, by compiled code on
                processors that have AMX, or bfloat16 in AVX-512.
 
@@ -232,7 +233,7 @@ def load_detector(
         runtime = _in_openvino(name, folder)
     else:
         runtime = load_runtime(weights_path(folder, name), name, device, engine)
-    return SingleStage(runtime, spec, threshold, max_side=max_side, coarse=coarse)
+    return SingleStage(runtime, spec, threshold, max_side=max_side, coarse=coarse, enlarge=enlarge)
 
 
 def load_runtime(path: Path, name: str, device: str = "cpu", engine: str | None = None) -> Runtime:

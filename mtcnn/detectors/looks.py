@@ -24,7 +24,7 @@ from ..nms import nms
 from ..settings import Range
 from ..types import ImageSize
 
-__all__ = ["MAX_SIDE", "View", "confirmed", "covered", "merge", "views"]
+__all__ = ["ENLARGE", "MAX_SIDE", "View", "confirmed", "covered", "merge", "views"]
 
 Array = NDArray[Any]
 
@@ -41,6 +41,7 @@ CONFIDENT = 0.0  # minimum logit of a face that may have parts
 SAME = 0.3  # minimum IoU of the boxes of one face in two looks
 
 MAX_SIDE = Range(min=32)  # pixels; a smaller image shows no face
+ENLARGE = Range(min=1, max=8)  # times; the eightfold of a face of two pixels is still none
 
 TILED = 25_000_000  # a look with more pixels is cut into tiles
 TILE = 3072  # side of a tile, pixels
@@ -99,22 +100,24 @@ class View:
         return np.asarray((columns.first <= x) & (x < columns.last) & (rows.first <= y) & (y < rows.last))
 
 
-def views(photo: ImageSize, max_face: float, max_side: float | None = None, coarse: bool = True) -> list[View]:
+def views(
+    photo: ImageSize, max_face: float, max_side: float | None = None, coarse: bool = True, enlarge: float = 1.0
+) -> list[View]:
     """The inputs for a photo of this size, for a net whose largest anchor has sides of `max_face` pixels.
 
-    The first look is the photo itself, shrunk if its longer side exceeds `max_side`. If `coarse`, each further look has
-    a quarter of the sides of the one before, until the largest face for which the photo has room is within REACH. The
-    size ranges of consecutive looks overlap.
+    The first look is the photo, its sides `enlarge` times as long, but at most `max_side`. If `coarse`, each further
+    look has a quarter of the sides of the one before, until the largest face for which the photo has room is within
+    REACH. The size ranges of consecutive looks overlap.
     """
-    return list(_views(photo, max_face, max_side, coarse, TILED, TILE))
+    return list(_views(photo, max_face, max_side, coarse, enlarge, TILED, TILE))
 
 
 @lru_cache(maxsize=8)  # a folder, or a video, has photos of a few sizes
 def _views(
-    photo: ImageSize, max_face: float, max_side: float | None, coarse: bool, tiled: int, tile: int
+    photo: ImageSize, max_face: float, max_side: float | None, coarse: bool, enlarge: float, tiled: int, tile: int
 ) -> tuple[View, ...]:
     """See `views`, TILED and TILE."""
-    factor = 1.0 if max_side is None else min(1.0, max_side / max(photo))
+    factor = enlarge if max_side is None else min(enlarge, max_side / max(photo))
     room = min(max(photo), LONGEST * min(photo))
     found: list[View] = []
     look, smallest = 0, 0.0

@@ -24,7 +24,7 @@ from ..settings import check
 from ..types import Faces, ImageSize
 from . import Spec
 from .decoders import Decoder, Outputs
-from .looks import MAX_SIDE, merge, views
+from .looks import ENLARGE, MAX_SIDE, merge, views
 
 __all__ = ["SingleStage", "pad", "select"]
 
@@ -45,6 +45,7 @@ class SingleStage:
     max_side   images with a longer side are shrunk to this, pixels. None: never.
     coarse     process images with room for faces larger than the largest anchor at smaller sizes too, see
                `looks.views`.
+    enlarge    times as long as the image's are the sides at which it is processed, up to `max_side`.
     """
 
     runtime: Runtime
@@ -54,12 +55,14 @@ class SingleStage:
     max_faces: int = 750
     max_side: float | None = None
     coarse: bool = True
+    enlarge: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
             raise SettingsError(f"threshold is {self.threshold}; expected a number from 0 to 1")
         if self.max_side is not None:
             check("max_side", self.max_side, MAX_SIDE)
+        check("enlarge", self.enlarge, ENLARGE)
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may extend beyond the image."""
@@ -76,7 +79,7 @@ class SingleStage:
         if not image.size:
             return _nothing("landmarks" in decoder.names and getattr(self.runtime, "has_landmarks", True))
         size = ImageSize(*image.shape[:2])
-        seen = views(size, decoder.max_face, self.max_side, self.coarse)
+        seen = views(size, decoder.max_face, self.max_side, self.coarse, self.enlarge)
         found, look = [], image
         for view in seen:
             if look.shape[:2] != view.size:

@@ -109,14 +109,15 @@ def export_whole(
     form  "onnx", or "openvino": the IR that OpenVINO makes of the ONNX file.
     int8  folder with photos: then the single-stage detector of the first stage is in int8, see `int8`.
 
-    Raises SettingsError for a `min_face` below 1, for `coarse`, and for int8 without such a stage; CheckpointError if
-    the weights are missing or do not fit; MtcnnError if a package of the extra `export` or `openvino` is missing, the
-    file cannot be written, or it finds other faces than `Detector`.
+    Raises SettingsError for a `min_face` below 1, for `coarse` and `enlarge`, and for int8 without such a stage;
+    CheckpointError if the weights are missing or do not fit; MtcnnError if a package of the extra `export` or
+    `openvino` is missing, the file cannot be written, or it finds other faces than `Detector`.
     """
     check_format(form)
     if settings.min_face is not None:
         require(settings.min_face >= 1, "min_face", settings.min_face, "1 pixel or more in an ONNX file")
     require(not settings.coarse, "coarse", settings.coarse, "False in an ONNX file, which takes one look at an image")
+    require(settings.enlarge in (None, 1), "enlarge", settings.enlarge, "1 in an ONNX file; enlarge its images")
     nets = _nets(settings)
     difference = _compared(settings, _model(settings, nets, as_inputs=True), form)
     agrees = None

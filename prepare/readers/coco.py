@@ -6,7 +6,8 @@
 
 A bbox is `x y width height`. Crowds, which are stored as run-length masks, and annotations with `ignore` are ignore
 regions; masks and polygons are not read. `keypoints` are `x y visibility`, 0 for unknown, in the order that their
-category names; five without names are taken in our order, and others must have our names.
+category names; without names, five are taken in our order. Names must say which point it is: "left_eye", "mouth-left" and
+"nose_tip" do; those of others are noted, and no landmarks are read.
 Source: the data format of the COCO challenges (Lin et al. 2014).
 """
 
@@ -31,10 +32,11 @@ __all__ = ["read"]
 
 
 class _Category(NamedTuple):
-    """A category: its name, and the rows of `keypoints` that are our five points, or None."""
+    """A category: its name, the rows of `keypoints` that are our five points, or None, and the names they have."""
 
     name: str
     points: list[int] | None
+    named: tuple[str, ...] = ()
 
 
 def read(
@@ -65,6 +67,13 @@ def read(
             image = entry.get("image_id")
             of.setdefault(image if isinstance(image, int | str) else None, []).append((number, entry))
     _add_images(found, entries, of, kinds)
+    for kind in kinds.values():
+        if kind.points is None and kind.name in taken and counts[kind.name]:
+            named = ", ".join(kind.named[:6]) + (" ..." if len(kind.named) > 6 else "")
+            found.problems.append(
+                Note(str(labels), f"key points of {kind.name} are {named}; expected {', '.join(POINT_NAMES)} among "
+                                  "them; landmarks are not read")
+            )  # fmt: skip
     if note := noted_classes("coco", counts, taken):
         found.problems.append(Note(str(labels), note))
     return found.result()
@@ -87,9 +96,17 @@ def _category(entry: dict[str, Any]) -> _Category:
     if not isinstance(points, list) or not points:
         return _Category(name, [0, 1, 2, 3, 4])
     known = [str(point) for point in points]
-    if all(point in known for point in POINT_NAMES):
-        return _Category(name, [known.index(point) for point in POINT_NAMES])
-    return _Category(name, [0, 1, 2, 3, 4] if len(known) == 5 else None)
+    rows = [_row(point, known) for point in POINT_NAMES]
+    return _Category(name, None if None in rows else [row for row in rows if row is not None], tuple(known))
+
+
+def _row(point: str, known: list[str]) -> int | None:
+    """The row of the key point `point`, one of POINT_NAMES: of this name, or of the only one with its words in it."""
+    if point in known:
+        return known.index(point)
+    wanted = set(point.split("_"))
+    rows = [row for row, name in enumerate(known) if wanted <= set(re.findall(r"[a-z]+", name.lower()))]
+    return rows[0] if len(rows) == 1 else None
 
 
 def _kind(entry: Any, kinds: dict[Any, _Category]) -> _Category | None:

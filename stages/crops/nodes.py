@@ -203,7 +203,7 @@ class TrainOnStores:
         return weights_key(makes)
 
     def update(self, makes: Path) -> None:
-        set_threshold(makes, self.settings.threshold)
+        set_threshold(makes, self.settings.threshold, self.settings.score)
 
 
 def train_on_stores(

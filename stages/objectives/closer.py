@@ -24,9 +24,10 @@ from mtcnn.detectors.point_decoders import YuNetPoints
 from mtcnn.scoring import logits_of, sigmoid
 from mtcnn.types import ImageSize
 
-__all__ = ["CloserCells", "CloserTeacher"]
+__all__ = ["CloserCells", "CloserTeacher", "encoded"]
 
 TIMES = 2  # the sides of the enlargement are this many times as long
+LEAST = 0.01  # minimum side of a box with a code, in sides of its anchor
 
 Array = NDArray[Any]
 Runtime = Callable[[Any], Mapping[str, Any]]
@@ -62,7 +63,7 @@ class CloserTeacher:
         logits[known] = logits_of(scores)
         boxes, landmarks = _decoded(self.own, first, size, np.arange(len(logits)))
         boxes[moved], landmarks[moved] = (value / TIMES for value in _decoded(self.own, second, closer, best[moved]))
-        boxes, landmarks = self.student.encode(size, np.arange(len(logits)), boxes, landmarks)
+        boxes, landmarks = encoded(self.student, size, boxes, landmarks)
         outputs = {self.student.names[0]: logits, self.student.names[1]: boxes}
         return {**outputs, "landmarks": landmarks} if "landmarks" in first else outputs
 
@@ -92,6 +93,19 @@ class CloserCells:
         for name, values in outputs.items():
             values[moved] = codes[name] if name in codes else second[name][best[moved]]
         return outputs
+
+
+def encoded(student: SsdCodes | Distances, size: ImageSize, boxes: Array, landmarks: Array) -> tuple[Array, Array]:
+    """The student's codes for boxes (A, 4) and landmarks (A, 5, 2), one for each anchor.
+
+    Far from faces the distances of SCRFD may be negative. Such boxes, which are turned inside out and have no code
+    relative to an anchor, become boxes of hardly any size.
+    """
+    if isinstance(student, SsdCodes):
+        anchors = student.anchors(size)
+        least = boxes[:, :2] + LEAST * (anchors[:, 2:] - anchors[:, :2])
+        boxes = np.concatenate([boxes[:, :2], np.maximum(boxes[:, 2:], least)], axis=1)
+    return student.encode(size, np.arange(len(boxes)), boxes, landmarks)
 
 
 def _sizes(image: Array) -> tuple[ImageSize, ImageSize]:

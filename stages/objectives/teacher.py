@@ -24,7 +24,7 @@ from mtcnn.detectors.point_decoders import YuNetPoints
 from mtcnn.errors import CheckpointError
 from mtcnn.types import ImageSize
 
-from .closer import CloserCells, CloserTeacher
+from .closer import CloserCells, CloserTeacher, encoded
 
 __all__ = ["RecodedTeacher", "load_teacher"]
 
@@ -47,7 +47,7 @@ class RecodedTeacher:
         found = self.own.decode(self.runtime(image), size)
         rows = np.arange(len(found.logits))
         points = np.zeros((len(rows), 5, 2), np.float32) if found.landmarks is None else found.landmarks
-        boxes, landmarks = self.student.encode(size, rows, found.boxes, points)
+        boxes, landmarks = encoded(self.student, size, found.boxes, points)
         outputs = {self.student.names[0]: found.logits, self.student.names[1]: boxes}
         return outputs if found.landmarks is None else {**outputs, "landmarks": landmarks}
 

@@ -10,9 +10,9 @@ from mtcnn.detectors.load import load_runtime
 from mtcnn.detectors.single_stage import SingleStage
 from mtcnn.errors import DataError
 from mtcnn.metrics.problems import Problems
-from mtcnn.metrics.wider import GroundTruth, evaluate, faces_to_rows
+from mtcnn.metrics.wider import GroundTruth, evaluate
 
-from ..outcome import truth_of
+from ..outcome import rows_of, truth_of
 from ..photos.store import PhotoStore
 
 __all__ = ["HARD_HEIGHT", "HardAp", "hard_ap"]
@@ -46,7 +46,7 @@ def hard_ap(weights: Path, net: str, photos: PhotoStore, percent: float, max_sid
             name = f"val/{i}"
             boxes[name], valid = truth_of(record)
             counted[name] = valid & (boxes[name][:, 3] >= HARD_HEIGHT)
-            found[name] = faces_to_rows(detector(photos[i]))
+            found[name] = rows_of(record, detector(photos[i]))
     faces = int(sum(mask.sum() for mask in counted.values()))
     if not faces:
         raise DataError(
