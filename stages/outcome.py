@@ -87,8 +87,8 @@ def rows_of(record: ImageRecord, faces: Faces) -> Array:
     """Detections as float64 (N, 5), x y w h score, without those inside ignored regions, of which nobody knows whether
     they are faces: with HIDDEN of their area in one, and on no labelled face.
 
-    WIDER FACE's own rule compares with ignored boxes by IoU, since each is one face. Here some are whole areas, as COCO's
-    crowds, for which its evaluation (Lin et al. 2014) has this rule.
+    WIDER FACE's own rule compares with ignored boxes by IoU, since each is one face. Here some are whole areas, as
+    COCO's crowds, for which its evaluation (Lin et al. 2014) has this rule.
     """
     known = np.isfinite(record.boxes).all(axis=1)
     regions, labelled = record.boxes[known & record.ignore], record.boxes[known & ~record.ignore]
@@ -96,7 +96,8 @@ def rows_of(record: ImageRecord, faces: Faces) -> Array:
     inside = shared / (1 + shared) * (own + areas(regions)) / own  # intersection over the detection's area
     hidden = inside.max(axis=1, initial=0) >= HIDDEN
     on_face = iou(faces.boxes, labelled).max(axis=1, initial=0) >= SAME
-    return faces_to_rows(faces)[~hidden | on_face]
+    rows: Array = faces_to_rows(faces)[~hidden | on_face]
+    return rows
 
 
 def truth_of(record: ImageRecord) -> tuple[Array, NDArray[np.bool_]]:

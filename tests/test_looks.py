@@ -266,7 +266,7 @@ def test_parts_of_a_large_face_are_not_found(face: NDArray[np.uint8]) -> None:
 def test_an_enlarged_image_shows_smaller_faces(photos: dict[str, NDArray[np.uint8]], name: str) -> None:
     """A face of 8 x 10 pixels, whose box and landmarks are in pixels of the image as it is."""
     small = cv2.resize(photos["astronaut"], (48, 48), interpolation=cv2.INTER_AREA)
-    place = (np.array([FACE], float) + [160, 40, 160, 40]) * 48 / 512
+    place = (np.array([FACE], float) + np.array([160, 40, 160, 40])) * 48 / 512
     found = Detector(detector=name, enlarge=2.0).detect(small)
     assert not len(Detector(detector=name).detect(small)) and len(found) == 1
     assert iou(place, found.boxes.astype(float))[0, 0] > 0.5

@@ -54,29 +54,21 @@ def test_average_precision() -> None:
 
 
 def test_what_is_inside_an_ignored_region_is_no_false_positive() -> None:
-    """A detection of half a region, twice the size of the ignored face, or beside it is one, and a found face counts."""
+    """One that is mostly outside, or twice as large as an ignored face, is; and faces in regions count."""
     boxes = np.array([[10, 10, 40, 40], [50, 0, 200, 150], [12, 60, 32, 80], [5, 5, 9, 9]], np.float32)
-    ignore = np.array([False, True, True, True])
-    record = ImageRecord(Path("a.png"), boxes, np.full((4, 5, 2), np.nan, np.float32), ignore, True)
-    found = np.array(
-        [
-            [10, 11, 40, 40],
-            [100, 50, 130, 80],
-            [40, 100, 70, 130],
-            [12, 60, 32, 80],
-            [7, 55, 37, 85],
-            [3, 3, 60, 60],
-        ],
-        np.float32,
-    )  # a face; in the region; a third of it in there; an ignored face; of twice its area; around all
-    rows = rows_of(record, Faces(found, np.linspace(0.9, 0.4, 6).astype(np.float32)))
-    assert rows[:, 4].round(1).tolist() == [0.9, 0.7, 0.5, 0.4]
-    crowd = ImageRecord(Path("a.png"), np.array([[0, 0, 99, 99], [10, 10, 40, 40]], np.float32),
-                        np.full((2, 5, 2), np.nan, np.float32), np.array([True, False]), True)  # fmt: skip
-    assert len(rows_of(crowd, Faces(found[:2], np.array([0.9, 0.8], np.float32)))) == 2, (
-        "a face in a region, and one out"
-    )
-    assert len(rows_of(crowd, Faces(found[:0], np.zeros(0, np.float32)))) == 0
+    points, ignore = np.full((4, 5, 2), np.nan, np.float32), np.array([False, True, True, True])
+    record = ImageRecord(Path("a.png"), boxes, points, ignore, True)
+    found = {
+        "the face": (10, 11, 40, 40), "in the region": (100, 50, 130, 80), "a third of it there": (30, 100, 60, 130),
+        "an ignored face": (12, 60, 32, 80), "twice its area": (7, 55, 37, 85), "all around": (3, 3, 60, 60),
+    }  # fmt: skip
+    scores = np.linspace(0.9, 0.4, len(found)).astype(np.float32)
+    kept = rows_of(record, Faces(np.array(list(found.values()), np.float32), scores))[:, 4]
+    names = [name for name, score in zip(found, scores, strict=True) if score in kept.astype(np.float32)]
+    assert names == ["the face", "a third of it there", "twice its area", "all around"]
+    crowd = ImageRecord(Path("a.png"), boxes[[1, 0]] * 9, points[:2], np.array([True, False]), True)
+    inside = Faces(boxes[:1] * 9, scores[:1])
+    assert len(rows_of(crowd, inside)) == 1 and len(rows_of(crowd, inside[:0])) == 0
 
 
 def test_it_stops_in_time_and_samples_evenly() -> None:

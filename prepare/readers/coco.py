@@ -6,8 +6,8 @@
 
 A bbox is `x y width height`. Crowds, which are stored as run-length masks, and annotations with `ignore` are ignore
 regions; masks and polygons are not read. `keypoints` are `x y visibility`, 0 for unknown, in the order that their
-category names; without names, five are taken in our order. Names must say which point it is: "left_eye", "mouth-left" and
-"nose_tip" do; those of others are noted, and no landmarks are read.
+category names; without names, five are taken in our order. Names must say which point it is: "left_eye", "mouth-left"
+and "nose_tip" do; others are noted, and no landmarks are read.
 Source: the data format of the COCO challenges (Lin et al. 2014).
 """
 
