@@ -83,10 +83,18 @@ def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, e
         others = (str(whole.with_name(f"{whole.stem}-{number}{whole.suffix}")) for number in count(2))
         free = next(each for each in chain([name], others) if name_key(each, by_stem) not in taken)
         if photos == "leave" and (free != name or wanted != name):
-            raise DataError(f"{path}: its name cannot be used for this format as it is; copy the photos instead")
+            raise DataError(f"{path}: {_why_not(plain, wanted, by_stem)}; rename it, or copy photos to a new folder")
         taken.add(name_key(free, by_stem))
         names.append(free)
     return names
+
+
+def _why_not(name: str, wanted: str, by_stem: bool) -> str:
+    """Why labels cannot have this name of a photo that stays where it is."""
+    if wanted != name:
+        return "its name cannot stand in labels of this format; expected one without control characters"
+    apart = "letter case or its suffix" if by_stem else "letter case"
+    return f"differs from the name of another photo by {apart} alone; expected names that labels keep apart"
 
 
 def _plain(path: Path, root: Path) -> str:

@@ -211,8 +211,8 @@ class Training:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
-                f"the loss of {self.task.name} is {value} at step {step}; expected a finite number: "
-                "lower lr in its section of the recipe and run the same command again, which trains it from the start"
+                f"the loss of {self.task.name} is {value} at step {step}; expected a finite number: lower lr, or the "
+                "weights of its losses, in the recipe and run the same command again, which trains it from the start"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.schedule)

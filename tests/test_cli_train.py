@@ -210,3 +210,9 @@ def test_train_makes_only_what_it_needs(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (work / "models-12" / "metrics-pnet.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1]
     assert {path.name for path in work.glob("*.lmdb")} == {"crops-12.lmdb", "crops-12-hard.lmdb"}
+
+
+def test_sources_that_cannot_be_read_leave_no_folder(here: Path) -> None:
+    for words in (("status",), ("train", "--net", "12", "--quiet")):
+        assert run(*words, "--work", "typo", "--data", "nothere").exit_code == 1
+        assert not (here / "typo").exists()

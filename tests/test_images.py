@@ -262,3 +262,11 @@ def test_arrays() -> None:
     deep = np.array([[0, 128, 129, 256, 257, 65406, 65407, 65535]], np.uint16)
     assert as_rgb(deep)[0, :, 0].tolist() == np.round(deep[0] / 257.0).astype(int).tolist()
     assert as_rgb(deep.astype(">u2")).tolist() == as_rgb(deep).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_subclasses_of_arrays_are_plain_arrays() -> None:
+    """A matrix keeps two dimensions whatever is done to it; repeating its columns ended the process."""
+    plane = drawing()[..., 0]
+    assert np.array_equal(read_image(np.asmatrix(plane)), read_image(plane))
+    assert np.array_equal(read_image(np.ma.masked_array(drawing())), drawing())

@@ -309,7 +309,7 @@ def test_names_that_clash_get_a_number_or_stay_where_they_are(tmp_path: Path) ->
     done = convert(made, "voc", tmp_path / "voc")
     assert sorted(path.name for path in done.path.iterdir()) == ["a-2.xml", "a.xml"]
     assert len(read_source(str(tmp_path / "voc"))[0]) == 2
-    with pytest.raises(DataError, match=r"a\.jpg: its name cannot be used for this format"):
+    with pytest.raises(DataError, match=r"a\.jpg: differs from the name of another photo by letter case or its suffix"):
         convert(made, "voc", tmp_path / "left", "leave")
 
 

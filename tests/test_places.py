@@ -142,7 +142,7 @@ def test_drawn_and_anonymised_pictures_need_two_folders(inside: Path) -> None:
     for one, other in (("both", "both"), ("both", "link"), ("x.png", "./x.png")):
         done = run("detect", "photos/a.png", *OPTIONS, "--blur", one, "--draw", other)
         assert done.exit_code == 2
-        assert "--draw and --blur are both" in done.stderr
+        assert "--blur and --draw are both" in done.stderr
     assert visible(".") == ["link", "photos"]
 
 
@@ -200,6 +200,13 @@ def test_wider_files_stay_in_their_folder(inside: Path, monkeypatch: pytest.Monk
     ]
 
 
+def test_wider_files_of_names_that_differ_by_case(tmp_path: Path) -> None:
+    """Some file systems take them for one."""
+    sources = [tmp_path / "x" / "i.jpg", tmp_path / "x" / "I.JPG"]
+    files = WiderFiles(tmp_path / "found", sources)
+    assert [files.name(source) for source in sources] == ["x/i", "x/I-2"]
+
+
 def test_wider_files_replace_detections_only(tmp_path: Path) -> None:
     source = tmp_path / "in" / "a.png"
     item = Item(source, np.zeros((9, 9, 3), np.uint8), Faces(np.ones((1, 4), np.float32), np.ones(1, np.float32)))
@@ -229,10 +236,32 @@ def limited(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root})
 
 
+@pytest.mark.parametrize("option", ["--draw", "--blur"])
+def test_a_photo_that_is_there_is_not_replaced(inside: Path, option: str) -> None:
+    """By a picture to a named file; an earlier picture is, and so is an empty file."""
+    save_image("photo.png", np.full((9, 9, 3), 7, np.uint8))
+    photo = Path("photo.png").read_bytes()
+    words = ("detect", "photos/a.png", *OPTIONS, option)
+    done = run(*words, "photo.png")
+    assert done.exit_code == 2
+    assert "photo.png exists and was not written by this project; expected a new file; delete it" in done.stderr
+    assert Path("photo.png").read_bytes() == photo
+    Path("new.png").touch()
+    for _ in range(2):
+        assert run(*words, "new.png").exit_code == 0
+
+
+def test_two_outputs_in_one_file_are_rejected(inside: Path) -> None:
+    done = run("detect", "photos/a.png", *OPTIONS, "--json", "--out", "s.json", "--coco", "./s.json")
+    assert done.exit_code == 2 and "are both s.json; expected two places" in done.stderr.replace("./s", "s")
+    assert not Path("s.json").exists()
+
+
 def test_a_full_disk_leaves_the_picture_that_was_there(inside: Path) -> None:
     rng = np.random.default_rng(0)
     save_image("noise.png", rng.integers(0, 256, (90, 90, 3), np.uint8))
     save_image("old.png", np.zeros((9, 9, 3), np.uint8))
+    note_output(Path("old.png"))  # else it would be refused
     old = Path("old.png").read_bytes()
     done = limited(inside, "detect", "noise.png", "--blur", "old.png")
     assert done.returncode == 1

@@ -158,7 +158,16 @@ def test_pages() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sizes": (100.0,)}, {"sizes": ()}, {"crop": (1.0, 0.3)}, {"crop": (0.5,)}, {"points": 2.0}, {"hue": 300.0}],
+    [
+        {"sizes": (100.0,)},
+        {"sizes": (1e6,)},
+        {"sizes": (float("inf"),)},
+        {"sizes": ()},
+        {"crop": (1.0, 0.3)},
+        {"crop": (0.5,)},
+        {"points": 2.0},
+        {"hue": 300.0},
+    ],
 )
 def test_invalid_settings(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*; expected"):

@@ -146,6 +146,8 @@ def _plain(source: Any) -> Any:
             raise ImageError(f"image tensor: {one_line(error)}; expected torch.uint8; use .to(torch.uint8)") from None
     if hasattr(source, "read"):
         return _content(source)
+    if isinstance(source, np.ndarray):
+        return np.asarray(source)  # subclasses such as np.matrix have other rules of indexing
     if is_image(source):
         return source if isinstance(source, _KNOWN) else np.asarray(source)
     raise ImageError(

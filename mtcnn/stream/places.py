@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from ..files.outputs import written_in
 from .sources import Source
 
-__all__ = ["Names", "Places", "check_output", "identity", "safe_stem"]
+__all__ = ["Names", "Places", "check_output", "folded", "identity", "safe_stem"]
 
 _MAX_BYTES = 200  # of a stem: file systems take names of 255, and frames, faces and drafts add to it
 
@@ -66,12 +66,12 @@ class Places:
         place = self._real(folder)
         names = chain([f"{stem}{suffix}"], (f"{stem}-{number}{suffix}" for number in count(2)))
         name = next(name for name in names if self._is_free(place, name))
-        self._taken.add((place, _folded(name)))
+        self._taken.add((place, folded(name)))
         return folder / name
 
     def _is_free(self, place: str, name: str) -> bool:
         path = os.path.join(place, name)
-        if (place, _folded(name)) in self._taken or identity(path) in self._inputs:
+        if (place, folded(name)) in self._taken or identity(path) in self._inputs:
             return False
         if not os.path.lexists(path):
             return True
@@ -80,7 +80,7 @@ class Places:
         return name in self._written[place]
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Normalise a name: some file systems ignore letter case or compose accents."""
     return unicodedata.normalize("NFC", name).casefold()
 

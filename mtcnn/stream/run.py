@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,9 @@ class Run:
         Drawn and anonymised pictures have the same names, and must not be confused.
         """
         written = self._written()
-        for one, other in (("draw", "blur"), ("out", "draw"), ("out", "blur")):
-            if one in written and other in written and identity(written[one]) == identity(written[other]):
+        for one, other in combinations(written, 2):
+            apart = {one, other} == {"draw", "blur"} or {"out", "coco"} & {one, other}  # the latter are always files
+            if apart and identity(written[one]) == identity(written[other]):
                 raise SettingsError(f"`{one}` and `{other}` are both {written[one]}; expected two places; rename one")
         lists = [Path(str(name)[1:]) for name in self.named if str(name).startswith("@")]
         read = {identity(path) for path in (*lists, *self.reads)}

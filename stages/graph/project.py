@@ -86,8 +86,9 @@ def open_project(
     specs = list(sources) or remembered_sources(work)
     broken = None if strict else dict[str, str]()
     wanted = {each for net in nets if net in SIZES for each in chain(net, hard_from)}
-    cascade = _cascade_recipes(work, [net for net in SIZES if net in wanted], hard_from, broken)
-    others = _detector_recipes(work, [net for net in nets if net not in SIZES], broken)
+    recipes = _Recipes(work)
+    cascade = _cascade_recipes(recipes, [net for net in SIZES if net in wanted], hard_from, broken)
+    others = _detector_recipes(recipes, [net for net in nets if net not in SIZES], broken)
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
     sizes = PhotoSizes(work / "photo-sizes.json")
     hashes = PhotoHashes(work / "photo-hashes.json", cached_only=not remember)  # a training will compare the others
@@ -104,6 +105,7 @@ def open_project(
     for net in nets:
         if start is not None and net in cascade:
             keep_start(work, net, start)
+    recipes.keep()
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # only once they could be read
     data, options = data_key(records), Options(workers or Here(), processes, device, quiet, callbacks)
@@ -126,7 +128,7 @@ def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashe
 
 
 def _cascade_recipes(
-    work: Path, nets: Sequence[str], hard_from: str | None, broken: dict[str, str] | None
+    recipes: _Recipes, nets: Sequence[str], hard_from: str | None, broken: dict[str, str] | None
 ) -> dict[str, Recipe]:
     """Recipes by net, in order. Errors go into `broken`, or are raised if that is None."""
     found: dict[str, Recipe] = {}
@@ -136,17 +138,17 @@ def _cascade_recipes(
         with _noted(net, broken):
             if lacking:
                 raise RecipeError(f"needs {lacking[0]}, whose recipe cannot be used")
-            recipe = _recipe(Recipe, work, net)
+            recipe = recipes(Recipe, net)
             check_mining(recipe, before)
             found[net] = recipe
     return found
 
 
-def _detector_recipes(work: Path, nets: Sequence[str], broken: dict[str, str] | None) -> list[DetectorRecipe]:
+def _detector_recipes(recipes: _Recipes, nets: Sequence[str], broken: dict[str, str] | None) -> list[DetectorRecipe]:
     found = []
     for net in nets:
         with _noted(net, broken):
-            found.append(_recipe(DetectorRecipe, work, net))
+            found.append(recipes(DetectorRecipe, net))
     return found
 
 
@@ -183,12 +185,23 @@ def _move_in(work: Path) -> None:
                     old.rename(new)
 
 
-def _recipe(kind: type[R], work: Path, net: str) -> R:
-    """The recipe of a net in a work folder; the packaged one is copied there if there is none."""
-    target, packaged = recipe_path(work, net), recipe_path(packaged_weights(), net)
-    if not target.is_file():
-        if not packaged.is_file():
+class _Recipes:
+    """The recipes of a work folder, and the packaged ones of nets that have none there."""
+
+    def __init__(self, work: Path) -> None:
+        self.work, self.borrowed = work, list[str]()
+
+    def __call__(self, kind: type[R], net: str) -> R:
+        target = recipe_path(self.work, net)
+        if target.is_file():
+            return load_recipe(kind, self.work, net)
+        if not recipe_path(packaged_weights(), net).is_file():
             raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
-        with atomic_write(target) as draft:  # all torchrun processes do this at once
-            shutil.copyfile(packaged, draft)
-    return load_recipe(kind, work, net)
+        self.borrowed.append(net)
+        return load_recipe(kind, packaged_weights(), net)
+
+    def keep(self) -> None:
+        """Copy the packaged ones that were used into the folder, once nothing can fail any more."""
+        for net in self.borrowed:
+            with atomic_write(recipe_path(self.work, net)) as draft:  # all torchrun processes do this at once
+                shutil.copyfile(recipe_path(packaged_weights(), net), draft)

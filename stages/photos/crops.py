@@ -27,6 +27,7 @@ Array = NDArray[Any]
 RGB = NDArray[np.uint8]
 
 TRIES = 50  # maximum draws to find a crop with a face
+LARGEST = 4096  # side of a picture: a batch of one has 50 MB
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class PictureSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = bool(self.sizes) and all(size == int(size) and size >= 32 and size % 32 == 0 for size in self.sizes)
-        require(good, "sizes", list(self.sizes), "multiples of 32")
+        good = bool(self.sizes) and all(32 <= size <= LARGEST and size % 32 == 0 for size in self.sizes)
+        require(good, "sizes", list(self.sizes), f"multiples of 32, up to {LARGEST}")
         good = len(self.crop) == 2 and 0 < self.crop[0] <= self.crop[1]
         require(good, "crop", list(self.crop), "the smallest and the largest side, such as [0.3, 1.0]")
         for name, share in self.shares.items():

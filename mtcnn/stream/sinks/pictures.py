@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SettingsError
-from ...files.outputs import note_output
+from ...files.outputs import note_output, written_in
 from ...images import SUFFIXES
 from ...pictures.draw import SAVE_SUFFIXES, draw_faces, save_image
 from ..items import Item
@@ -96,6 +96,10 @@ def _as_file(setting: str, draw: Path, places: Places) -> Path | None:
         raise SettingsError(
             f"`{setting}` {draw} is a file; expected a folder, or a new image file for a single picture, "
             f"or a new video file ({' '.join(CODECS)}) for a single video"
+        )
+    if draw.exists() and draw.stat().st_size and draw.name not in written_in(draw.parent):
+        raise SettingsError(
+            f"`{setting}` {draw} exists and was not written by this project; expected a new file; delete it first"
         )
     return draw
 

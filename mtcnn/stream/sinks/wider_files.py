@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import MtcnnError, SettingsError
 from ...metrics.wider_detections import faces_to_rows, write_detections
 from ..items import Item
-from ..places import Places, safe_stem
+from ..places import Places, folded, safe_stem
 from ..sources import Source, kind_of
 
 __all__ = ["WiderFiles"]
@@ -31,8 +31,8 @@ class WiderFiles:
         taken: set[str] = set()
         for source in Places.of(places).sources:
             names = chain([_wider_name(source)], (f"{_wider_name(source)}-{number}" for number in count(2)))
-            self._names[source] = next(name for name in names if name not in taken)
-            taken.add(self._names[source])
+            self._names[source] = next(name for name in names if folded(name) not in taken)
+            taken.add(folded(self._names[source]))
 
     def name(self, source: Source, frame: int | None = None) -> str:
         """ "<event>/<image>" of an image, or of a frame of a video; "<event>" of a whole video."""
