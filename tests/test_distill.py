@@ -281,7 +281,7 @@ def test_boxes_of_a_teacher_that_are_turned_inside_out_have_codes() -> None:
     answer = {"logits": rng.normal(0, 4, count).astype(np.float32),
               "distances": rng.normal(0, 2, (count, 4)).astype(np.float32)}  # fmt: skip
     for teacher in (RecodedTeacher(lambda image: answer, DISTANCES, DECODER),
-                    CloserTeacher(lambda image: {name: np.repeat(values, 4, 0)[: len(anchors(*image.shape[:2], LAYOUT))]
+                    CloserTeacher(lambda image: {name: np.repeat(values, 4, 0)[: len(anchors(image.shape[0], image.shape[1], LAYOUT))]
                                                  for name, values in answer.items()}, DISTANCES, DECODER)):  # fmt: skip
         found = teacher(scene(False).image)
         assert np.isfinite(found["boxes"]).all()
