@@ -280,9 +280,16 @@ def test_boxes_of_a_teacher_that_are_turned_inside_out_have_codes() -> None:
     rng, count = np.random.default_rng(4), len(ANCHORS)
     answer = {"logits": rng.normal(0, 4, count).astype(np.float32),
               "distances": rng.normal(0, 2, (count, 4)).astype(np.float32)}  # fmt: skip
-    for teacher in (RecodedTeacher(lambda image: answer, DISTANCES, DECODER),
-                    CloserTeacher(lambda image: {name: np.repeat(values, 4, 0)[: len(anchors(image.shape[0], image.shape[1], LAYOUT))]
-                                                 for name, values in answer.items()}, DISTANCES, DECODER)):  # fmt: skip
+
+    def larger(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        count = len(anchors(image.shape[0], image.shape[1], LAYOUT))
+        return {name: np.repeat(values, 4, 0)[:count] for name, values in answer.items()}
+
+    recoded, closer = (
+        RecodedTeacher(lambda image: answer, DISTANCES, DECODER),
+        CloserTeacher(larger, DISTANCES, DECODER),
+    )
+    for teacher in (recoded, closer):
         found = teacher(scene(False).image)
         assert np.isfinite(found["boxes"]).all()
         objective = Distill(DistillSettings(), DECODER, teacher)
