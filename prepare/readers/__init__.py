@@ -15,6 +15,7 @@ from typing import Any
 from mtcnn.errors import DataError
 
 from .. import synthetic
+from ..joined_records import joined_repeats
 from ..records import ImageRecord, Note, Problem
 from . import celeba, coco, fddb, labelme, negatives, points, retinaface, table, voc, wider, yolo
 from .forms import FILES, find_format, label_files
@@ -130,13 +131,21 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
 
 
 def _read_path(name: str, path: Path, *more: Any) -> Reading:
-    """What the reader `name` makes of a path; of a folder, all label files of that format."""
+    """What the reader `name` makes of a path; of a folder, all label files of that format.
+
+    Labels of a photo that is named more than once are joined: as records of their own, each complete, they would take
+    the faces of each other for background. Those of `points` are never complete.
+    """
     files, left = label_files(path, name) if name in FILES else ([path], [])
     if not files:
         raise DataError(f"{path}: holds no {name} file; expected one, or the path of the file itself")
     readings = [READERS[name](file, *more) for file in files]
     notes = [Note(str(path), f"read {files[0].name}, left {', '.join(file.name for file in left)}")] if left else []
     records = [record for found, _ in readings for record in found]
+    if name != "points":
+        records, repeats = joined_repeats(records)
+        why = f"{repeats} photos are named more than once; their labels are joined"
+        notes += [Note(str(path), why)] if repeats else []
     return records, [problem for _, problems in readings for problem in problems] + list[Problem](notes)
 
 
@@ -149,7 +158,7 @@ def _read_folder(folder: Path) -> Reading:
             f"{folder}: {what}; expected labels in one of the formats {', '.join(sorted(READERS))}, or a folder with "
             f"any of {expected}; or name FORMAT:PATH[:IMAGES]"
         )
-    readings = [READERS[name](path) for name, path in parts]
+    readings = [_read_path(name, path) for name, path in parts]
     return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
 
 

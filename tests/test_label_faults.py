@@ -1,0 +1,122 @@
+"""Labels with faults that would teach faces as background: photos named twice, labels of no known photo or class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtcnn.pictures.draw import save_image
+from mtcnn.types import ImageSize
+from prepare.joined_records import joined_repeats
+from prepare.readers import read_source
+from prepare.records import ImageRecord, Note
+from prepare.sources import read_sources
+
+HEIGHT, WIDTH = 120, 160
+
+
+def lay(folder: Path, files: dict[str, Any]) -> Path:
+    """Files with these texts, or JSON; of the names of pictures, black ones."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".png"):
+            save_image(folder / name, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        else:
+            (folder / name).write_text(text if isinstance(text, str) else json.dumps(text))
+    return folder
+
+
+def coco(*annotations: Any, images: Any = None, categories: Any = None) -> dict[str, Any]:
+    """One photo, 1.png, and one category, both of id 1, if no others are given."""
+    images = [{"id": 1, "file_name": "1.png"}] if images is None else images
+    return {
+        "images": images,
+        "categories": [{"id": 1, "name": "face"}] if categories is None else categories,
+        "annotations": list(annotations),
+    }
+
+
+def face(**more: Any) -> dict[str, Any]:
+    return {"image_id": 1, "category_id": 1, "bbox": [20, 30, 40, 50], **more}
+
+
+# ---- photos named twice, with a face at each place
+
+_XML = (
+    "<annotation><filename>1.png</filename><object><name>face</name><bndbox><xmin>{}</xmin><ymin>31</ymin>"
+    "<xmax>{}</xmax><ymax>80</ymax></bndbox></object></annotation>"
+)
+_ROWS = "20 30 40 50 0 0 0 0 0 0", "90 30 40 50 0 0 0 0 0 0"
+
+
+def _shapes(x: int) -> dict[str, Any]:
+    shape = {"label": "face", "shape_type": "rectangle", "points": [[x, 30], [x + 40, 80]]}
+    return {"version": "5", "imagePath": "1.png", "shapes": [shape]}
+
+
+TWICE: dict[str, dict[str, Any]] = {
+    "coco": {
+        "x.json": coco(
+            face(), face(image_id=2, bbox=[90, 30, 40, 50]),
+            images=[{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "1.png"}],
+        ),
+        "images/1.png": "",
+    },
+    "labelme": {"a.json": _shapes(20), "b.json": _shapes(90), "1.png": ""},
+    "labelv2": {"x.txt": "# 1.png 160 120\n20 30 60 80\n# 1.png 160 120\n90 30 130 80\n", "images/1.png": ""},
+    "retinaface": {"x.txt": "# 1.png\n20 30 40 50\n# 1.png\n90 30 40 50\n", "images/1.png": ""},
+    "voc": {"a.xml": _XML.format(21, 60), "b.xml": _XML.format(91, 130), "1.png": ""},
+    "wider": {"x.txt": f"1.png\n1\n{_ROWS[0]}\n1.png\n1\n{_ROWS[1]}\n", "images/1.png": ""},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", TWICE)
+def test_labels_of_a_photo_named_twice_are_joined(
+    tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay(tmp_path, TWICE[form])
+    (record,) = read_sources([str(tmp_path)], quiet=True)
+    assert record.boxes.tolist() == [[20, 30, 60, 80], [90, 30, 130, 80]] and record.complete
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": 1 photos are named more than once; their labels are joined")
+
+
+def test_a_folder_of_several_parts_joins_too(tmp_path: Path) -> None:
+    rows = f"1.png\n1\n{_ROWS[0]}\n1.png\n1\n{_ROWS[1]}\n"
+    lay(tmp_path, {"wider/wider_face_train_bbx_gt.txt": rows, "wider/train/images/1.png": "", "negatives/2.png": ""})
+    found, problems = read_source(str(tmp_path))
+    assert [len(record.boxes) for record in found] == [2, 0]
+    assert [isinstance(problem, Note) for problem in problems] == [True]
+
+
+def test_a_photo_of_which_one_part_is_bad_is_incomplete(tmp_path: Path) -> None:
+    """The face that is left out stands in neither part."""
+    lay(tmp_path, {"x.txt": f"1.png\n1\n{_ROWS[0]}\n1.png\n1\n90 30 40\n", "images/1.png": ""})
+    (record,), _ = read_source(str(tmp_path))
+    assert record.boxes.tolist() == [[20, 30, 60, 80]] and not record.complete
+
+
+def test_labels_for_two_sizes_of_a_photo_stay_apart(tmp_path: Path) -> None:
+    path, box = tmp_path / "1.png", np.array([[20, 30, 60, 80]])
+    given = [ImageRecord(path, box, size=ImageSize(*size)) for size in ((120, 160), (240, 320))]
+    found, repeats = joined_repeats(given)
+    assert repeats == 1 and [(record.complete, record.size) for record in found] == [
+        (False, ImageSize(120, 160)), (False, ImageSize(240, 320)),
+    ]  # fmt: skip
+
+
+def test_photos_named_once_stay_as_they_are(tmp_path: Path) -> None:
+    """The very records, so that the key of the data stays the same; and rows of points stay apart."""
+    given = [ImageRecord(tmp_path / name) for name in ("b.png", "a.png")]
+    found, repeats = joined_repeats(given)
+    assert repeats == 0 and all(one is other for one, other in zip(found, given, strict=True))
+    columns = [f"{axis}_{point}" for point in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+               for axis in "xy"]  # fmt: skip
+    row = "1.png,,,,,30,45,50,45,40,55,32,68,48,68\n"
+    lay(tmp_path, {"p.csv": f"path,x1,y1,x2,y2,{','.join(columns)}\n{row}{row}", "1.png": ""})
+    rows, problems = read_source(f"points:{tmp_path / 'p.csv'}")
+    assert len(rows) == 2 and problems == []
