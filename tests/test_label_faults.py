@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtcnn.errors import DataError
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import ImageSize
 from prepare.joined_records import joined_repeats
@@ -120,3 +121,102 @@ def test_photos_named_once_stay_as_they_are(tmp_path: Path) -> None:
     lay(tmp_path, {"p.csv": f"path,x1,y1,x2,y2,{','.join(columns)}\n{row}{row}", "1.png": ""})
     rows, problems = read_source(f"points:{tmp_path / 'p.csv'}")
     assert len(rows) == 2 and problems == []
+
+
+# ---- annotations of COCO that name no known image or category
+
+TWO_IMAGES = [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]
+GOOD = face(image_id=2)
+
+
+def read_coco(folder: Path, body: dict[str, Any]) -> tuple[list[ImageRecord], list[str], list[str]]:
+    """The records, problems and notes of a file beside two photos."""
+    lay(folder, {"x.json": body, "1.png": "", "2.png": ""})
+    found, problems = read_source(f"coco:{folder / 'x.json'}")
+    texts = {kind: [each.why for each in problems if isinstance(each, Note) is kind] for kind in (True, False)}
+    return found, texts[False], texts[True]
+
+
+@pytest.mark.parametrize(
+    ("bad", "complete", "why"),
+    [
+        (face(category_id=7), False, "category_id is 7, no id of a category in the file; face left out"),
+        (face(category_id="1"), False, "category_id is '1', no id of a category in the file; face left out"),
+        (face(category_id=True), False, "category_id is True, no id of a category in the file; face left out"),
+        (face(image_id="1"), True, "1 annotations of no image in the file left out, such as 1: image_id is '1', "
+                                   "no id of an image in the file"),
+        ({"category_id": 1}, True, "1 annotations of no image in the file left out, such as 1: image_id is missing, "
+                                   "no id of an image in the file"),
+        (face(image_id=[1]), True, "1 annotations of no image in the file left out, such as 1: image_id is [1], "
+                                   "no id of an image in the file"),
+        (3, True, "1 annotations of no image in the file left out, such as 1: is '3', expected an object"),
+    ],
+)  # fmt: skip
+def test_a_bad_annotation_is_reported_and_its_photo_incomplete(
+    tmp_path: Path, bad: Any, complete: bool, why: str
+) -> None:
+    """And alone it is an error: its photo would be one without faces."""
+    found, problems, _ = read_coco(tmp_path, coco(bad, GOOD, images=TWO_IMAGES))
+    assert [record.complete for record in found] == [complete, True] and problems == [why]
+    assert [len(record.boxes) for record in found] == [0, 1]
+    with pytest.raises(DataError, match=r"x\.json: none of its 1 annotations can be used; of annotation 1, ") as error:
+        read_coco(tmp_path, coco(bad, images=TWO_IMAGES))
+    assert "\n" not in str(error.value)
+
+
+def test_annotations_without_categories_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="none of its 2 annotations can be used; of annotation 1, category_id is 1, no"):
+        read_coco(tmp_path, coco(face(), GOOD, images=TWO_IMAGES, categories=[]))
+
+
+def test_a_file_without_annotations_has_photos_without_faces(tmp_path: Path) -> None:
+    found, problems, _ = read_coco(tmp_path, coco(images=TWO_IMAGES, categories=[]))
+    assert [record.complete for record in found] == [True, True] and problems == []
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
+    images = [{"id": 1.0, "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]
+    body = coco(face(category_id=1.0), face(image_id=2.0), images=images)
+    found, problems, _ = read_coco(tmp_path, body)
+    assert [(len(record.boxes), record.complete) for record in found] == [(1, True)] * 2 and problems == []
+
+
+def test_two_images_of_one_id_are_incomplete(tmp_path: Path) -> None:
+    """Whose the faces are is unknown. Of one file name, they are one image."""
+    images = [{"id": 1, "file_name": "1.png"}, {"id": 1, "file_name": "2.png"}, {"id": 2, "file_name": "3.png"}]
+    lay(tmp_path, {"3.png": ""})
+    found, problems, _ = read_coco(tmp_path, coco(face(), GOOD, images=images))
+    assert [(len(record.boxes), record.complete) for record in found] == [(0, False), (0, False), (1, True)]
+    assert problems[0] == "has the id of another image, 1; their annotations are left out" and len(problems) == 3
+    found, problems, _ = read_coco(tmp_path, coco(face(), images=[TWO_IMAGES[0], TWO_IMAGES[0]]))
+    assert [(len(record.boxes), record.complete) for record in found] == [(1, True)] and len(problems) == 1
+
+
+def test_other_categories_leave_a_photo_complete(tmp_path: Path) -> None:
+    kinds = [{"id": 1, "name": "face"}, {"id": 3, "name": "dog"}]
+    found, problems, _ = read_coco(tmp_path, coco(face(category_id=3), GOOD, images=TWO_IMAGES, categories=kinds))
+    assert [(len(record.boxes), record.complete) for record in found] == [(0, True), (1, True)] and problems == []
+
+
+# ---- key points of COCO
+
+FIVE = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"]
+
+
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_more_names_than_key_points(tmp_path: Path, count: int) -> None:
+    kinds = [{"id": 1, "name": "face", "keypoints": [*(f"ear{i}" for i in range(count - 5)), *FIVE]}]
+    (record, _), problems, notes = read_coco(
+        tmp_path, coco(face(keypoints=[10, 20, 2] * 5), GOOD, images=TWO_IMAGES, categories=kinds)
+    )
+    assert np.isfinite(record.landmarks).all() == (count == 5)
+    assert len(record.boxes) == 1 and record.complete and problems == notes == []
+
+
+@pytest.mark.parametrize("count", [4, 5, 17, 65])
+def test_key_points_without_names(tmp_path: Path, count: int) -> None:
+    body = coco(face(keypoints=[10, 20, 2] * count), face(image_id=2, keypoints=[]), images=TWO_IMAGES)
+    (record, _), problems, notes = read_coco(tmp_path, body)
+    assert np.isfinite(record.landmarks).all() == (count == 5) and record.complete and problems == []
+    why = "1 annotations have key points without names, and not five; their landmarks are not read"
+    assert notes == ([] if count == 5 else [why])
