@@ -220,3 +220,60 @@ def test_key_points_without_names(tmp_path: Path, count: int) -> None:
     assert np.isfinite(record.landmarks).all() == (count == 5) and record.complete and problems == []
     why = "1 annotations have key points without names, and not five; their landmarks are not read"
     assert notes == ([] if count == 5 else [why])
+
+
+# ---- YOLO
+
+
+def yolo(folder: Path, **more: Any) -> Path:
+    """Two photos with a dog and a face each."""
+    rows = "0 .5 .5 .1 .1\n1 .25 .5 .25 .5\n"
+    return lay(folder, {f"{part}/{name}.{end}": text for name in "ab" for part, end, text in
+                        (("images", "png", ""), ("labels", "txt", rows))} | more)  # fmt: skip
+
+
+def test_listed_photos_that_are_not_there_are_reported(tmp_path: Path) -> None:
+    names = "names: [dog, face]\n"
+    yolo(tmp_path, **{"data.yaml": f"train: t.txt\n{names}", "t.txt": "images/a.png\n\n./images/9.jpg\nimages/8.jpg\n"})
+    found, problems = read_source(str(tmp_path))
+    assert [record.path.name for record in found] == ["a.png"]
+    assert problems[0].why == "2 of 3 photos of t.txt are not there, such as ./images/9.jpg"
+    lay(tmp_path, {"data.yaml": f"train: [images, more]\n{names}"})
+    found, problems = read_source(str(tmp_path))
+    assert len(found) == 2 and problems[0].why == "more is no folder and no list of photos (.txt) that is there"
+    lay(tmp_path, {"data.yaml": f"train: t.txt\n{names}", "t.txt": "images/9.jpg\n"})
+    with pytest.raises(DataError, match=r"names no photo that is there.*; 1 of 1 photos of t.txt are not there"):
+        read_source(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [\n  'dog',  # not a [ face\n  \"face\",\n]\nnc: 2\n",
+        "names: ['dog',\n'face']\n",
+        "names:\n  [dog,\n   face]\n",
+        "names: {0: dog,\n  1: face}\n",
+        "names: {\n0: 'dog'\n,\n1: face\n}\n",
+        "names: [dog, face, don't, 'a]', \"[b\"]\n",
+    ],
+)
+def test_class_names_over_several_lines(tmp_path: Path, names: str) -> None:
+    yolo(tmp_path, **{"data.yaml": f"{names}train: images\n"})
+    found, problems = read_source(str(tmp_path))
+    assert [len(record.boxes) for record in found] == [1, 1]
+    assert [problem.why for problem in problems] == ["took face 2 for faces, left dog 2"]
+
+
+@pytest.mark.parametrize(("text", "close"), [("['dog',", "]"), ("{0: dog, 1: face", "}")])
+def test_class_names_that_never_close(tmp_path: Path, text: str, close: str) -> None:
+    yolo(tmp_path, **{"data.yaml": f"train: images\nnames: {text}\nnc: 2\n"})
+    with pytest.raises(DataError, match=r"'names' begins with .*, which never closes; expected ") as error:
+        read_source(str(tmp_path))
+    assert str(error.value).endswith(repr(close)) and "data.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_list_without_end_is_not_read_to_the_end(tmp_path: Path) -> None:
+    yolo(tmp_path, **{"data.yaml": "names: [\n" + "'a',\n" * 50_000})
+    with pytest.raises(DataError, match="which never closes"):
+        read_source(str(tmp_path))
