@@ -23,6 +23,7 @@ from .joined_records import label_scores, merged
 from .label_check import compare
 from .photo_names import Photos, common_root, names_of, place_photo
 from .readers import split_names, split_source
+from .readers.places import place_of
 from .records import ImageRecord
 from .teachers.photo_labels import PhotoLabels
 from .writers import FORMATS, Format
@@ -109,7 +110,7 @@ def check_target(sources: Sequence[str], folder: Path) -> None:
     for spec in sources:
         name, path, images = split_source(spec)
         for part in filter(None, (path, split_names(name, images)[0])):
-            place = Path(part).expanduser()
+            place = place_of(part)
             if place.is_dir() and folder.absolute().resolve().is_relative_to(place.resolve()):
                 raise DataError(
                     f"{folder}: lies in the source {place}, where its photos would be found again; expected a folder "
