@@ -13,9 +13,9 @@ from mtcnn.errors import DataError
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import ImageSize
 from prepare.joined_records import joined_repeats
-from prepare.readers import read_source
+from prepare.readers import form_of, read_source
 from prepare.records import ImageRecord, Note
-from prepare.sources import read_sources
+from prepare.sources import read_sources, remember_sources
 
 HEIGHT, WIDTH = 120, 160
 
@@ -277,3 +277,67 @@ def test_a_class_list_without_end_is_not_read_to_the_end(tmp_path: Path) -> None
     yolo(tmp_path, **{"data.yaml": "names: [\n" + "'a',\n" * 50_000})
     with pytest.raises(DataError, match="which never closes"):
         read_source(str(tmp_path))
+
+
+# ---- sources that cannot be paths
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "~nosuchuser/x", "wider:~nosuchuser/x", "coco:x.json:~nosuchuser/x", "coco:x.json:~nosuchuser:face",
+        LONG, f"wider:{LONG}", f"voc:x:{LONG}", f"voc:x:{LONG}:face", "wider:a\0b", f"wider:{'y/' * 3000}",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_a_path_is_one_line(tmp_path: Path, spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for call in (lambda: read_source(spec), lambda: remember_sources(tmp_path, [spec])):
+        with pytest.raises(DataError, match=r"cannot be looked up .*; expected the path of a file or folder") as error:
+            call()
+        assert "\n" not in str(error.value) and len(str(error.value)) < 250
+    if spec in (LONG, "~nosuchuser/x"):
+        with pytest.raises(DataError, match="cannot be looked up"):
+            form_of(spec)
+
+
+def test_many_class_names_are_no_path(tmp_path: Path) -> None:
+    """Longer together than the name of a file may be."""
+    lay(tmp_path, {"x.json": coco(face()), "1.png": ""})
+    with pytest.raises(DataError, match="no object is named"):
+        read_source(f"coco:{tmp_path / 'x.json'}::face,{LONG}")
+
+
+# ---- tables
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["path x1 y1 x2 y2 class", "Path X1 Y1 X2 Y2 Class", "path_ _x1 y1_ x2 y2 class_"])
+def test_headers_in_other_ways(tmp_path: Path, header: str, separator: str) -> None:
+    words = [word.replace("_", " ") for word in header.split(" ")]
+    rows = [words, ["1.png", "20", "30", "60", "80", "face"], ["1.png", "20", "30", "60", "80", "dog"]]
+    lay(tmp_path, {"t.csv": "".join(f"{separator.join(row)}\n" for row in rows), "1.png": ""})
+    (record,), problems = read_source(str(tmp_path))
+    assert record.boxes.tolist() == [[20, 30, 60, 80]]
+    assert [problem.why for problem in problems] == ["took face 1 for faces, left dog 1"]
+
+
+def test_an_unknown_header_is_shown(tmp_path: Path) -> None:
+    lay(tmp_path, {"t.csv": f"photo,left,top,{LONG}\n", "1.png": ""})
+    with pytest.raises(DataError, match=r"in line 1, 'photo,left,top,x{65}'; expected path x1 y1 x2 y2"):
+        read_source(f"csv:{tmp_path / 't.csv'}")
+
+
+@pytest.mark.parametrize("name", ["x1", "path", "Y2", " score"])
+def test_two_columns_of_one_name(tmp_path: Path, name: str) -> None:
+    """The later would replace the earlier."""
+    lay(tmp_path, {"t.csv": f"path,x1,y1,x2,y2,score,{name},,\n1.png,20,30,60,80,1,5,,\n", "1.png": ""})
+    with pytest.raises(DataError, match=f"has 2 columns '{name.strip().lower()}'; expected each name once in line 1"):
+        read_source(str(tmp_path))
+
+
+def test_two_columns_that_are_not_read(tmp_path: Path) -> None:
+    lay(tmp_path, {"t.csv": "path,x1,y1,x2,y2,,\n1.png,20,30,60,80,,\n", "1.png": ""})
+    assert len(read_source(str(tmp_path))[0][0].boxes) == 1

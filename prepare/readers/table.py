@@ -5,16 +5,18 @@
 
 The first line names the columns, in any order. The photo is `path`, `image`, `filename`, `file_name` or `image_id`; the
 box `x1 y1 x2 y2`, `xmin ymin xmax ymax`, `x y w h` or `x y width height`; landmarks, `score` and `ignore` (1 for an
-ignore region) may be missing; `class` or `label` names the object. A row with a photo alone says that it shows no
-face. `mtcnn detect` writes such tables, with `image` for `path`.
+ignore region) may be missing; `class` or `label` names the object. Names may be in any case, with spaces around them,
+and the separator ; or a tab if line 1 has no comma. A row with a photo alone says that it shows no face. `mtcnn detect`
+writes such tables, with `image` for `path`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +29,28 @@ from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, find_image, folder_with, numbers
 from .points import POINT_COLUMNS, csv_rows
 
-__all__ = ["NAME_COLUMNS", "find_columns", "read"]
+__all__ = ["NAME_COLUMNS", "find_columns", "plain_names", "read", "separator_of"]
 
 NAME_COLUMNS = ("path", "image", "filename", "file_name", "image_id")
 CLASS_COLUMNS = ("class", "label")
+SHOWN = 80  # letters of line 1 in a message
 BOXES = (
     ("x1", "y1", "x2", "y2"),
     ("xmin", "ymin", "xmax", "ymax"),
     ("x", "y", "w", "h"),
     ("x", "y", "width", "height"),
 )
+
+
+def separator_of(text: str) -> str:
+    """The separator of a table, by its first line: a comma, else ; or a tab."""
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return next((each for each in ",;\t" if each in head), ",")
+
+
+def plain_names(names: Iterable[str]) -> list[str]:
+    """Names of columns without the spaces around them, in lower case."""
+    return [name.strip().lower() for name in names]
 
 
 def find_columns(names: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
@@ -55,18 +69,11 @@ def read(
     names   classes that are faces, if the table has them. None: those named "face", or all.
 
     A bad row is skipped and its image marked incomplete. Raises DataError if the table, a column or the folder is
-    missing.
+    missing, or two columns have the same name.
     """
     if not labels.is_file():
         raise DataError(f"{labels}: no such table; give the path of an existing CSV file")
-    reader = csv.DictReader(io.StringIO(read_text(labels, "utf-8-sig"), newline=""), restval="", strict=True)
-    try:
-        columns = find_columns(reader.fieldnames or ())
-    except csv.Error as error:
-        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
-    if columns is None:
-        raise DataError(f"{labels}: has no columns of a photo and its boxes; expected path x1 y1 x2 y2 in line 1")
-    photo, box = columns
+    reader, (photo, box) = _opened(labels)
     table = Gathering(labels, labels.parent)
     rows = [(reader.line_num, row) for row in csv_rows(reader, table)]
     table.images = folder_with(
@@ -95,6 +102,28 @@ def read(
     if note := noted_classes("csv", counts, taken):
         table.problems.append(Note(str(labels), note))
     return table.result()
+
+
+def _opened(labels: Path) -> tuple[csv.DictReader[str], tuple[str, tuple[str, ...]]]:
+    """The rows of a table under plain names, and its columns of the photo and of the box."""
+    text = read_text(labels, "utf-8-sig")
+    lines = io.StringIO(text, newline="")
+    reader = csv.DictReader(lines, restval="", strict=True, delimiter=separator_of(text))
+    try:
+        names = plain_names(reader.fieldnames or ())
+    except csv.Error as error:
+        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
+    columns = find_columns(names)
+    if columns is None:
+        found = (text.splitlines() or [""])[0][:SHOWN]
+        raise DataError(
+            f"{labels}: has no columns of a photo and its boxes in line 1, {found!r}; expected path x1 y1 x2 y2"
+        )
+    used = (columns[0], *columns[1], *POINT_COLUMNS, *CLASS_COLUMNS, "score", "ignore")
+    if name := next((name for name in used if names.count(name) > 1), ""):
+        raise DataError(f"{labels}: has {names.count(name)} columns {name!r}; expected each name once in line 1")
+    reader.fieldnames = names
+    return reader, columns
 
 
 def _faces(row: dict[str, str], box: Sequence[str], name: str) -> list[Face]:
