@@ -325,8 +325,8 @@ def test_headers_in_other_ways(tmp_path: Path, header: str, separator: str) -> N
 
 
 def test_an_unknown_header_is_shown(tmp_path: Path) -> None:
-    lay(tmp_path, {"t.csv": f"photo,left,top,{LONG}\n", "1.png": ""})
-    with pytest.raises(DataError, match=r"in line 1, 'photo,left,top,x{65}'; expected path x1 y1 x2 y2"):
+    lay(tmp_path, {"t.csv": f"Photo;left;top;{LONG}\n", "1.png": ""})
+    with pytest.raises(DataError, match=r"in line 1, 'Photo;left;top;x{65}'; expected path x1 y1 x2 y2"):
         read_source(f"csv:{tmp_path / 't.csv'}")
 
 
@@ -341,3 +341,16 @@ def test_two_columns_of_one_name(tmp_path: Path, name: str) -> None:
 def test_two_columns_that_are_not_read(tmp_path: Path) -> None:
     lay(tmp_path, {"t.csv": "path,x1,y1,x2,y2,,\n1.png,20,30,60,80,,\n", "1.png": ""})
     assert len(read_source(str(tmp_path))[0][0].boxes) == 1
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_points_in_other_ways_are_points(tmp_path: Path, separator: str) -> None:
+    """As a table of all faces, its photos would give background."""
+    words = ["Path", "x1", "y1", "x2", "y2", *(f"{axis}_{point} " for point in FIVE for axis in "xy")]
+    rows = [words, ["1.png", *["20", "30", "60", "80", "30", "45", "50", "45", "40", "55", "32", "68", "48", "68"]]]
+    lay(tmp_path, {"t.csv": "".join(f"{separator.join(row)}\n" for row in rows), "1.png": ""})
+    (record,), problems = read_source(str(tmp_path))
+    assert problems == [] and not record.complete and np.isfinite(record.landmarks).all()
+    lay(tmp_path, {"t.csv": "".join(f"{separator.join([*row, row[1]])}\n" for row in rows)})
+    with pytest.raises(DataError, match="has 2 columns 'x1'"):
+        read_source(str(tmp_path))

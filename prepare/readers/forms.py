@@ -12,8 +12,8 @@ from mtcnn.errors import DataError
 from mtcnn.images import SUFFIXES
 
 from . import celeba
-from .points import POINT_COLUMNS
-from .table import NAME_COLUMNS, find_columns, plain_names, separator_of
+from .points import POINT_COLUMNS, plain_names, separator_of
+from .table import NAME_COLUMNS, find_columns
 from .yolo_layout import YAMLS
 
 __all__ = ["FILES", "find_format", "label_files"]
@@ -124,12 +124,11 @@ def _head(path: Path) -> str:
 def _of_table(text: str) -> str | None:
     """`points` for its columns, all of them and no others that say more; `csv` for a table of boxes."""
     try:
-        names = next(csv.reader(text.splitlines()[:1], delimiter=separator_of(text)), [])
+        names = plain_names(next(csv.reader(text.splitlines()[:1], delimiter=separator_of(text)), []))
     except csv.Error:
         return None
     if {"path", *POINT_COLUMNS} <= set(names) and not {"ignore", "score"} & set(names):
         return "points"
-    names = plain_names(names)
     return "csv" if find_columns(names) else "points" if not set(NAME_COLUMNS[1:]) & set(names) else None
 
 

@@ -13,10 +13,8 @@ writes such tables, with `image` for `path`.
 from __future__ import annotations
 
 import csv
-import io
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +25,9 @@ from mtcnn.files.text import read_text
 from ..records import ImageRecord, Note, Problem
 from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, find_image, folder_with, numbers
-from .points import POINT_COLUMNS, csv_rows
+from .points import POINT_COLUMNS, check_once, csv_rows, open_table
 
-__all__ = ["NAME_COLUMNS", "find_columns", "plain_names", "read", "separator_of"]
+__all__ = ["NAME_COLUMNS", "find_columns", "read"]
 
 NAME_COLUMNS = ("path", "image", "filename", "file_name", "image_id")
 CLASS_COLUMNS = ("class", "label")
@@ -40,17 +38,6 @@ BOXES = (
     ("x", "y", "w", "h"),
     ("x", "y", "width", "height"),
 )
-
-
-def separator_of(text: str) -> str:
-    """The separator of a table, by its first line: a comma, else ; or a tab."""
-    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    return next((each for each in ",;\t" if each in head), ",")
-
-
-def plain_names(names: Iterable[str]) -> list[str]:
-    """Names of columns without the spaces around them, in lower case."""
-    return [name.strip().lower() for name in names]
 
 
 def find_columns(names: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
@@ -105,24 +92,15 @@ def read(
 
 
 def _opened(labels: Path) -> tuple[csv.DictReader[str], tuple[str, tuple[str, ...]]]:
-    """The rows of a table under plain names, and its columns of the photo and of the box."""
-    text = read_text(labels, "utf-8-sig")
-    lines = io.StringIO(text, newline="")
-    reader = csv.DictReader(lines, restval="", strict=True, delimiter=separator_of(text))
-    try:
-        names = plain_names(reader.fieldnames or ())
-    except csv.Error as error:
-        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
+    """The rows of a table, and its columns of the photo and of the box."""
+    reader, names = open_table(labels)
     columns = find_columns(names)
     if columns is None:
-        found = (text.splitlines() or [""])[0][:SHOWN]
+        head = "".join(read_text(labels, "utf-8-sig").splitlines()[:1])[:SHOWN]
         raise DataError(
-            f"{labels}: has no columns of a photo and its boxes in line 1, {found!r}; expected path x1 y1 x2 y2"
+            f"{labels}: has no columns of a photo and its boxes in line 1, {head!r}; expected path x1 y1 x2 y2"
         )
-    used = (columns[0], *columns[1], *POINT_COLUMNS, *CLASS_COLUMNS, "score", "ignore")
-    if name := next((name for name in used if names.count(name) > 1), ""):
-        raise DataError(f"{labels}: has {names.count(name)} columns {name!r}; expected each name once in line 1")
-    reader.fieldnames = names
+    check_once(labels, names, (columns[0], *columns[1], *POINT_COLUMNS, *CLASS_COLUMNS, "score", "ignore"))
     return reader, columns
 
 
