@@ -328,6 +328,8 @@ def test_an_unknown_header_is_shown(tmp_path: Path) -> None:
     lay(tmp_path, {"t.csv": f"Photo;left;top;{LONG}\n", "1.png": ""})
     with pytest.raises(DataError, match=r"in line 1, 'Photo;left;top;x{65}'; expected path x1 y1 x2 y2"):
         read_source(f"csv:{tmp_path / 't.csv'}")
+    with pytest.raises(DataError, match=r"has no column 'path' in line 1, 'Photo;left;top;x{65}'; expected path x1"):
+        read_source(f"{tmp_path / 't.csv'}")
 
 
 @pytest.mark.parametrize("name", ["x1", "path", "Y2", " score"])

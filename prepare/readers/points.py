@@ -25,6 +25,7 @@ __all__ = [
     "POINT_COLUMNS",
     "check_once",
     "csv_rows",
+    "header_of",
     "open_table",
     "plain_names",
     "read",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+SHOWN = 80  # letters of line 1 in a message
 POINT_COLUMNS = tuple(f"{axis}_{point}" for point in POINT_NAMES for axis in "xy")
 
 
@@ -50,7 +52,10 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
     missing = set(columns) - set(given)
     if missing:
         names = " ".join(columns)
-        raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {names}; name them in line 1")
+        raise DataError(
+            f"{labels}: has no column {sorted(missing)[0]!r} in line 1, {header_of(labels)!r}; expected {names}; "
+            "name them in line 1"
+        )
     check_once(labels, given, columns)
     for row in csv_rows(rows, found):
         _add_row(found, rows.line_num, row)
@@ -61,6 +66,11 @@ def separator_of(text: str) -> str:
     """The separator of a table, by its first line: a comma, else ; or a tab."""
     head = re.split(r"[\r\n]", text, maxsplit=1)[0]
     return next((each for each in ",;\t" if each in head), ",")
+
+
+def header_of(labels: Path) -> str:
+    """The beginning of line 1 of a table, for a message."""
+    return "".join(read_text(labels, "utf-8-sig").splitlines()[:1])[:SHOWN]
 
 
 def plain_names(names: Iterable[str]) -> list[str]:

@@ -20,18 +20,16 @@ from pathlib import Path
 import numpy as np
 
 from mtcnn.errors import DataError
-from mtcnn.files.text import read_text
 
 from ..records import ImageRecord, Note, Problem
 from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, find_image, folder_with, numbers
-from .points import POINT_COLUMNS, check_once, csv_rows, open_table
+from .points import POINT_COLUMNS, check_once, csv_rows, header_of, open_table
 
 __all__ = ["NAME_COLUMNS", "find_columns", "read"]
 
 NAME_COLUMNS = ("path", "image", "filename", "file_name", "image_id")
 CLASS_COLUMNS = ("class", "label")
-SHOWN = 80  # letters of line 1 in a message
 BOXES = (
     ("x1", "y1", "x2", "y2"),
     ("xmin", "ymin", "xmax", "ymax"),
@@ -96,9 +94,9 @@ def _opened(labels: Path) -> tuple[csv.DictReader[str], tuple[str, tuple[str, ..
     reader, names = open_table(labels)
     columns = find_columns(names)
     if columns is None:
-        head = "".join(read_text(labels, "utf-8-sig").splitlines()[:1])[:SHOWN]
         raise DataError(
-            f"{labels}: has no columns of a photo and its boxes in line 1, {head!r}; expected path x1 y1 x2 y2"
+            f"{labels}: has no columns of a photo and its boxes in line 1, {header_of(labels)!r}; "
+            "expected path x1 y1 x2 y2"
         )
     check_once(labels, names, (columns[0], *columns[1], *POINT_COLUMNS, *CLASS_COLUMNS, "score", "ignore"))
     return reader, columns
