@@ -196,25 +196,32 @@ def _add_images(found: Gathering, entries: Iterable[Any], given: Iterable[_Annot
             continue
         if (key, name) in seen:
             found.problems.append(
-                Problem(where, f"has the id and the file_name of an image before it, {key}; left out")
+                Problem(where, f"has the id and the file_name of an image before it, {str(key)[:40]}; left out")
             )
             continue
         seen.add((key, name))
         size, mine = known_size(whole(entry.get("height")), whole(entry.get("width"))), of.get(key, [])
         complete = len(named[key]) < 2
         if not complete:  # whose faces they are is unknown
-            found.problems.append(Problem(where, f"has the id of another image, {key}; their annotations are left out"))
-            faults |= {each.number: f"image_id {key} is that of two images" for each in mine}
+            found.problems.append(
+                Problem(where, f"has the id of another image, {str(key)[:40]}; their annotations are left out")
+            )
+            faults |= {each.number: f"image_id {str(key)[:40]} is that of two images" for each in mine}
             mine = []
-        faces = []
-        for each in mine:
-            try:
-                if each.kind is not None:
-                    faces.append(_face(each.entry, each.kind))
-            except ValueError as error:
-                faults[each.number] = str(error)
-            complete = complete and each.number not in faults
-        found.add(path, faces, complete, size)
+        faces = _faces(mine, faults)
+        found.add(path, faces, complete and not any(each.number in faults for each in mine), size)
+
+
+def _faces(given: Iterable[_Annotation], faults: dict[int, str]) -> list[Face]:
+    """The faces of one image; what is wrong with others goes to `faults`."""
+    faces = []
+    for each in given:
+        try:
+            if each.kind is not None:
+                faces.append(_face(each.entry, each.kind))
+        except ValueError as error:
+            faults[each.number] = str(error)
+    return faces
 
 
 def _name(entry: Any) -> str:
