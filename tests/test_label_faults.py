@@ -101,6 +101,13 @@ def test_a_photo_of_which_one_part_is_bad_is_incomplete(tmp_path: Path) -> None:
     assert record.boxes.tolist() == [[20, 30, 60, 80]] and not record.complete
 
 
+def test_a_photo_of_which_one_count_is_wrong_is_incomplete(tmp_path: Path) -> None:
+    rows = f"1.png\n1\n{_ROWS[0]}\n1.png\n3\n{_ROWS[1]}\n2.png\n1\n{_ROWS[0]}\n"
+    lay(tmp_path, {"x.txt": rows, "images/1.png": "", "images/2.png": ""})
+    found, _ = read_source(str(tmp_path))
+    assert [(len(record.boxes), record.complete) for record in found] == [(1, False), (1, True)]
+
+
 def test_labels_for_two_sizes_of_a_photo_stay_apart(tmp_path: Path) -> None:
     path, box = tmp_path / "1.png", np.array([[20, 30, 60, 80]])
     given = [ImageRecord(path, box, size=ImageSize(*size)) for size in ((120, 160), (240, 320))]
