@@ -122,7 +122,7 @@ def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dic
     from mtcnn.errors import DataError, SettingsError
     from mtcnn.stream.sources import find_sources, kind_of
     from prepare import synthetic
-    from prepare.convert import merged
+    from prepare.joined_records import merged
     from prepare.records import ImageRecord
     from prepare.sources import read_sources
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,18 @@ from mtcnn.types import Faces, ImageSize
 
 from . import synthetic
 from .build import image_of
+from .joined_records import label_scores, merged
 from .label_check import compare
 from .photo_names import Photos, common_root, names_of, place_photo
 from .readers import split_names, split_source
+from .readers.places import place_of
 from .records import ImageRecord
 from .teachers.photo_labels import PhotoLabels
 from .writers import FORMATS, Format
 
-__all__ = ["Conversion", "check_target", "convert", "merged"]
+__all__ = ["Conversion", "check_target", "convert"]
 
 Array = NDArray[Any]
-
-SAME = 0.5  # pixels
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def check_target(sources: Sequence[str], folder: Path) -> None:
     for spec in sources:
         name, path, images = split_source(spec)
         for part in filter(None, (path, split_names(name, images)[0])):
-            place = Path(part).expanduser()
+            place = place_of(part)
             if place.is_dir() and folder.absolute().resolve().is_relative_to(place.resolve()):
                 raise DataError(
                     f"{folder}: lies in the source {place}, where its photos would be found again; expected a folder "
@@ -149,7 +149,7 @@ def _labels(record: ImageRecord, path: Path, name: str, size: ImageSize, kind: F
     faces, ignored = ~record.ignore & (boxed | kind.boxless), record.ignore & boxed
     counts.lose("faces without a box", int((~record.ignore & ~faces).sum()))
     boxes, doubtful = record.boxes[faces], record.boxes[ignored]
-    landmarks, scores = record.landmarks[faces], _scores(record)[faces]
+    landmarks, scores = record.landmarks[faces], label_scores(record)[faces]
     if not record.complete and kind.several:  # unlabelled faces may be anywhere
         doubtful = np.concatenate([doubtful, np.array([[0, 0, size.width, size.height]], np.float32)])
     if not kind.several:
@@ -166,47 +166,3 @@ def _labels(record: ImageRecord, path: Path, name: str, size: ImageSize, kind: F
     counts.ignored += len(doubtful) if kind.ignored else 0
     none = np.zeros((0, 4), np.float32)
     return PhotoLabels(path, name, size, boxes, scores, landmarks, doubtful, none, Faces.empty())
-
-
-def _scores(record: ImageRecord) -> Array:
-    """Scores, NaN where a person labelled the face."""
-    if record.scores is None:
-        return np.full(len(record.boxes), np.nan, np.float32)
-    return np.where(record.scores == 1, np.float32(np.nan), record.scores)
-
-
-def merged(records: Sequence[ImageRecord]) -> list[ImageRecord]:
-    """One record a photo: some formats have a row per face, and sources may name a photo twice.
-
-    The labels of a photo are joined; of boxes that agree within SAME pixels the one with landmarks stays.
-    """
-    of: dict[Path, list[ImageRecord]] = {}
-    for record in records:
-        of.setdefault(record.path, []).append(record)
-    return [found[0] if len(found) == 1 else _joined(found) for found in of.values()]
-
-
-def _joined(records: Sequence[ImageRecord]) -> ImageRecord:
-    boxes = np.concatenate([record.boxes for record in records])
-    points = np.concatenate([record.landmarks for record in records])
-    ignore = np.concatenate([record.ignore for record in records])
-    scores = np.concatenate([_scores(record) for record in records])
-    keep = _distinct(boxes, points, ignore)
-    scores = np.where(np.isnan(scores), np.float32(1), scores)
-    size = next((record.size for record in records if record.size is not None), None)
-    complete = any(record.complete for record in records)
-    return replace(
-        records[0], boxes=boxes[keep], landmarks=points[keep], ignore=ignore[keep], complete=complete, size=size,
-        scores=scores[keep],
-    )  # fmt: skip
-
-
-def _distinct(boxes: Array, points: Array, ignore: Array) -> Array:
-    """The rows that stay, in order."""
-    keep: list[int] = []
-    known = np.isfinite(points).all(axis=2).sum(axis=1)
-    for row in np.argsort(-known, kind="stable").tolist():
-        near = np.abs(boxes[keep] - boxes[row]).max(axis=1, initial=0) < SAME  # NaN: an unknown box is like no other
-        if not (near & (ignore[keep] == ignore[row])).any():
-            keep.append(row)
-    return np.sort(np.array(keep, np.int64))

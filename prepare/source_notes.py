@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .readers import form_of, split_source
+from .readers.places import place_of
 from .records import ImageRecord
 
 __all__ = ["SourceNote", "note_of"]
@@ -45,7 +46,7 @@ def note_of(spec: str, records: Sequence[ImageRecord]) -> SourceNote:
     faces = sum(int((~record.ignore).sum()) for record in records)
     ignored = sum(int(record.ignore.sum()) for record in records)
     scored = sum(int((record.scores < 1)[~record.ignore].sum()) for record in records if record.scores is not None)
-    return SourceNote(name, len(records), faces, scored, ignored, _teachers(Path(path).expanduser()))
+    return SourceNote(name, len(records), faces, scored, ignored, _teachers(place_of(path)))
 
 
 def _teachers(labels: Path) -> tuple[dict[str, str], ...]:

@@ -16,6 +16,7 @@ from .label_check import fit
 from .photo_hashes import EvalHashes, PhotoHashes
 from .photo_sizes import PhotoSizes
 from .readers import read_source, split_names, split_source
+from .readers.places import place_of
 from .records import ImageRecord, Note
 from .source_notes import SourceNote, note_of
 
@@ -58,7 +59,7 @@ def _absolute(spec: str) -> str:
     if name == "synthetic":
         return spec
     images, names = split_names(name, images)
-    path, images = (str(Path(part).expanduser().resolve()) if part else "" for part in (path, images))
+    path, images = (str(place_of(part).resolve()) if part else "" for part in (path, images))
     parts = [name, path, images, names] if name else [path]
     return ":".join(parts).rstrip(":")
 

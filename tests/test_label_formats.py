@@ -15,7 +15,8 @@ from commands.data import FORMATS as NAMED
 from mtcnn.errors import DataError
 from mtcnn.pictures.draw import save_image
 from mtcnn.types import ImageSize
-from prepare.convert import convert, merged
+from prepare.convert import convert
+from prepare.joined_records import merged
 from prepare.photo_names import place_photo
 from prepare.readers import READERS, form_of, read_source, split_names, split_source
 from prepare.records import ImageRecord, Note

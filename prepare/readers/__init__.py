@@ -15,9 +15,11 @@ from typing import Any
 from mtcnn.errors import DataError
 
 from .. import synthetic
+from ..joined_records import joined_repeats
 from ..records import ImageRecord, Note, Problem
 from . import celeba, coco, fddb, labelme, negatives, points, retinaface, table, voc, wider, yolo
 from .forms import FILES, find_format, label_files
+from .places import is_folder, place_of
 
 __all__ = ["READERS", "form_of", "read_source", "split_names", "split_source"]
 
@@ -56,7 +58,7 @@ def split_source(spec: str, drives: bool = os.name == "nt") -> tuple[str, str, s
 
     drives  whether a path may begin with a drive letter, as in C:\\data, whose colon is then no separator.
     """
-    if Path(spec).expanduser().is_dir():
+    if is_folder(spec):
         return "", spec, ""
     drive = r"[A-Za-z]:(?=[\\/])" if drives else "(?!)"
     match = re.fullmatch(rf"(?!{drive})([^:]+):((?:{drive})?[^:]*)(?::(.*))?", spec, re.DOTALL)
@@ -66,7 +68,7 @@ def split_source(spec: str, drives: bool = os.name == "nt") -> tuple[str, str, s
 def split_names(name: str, images: str) -> tuple[str, str]:
     """IMAGES and NAMES of what `split_source` took for IMAGES: the names of objects, behind the last colon."""
     folder, colon, names = images.rpartition(":")
-    if name not in CLASSES or not colon or Path(images).expanduser().is_dir() or "/" in names or "\\" in names:
+    if name not in CLASSES or not colon or is_folder(images) or "/" in names or "\\" in names:
         return images, ""
     return folder, names
 
@@ -79,13 +81,14 @@ def read_source(spec: str, seed: int = 0) -> Reading:
     that names in the labels are relative to; each reader has defaults. NAMES, for formats in CLASSES, are the object
     classes that are faces, separated by commas. `synthetic:N` gives N drawn scenes, determined by `seed`.
 
-    Raises DataError for an unknown format, a missing file or folder, and a source without any usable image.
+    Raises DataError for an unknown format, a missing file or folder, what cannot be the path of one, and a source
+    without any usable image.
     """
     name, path, images = split_source(spec)
-    if not name and (found := _found(Path(path).expanduser())):
-        records, problems = _read_path(found, Path(path).expanduser())
+    if not name and (found := _found(place_of(path))):
+        records, problems = _read_path(found, place_of(path))
     elif not name:
-        records, problems = _read_folder(Path(path).expanduser())
+        records, problems = _read_folder(place_of(path))
     elif name == "synthetic":
         records, problems = synthetic.records(_scene_count(spec, spec.removeprefix("synthetic:")), seed), []
     else:
@@ -100,16 +103,17 @@ def read_source(spec: str, seed: int = 0) -> Reading:
 
 def form_of(spec: str) -> str:
     """The format of a source: the one that it names, or what is found by looking, "" if nothing."""
-    name, path, _ = split_source(spec)
+    name, text, _ = split_source(spec)
     if name:
         return name
-    parts = [each for each, inside in FOLDER_LAYOUT if (Path(path).expanduser() / inside).exists()]
-    return ", ".join(dict.fromkeys(parts)) or find_format(Path(path).expanduser()) or ""
+    path = place_of(text)
+    parts = [each for each, inside in FOLDER_LAYOUT if os.path.exists(path / inside)]
+    return ", ".join(dict.fromkeys(parts)) or find_format(path) or ""
 
 
 def _found(path: Path) -> str | None:
     """The format of labels that are given by their path alone; None for a folder with parts of FOLDER_LAYOUT."""
-    return None if any((path / inside).exists() for _, inside in FOLDER_LAYOUT) else find_format(path)
+    return None if any(os.path.exists(path / inside) for _, inside in FOLDER_LAYOUT) else find_format(path)
 
 
 def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
@@ -119,29 +123,37 @@ def _read_format(spec: str, name: str, path: str, images: str) -> Reading:
     if not path:
         raise DataError(f"{spec}: no path after the format; expected FORMAT:PATH[:IMAGES]")
     images, names = split_names(name, images)
-    folder = Path(images).expanduser() if images else None
+    folder = place_of(images) if images else None
     if names:
-        return _read_path(name, Path(path).expanduser(), folder, {word.strip() for word in names.split(",")})
+        return _read_path(name, place_of(path), folder, {word.strip() for word in names.split(",")})
     if folder is None:
-        return _read_path(name, Path(path).expanduser())
+        return _read_path(name, place_of(path))
     if name in ("negatives", "unlabelled"):
         raise DataError(f"{spec}: {name} have no labels, so no image folder beside them; expected {name}:DIR")
-    return _read_path(name, Path(path).expanduser(), folder)
+    return _read_path(name, place_of(path), folder)
 
 
 def _read_path(name: str, path: Path, *more: Any) -> Reading:
-    """What the reader `name` makes of a path; of a folder, all label files of that format."""
+    """What the reader `name` makes of a path; of a folder, all label files of that format.
+
+    Labels of a photo that is named more than once are joined: as records of their own, each complete, they would take
+    the faces of each other for background. Those of `points` are never complete.
+    """
     files, left = label_files(path, name) if name in FILES else ([path], [])
     if not files:
         raise DataError(f"{path}: holds no {name} file; expected one, or the path of the file itself")
     readings = [READERS[name](file, *more) for file in files]
     notes = [Note(str(path), f"read {files[0].name}, left {', '.join(file.name for file in left)}")] if left else []
     records = [record for found, _ in readings for record in found]
+    if name != "points":
+        records, repeats = joined_repeats(records)
+        why = f"{repeats} photos are named more than once; their labels are joined"
+        notes += [Note(str(path), why)] if repeats else []
     return records, [problem for _, problems in readings for problem in problems] + list[Problem](notes)
 
 
 def _read_folder(folder: Path) -> Reading:
-    parts = [(name, folder / path) for name, path in FOLDER_LAYOUT if (folder / path).exists()]
+    parts = [(name, folder / path) for name, path in FOLDER_LAYOUT if os.path.exists(folder / path)]
     if not parts:
         what = "holds no training data" if folder.is_dir() else "is a file" if folder.exists() else "no such folder"
         expected = ", ".join(path for _, path in FOLDER_LAYOUT)
@@ -149,7 +161,7 @@ def _read_folder(folder: Path) -> Reading:
             f"{folder}: {what}; expected labels in one of the formats {', '.join(sorted(READERS))}, or a folder with "
             f"any of {expected}; or name FORMAT:PATH[:IMAGES]"
         )
-    readings = [READERS[name](path) for name, path in parts]
+    readings = [_read_path(name, path) for name, path in parts]
     return [r for records, _ in readings for r in records], [p for _, problems in readings for p in problems]
 
 

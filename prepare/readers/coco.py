@@ -6,8 +6,8 @@
 
 A bbox is `x y width height`. Crowds, which are stored as run-length masks, and annotations with `ignore` are ignore
 regions; masks and polygons are not read. `keypoints` are `x y visibility`, 0 for unknown, in the order that their
-category names; without names, five are taken in our order. Names must say which point it is: "left_eye", "mouth-left"
-and "nose_tip" do; others are noted, and no landmarks are read.
+category names; without names, five are taken in our order, and other numbers of them are not read. Names must say which
+point it is: "left_eye", "mouth-left" and "nose_tip" do; others are noted, and no landmarks are read.
 Source: the data format of the COCO challenges (Lin et al. 2014).
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,15 @@ class _Category(NamedTuple):
     named: tuple[str, ...] = ()
 
 
+class _Annotation(NamedTuple):
+    """An annotation: its number in the file, the id of its image, its category, and the entry; None where unknown."""
+
+    number: int
+    image: int | str | None
+    kind: _Category | None
+    entry: Any
+
+
 def read(
     labels: Path, images: Path | None = None, names: Collection[str] | None = None
 ) -> tuple[list[ImageRecord], list[Problem]]:
@@ -48,32 +57,26 @@ def read(
             `instances_train2017.json`), beside the file or its folder; or the folder of the file.
     names   categories that are faces, such as {"face"}. None: those named "face", if there are any; otherwise all.
 
-    Categories named "doubtful" or "ignore" are ignore regions. A bad annotation is skipped and its image marked
-    incomplete. Raises DataError if the file is no COCO file, the folder is missing, or no annotation has a name.
+    Categories named "doubtful" or "ignore" are ignore regions. A bad annotation, one of an unknown category too, is
+    skipped and its image marked incomplete; one of no known image is reported. Raises DataError if the file is no COCO
+    file, the folder is missing, no annotation has a chosen name, or none of the annotations can be used.
     """
     body = read_json(labels)
     entries, categories, boxes = (_list(labels, body, key) for key in ("images", "categories", "annotations"))
-    kinds = {entry["id"]: _category(entry) for entry in categories if _has_id(entry)}
+    kinds = {key: _category(entry) for entry in categories if (key := _id(entry, "id")) is not None}
     files = [str(entry.get("file_name", "")) for entry in entries if isinstance(entry, dict)]
     found = Gathering(labels, folder_with(labels, images, _candidates(labels), files))
-    counts = Counter(kind.name for entry in boxes if (kind := _kind(entry, kinds)))
+    given = [_Annotation(n, _id(each, "image_id"), _kind(each, kinds), each) for n, each in enumerate(boxes, 1)]
+    known = {_id(entry, "id") for entry in entries} - {None}
+    faults = _faults(given, known)
+    _check_any(labels, boxes, faults)
+    counts = Counter(each.kind.name for each in given if each.kind)
     taken = taken_classes(labels, "coco", counts, names)
-    of: dict[Any, list[tuple[int, Any]]] = {}
-    for number, entry in enumerate(boxes, 1):
-        kind = _kind(entry, kinds)
-        if kind is None:
-            found.problems.append(Problem(f"{labels} annotation {number}", "names no known category; left out"))
-        elif kind.name in taken:
-            image = entry.get("image_id")
-            of.setdefault(image if isinstance(image, int | str) else None, []).append((number, entry))
-    _add_images(found, entries, of, kinds)
-    for kind in kinds.values():
-        if kind.points is None and kind.name in taken and counts[kind.name]:
-            named = ", ".join(kind.named[:6]) + (" ..." if len(kind.named) > 6 else "")
-            found.problems.append(
-                Note(str(labels), f"key points of {kind.name} are {named}; expected {', '.join(POINT_NAMES)} among "
-                                  "them; landmarks are not read")
-            )  # fmt: skip
+    used = [each for each in given if each.kind is None or each.kind.name in taken]
+    _add_images(found, entries, used, faults)
+    _check_any(labels, boxes, faults)
+    _report(found, given, faults, known)
+    found.problems += [Note(str(labels), note) for note in _point_notes(used)]
     if note := noted_classes("coco", counts, taken):
         found.problems.append(Note(str(labels), note))
     return found.result()
@@ -86,8 +89,12 @@ def _list(labels: Path, body: dict[str, Any], key: str) -> list[Any]:
     return value
 
 
-def _has_id(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("id"), int | str)
+def _id(entry: Any, key: str) -> int | str | None:
+    """The id in an entry, a whole number or text; None if there is none. Some tools write 1.0 for 1."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _category(entry: dict[str, Any]) -> _Category:
@@ -110,8 +117,55 @@ def _row(point: str, known: list[str]) -> int | None:
 
 
 def _kind(entry: Any, kinds: dict[Any, _Category]) -> _Category | None:
-    number = entry.get("category_id") if isinstance(entry, dict) else None
-    return kinds.get(number) if isinstance(number, int | str) else None
+    return kinds.get(_id(entry, "category_id"))
+
+
+def _faults(given: Iterable[_Annotation], known: Container[Any]) -> dict[int, str]:
+    """Annotations of no image, whose ids are `known`, or of no category: their number -> why."""
+    faults = {}
+    for each in given:
+        if not isinstance(each.entry, dict):
+            faults[each.number] = f"is {str(each.entry)[:40]!r}, expected an object"
+        elif each.image not in known:
+            faults[each.number] = f"image_id is {_shown(each.entry, 'image_id')}, no id of an image in the file"
+        elif each.kind is None:
+            faults[each.number] = f"category_id is {_shown(each.entry, 'category_id')}, no id of a category in the file"
+    return faults
+
+
+def _shown(entry: dict[str, Any], key: str) -> str:
+    return repr(entry[key])[:40] if key in entry else "missing"
+
+
+def _report(found: Gathering, given: Sequence[_Annotation], faults: Mapping[int, str], known: Container[Any]) -> None:
+    """Those of no image in one line: a file of some photos of a data set may have the annotations of all."""
+    lost = [number for number in faults if given[number - 1].image not in known]
+    for number in sorted(faults.keys() - set(lost)):
+        found.problems.append(Problem(f"{found.source} annotation {number}", f"{faults[number]}; face left out"))
+    if lost:
+        why = f"{len(lost)} annotations of no image in the file left out, such as {lost[0]}: {faults[lost[0]]}"
+        found.problems.append(Problem(str(found.source), why))
+
+
+def _point_notes(used: Iterable[_Annotation]) -> Iterator[str]:
+    """Why landmarks are not read: their names say nothing, or they have none and are not five."""
+    for kind in {id(each.kind): each.kind for each in used}.values():
+        if kind is not None and kind.points is None:
+            named = ", ".join(kind.named[:6]) + (" ..." if len(kind.named) > 6 else "")
+            wanted = ", ".join(POINT_NAMES)
+            yield f"key points of {kind.name} are {named}; expected {wanted} among them; landmarks are not read"
+    if other := sum(each.kind is not None and _is_of_other_points(each.entry, each.kind) for each in used):
+        yield f"{other} annotations have key points without names, and not five; their landmarks are not read"
+
+
+def _check_any(labels: Path, given: Sequence[Any], faults: Mapping[int, str]) -> None:
+    """Raises DataError if there are annotations and all are at fault: photos without faces would be left."""
+    if given and len(faults) == len(given):
+        number = min(faults)
+        raise DataError(
+            f"{labels}: none of its {len(given)} annotations can be used; of annotation {number}, {faults[number]}; "
+            "expected image_id, category_id and bbox as COCO has them"
+        )
 
 
 def _candidates(labels: Path) -> list[Path]:
@@ -121,13 +175,18 @@ def _candidates(labels: Path) -> list[Path]:
     return [*named, here / "images", above / "images", here, above]
 
 
-def _add_images(
-    found: Gathering, entries: Iterable[Any], of: dict[Any, list[tuple[int, Any]]], kinds: dict[Any, _Category]
-) -> None:
+def _add_images(found: Gathering, entries: Iterable[Any], given: Iterable[_Annotation], faults: dict[int, str]) -> None:
+    """Adds the images with their faces, and what is wrong with annotations to `faults`."""
+    of: dict[Any, list[_Annotation]] = {}
+    for each in given:
+        of.setdefault(each.image, []).append(each)
+    named: dict[Any, set[str]] = {}
+    for entry in entries:
+        named.setdefault(_id(entry, "id"), set()).add(_name(entry))
+    seen = set()
     for number, entry in enumerate(entries, 1):
-        where = f"{found.source} image {number}"
-        name = entry.get("file_name") if _has_id(entry) else None
-        if not isinstance(name, str) or not name:
+        where, key, name = f"{found.source} image {number}", _id(entry, "id"), _name(entry)
+        if key is None or not name:
             found.problems.append(Problem(where, "has no id or no file_name; left out"))
             continue
         path = find_image(found.images, name)
@@ -135,17 +194,39 @@ def _add_images(
             why = f"no image {name!r} in {found.images}, with this or another suffix; left out"
             found.problems.append(Problem(where, why))
             continue
-        faces, complete = [], True
-        for line, annotation in of.pop(entry["id"], []):
-            try:
-                faces.append(_face(annotation, kinds[annotation["category_id"]]))
-            except ValueError as error:
-                found.problems.append(Problem(f"{found.source} annotation {line}", f"{error}; face left out"))
-                complete = False
-        found.add(path, faces, complete, known_size(whole(entry.get("height")), whole(entry.get("width"))))
-    lost = sum(len(rows) for rows in of.values())
-    if lost:
-        found.problems.append(Problem(str(found.source), f"{lost} annotations of no image in the file left out"))
+        if (key, name) in seen:
+            found.problems.append(
+                Problem(where, f"has the id and the file_name of an image before it, {str(key)[:40]}; left out")
+            )
+            continue
+        seen.add((key, name))
+        size, mine = known_size(whole(entry.get("height")), whole(entry.get("width"))), of.get(key, [])
+        complete = len(named[key]) < 2
+        if not complete:  # whose faces they are is unknown
+            found.problems.append(
+                Problem(where, f"has the id of another image, {str(key)[:40]}; their annotations are left out")
+            )
+            faults |= {each.number: f"image_id {str(key)[:40]} is that of two images" for each in mine}
+            mine = []
+        faces = _faces(mine, faults)
+        found.add(path, faces, complete and not any(each.number in faults for each in mine), size)
+
+
+def _faces(given: Iterable[_Annotation], faults: dict[int, str]) -> list[Face]:
+    """The faces of one image; what is wrong with others goes to `faults`."""
+    faces = []
+    for each in given:
+        try:
+            if each.kind is not None:
+                faces.append(_face(each.entry, each.kind))
+        except ValueError as error:
+            faults[each.number] = str(error)
+    return faces
+
+
+def _name(entry: Any) -> str:
+    name = entry.get("file_name") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _face(entry: dict[str, Any], category: _Category) -> Face:
@@ -158,8 +239,17 @@ def _face(entry: dict[str, Any], category: _Category) -> Face:
 
 
 def _points(value: Any, category: _Category) -> Any:
+    """The five points (5, 2), NaN where unknown; None if the annotation has others than its category names."""
     if category.points is None or not isinstance(value, list) or len(value) < 15 or len(value) % 3:
+        return None
+    if len(value) != 15 if not category.named else len(value) < 3 * len(category.named):
         return None
     rows = np.array(number_list(value, "keypoints"), np.float32).reshape(-1, 3)[category.points]
     rows[rows[:, 2] == 0] = np.nan
     return rows[:, :2]
+
+
+def _is_of_other_points(entry: Any, category: _Category) -> bool:
+    """Whether an annotation has key points without names, and not five of them."""
+    value = entry.get("keypoints")
+    return isinstance(value, list) and not category.named and len(value) not in (0, 15)

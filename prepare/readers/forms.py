@@ -12,7 +12,7 @@ from mtcnn.errors import DataError
 from mtcnn.images import SUFFIXES
 
 from . import celeba
-from .points import POINT_COLUMNS
+from .points import POINT_COLUMNS, plain_names, separator_of
 from .table import NAME_COLUMNS, find_columns
 from .yolo_layout import YAMLS
 
@@ -124,7 +124,7 @@ def _head(path: Path) -> str:
 def _of_table(text: str) -> str | None:
     """`points` for its columns, all of them and no others that say more; `csv` for a table of boxes."""
     try:
-        names = next(csv.reader(text.splitlines()[:1]), [])
+        names = plain_names(next(csv.reader(text.splitlines()[:1], delimiter=separator_of(text)), []))
     except csv.Error:
         return None
     if {"path", *POINT_COLUMNS} <= set(names) and not {"ignore", "score"} & set(names):

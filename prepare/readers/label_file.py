@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -194,14 +194,18 @@ class Gathering:
 
     def add_counted(self, blocks: Iterable[Block], parse: Callable[[str], Face]) -> None:
         """Adds the images of blocks that begin with the number of their faces. One whose number is wrong is left out:
-        the missing rows are unknown."""
+        the missing rows are unknown; if another block names it too, that one is incomplete."""
+        lost: set[Path | None] = set()
         for block in blocks:
             try:
                 rows = _counted_rows(block)
             except ValueError as error:
                 self.report(block.line, f"{error}; image left out")
+                lost.add(find_image(self.images, block.name))
                 continue
             self.add_rows(block, rows, parse)
+        if lost:
+            self.records = [replace(each, complete=each.complete and each.path not in lost) for each in self.records]
 
     def add(self, path: Path, faces: Sequence[Face], complete: bool = True, size: ImageSize | None = None) -> None:
         """Adds an image, without those of its boxes that have no width or no height.

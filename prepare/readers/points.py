@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,20 @@ from mtcnn.files.text import read_text
 from ..records import ImageRecord, Problem
 from .label_file import POINT_NAMES, Face, Gathering, find_image, image_folder, numbers
 
-__all__ = ["BOX_COLUMNS", "POINT_COLUMNS", "csv_rows", "read"]
+__all__ = [
+    "BOX_COLUMNS",
+    "POINT_COLUMNS",
+    "check_once",
+    "csv_rows",
+    "header_of",
+    "open_table",
+    "plain_names",
+    "read",
+    "separator_of",
+]
 
 BOX_COLUMNS = ("x1", "y1", "x2", "y2")
+SHOWN = 80  # letters of line 1 in a message
 POINT_COLUMNS = tuple(f"{axis}_{point}" for point in POINT_NAMES for axis in "xy")
 
 
@@ -35,18 +47,54 @@ def read(labels: Path, images: Path | None = None) -> tuple[list[ImageRecord], l
     if not labels.is_file():
         raise DataError(f"{labels}: no such file of points; give the path of an existing CSV file")
     found = Gathering(labels, image_folder(labels, images, [labels.parent]))
-    rows = csv.DictReader(io.StringIO(read_text(labels, "utf-8-sig"), newline=""), restval="", strict=True)
+    rows, given = open_table(labels)
     columns = ("path", *BOX_COLUMNS, *POINT_COLUMNS)
-    try:
-        missing = set(columns) - set(rows.fieldnames or ())
-    except csv.Error as error:
-        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
+    missing = set(columns) - set(given)
     if missing:
         names = " ".join(columns)
-        raise DataError(f"{labels}: has no column {sorted(missing)[0]!r}; expected {names}; name them in line 1")
+        raise DataError(
+            f"{labels}: has no column {sorted(missing)[0]!r} in line 1, {header_of(labels)!r}; expected {names}; "
+            "name them in line 1"
+        )
+    check_once(labels, given, columns)
     for row in csv_rows(rows, found):
         _add_row(found, rows.line_num, row)
     return found.result()
+
+
+def separator_of(text: str) -> str:
+    """The separator of a table, by its first line: a comma, else ; or a tab."""
+    head = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return next((each for each in ",;\t" if each in head), ",")
+
+
+def header_of(labels: Path) -> str:
+    """The beginning of line 1 of a table, for a message."""
+    return "".join(read_text(labels, "utf-8-sig").splitlines()[:1])[:SHOWN]
+
+
+def plain_names(names: Iterable[str]) -> list[str]:
+    """Names of columns without the spaces around them, in lower case."""
+    return [name.strip().lower() for name in names]
+
+
+def open_table(labels: Path) -> tuple[csv.DictReader[str], list[str]]:
+    """The rows of a table under the plain names of its columns, and these. Raises DataError if line 1 is no row."""
+    text = read_text(labels, "utf-8-sig")
+    lines = io.StringIO(text, newline="")
+    rows = csv.DictReader(lines, restval="", strict=True, delimiter=separator_of(text))
+    try:
+        names = plain_names(rows.fieldnames or ())
+    except csv.Error as error:
+        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
+    rows.fieldnames = names
+    return rows, names
+
+
+def check_once(labels: Path, names: Sequence[str], used: Iterable[str]) -> None:
+    """Raises DataError if a column that is read comes twice: the later would replace the earlier."""
+    if name := next((name for name in used if names.count(name) > 1), ""):
+        raise DataError(f"{labels}: has {names.count(name)} columns {name!r}; expected each name once in line 1")
 
 
 def csv_rows(rows: csv.DictReader[str], found: Gathering) -> Iterator[dict[str, str]]:

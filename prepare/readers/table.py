@@ -5,14 +5,14 @@
 
 The first line names the columns, in any order. The photo is `path`, `image`, `filename`, `file_name` or `image_id`; the
 box `x1 y1 x2 y2`, `xmin ymin xmax ymax`, `x y w h` or `x y width height`; landmarks, `score` and `ignore` (1 for an
-ignore region) may be missing; `class` or `label` names the object. A row with a photo alone says that it shows no
-face. `mtcnn detect` writes such tables, with `image` for `path`.
+ignore region) may be missing; `class` or `label` names the object. Names may be in any case, with spaces around them,
+and the separator ; or a tab if line 1 has no comma. A row with a photo alone says that it shows no face. `mtcnn detect`
+writes such tables, with `image` for `path`.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from mtcnn.errors import DataError
-from mtcnn.files.text import read_text
 
 from ..records import ImageRecord, Note, Problem
 from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, find_image, folder_with, numbers
-from .points import POINT_COLUMNS, csv_rows
+from .points import POINT_COLUMNS, check_once, csv_rows, header_of, open_table
 
 __all__ = ["NAME_COLUMNS", "find_columns", "read"]
 
@@ -55,18 +54,11 @@ def read(
     names   classes that are faces, if the table has them. None: those named "face", or all.
 
     A bad row is skipped and its image marked incomplete. Raises DataError if the table, a column or the folder is
-    missing.
+    missing, or two columns have the same name.
     """
     if not labels.is_file():
         raise DataError(f"{labels}: no such table; give the path of an existing CSV file")
-    reader = csv.DictReader(io.StringIO(read_text(labels, "utf-8-sig"), newline=""), restval="", strict=True)
-    try:
-        columns = find_columns(reader.fieldnames or ())
-    except csv.Error as error:
-        raise DataError(f"{labels}: {error}; expected a table whose line 1 names its columns") from error
-    if columns is None:
-        raise DataError(f"{labels}: has no columns of a photo and its boxes; expected path x1 y1 x2 y2 in line 1")
-    photo, box = columns
+    reader, (photo, box) = _opened(labels)
     table = Gathering(labels, labels.parent)
     rows = [(reader.line_num, row) for row in csv_rows(reader, table)]
     table.images = folder_with(
@@ -95,6 +87,19 @@ def read(
     if note := noted_classes("csv", counts, taken):
         table.problems.append(Note(str(labels), note))
     return table.result()
+
+
+def _opened(labels: Path) -> tuple[csv.DictReader[str], tuple[str, tuple[str, ...]]]:
+    """The rows of a table, and its columns of the photo and of the box."""
+    reader, names = open_table(labels)
+    columns = find_columns(names)
+    if columns is None:
+        raise DataError(
+            f"{labels}: has no columns of a photo and its boxes in line 1, {header_of(labels)!r}; "
+            "expected path x1 y1 x2 y2"
+        )
+    check_once(labels, names, (columns[0], *columns[1], *POINT_COLUMNS, *CLASS_COLUMNS, "score", "ignore"))
+    return reader, columns
 
 
 def _faces(row: dict[str, str], box: Sequence[str], name: str) -> list[Face]:

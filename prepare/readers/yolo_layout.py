@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def yolo_layout(path: Path, images: Path | None) -> YoloLayout:
     sheet = path if path.is_file() else next((path / name for name in YAMLS if (path / name).is_file()), None)
     if sheet is None and not path.is_dir():
         raise DataError(f"{path}: no such file or folder; expected data.yaml, or a folder with images and labels")
-    body: dict[str, Any] = {} if sheet is None else parse_yaml(read_text(sheet, "utf-8-sig"))
+    body: dict[str, Any] = {} if sheet is None else _body(sheet)
     root = path.parent if path.is_file() else path
     labels = root / "labels"
     if sheet is None and "labels" in path.parts and not labels.is_dir():  # a split
@@ -67,6 +68,14 @@ def yolo_layout(path: Path, images: Path | None) -> YoloLayout:
         images, labels = images or Path(*path.parts[:at], "images", *path.parts[at + 1 :]), path
     photos, notes = _photos(root, body, sheet, images, labels)
     return YoloLayout(photos, root, images, labels, _names(body), _points(body), notes)
+
+
+def _body(sheet: Path) -> dict[str, Any]:
+    try:
+        return parse_yaml(read_text(sheet, "utf-8-sig"))
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if text.startswith(str(sheet)) else f"{sheet}: {text}") from None
 
 
 def _photos(
@@ -77,7 +86,8 @@ def _photos(
     if images is None and places:
         left = [split for split in places[1:] if body[split] != body[places[0]]]
         notes += [f"took the photos of {places[0]}, left those of {', '.join(left)}"] if left else []
-        photos = _listed(root, body, body[places[0]])
+        photos, gone = _listed(root, body, body[places[0]])
+        notes += gone
     else:
         folder = images or root / "images"
         parts = [split for split in SPLITS if (folder / split).is_dir() and (labels / split).is_dir()]
@@ -88,23 +98,36 @@ def _photos(
             folder = folder / "train"
         photos = _found(folder if folder.is_dir() else root)
     if not photos:
-        raise DataError(f"{sheet or root}: names no photo that is there; expected `train` in data.yaml, or images/")
+        why = f"; {notes[-1]}" if images is None and places and notes else ""
+        raise DataError(
+            f"{sheet or root}: names no photo that is there; expected `train` in data.yaml, or images/{why}"
+        )
     return photos, notes
 
 
-def _listed(root: Path, body: dict[str, Any], entry: Any) -> list[Path]:
-    """The photos of a split: folders, lists of photos, or several of them, relative to `path` or to `data.yaml`."""
+def _listed(root: Path, body: dict[str, Any], entry: Any) -> tuple[list[Path], list[str]]:
+    """The photos of a split: folders, lists of photos, or several of them, relative to `path` or to `data.yaml`; and
+    notes about those that are not there."""
     base = root / str(body.get("path") or "")
     photos: list[Path] = []
+    notes: list[str] = []
     for name in entry if isinstance(entry, list) else [str(entry)]:
         tried = [base / name, root / name, root / name.removeprefix("../")]  # as Roboflow writes it
-        place = next((each for each in tried if each.exists()), tried[0])
-        if place.is_dir():
+        place = next((each for each in tried if os.path.exists(each)), tried[0])  # False for any text
+        if os.path.isdir(place):
             photos += _found(place)
-        elif place.suffix == ".txt" and place.is_file():
-            lines = [line.strip() for line in read_text(place).splitlines()]
-            photos += [each for line in lines if line and (each := place.parent / line).is_file()]
-    return photos
+        elif place.suffix == ".txt" and os.path.isfile(place):
+            lines = [line for line in map(str.strip, read_text(place).splitlines()) if line]
+            there = [os.path.isfile(place.parent / line) for line in lines]
+            photos += [place.parent / line for line, is_there in zip(lines, there, strict=True) if is_there]
+            if not all(there):
+                lost = lines[there.index(False)][:80]
+                notes.append(
+                    f"{there.count(False)} of {len(lines)} photos of {place.name} are not there, such as {lost}"
+                )
+        else:
+            notes.append(f"{name[:80]} is no folder and no list of photos (.txt) that is there")
+    return photos, notes
 
 
 def _found(folder: Path) -> list[Path]:
