@@ -37,6 +37,8 @@ def check_device(device: str) -> None:
 
     try:
         wanted = torch.device(device)
+        if wanted.type == "meta":
+            raise RuntimeError("it has shapes and no values")
         if wanted.type == "cuda":  # queried, not tried: trying allocates memory on the first GPU
             count = torch.cuda.device_count()
             if (wanted.index or 0) >= count:

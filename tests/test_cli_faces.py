@@ -283,7 +283,7 @@ def test_resume_makes_no_copy_twice(inside: Path) -> None:
         (["--trace-box", "1", "2", "3", "4"], "--trace-box is given without --trace"),
         (["--trace-labels", "x.txt"], "--trace-labels is given without --trace"),
         (["--crop", "f", "--crop-align", "--crop-margin", "0"], "expected it or --crop-margin, not both"),
-        (["--crop", "f", "--crop-margin", "-1"], "margin is -1.0; expected a share"),
+        (["--crop", "f", "--crop-margin", "-1"], "crop-margin is -1.0; expected a share"),
         (["--crop", "photos/b.jpg"], "--crop photos/b.jpg is a file; expected a folder"),
         (["--trace", "photos/b.jpg"], "--trace photos/b.jpg is a file; expected a folder"),
         (["--blur", "photos/a.png"], "--blur photos/a.png is a file; expected a folder"),

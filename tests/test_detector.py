@@ -109,7 +109,7 @@ def test_names_of_the_cpu(random_models: Path, device: Any) -> None:
     assert proposer.device == "cpu"
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu:99", "toaster"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu:99", "toaster", "meta"])
 def test_missing_devices(random_models: Path, device: str) -> None:
     with pytest.raises(MtcnnError, match=r"device '.*': .*; expected one of those here: cpu") as caught:
         Detector(random_models, device=device)

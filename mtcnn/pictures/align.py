@@ -47,10 +47,10 @@ def crop(image: NDArray[Any], boxes: Array, margin: float = 0.2) -> list[RGB]:
     return [_whole_pixels(pixels, box) for box in grow(boxes, margin)]
 
 
-def check_margin(margin: float) -> None:
-    """Raise SettingsError for a margin that leaves nothing of a box."""
+def check_margin(margin: float, name: str = "margin") -> None:
+    """Raise SettingsError, which calls the margin `name`, for one that leaves nothing of a box."""
     if not (math.isfinite(margin) and margin > -0.5):
-        raise SettingsError(f"margin is {margin}; expected a share of the box's side above -0.5, such as 0.2")
+        raise SettingsError(f"{name} is {margin}; expected a share of the box's side above -0.5, such as 0.2")
 
 
 def grow(boxes: Array, margin: float) -> Array:

@@ -57,7 +57,7 @@ def extra_sinks(
     makers: list[MakeSink] = []
     if crop is not None:
         margin = 0.2 if crop_margin is None else crop_margin
-        check_margin(margin)
+        check_margin(margin, "crop_margin")
         makers.append(lambda places, _: FaceFiles(crop, places, margin, crop_align))
     if blur is not None:
         style, shape = blur_style or "pixelate", blur_shape or "box"
