@@ -59,9 +59,9 @@ class Schedule(Settings):
     epochs: int = setting(10, min=1)
     steps: int = setting(500, min=1)
     batch: int = setting(512, min=1, max=1 << 16)
-    lr: float = setting(2e-3, above=0, max=1e3)
+    lr: float = setting(2e-3, above=0, max=1e30)
     warmup: int = setting(200, min=0)
-    weight_decay: float = setting(1e-4, min=0, max=1e3)
+    weight_decay: float = setting(1e-4, min=0, max=1e30)
     ema: float = setting(0.999, min=0, max=1)
     mixed: bool = False
     seed: int = setting(0, min=0)

@@ -245,9 +245,10 @@ def test_tiles_find_what_the_whole_has(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8, 16])
 def test_a_face_is_found_in_every_size(retinaface: Detector, face: NDArray[np.uint8], factor: int) -> None:
-    found = retinaface.detect(enlarged(face, factor))
-    assert len(found) == 1
-    assert iou(np.array([FACE], float) * factor, found.boxes.astype(float))[0, 0] > 0.6
+    """And no part of it; a blurred background may look like a face."""
+    found, place = retinaface.detect(enlarged(face, factor)), np.array([FACE], float) * factor
+    assert (ios(place, found.boxes.astype(float)) > 0.1).sum() == 1
+    assert iou(place, found.boxes.astype(float))[0, 0] > 0.6
     assert found.landmarks is not None
     assert (found.landmarks[0] > found.boxes[0, :2]).all() and (found.landmarks[0] < found.boxes[0, 2:]).all()
 

@@ -82,6 +82,8 @@ def open_project(
     Recipes are copied from the packaged ones on first use: the copies are the user's to edit.
     """
     check_device(device)  # before any crops are cut
+    with suppress(FileNotFoundError):
+        (work / "sources.json").stat()  # raises for a work folder that is a file, before photos are read
     _move_in(work)
     specs = list(sources) or remembered_sources(work)
     broken = None if strict else dict[str, str]()

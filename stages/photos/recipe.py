@@ -33,7 +33,7 @@ class PhotoSchedule(Schedule):
     epochs: int = setting(60, min=1)
     steps: int = setting(100, min=1)
     batch: int = setting(16, min=1, max=1 << 16)
-    weight_decay: float = setting(5e-4, min=0, max=1e3)
+    weight_decay: float = setting(5e-4, min=0, max=1e30)
     clip: float = setting(10.0, above=0)
     val: float = setting(3.0, min=0, max=50)
     fixed_norms: bool = setting(False, choices=(False, True), added=True)
