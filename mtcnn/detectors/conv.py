@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SmallGroupNorm", "conv", "normed_conv", "separable"]
+__all__ = ["SmallGroupNorm", "conv", "normed_conv", "paired", "pointwise_first", "separable"]
 
 
 def conv(
@@ -51,6 +51,16 @@ def separable(inputs: int, outputs: int, stride: int = 1, norm_groups: int = 0) 
     """A 3 x 3 convolution of each channel by itself, then a 1 x 1 one across channels, both with norm and ReLU."""
     each = normed_conv(inputs, inputs, 3, stride, inputs, norm_groups)
     return nn.Sequential(each, normed_conv(inputs, outputs, 1, norm_groups=norm_groups))
+
+
+def paired(inputs: int, outputs: int) -> list[nn.Module]:
+    """A 1 x 1 convolution, then a 3 x 3 one of each channel by itself, with nothing in between; both have biases."""
+    return [nn.Conv2d(inputs, outputs, 1), nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs)]
+
+
+def pointwise_first(inputs: int, outputs: int) -> nn.Sequential:
+    """`paired` with batch norm and ReLU, the block of YuNet."""
+    return nn.Sequential(*paired(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 class SmallGroupNorm(nn.GroupNorm):

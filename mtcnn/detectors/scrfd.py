@@ -17,9 +17,11 @@ from ..settings import require
 from .conv import normed_conv, separable
 from .heads import flatten, head
 from .necks import PathAggregation
-from .trunks.staged import MobileNetV1, ResNetV1e, StagedTrunk
+from .trunks.staged import MobileNetV1, ResNetV1e, StagedTrunk, YuNetTrunk
 
-__all__ = ["SCRFD"]
+__all__ = ["DIVIDED", "SCRFD"]
+
+DIVIDED = {"mobilenet": MobileNetV1, "yunet": YuNetTrunk}  # trunks of separable convolutions
 
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2  # per cell, at the same position: they differ in the faces that training assigns to them
@@ -30,8 +32,9 @@ _MOST = 100  # blocks of a stage, and of the head
 class SCRFD(nn.Module):
     """Three maps at strides 8, 16 and 32, two predictions per cell.
 
-    block        of the trunk: "mobilenet" (separable convolutions), "basic" or "bottleneck" (residual).
-    stem         channels of the trunk's stem: two numbers for mobilenet, one for the others.
+    block        of the trunk: "mobilenet" (separable convolutions), "yunet" (YuNet's, pointwise before depthwise),
+                 "basic" or "bottleneck" (residual).
+    stem         channels of the trunk's stem: two numbers for mobilenet and yunet, one for the others.
     blocks       of each of the trunk's four stages.          widths     channels of each; inner ones of bottlenecks.
     neck         channels of the path aggregation.            head       channels of the head.
     head_depth   convolutions of the head before the prediction layers.
@@ -131,12 +134,13 @@ def _plain(inputs: int, outputs: int, norm_groups: int) -> nn.Sequential:
 
 
 def _trunk(block: str, stem: Sequence[int], blocks: Sequence[int], widths: Sequence[int]) -> StagedTrunk:
-    require(block in ("mobilenet", "basic", "bottleneck"), "block", block, "mobilenet, basic or bottleneck")
-    wanted = 2 if block == "mobilenet" else 1
+    known = (*DIVIDED, "basic", "bottleneck")
+    require(block in known, "block", block, f"{', '.join(known[:-1])} or {known[-1]}")
+    wanted = 2 if block in DIVIDED else 1
     for name, values, count in (("stem", stem, wanted), ("blocks", blocks, 4), ("widths", widths, 4)):
         good = len(values) == count and all(type(value) is int and value > 0 for value in values)
         require(good, name, list(values), f"{count} whole numbers above 0 for {block}")
     require(max(blocks) <= _MOST, "blocks", list(blocks), f"at most {_MOST} each")
-    if block == "mobilenet":
-        return MobileNetV1(stem, blocks, widths)
+    if block in DIVIDED:
+        return DIVIDED[block](stem, blocks, widths)
     return ResNetV1e(stem[0], blocks, widths, block == "bottleneck")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError
+from .conv import paired, pointwise_first
 from .heads import flatten
 from .trunks.vgg import pool
 
@@ -43,12 +44,12 @@ class YuNet(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, first, 3, stride=2, padding=1), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
         )
-        later = [nn.Sequential(_block(a, a), _block(a, b)) for a, b in pairwise(channels)]
-        self.stages = nn.ModuleList([_block(first, first), *later])
-        self.lateral = nn.ModuleList([_block(width, width) for _ in range(3)])
-        self.shared = nn.ModuleList([nn.Sequential(*(_block(width, width) for _ in range(shared))) for _ in range(3)])
+        later = [nn.Sequential(pointwise_first(a, a), pointwise_first(a, b)) for a, b in pairwise(channels)]
+        self.stages = nn.ModuleList([pointwise_first(first, first), *later])
+        self.lateral = nn.ModuleList([pointwise_first(width, width) for _ in range(3)])
+        self.shared = nn.ModuleList([nn.Sequential(*(pointwise_first(width, width) for _ in range(shared))) for _ in range(3)])
         heads = {
-            name: nn.ModuleList([nn.Sequential(*_pair(width, values)) for _ in range(3)])
+            name: nn.ModuleList([nn.Sequential(*paired(width, values)) for _ in range(3)])
             for name, values in _VALUES.items()
         }
         self.heads = nn.ModuleDict(heads)
@@ -81,15 +82,6 @@ class YuNet(nn.Module):
             enlarged = functional.interpolate(levels[0], size=maps[i].shape[-2:], mode="nearest")
             levels.insert(0, self.lateral[i](maps[i] + enlarged))
         return levels
-
-
-def _pair(inputs: int, outputs: int) -> list[nn.Module]:
-    """A pointwise convolution, then a depthwise 3 x 3 one, with nothing in between."""
-    return [nn.Conv2d(inputs, outputs, 1), nn.Conv2d(outputs, outputs, 3, padding=1, groups=outputs)]
-
-
-def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_pair(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
 def _predict(levels: nn.Module, maps: list[Tensor], values: int) -> Tensor:

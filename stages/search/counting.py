@@ -21,8 +21,8 @@ def multiply_adds(model: Mapping[str, Any], height: int, width: int) -> dict[str
     model  all settings of the net, see `detectors.load.model_of`.
     """
     cells = [height * width // stride**2 for stride in (2, 4, 8, 16, 32)]
-    separable = model["block"] == "mobilenet"
-    parts = _mobilenet(model, cells) if separable else _resnet(model, cells)
+    trunks = {"mobilenet": _mobilenet, "yunet": _yunet}
+    parts = trunks.get(model["block"], _resnet)(model, cells)
     inputs = [channels * (4 if model["block"] == "bottleneck" else 1) for channels in model["widths"][1:]]
     neck = model["neck"]
     squares = 9 * neck**2  # of a 3 x 3 convolution
@@ -39,6 +39,20 @@ def _mobilenet(model: Mapping[str, Any], cells: list[int]) -> dict[str, int]:
         parts[name] = count * (_separable(inputs, width) + (blocks - 1) * _separable(width, width))
         inputs = width
     return parts
+
+
+def _yunet(model: Mapping[str, Any], cells: list[int]) -> dict[str, int]:
+    first, inputs = model["stem"]
+    parts = {"stem": cells[0] * (27 * first + _pair(first, inputs))}
+    for name, count, blocks, width in zip(STAGES[1:], cells[1:], model["blocks"], model["widths"], strict=True):
+        sides = [inputs] * min(blocks, 2) + [width] * max(blocks - 1, 1)
+        parts[name] = count * sum(_pair(a, b) for a, b in pairwise(sides))
+        inputs = width
+    return parts
+
+
+def _pair(inputs: int, outputs: int) -> int:
+    return inputs * outputs + 9 * outputs
 
 
 def _separable(inputs: int, outputs: int) -> int:

@@ -82,7 +82,7 @@ def candidates(net: str, template: Mapping[str, Any], step: str, budget: CostBud
 
 def _trunk(template: Model, rng: np.random.Generator) -> Model:
     """Another trunk of the same family, with the template's neck and head."""
-    mobile = template["block"] == "mobilenet"
+    mobile = template["block"] in ("mobilenet", "yunet")
     first = _floor8(rng.integers(CHANNELS[0], CHANNELS[1] + 1))
     widths = [first]
     for _ in range(3):

@@ -1,19 +1,22 @@
-"""Trunks with adjustable depth and width of each stage: MobileNetV1 and ResNetV1e, as varied by SCRFD's search.
+"""Trunks with adjustable depth and width of each stage: MobileNetV1 and ResNetV1e, as varied by SCRFD's search, and the
+trunk of YuNet.
 
 Source: Howard et al. 2017, table 1 (MobileNetV1); He et al. 2019, "Bag of Tricks", figure 2, C and D together (the deep
-stem and the averaged shortcut); the first pooling and the widths are those of InsightFace's SCRFD.
+stem and the averaged shortcut); the first pooling and the widths are those of InsightFace's SCRFD; Wu et al. 2023,
+"YuNet", figure 2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ..conv import normed_conv, separable
+from ..conv import normed_conv, pointwise_first, separable
 from ..stages import Stages
 
-__all__ = ["MobileNetV1", "ResNetV1e", "StagedTrunk"]
+__all__ = ["MobileNetV1", "ResNetV1e", "StagedTrunk", "YuNetTrunk"]
 
 
 class StagedTrunk(nn.Module):
@@ -45,6 +48,29 @@ class MobileNetV1(StagedTrunk):
         for count, width in zip(blocks, widths, strict=True):
             later = [separable(width, width) for _ in range(count - 1)]
             stages.append(nn.Sequential(separable(inputs, width, 2), *later))
+            inputs = width
+        self.stages, self.channels = Stages(stages), list(widths[1:])
+
+
+class YuNetTrunk(StagedTrunk):
+    """Blocks of a pointwise and a depthwise convolution; stages begin with 2 x 2 max pooling that rounds sizes up.
+
+    stem    channels of the first convolution, and of the block that follows.
+    blocks  of each of the four stages.
+    widths  channels of each stage, from its second block on, or from its only one.
+
+    YuNet-n has stem (16, 16), blocks (4, 2, 2, 2) and widths (64, 64, 64, 64).
+    """
+
+    def __init__(self, stem: Sequence[int], blocks: Sequence[int], widths: Sequence[int]) -> None:
+        super().__init__()
+        first, inputs = stem
+        self.stem = nn.Sequential(normed_conv(3, first, 3, 2), pointwise_first(first, inputs))
+        stages = []
+        for count, width in zip(blocks, widths, strict=True):
+            sides = [inputs] * min(count, 2) + [width] * max(count - 1, 1)
+            pool = nn.MaxPool2d(2, ceil_mode=True)
+            stages.append(nn.Sequential(pool, *(pointwise_first(a, b) for a, b in pairwise(sides))))
             inputs = width
         self.stages, self.channels = Stages(stages), list(widths[1:])
 
