@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
 from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
@@ -206,15 +205,25 @@ def test_missing_device(good: Path, device: str) -> None:
 def test_a_failing_write_leaves_the_old_file(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = good.read_bytes()
 
-    def disk_full(arrays: Any, path: Path, record: Any) -> None:
-        path.write_bytes(b"half")
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    def disk_full(path: Path, data: bytes) -> int:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mtcnn.files.tensors.save_file", disk_full)
-    with pytest.raises(CheckpointError, match=r"cannot be written \(the disk may be full\)"):
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    with pytest.raises(CheckpointError, match=r"cannot be written \(No space left on device\)"):
         write(good, Checkpoint("pnet", weights(seed=1)))
     assert good.read_bytes() == before
     assert os.listdir(good.parent) == [good.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have no such modes")
+def test_others_may_read_weights_as_far_as_the_umask_lets_them(good: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(good, Checkpoint("pnet", weights()))
+    finally:
+        os.umask(before)
+    assert good.stat().st_mode & 0o777 == 0o640
 
 
 def test_the_new_file_appears_whole(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +248,10 @@ def test_an_unreadable_checkpoint_is_not_written(good: Path, monkeypatch: pytest
     with pytest.raises(CheckpointError, match=r"Object of type float32 is not JSON .*; expected plain values"):
         write(good, Checkpoint("pnet", weights(), figures={"recall": np.float32(0.97)}))
 
-    def damaged(arrays: dict[str, Any], path: Path, record: Any) -> None:
-        save_file({**arrays, "face.bias": arrays["face.bias"] + 1}, path, record)
+    def damaged(arrays: dict[str, Any], record: Any) -> bytes:
+        return save({**arrays, "face.bias": arrays["face.bias"] + 1}, record)
 
-    monkeypatch.setattr("mtcnn.files.tensors.save_file", damaged)
+    monkeypatch.setattr("mtcnn.files.tensors.save", damaged)
     with pytest.raises(CheckpointError, match=r"weights-pnet.safetensors cannot be written"):
         write(good, Checkpoint("pnet", weights()))
     assert good.read_bytes() == before

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import CheckpointError
 from .torch_file import LARGEST
@@ -36,10 +36,8 @@ def write_tensors(path: Path, arrays: Mapping[str, Array], record: Mapping[str, 
     where the file cannot be written.
     """
     text = json.dumps({**record, "order": list(arrays)})
-    try:
-        save_file({name: np.array(value, order="C") for name, value in arrays.items()}, path, {_KEY: text})
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    # Not by save_file: its file is its owner's alone, whatever the umask says, and it writes to one of another name.
+    path.write_bytes(save({name: np.array(value, order="C") for name, value in arrays.items()}, {_KEY: text}))
 
 
 def read_record(path: Path) -> dict[str, Any]:
