@@ -71,6 +71,7 @@ def label(
     mtcnn label photos --teachers retinaface,mtcnn --calibrate wider:labels.txt --to labels --sheet labels.png
     mtcnn label --labels wider:labels.txt --teachers retinaface --to with-landmarks
     """
+    from mtcnn.files.locks import alone_in
     from mtcnn.pictures.draw import check_target
     from mtcnn.stream.places import check_output
     from prepare.teachers.label_sheet import label_sheet
@@ -89,19 +90,21 @@ def label(
     paths = [record.path for record in records]
     if sheet:
         check_output("sheet", sheet, paths)
-    files, written = label_files(form, paths, folder), WrittenLabels(folder)
-    written.check(files)  # now, not after hours of labelling
-    calibration, key = _calibration(calibrate, found_teachers, folder, workers, quiet)
-    found = open_found(folder, found_teachers, calibration)
-    if key:
-        _store(calibration, key, folder)
-    label_photos(records, found_teachers, calibration, found, workers, quiet)
-    every = read_labels(found, paths, settings, people)
-    skipped = Counts(skipped=sum(path not in found for path in paths))
-    written.check(files)  # again: someone may have corrected labels meanwhile
-    path, counts = write_labels(every, form, written, found_teachers, settings, calibration, skipped)
-    if sheet:
-        label_sheet(read_labels(found, paths, settings, people), sheet)
+    files = label_files(form, paths, folder)
+    with alone_in(folder, "folder"):
+        written = WrittenLabels(folder)
+        written.check(files)  # now, not after hours of labelling
+        calibration, key = _calibration(calibrate, found_teachers, folder, workers, quiet)
+        found = open_found(folder, found_teachers, calibration)
+        if key:
+            _store(calibration, key, folder)
+        label_photos(records, found_teachers, calibration, found, workers, quiet)
+        every = read_labels(found, paths, settings, people)
+        skipped = Counts(skipped=sum(path not in found for path in paths))
+        written.check(files)  # again: someone may have corrected labels meanwhile
+        path, counts = write_labels(every, form, written, found_teachers, settings, calibration, skipped)
+        if sheet:
+            label_sheet(read_labels(found, paths, settings, people), sheet)
     bad = f", {counts.skipped:,} skipped" if counts.skipped else ""
     click.echo(
         printable(

@@ -70,9 +70,14 @@ def remember_sources(work: Path, specs: Sequence[str]) -> None:
         draft.write_text(json.dumps([_absolute(spec) for spec in specs], indent=1))
 
 
-def are_noted(work: Path) -> bool:
-    """Whether a work folder has stored sources."""
-    return (work / NAME).is_file()
+def are_noted(work: Path, specs: Sequence[str] | None = None) -> bool:
+    """Whether a work folder has stored sources, and if `specs` are given, these."""
+    if specs is None or not (work / NAME).is_file():
+        return (work / NAME).is_file()
+    try:
+        return _noted(work / NAME) == [_absolute(spec) for spec in specs]
+    except DataError:  # of a damaged file
+        return False
 
 
 def remembered_sources(work: Path) -> list[str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -29,6 +30,7 @@ from ..card import name_sources, teacher_line
 from ..recipes import digest
 from . import ddp
 from .clock import Clock
+from .reservation import reserved
 
 __all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
 
@@ -186,10 +188,9 @@ class Dag:
         """Make `targets` and their inputs where missing or stale. Returns the names of the nodes made.
 
         Under torchrun, rank 0 makes the data, and all processes train. Raises DataError for labels that a node cannot
-        be made from, before anything is made.
+        be made from, and MtcnnError if another process is at one of them, before anything is made.
         """
-        with ddp.joined(self.options.device):
-            names = ddp.agreed(self._to_make(targets))
+        with ddp.joined(self.options.device), self._reserved(ddp.agreed(self._to_make(targets))) as (names, made):
             for node in (self.nodes[name] for name in targets if name not in names and ddp.is_main()):
                 node.action.update(node.makes)
                 self._name_sources(node)
@@ -201,9 +202,18 @@ class Dag:
                     say(f"{name}: making {_short(node.makes)}{clock.place(i)}")
                 began = time.monotonic()
                 self._make(node)
+                made(name)
                 if ddp.is_main():
                     say(f"{name}: made in {timedelta(seconds=round(time.monotonic() - began))}")
         return names
+
+    @contextmanager
+    def _reserved(self, names: list[str]) -> Iterator[tuple[list[str], Callable[[str], None]]]:
+        """The nodes to make, which no other process makes meanwhile, nor what they need; see `reserved`."""
+        read = {needed for name in names for needed in self.nodes[name].needs}
+        main = ddp.is_main()
+        with reserved(self.work, names if main else (), read) as made:
+            yield names, made if main else lambda name: None
 
     def ensure_beside(self, names: Sequence[str], done: Callable[[str], None] = lambda name: None) -> None:
         """Make those of these nodes that are missing or stale, beside each other on the workers of the options.

@@ -30,8 +30,11 @@ from ..recipes import LARGEST, load_recipe, recipe_path
 from ..search.nodes import planned_nodes
 from .dag import Dag, Options, data_key
 from .ddp import is_main
+from .reservation import check_unused
 
 __all__ = ["begun_detectors", "open_project"]
+
+HASHES = "eval-hashes.txt"
 
 R = TypeVar("R", Recipe, DetectorRecipe)
 
@@ -91,6 +94,8 @@ def open_project(
     recipes = _Recipes(work)
     cascade = _cascade_recipes(recipes, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(recipes, [net for net in nets if net not in SIZES], broken)
+    if remember and is_main():
+        _check_unused(work, nets, sources, eval_hashes, bool(start or teacher))
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
     sizes = PhotoSizes(work / "photo-sizes.json")
     hashes = PhotoHashes(work / "photo-hashes.json", cached_only=not remember)  # a training will compare the others
@@ -118,15 +123,36 @@ def open_project(
     return Dag(work, [*nodes, *planned_nodes(work, nodes)], options, broken, val, notes, records)
 
 
+def _check_unused(
+    work: Path, nets: Sequence[str], sources: Sequence[str], eval_hashes: Sequence[Path], inputs: bool
+) -> None:
+    """Raises MtcnnError where these would replace what another process works from, which it needs to resume.
+
+    inputs  whether weights to start from, or a teacher, are given for `nets`.
+    """
+    if sources and are_noted(work) and not are_noted(work, sources):
+        check_unused(work, "sources")
+    if eval_hashes and (work / HASHES).is_file() and _joined(eval_hashes) != _joined([work / HASHES]):
+        check_unused(work, "hashes")
+    if inputs:
+        check_unused(work, "initial weights and teachers", nets)
+
+
 def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:
     """Those that ship, and those given; or those that an earlier command was given, which are in the folder."""
-    noted = work / "eval-hashes.txt"
+    noted = work / HASHES
     found = EvalHashes.read([packaged_hashes(), *(given or ([noted] if noted.is_file() else []))])
     if given and remember and is_main():
-        text = "".join(f"{path.read_text(encoding='utf-8', errors='replace').rstrip()}\n" for path in given)
+        text = _joined(given)
         with atomic_write(noted) as draft:
             draft.write_text(text, encoding="utf-8")
     return found
+
+
+def _joined(files: Sequence[Path]) -> str:
+    """The text of all files that are there: for others reading them as hashes raises."""
+    there = [path for path in files if path.is_file()]
+    return "".join(f"{path.read_text(encoding='utf-8', errors='replace').rstrip()}\n" for path in there)
 
 
 def _cascade_recipes(

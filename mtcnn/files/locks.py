@@ -1,0 +1,71 @@
+"""Locks between processes. A lock ends with its process, killed or not, so that none has to be cleared by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import MtcnnError
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where processes are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["FileLock", "alone_in"]
+
+LOCK = ".mtcnn-lock"
+
+
+class FileLock:
+    """The lock of a file, which is made where missing. The file stays: to delete it would let in two at once.
+
+    File systems without locks, as some of networks are, let everybody in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # for the umask to narrow
+
+    def acquire(self, shared: bool = False) -> bool:
+        """Take the lock, alone or with others that share it; at once, or not at all: whether it was taken.
+
+        A lock that is held already changes its kind.
+        """
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # no locks here
+            pass
+        return True
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._file)
+
+
+@contextmanager
+def alone_in(folder: Path, setting: str) -> Iterator[None]:
+    """Keep other processes out of a folder that is written to; `setting` names it to the user.
+
+    It is made where missing, and gone afterwards if nothing was written. Raises MtcnnError where another process is in.
+    """
+    new = not folder.exists()
+    lock = FileLock(folder / LOCK)
+    try:
+        if not lock.acquire():
+            raise MtcnnError(
+                f"{folder}: another process of mtcnn writes to it; expected a folder for each; wait for its end, or "
+                f"name another folder as `{setting}`"
+            )
+        yield
+    finally:
+        if new and os.listdir(folder) == [LOCK]:
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+                folder.rmdir()
+        lock.close()
