@@ -10,6 +10,7 @@ import copy
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -193,18 +194,31 @@ class Training:
         save_atomic(state, path)
 
     def restore(self, path: Path, key: str) -> None:
-        """Resume from the checkpoint at `path`, if it exists, is intact, and has the same key."""
+        """Resume from the checkpoint at `path`, if it exists, is intact, and has the same key.
+
+        Warns of a damaged one: the training then starts anew.
+        """
+        if not path.exists():
+            return
+        module, optimizer = copy.deepcopy((self.module.state_dict(), self.optimizer.state_dict()))
         try:
-            check_saved(path)
+            check_saved(path, data=True)  # torch reads over a damaged number
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception:  # absent, or not a checkpoint: then the training starts anew
-            return
-        if not isinstance(state, dict) or state.get("key") != key:
-            return
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average, self.best_state = state["average"], state["best_state"]
-        self.epoch, self.best = state["epoch"], state["best"]
+            if state["key"] != key:
+                return
+            self.module.load_state_dict(state["module"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            averages = state["average"], state["best_state"]
+            for each in averages:
+                self.averaged(each)  # raises where it does not fit
+            self.epoch, self.best = int(state["epoch"]), float(state["best"])
+            self.average, self.best_state = averages
+        except Exception:  # of whatever lies there
+            self.module.load_state_dict(module)
+            self.optimizer.load_state_dict(optimizer)
+            self.epoch, self.best = 0, -math.inf
+            if world()[0] == 0:
+                warnings.warn(f"{path} is damaged; {self.task.name} is trained from the start", stacklevel=2)
 
     def step(self, loss: Tensor, step: int) -> None:
         """One step of the optimiser. Raises TrainingError for a loss that is not finite."""

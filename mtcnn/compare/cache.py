@@ -64,23 +64,25 @@ def _stamp(photo: Path) -> list[int]:
 
 def _read(path: Path, photos: Mapping[str, Path]) -> dict[str, Rows]:
     known = {}
-    for name, stamp, values in _lines(path):
+    for name, stamp, rows in _lines(path):
         if name in photos and photos[name].is_file() and stamp == _stamp(photos[name]):
-            known[name] = np.array(values, np.float64).reshape(-1, 5)
+            known[name] = rows
     return known
 
 
-def _lines(path: Path) -> Iterator[tuple[str, list[int], list[list[float]]]]:
+def _lines(path: Path) -> Iterator[tuple[str, list[int], Rows]]:
     try:
-        text = path.read_text("utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         return
-    for line in text.splitlines():
+    for line in data.splitlines():
         try:
             row = json.loads(line)
-            yield row["photo"], row["stamp"], row["faces"]
-        except (ValueError, KeyError, TypeError):
-            continue  # truncated by a kill or a full disk
+            rows = np.array(row["faces"], np.float64)
+            if isinstance(row["photo"], str) and (rows.shape[1:] == (5,) or row["faces"] == []):
+                yield row["photo"], row["stamp"], rows.reshape(-1, 5)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # truncated by a kill or a full disk, or damaged
 
 
 def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
@@ -88,6 +90,6 @@ def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) ->
         json.dumps({"photo": name, "stamp": _stamp(photos[name]), "faces": faces.tolist()})
         for name, faces in rows.items()
     ]
-    with path.open("a+", encoding="utf-8") as file:
-        # A line break first, in case the last line was truncated.
-        file.write("".join(f"\n{line}" for line in lines) + "\n")
+    # A line break first, in case the last line was truncated. In one piece: another process may append too.
+    with path.open("ab", buffering=0) as file:
+        file.write(("".join(f"\n{line}" for line in lines) + "\n").encode())

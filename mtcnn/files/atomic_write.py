@@ -33,13 +33,11 @@ def atomic_write(path: Path, suffix: str = "", before: Before | None = None) -> 
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft{suffix}")
-    try:
+    with _named(path, draft):
         yield draft
         if before is not None:
             before(path, draft)
         os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes, before: Before | None = None) -> None:
@@ -48,10 +46,21 @@ def write_whole(path: Path, data: bytes, before: Before | None = None) -> None:
     `atomic_write` lists the folder to find them, which would take hours for 100,000 images in one folder.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
+    with _named(path, draft):
         draft.write_bytes(data)
         if before is not None:
             before(path, draft)
         os.replace(draft, path)
+
+
+@contextmanager
+def _named(path: Path, draft: Path) -> Iterator[None]:
+    """Delete the draft in the end; errors about it name the file that the user knows."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == os.fspath(draft):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         draft.unlink(missing_ok=True)

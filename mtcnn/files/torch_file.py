@@ -137,6 +137,11 @@ class _Members:
     def __contains__(self, name: str) -> bool:
         return f"{self._folder}{name}" in self.names
 
+    def check(self) -> None:
+        """Raises ValueError for a member that differs from its checksum."""
+        if self._archive.testzip() is not None:
+            raise ValueError("checksum")
+
     def read(self, name: str) -> bytes:
         info = self._archive.getinfo(f"{self._folder}{name}")
         self._left -= info.file_size
@@ -166,14 +171,22 @@ def read_saved(source: str | PathLike[str] | bytes) -> Any:
     return _of_members(source, size, read)
 
 
-def check_saved(source: str | PathLike[str] | bytes) -> None:
+def check_saved(source: str | PathLike[str] | bytes, data: bool = False) -> None:
     """Raises CheckpointError unless a file, of any size, holds nothing but tensors and plain values.
 
-    For files that torch then loads: nested tuples can crash its reader, and the process. Tensor data are not
-    checked. Raises OSError when the file cannot be read.
+    data  whether tensor data are compared with their checksums.
+
+    For files that torch then loads: nested tuples can crash its reader, and the process. Raises OSError when the file
+    cannot be read.
     """
     size = _size(source)
-    _of_members(source, size, lambda members: StorageSurvey(BytesIO(members.read("data.pkl")), size).read())
+
+    def survey(members: _Members) -> None:
+        StorageSurvey(BytesIO(members.read("data.pkl")), size).read()
+        if data:
+            members.check()
+
+    _of_members(source, size, survey)
 
 
 def _size(source: str | PathLike[str] | bytes) -> int:

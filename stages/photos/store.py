@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -72,9 +72,12 @@ def _write(
 
 
 def photos_key(path: Path) -> str | None:
-    """The key of the photos at `path`, None if missing or incomplete."""
-    key = _index(path.with_suffix(".json")).get("key") if path.is_file() else None
-    return None if key is None else str(key)
+    """The key of the photos at `path`, None if missing, incomplete or damaged."""
+    body = _index(path.with_suffix(".json")) if path.is_file() else {}
+    places = _places(body)
+    if places is None or path.stat().st_size != sum(height * width * 3 for _, height, width, _ in filter(None, places)):
+        return None
+    return None if body.get("key") is None else str(body["key"])
 
 
 def _shrunk(image: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], float]:
@@ -93,6 +96,18 @@ def _index(path: Path) -> dict[str, object]:
     return body if isinstance(body, dict) and body.get("format") == FORMAT else {}
 
 
+def _places(body: Mapping[str, object]) -> list[Place | None] | None:
+    """Where each image lies, by an index; None if the index is damaged."""
+    places = body.get("places")
+    return places if isinstance(places, list) and all(each is None or _is_place(each) for each in places) else None
+
+
+def _is_place(row: object) -> bool:
+    if not isinstance(row, list) or len(row) != 4 or not all(type(number) is int for number in row[:3]):
+        return False
+    return row[0] >= 0 and min(row[1:3]) > 0 and isinstance(row[3], int | float) and 0 < row[3] <= 1
+
+
 class PhotoStore:
     """What `build_photos` wrote, with the labels of the images: `records`, boxes and landmarks at the stored size.
 
@@ -100,13 +115,12 @@ class PhotoStore:
     """
 
     def __init__(self, path: Path, records: Sequence[ImageRecord]) -> None:
-        body = _index(path.with_suffix(".json"))
-        places = body.get("places")
-        if not isinstance(places, list) or len(places) != len(records):
+        places = _places(_index(path.with_suffix(".json")))
+        if photos_key(path) is None or places is None or len(places) != len(records):
             raise DataError(f"{path} holds no photos of these {len(records)} records; delete it and train again")
-        kept = [i for i, place in enumerate(places) if place is not None]
-        self.places = [(int(s), int(h), int(w)) for s, h, w, _ in (places[i] for i in kept)]
-        self.records = [_scaled(records[i], places[i][3]) for i in kept]
+        kept = [(place, record) for place, record in zip(places, records, strict=True) if place is not None]
+        self.places = [(start, height, width) for (start, height, width, _), _ in kept]
+        self.records = [_scaled(record, place[3]) for place, record in kept]
         self.pixels = np.memmap(path, np.uint8, mode="r") if kept else np.zeros(0, np.uint8)
         self._made_of = (path, records)
 
