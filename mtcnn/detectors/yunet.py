@@ -47,7 +47,9 @@ class YuNet(nn.Module):
         later = [nn.Sequential(pointwise_first(a, a), pointwise_first(a, b)) for a, b in pairwise(channels)]
         self.stages = nn.ModuleList([pointwise_first(first, first), *later])
         self.lateral = nn.ModuleList([pointwise_first(width, width) for _ in range(3)])
-        self.shared = nn.ModuleList([nn.Sequential(*(pointwise_first(width, width) for _ in range(shared))) for _ in range(3)])
+        self.shared = nn.ModuleList(
+            [nn.Sequential(*(pointwise_first(width, width) for _ in range(shared))) for _ in range(3)]
+        )
         heads = {
             name: nn.ModuleList([nn.Sequential(*paired(width, values)) for _ in range(3)])
             for name, values in _VALUES.items()
