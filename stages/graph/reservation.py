@@ -30,10 +30,10 @@ def reserved(work: Path, made: Iterable[str], read: Iterable[str] = ()) -> Itera
     shared = {name: True for name in read if made} | dict.fromkeys(made, False)
     with ExitStack() as stack:
         locks = {}
-        for name, share in shared.items():
+        for name, together in shared.items():
             locks[name] = FileLock(_path(work, name))
             stack.callback(locks[name].close)
-            if not locks[name].acquire(share):
+            if not locks[name].acquire(together):
                 raise MtcnnError(f"{name}: another process makes or reads it in {work}; expected one at a time; {_FIX}")
 
         def share(name: str) -> None:
