@@ -91,6 +91,7 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     mtcnn train --net scrfd-0.5g --work found/whole/winner
     mtcnn search --budget 0.1G --epochs 4 --candidates 12 --data synthetic:200
     """
+    from mtcnn.files.outputs import check_place
     from mtcnn.metrics.plots import check_plot
     from prepare.sources import remembered_sources
     from stages.graph.ddp import check_alone
@@ -103,10 +104,10 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
         given |= {"height": size[0], "width": size[1]}
     if not sources:
         remembered_sources(folder)  # raises before anything is made
-    (folder / step).mkdir(parents=True, exist_ok=True)
-    check_plot(folder / step / "table.png")
+    check_place(folder / step / "table.png")
     found = NetSearch(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
                    teacher=teacher, workers=workers, device=device, quiet=quiet)  # fmt: skip
+    check_plot(folder / step / "table.png")
     rows = found.run()
     click.echo(table(found.plan, rows))
     say(f"winner: {rows[0].name}, hard AP {rows[0].outcome.ap:.4f} on {rows[0].outcome.photos} photos")

@@ -46,8 +46,8 @@ class SearchPlan(Settings):
     net: str = "scrfd-0.5g"
     step: str = setting("trunk", choices=STEPS)
     budget: float = setting(0.5e9, above=0)
-    height: int = setting(480, min=32)
-    width: int = setting(640, min=32)
+    height: int = setting(480, min=1)
+    width: int = setting(640, min=1)
     count: int = setting(64, min=1, max=10_000)
     seed: int = setting(0, min=0)
     epochs: int = setting(10, min=1)

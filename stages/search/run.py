@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from mtcnn.checkpoint import packaged_weights
 from mtcnn.detectors.load import model_of
 from mtcnn.errors import SettingsError, TrainingError
 from mtcnn.files.atomic_write import atomic_write
@@ -18,8 +19,8 @@ from mtcnn.terminal import printable
 from ..card import name_sources, teacher_line
 from ..graph.dag import Dag, Node
 from ..graph.project import open_project
+from ..graph.reservation import reserved
 from ..inputs import input_of, keep
-from ..photos.nodes import TrainOnPhotos
 from ..photos.recipe import DetectorRecipe
 from ..recipes import load_recipe, read_recipe, recipe_path
 from .nodes import WEIGHTS, CandidateOutcome, TrainCandidate, outcome_of, search_nodes
@@ -57,15 +58,15 @@ class NetSearch:
         if found is None and step == "whole" and (before := load_plan(folder, "trunk")) is not None:
             given = {**before.settings(), **given}
         net = given.get("net") or (found or SearchPlan()).net
-        if recipe is not None:
-            _copy_recipe(recipe, folder, net)
-        self.dag: Dag = open_project(folder, [net], **project)
-        action = self.dag.nodes[net].action
-        assert isinstance(action, TrainOnPhotos)
-        self.base, self.quiet = action.recipe, self.dag.options.quiet
+        self.base = _base_recipe(folder, net, recipe)
         if found is None or template is not None:
             given = {**given, "template": self._template(net, step, template)}
-        self.plan = settle(found, step, given)
+        self.plan = settle(found, step, given)  # raises before anything in the folder has changed
+        if recipe is not None:
+            with atomic_write(recipe_path(folder, net)) as draft:
+                draft.write_bytes(recipe.read_bytes())
+        self.dag: Dag = open_project(folder, [net], **project)
+        self.quiet = self.dag.options.quiet
         save_plan(folder, self.plan)
 
     def _template(self, net: str, step: str, name: str | None) -> dict[str, Any]:
@@ -93,11 +94,8 @@ class NetSearch:
         plan, training = self.plan, self.dag.nodes[self.plan.net]
         photos = self.dag.nodes[training.needs[0]]
         self.dag.ensure(photos.name, say=self.say)
-        for epochs in plan.rungs:
-            nodes = search_nodes(self.folder, plan, training, photos)
-            self.dag.nodes |= {node.name: node for node in nodes}
-            self._train([node.name for node in nodes if _epochs(node) == epochs])
-            self._write_cards(nodes)
+        with reserved(self.folder, [f"search-{plan.step}"], [photos.name]):
+            self._train_all(training, photos)
         rows = rows_of(plan, self.outcomes())
         write_report(self.folder / plan.step, plan, rows)
         if rows[0].outcome.failed:
@@ -106,6 +104,13 @@ class NetSearch:
         if (teacher := input_of(self.folder, plan.net, "teacher")) is not None:
             keep(teacher, work, plan.net, "teacher")
         return rows
+
+    def _train_all(self, training: Node, photos: Node) -> None:
+        for epochs in self.plan.rungs:
+            nodes = search_nodes(self.folder, self.plan, training, photos)
+            self.dag.nodes |= {node.name: node for node in nodes}
+            self._train([node.name for node in nodes if _epochs(node) == epochs])
+            self._write_cards(nodes)
 
     def _write_cards(self, nodes: Sequence[Node]) -> None:
         """A model card beside the weights of each candidate, after its longest training."""
@@ -176,11 +181,12 @@ def summary(folder: Path, dag: Dag) -> list[str]:
     return lines
 
 
-def _copy_recipe(path: Path, folder: Path, net: str) -> None:
-    """Copy a recipe into the folder of a search; raises RecipeError for one that is not of this net."""
+def _base_recipe(folder: Path, net: str, path: Path | None) -> DetectorRecipe:
+    """The recipe of the trainings: of a file, the one in the folder of the search, or the packaged one."""
+    if path is None:
+        there = recipe_path(folder, net).is_file()
+        return load_recipe(DetectorRecipe, folder if there else packaged_weights(), net)
     found = read_recipe(DetectorRecipe, path)
     if found.net != net:
         raise SettingsError(f"recipe is of {found.net}; expected one of {net}; name it as `net`")
-    data = path.read_bytes()
-    with atomic_write(recipe_path(folder, net)) as draft:
-        draft.write_bytes(data)
+    return found
