@@ -115,8 +115,13 @@ def hash_photos(photos: tuple[Path, ...]) -> None:
     \b
     mtcnn data hash my-test-photos > my-test-photos.txt
     """
+    from mtcnn.errors import DataError
     from mtcnn.images import difference_hash
     from mtcnn.stream.sources import image_files
 
-    for path in image_files(photos):
+    found = list(image_files(photos))
+    if not found:
+        names = ", ".join(map(str, photos))
+        raise DataError(f"{names}: no photos in it; expected image files, or folders of them; check the path")
+    for path in found:
         click.echo(printable(f"{difference_hash(path):016x}  {path.name}"))

@@ -12,11 +12,13 @@ from mtcnn.metrics.tables import markdown_table
 from mtcnn.weights import SIZES
 
 from .group import command
-from .options import COUNT
+from .options import COUNT, NetType
+
+LARGEST = 1 << 16  # pixels of a side: above all images, and far below what torch can count
 
 
 @command("flops")
-@click.argument("net", type=click.Choice([*SIZES, *DETECTORS]), metavar="NET")
+@click.argument("net", type=NetType([*SIZES, *DETECTORS]), metavar="NET")
 @click.option("--size", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
               help="Size of the image, pixels.  [default: 480 640; 24 24 for rnet, 48 48 for onet]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -39,6 +41,8 @@ def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
 
     side = SIZES[net] if net in ("rnet", "onet") else None
     height, width = size or ((side, side) if side else (480, 640))
+    if max(height, width) > LARGEST:
+        raise click.UsageError(f"--size is {height} {width}; expected sides of at most {LARGEST}")
     with torch.device("meta"):
         try:
             counted = cost(NETS[net]() if net in NETS else build(net), height, width)

@@ -23,6 +23,13 @@ def given_file(given: Path | None, net: str, option: str) -> Path | None:
     if given is not None and option == "teacher" and str(given) in DETECTORS and not given.exists():
         net, given = str(given), Path(PACKAGED)
     if given is None or str(given) != PACKAGED:
+        if given is not None and not given.is_file():
+            what = "a folder" if given.is_dir() else "no file"
+            kinds = "weights of the net or of its trunk" if option == "start" else "weights of a teacher"
+            raise MtcnnError(
+                f"`{option}` is {given}, which is {what}; expected {kinds}, as `mtcnn train` and `mtcnn "
+                f"weights import` write them, or {PACKAGED}"
+            )
         return given
     if not has_weights(packaged_weights(), net):
         raise MtcnnError(f"`{option}` is {PACKAGED}, but no weights of {net} ship with this project; name a file")

@@ -181,7 +181,7 @@ def read_recipe(kind: type[T], path: Path) -> T:
             raise ValueError(f"more than {LARGEST} bytes")
         values = tomllib.loads(data.decode("utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(f"no recipe at {path}") from error
+        raise RecipeError(f"no recipe at {path}; expected a TOML file; check the path") from error
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise RecipeError(f"{path} is not TOML: {str(error)[:200]}") from error
     renames: list[str] = []

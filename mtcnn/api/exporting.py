@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..detector_settings import CASCADE, PRESETS, DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import SettingsError
+from ..files.outputs import check_place
 from ..onnx_graph.formats import FORMATS, TITLES, check_format
 from ..settings import require
 from ..weights import SIZES
@@ -76,6 +77,7 @@ def export(
         raise SettingsError(
             f"{target} is no name for an {TITLES[format]} file; expected a suffix {suffix}, such as {net}{suffix}"
         )
+    check_place(target, "name another file")
     photos = None if int8 is None else Path(int8)
     others = (*SIZES, CASCADE)
     require(

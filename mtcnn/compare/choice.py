@@ -39,7 +39,7 @@ def choose(
     start = _distinct([_entry(name, folders) for name in dict.fromkeys(names)])
     behind = "".join(f"+{net}" for net in REFINED[refine])
     found: dict[str, Entry] = {}
-    for scale in map(check_scale, scales):
+    for scale in (check_scale(scale, "sizes") for scale in scales):
         for entry in (replace(each, scale=scale) for each in start):
             found.setdefault(entry.label, entry)
             if behind and entry.first != "pnet" and len(entry.nets) == 1 and not entry.missing():

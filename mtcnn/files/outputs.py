@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MARKERS", "Written", "is_output_folder", "note_output", "written_in"]
+from ..errors import WriteError
+
+__all__ = ["MARKERS", "Written", "check_place", "is_output_folder", "note_output", "written_in"]
 
 WHOLE = ".mtcnn-outputs"
 PARTS = ".mtcnn-written"
@@ -44,6 +46,20 @@ def written_in(folder: Path) -> Container[str]:
 def is_output_folder(folder: Path) -> bool:
     """Whether a folder is marked as a whole."""
     return (folder / WHOLE).is_dir()
+
+
+def check_place(path: Path, fix: str = "check the path") -> None:
+    """Raises WriteError if no file could be written to `path`, whose folders would be made: before the work, not
+    after it.
+
+    fix  what the user can do.
+    """
+    if path.is_dir():
+        raise WriteError(f"{path} cannot be written (Is a directory); {fix}")
+    above = next(each for each in path.absolute().parents if os.path.lexists(each))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        why = "may not be written to" if above.is_dir() else "is no folder"
+        raise WriteError(f"{path} cannot be written ({above} {why}); {fix}")
 
 
 def note_output(path: Path, own_folder: bool = True) -> None:

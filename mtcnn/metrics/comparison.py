@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mtcnn.errors import DataError, MtcnnError
+from mtcnn.files.outputs import check_place
 from mtcnn.metrics import fddb, landmarks, wider
 from mtcnn.metrics.detections import event_photos
 from mtcnn.metrics.problems import Problems
@@ -28,14 +30,16 @@ OWN = "mtcnn"  # name in tables of the detector that is run
 def named_files(values: Iterable[str]) -> dict[str, Path]:
     """NAME=PATH arguments as name -> path; NAME defaults to the file's name.
 
-    Raises SettingsError for a name given twice, or reserved for the detector that is run.
+    Raises SettingsError for a name given twice, or reserved for the detector that is run, and where either is empty.
     """
     files: dict[str, Path] = {}
     for value in values:
         name, path = Path(value).name, value
         if "=" in value and not Path(value).exists():
             name, path = value.split("=", 1)
-        if not name or name in files or name == OWN:
+        if not name or not path:  # a path without text would be this folder
+            raise SettingsError(f"{value}: the {'path' if name else 'name'} is empty; expected NAME=PATH, or PATH")
+        if name in files or name == OWN:
             raise SettingsError(f"{value}: the name {name!r} is taken; expected one of its own: NAME={path}")
         files[printable(name)] = Path(path)
     return files
@@ -44,6 +48,13 @@ def named_files(values: Iterable[str]) -> dict[str, Path]:
 def _check_any(files: Mapping[str, Path], photos: Path | None) -> None:
     if not files and photos is None:
         raise SettingsError("nothing to evaluate; expected `detections`, or `photos` to run this project's detector")
+
+
+def _check_known(path: Path, found: Mapping[str, Any], images: Mapping[str, Any], where: str) -> None:
+    """Raises DataError for detections in no image that is evaluated: of another data set, or no detections at all."""
+    if found.keys().isdisjoint(images):
+        name = next(iter(images), "")
+        raise DataError(f"{path}: no detections of images in {where}; expected some of its images, such as {name}")
 
 
 def wider_results(
@@ -64,10 +75,14 @@ def wider_results(
     Raises SettingsError without files and photos; so does `fddb_results`.
     """
     _check_any(files, photos)
+    if write is not None:
+        check_place(write / "event" / "image.txt")
     problems = Problems.default(problems)
     truth = wider.GroundTruth.load(ground_truth, problems)
     chosen = None if images is None else wider.load_image_list(images)
     found = {name: wider.load_detections(path, problems, progress) for name, path in files.items()}
+    for name, path in files.items():
+        _check_known(path, found[name], truth.boxes, "the ground truth")
     if photos is not None and detect is not None:
         paths = event_photos(photos, chosen)
         found[OWN] = {name: wider.faces_to_rows(faces) for name, faces in detect(paths).items()}
@@ -97,11 +112,15 @@ def fddb_results(
            names become part of it.
     """
     _check_any(files, photos)
+    if write is not None:
+        check_place(Path(f"{write}DiscROC.txt"))
     problems = Problems.default(problems)
     faces = fddb.load_folds(folds, problems)
     known = fddb.sizes_of_images(photos, faces) if photos else {}
     known |= fddb.load_sizes(sizes, problems) if sizes else {}
     found = {name: fddb.load_results(path, problems) for name, path in files.items()}
+    for name, path in files.items():
+        _check_known(path, found[name], faces, "the folds")
     if not found and photos is not None and detect is not None:
         if not any((photos / f"{name}.jpg").is_file() for name in faces):
             raise DataError(f"{photos}: no photo of the folds in it; expected {next(iter(faces))}.jpg below it")
@@ -128,6 +147,8 @@ def landmark_results(
     problems = Problems.default(problems)
     truths = landmarks.load_landmarks(labels, problems)
     folder = photos or labels.parent
+    if not any((folder / name).is_file() for name in truths):
+        raise DataError(f"{folder}: no photo of {labels} in it; expected {next(iter(truths), 'photos')} below it")
     found = detect({name: folder / name for name in truths})
     if any(len(faces) and faces.landmarks is None for faces in found.values()):
         raise MtcnnError("these models find no landmarks to measure; name others with `models` or `detector`")

@@ -65,12 +65,13 @@ class Pass:
         return ImageSize(*(max(1, round(side * self.factor)) for side in size))
 
 
-def check_scale(scale: str) -> str:
-    """Returns `scale`. Raises SettingsError unless it is original, vga, multi or numbers of pixels."""
+def check_scale(scale: str, setting: str = "scale") -> str:
+    """Returns `scale`, a value of `setting`. Raises SettingsError unless it is original, vga, multi or numbers of
+    pixels."""
     if scale in ("original", "vga", "multi") or all(SIDES[0] <= side <= SIDES[1] for side in _sides(scale) or (0,)):
         return scale
     raise SettingsError(
-        f"scale is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024, of the "
+        f"{setting} is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024, of the "
         "shorter and the longer one, such as 1100x1650, or of a square, such as letterbox:640"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,9 @@ def open_work(work: Path) -> WorkFolder:
         dag = open_project(work, nets, remember=False, strict=False, quiet=True)
     except MtcnnError as error:  # its photos are gone, say: the rest can still be shown
         fault = str(error)
-    sources = remembered_sources(work) if are_noted(work) else []
+    sources = list[str]()
+    with suppress(DataError):  # of a damaged file, which is a fault of the photos
+        sources = remembered_sources(work) if are_noted(work) else []
     recipes = {net: recipe_path(work, net).read_text("utf-8", errors="replace")[:LONGEST] for net in nets}
     return WorkFolder(work, nets, dag, fault, sources, _logs(work, nets), recipes)
 

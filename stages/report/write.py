@@ -39,7 +39,9 @@ def write_report(
     Raises DataError for a folder that is no work folder, WriteError if the file cannot be written, SettingsError and
     CheckpointError for a detector without weights.
     """
-    folder = open_work(work)
+    folder, target = open_work(work), out or work / "report.html"
+    if not target.parent.is_dir() or target.is_dir():
+        raise WriteError(f"{target}: cannot be written; expected a file in a folder that is there; check the path")
     found, why = _accuracy(folder, detector, say)
     say("drawing crops")
     body = [
@@ -56,7 +58,6 @@ def write_report(
     ]
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     text = page(f"{work.resolve().name}: training report", f"mtcnn, {now}", _numbers(folder, found), body)
-    target = out or work / "report.html"
     try:
         write_whole(target, text.encode())
     except OSError as error:
