@@ -15,6 +15,7 @@ from typing import NoReturn
 
 __all__ = ["app_folder", "end_at_once", "main"]
 
+_INTERRUPTED = 128 + 2  # the status of a command that Ctrl-C ended
 _ENDED_PIPE = 128 + 13  # the status of a command that could not write to a pipe any more
 
 
@@ -34,10 +35,13 @@ def main() -> None:
     folder = str(app_folder())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    from cli import main as commands  # known only now
-
     try:
+        from cli import main as commands  # known only now
+
         commands(prog_name="mtcnn")
+    except KeyboardInterrupt:  # while modules are loaded; of a command, `commands.group` says it
+        print("mtcnn: interrupted; run the same command again to continue", file=sys.stderr)
+        end_at_once(_INTERRUPTED)
     except SystemExit as end:
         if end.code == _ENDED_PIPE:
             _die_of_sigpipe()

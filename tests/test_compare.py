@@ -147,7 +147,7 @@ def test_names(tmp_path: Path) -> None:
     for wrong in ("cascade", "mtcnn+rnet", "retinaface+onet", "retinaface+"):
         with pytest.raises(SettingsError, match="is not a detector; expected all, a file that ends"):
             choose([wrong])
-    with pytest.raises(SettingsError, match="scale is 'big'"):
+    with pytest.raises(SettingsError, match="sizes is 'big'"):
         choose(["mtcnn"], scales=["big"])
     with pytest.raises(
         CheckpointError, match="no weights at /none: no such folder; train them or import them, or name"
@@ -250,7 +250,7 @@ def test_table_without_any_weights() -> None:
 def test_bad_input(drawn: Path, tmp_path: Path) -> None:
     done = compare(drawn, "mtcnn", "--out", tmp_path, "--sizes", "320,huge")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "scale is 'huge'" in done.stderr
+    assert "--sizes is 'huge'" in done.stderr
     counted = {difficulty: {"e/a": [1]} for difficulty in ("easy", "medium", "hard")}
     other = write_mats(tmp_path / "other", {"e/a": [[0, 0, 9, 9]]}, counted)
     done = run("compare", "mtcnn", "--photos", drawn / "images", "--ground-truth", other, "--out", tmp_path / "out")

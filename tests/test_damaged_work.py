@@ -170,7 +170,8 @@ def test_damaged_detections_of_a_comparison_are_made_again(tmp_path: Path, monke
     stamp = cache._stamp(photos["a/1"])
     lines = file.read_text().splitlines()
     wrong = ["[1, 2]", '"a/1"', "[" * 99_999, "\xff\xfe", ""]
-    wrong += [json.dumps({"photo": "a/1", "stamp": stamp, "faces": faces}) for faces in ([[1, 2]], "x", 5, [[[1]]], {})]
+    damaged: list[Any] = [[[1, 2]], "x", 5, [[[1]]], {}]
+    wrong += [json.dumps({"photo": "a/1", "stamp": stamp, "faces": faces}) for faces in damaged]
     wrong += [json.dumps({"photo": ["a/1"], "stamp": stamp, "faces": []})]
     file.write_bytes("\n".join([*wrong, *(line for line in lines if '"a/1"' not in line)]).encode("latin-1"))
     looked.clear()
