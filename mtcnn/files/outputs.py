@@ -48,15 +48,18 @@ def is_output_folder(folder: Path) -> bool:
     return (folder / WHOLE).is_dir()
 
 
-def check_place(path: Path, fix: str = "check the path") -> None:
+def check_place(path: Path, fix: str = "check the path", folder: bool = False) -> None:
     """Raises WriteError if no file could be written to `path`, whose folders would be made: before the work, not
     after it.
 
-    fix  what the user can do.
+    fix     what the user can do.
+    folder  `path` is a folder for files, which need not exist.
     """
-    if path.is_dir():
+    if path.is_dir() and not folder:
         raise WriteError(f"{path} cannot be written (Is a directory); {fix}")
-    above = next(each for each in path.absolute().parents if os.path.lexists(each))
+    above = next(
+        each for each in (path.absolute() / "file" if folder else path.absolute()).parents if os.path.lexists(each)
+    )
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         why = "may not be written to" if above.is_dir() else "is no folder"
         raise WriteError(f"{path} cannot be written ({above} {why}); {fix}")

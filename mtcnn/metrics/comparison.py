@@ -76,7 +76,7 @@ def wider_results(
     """
     _check_any(files, photos)
     if write is not None:
-        check_place(write / "event" / "image.txt")
+        check_place(write, folder=True)
     problems = Problems.default(problems)
     truth = wider.GroundTruth.load(ground_truth, problems)
     chosen = None if images is None else wider.load_image_list(images)
