@@ -37,6 +37,8 @@ NETS: dict[str, dict[str, Any]] = {
     "rfb": {"width": 0.25},
     "scrfd-0.5g": {"stem": (5, 8), "blocks": (1, 1, 1, 1), "widths": (8, 16, 20, 20), "neck": 8, "head": 16,
                    "norm_groups": 4, "landmarks": True},
+    "scrfd-0.5g, yunet": {"block": "yunet", "stem": (5, 8), "blocks": (2, 1, 1, 3), "widths": (16, 16, 20, 20),
+                          "neck": 8, "head": 16, "norm": "bn", "shared": False},
     "retinaface": {"width": 0.25},
 }  # fmt: skip
 
@@ -80,8 +82,8 @@ def assert_alike(found: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module", params=NETS)
 def pair(request: pytest.FixtureRequest) -> tuple[PlannedNet, TorchRuntime]:
-    name = request.param
-    net = random_net(name, NETS[name])
+    name = request.param.partition(",")[0]
+    net = random_net(name, NETS[request.param])
     return planned(net, name), TorchRuntime(net, DETECTORS[name].scaling)
 
 

@@ -47,7 +47,7 @@ def test_cost_as_the_authors_print_it(name: str, giga: float | None, millions: f
 @pytest.mark.parametrize(
     ("model", "why"),
     [
-        ({"block": "dense"}, "block is 'dense'; expected mobilenet, basic or bottleneck"),
+        ({"block": "dense"}, "block is 'dense'; expected mobilenet, yunet, basic or bottleneck"),
         ({"blocks": [2, 3, 2]}, r"blocks is \[2, 3, 2\]; expected 4 whole numbers above 0 for mobilenet"),
         ({"blocks": [2, 3, 2, 0.5]}, "blocks is"),
         ({"blocks": [2, 3, 2, 101]}, "blocks is .*; expected at most 100 each"),
@@ -84,6 +84,33 @@ def test_each_level_has_a_factor_of_its_distances() -> None:
         after = net(x)["distances"]
     factors = torch.repeat_interleave(torch.tensor([2.0, 3.0, 5.0]), torch.tensor([128, 32, 8]))[:, None]
     torch.testing.assert_close(after[0], before[0] * factors)
+
+
+@pytest.mark.parametrize("sides", [(96, 64), (75, 33)])
+def test_the_trunk_of_yunet(sides: tuple[int, int]) -> None:
+    """The same layers in the same order, so the same maps from the same weights, of odd sizes too."""
+    plan = {"block": "yunet", "stem": (16, 16), "blocks": (4, 2, 2, 2), "widths": (64, 64, 64, 64)}
+    yunet: Any = build("yunet-n").eval()
+    trunk: Any = build("scrfd-0.5g", plan).eval().trunk
+    state = random_state(yunet)
+    del state["stem.0.bias"]  # the norm that follows has one
+    nn.init.zeros_(yunet.stem[0].bias)
+    yunet.load_state_dict(state, strict=False)
+    first = [value for name, value in state.items() if name.startswith(("stem.", "stages."))]
+    trunk.load_state_dict(dict(zip(trunk.state_dict(), first, strict=True)))
+    x = torch.randn(2, 3, *sides)
+    with torch.inference_mode():
+        for found, wanted in zip(trunk(x), yunet.trunk(x), strict=True):
+            torch.testing.assert_close(found, wanted)
+            assert wanted.std() > 0
+
+
+def test_one_block_of_yunet_has_the_channels_of_its_stage() -> None:
+    plan = {"block": "yunet", "stem": (4, 6), "blocks": (1, 2, 3, 1), "widths": (8, 12, 16, 20)}
+    trunk: Any = build("scrfd-0.5g", plan).trunk
+    counts = [[layer[0].out_channels for layer in list(stage)[1:]] for stage in trunk.stages]
+    assert counts == [[8], [8, 12], [12, 16, 16], [20]]
+    assert trunk.channels == [12, 16, 20]
 
 
 def test_an_image_of_one_cell() -> None:

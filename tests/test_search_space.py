@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, model_of
+from mtcnn.detectors.scrfd import DIVIDED
 from mtcnn.errors import SettingsError
 from mtcnn.flops import cost
 from stages.search.counting import STAGES, multiply_adds
@@ -21,6 +22,7 @@ SIZES = [name for name in DETECTORS if name.startswith("scrfd")]
 TEMPLATES: list[tuple[str, dict[str, Any], float]] = [
     ("scrfd-2.5g", {"blocks": (3, 4, 6, 3), "widths": (16, 32, 64, 128), "neck": 48, "head": 96}, 2.5e9),
     ("scrfd-0.5g", {}, 0.5e9),
+    ("scrfd-0.5g", {"block": "yunet", "stem": (16, 16), "blocks": (4, 2, 2, 2), "widths": (64, 64, 64, 64)}, 0.5e9),
     ("scrfd-0.5g", {"neck": 8, "head": 16, "norm_groups": 8, "landmarks": True}, 0.1e9),
 ]
 
@@ -43,13 +45,13 @@ _wide = st.tuples(*[st.integers(1, 20)] * 4)
 
 
 @settings(max_examples=30)
-@given(st.sampled_from(["mobilenet", "basic", "bottleneck"]), st.tuples(*[st.integers(1, 3)] * 4), _wide,
+@given(st.sampled_from(["mobilenet", "yunet", "basic", "bottleneck"]), st.tuples(*[st.integers(1, 3)] * 4), _wide,
        st.integers(1, 9), st.integers(1, 9), st.integers(0, 2), st.booleans())  # fmt: skip
 def test_counted_for_any_description(
     block: str, blocks: Any, widths: Any, stem: int, neck: int, depth: int, plain: bool
 ) -> None:
     model = {
-        "block": block, "stem": (stem, 2 * stem) if block == "mobilenet" else (2 * stem,), "blocks": blocks,
+        "block": block, "stem": (stem, 2 * stem) if block in DIVIDED else (2 * stem,), "blocks": blocks,
         "widths": widths, "neck": neck, "head": neck + 1, "head_depth": depth, "norm": "bn",
         "head_block": "plain" if plain else "separable",
     }  # fmt: skip
