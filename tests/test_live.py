@@ -1,4 +1,4 @@
-"""Live streams: the newest frame, and another connection where one is lost. docs/detect.md has a try with a server."""
+"""Live streams: the newest frame, and another connection where one is lost."""
 
 from __future__ import annotations
 
@@ -91,6 +91,30 @@ def test_it_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     reader.advance()
     with pytest.raises(ImageError, match=r"rtsp://camera: the connection is lost, and could not be opened again for 0"):
         reader.advance()
+
+
+def test_connections_without_a_frame_are_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a server that takes each connection, whose camera is off."""
+    clock, made = iter(range(10_000)), []
+
+    class Time:
+        monotonic = staticmethod(lambda: float(next(clock)))
+        sleep = staticmethod(lambda pause: None)
+
+    def connect() -> Any:
+        made.append(Connection([]))
+        assert len(made) <= video_live.PATIENCE
+        return made[-1]
+
+    monkeypatch.setattr(video_live, "time", Time)
+    reader = LiveReader("rtsp://camera", connect, Connection([1.0]))
+    reader.advance()
+    with pytest.raises(ImageError, match=r"could not be opened again for 60 seconds"):
+        reader.advance()
+    assert len(made) > 10
+    assert capsys.readouterr().err.splitlines() == ["mtcnn: rtsp://camera: the connection is lost; connecting again"]
 
 
 def test_a_video_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,8 @@ class LiveReader:
         self._frame: Any = None
         self._newest: tuple[Any, float] | None = None  # a frame, and seconds since the start
         self._lost = False
+        self._lost_since: float | None = None  # until the next frame comes
+        self._pause = FIRST_PAUSE
         self._start(first)
 
     def _start(self, connection: Connection) -> None:
@@ -89,21 +91,28 @@ class LiveReader:
                 self._changed.wait_for(lambda: self._newest is not None or self._lost or self._closed)
                 if self._newest is not None:
                     (self._frame, clock), self._newest = self._newest, None
+                    self._is_back()
                     return clock
             self._connect_again()
 
+    def _is_back(self) -> None:
+        if self._lost_since is not None:
+            tell(f"{self._name}: connected again after {time.monotonic() - self._lost_since:.0f} seconds")
+        self._lost_since, self._pause = None, FIRST_PAUSE
+
     def _connect_again(self) -> None:
-        since, pause = time.monotonic(), FIRST_PAUSE
-        if not self._closed:
-            tell(f"{self._name}: the connection is lost; connecting again")
-        while not self._closed and time.monotonic() - since < PATIENCE:
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        """Open a new connection. Only a frame ends the wait: a server may take connections and have nothing to send."""
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+            if not self._closed:
+                tell(f"{self._name}: the connection is lost; connecting again")
+        while not self._closed and time.monotonic() - self._lost_since < PATIENCE:
+            time.sleep(self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
             try:
                 connection = self._connect()
             except ImageError:
                 continue
-            tell(f"{self._name}: connected again after {time.monotonic() - since:.0f} seconds")
             self._start(connection)
             return
         raise ImageError(
