@@ -54,7 +54,7 @@ class PyavReader:
         self.fps = float(stream.guessed_rate or 0)
         self.seconds = _seconds(self._container, stream)
         self.length = stream.frames or round(self.seconds * self.fps) or None
-        self._decoded, self._lost, self._why = 0, 0, ""
+        self._decoded, self._whole, self._lost, self._damaged, self._why = 0, False, 0, 0, ""
         self._frames = self._decode()
         self.frame: VideoFrame | None = None
 
@@ -80,6 +80,9 @@ class PyavReader:
         if self.frame is None:
             return None
         self._decoded += 1
+        # What is missing FFmpeg fills in from other frames, and says so. Recordings may begin between two key frames.
+        self._whole = self._whole or not self.frame.is_corrupt
+        self._damaged += self._whole and self.frame.is_corrupt
         if self.frame.pts is None or self.frame.time_base is None:
             return float("nan")
         start = (self._stream.start_time or 0) * (self._stream.time_base or 0)
@@ -99,8 +102,7 @@ class PyavReader:
         except (av.error.FFmpegError, ValueError) as error:
             what = f"frames of {frame.format.name} cannot be converted ({_said(error)})"
             raise ImageError(f"{self._name}: {what}; expected a video of colours or grays; convert it") from None
-        turns = round(frame.rotation / 90) % 4  # counterclockwise
-        return np.ascontiguousarray(np.rot90(picture, turns) if turns else picture, np.uint8)
+        return np.ascontiguousarray(_upright(picture, frame), np.uint8)
 
     def check_end(self) -> None:
         """Raises ImageError when not all frames have been decoded."""
@@ -111,7 +113,11 @@ class PyavReader:
                 f"{self._name}: has no frame of {codec} that can be decoded{why}; expected a video; convert it"
             )
         if self._why:
-            what = f"{self._lost or 'some'} pieces of {codec} cannot be decoded ({self._why})"
+            pieces = "1 piece" if self._lost == 1 else f"{self._lost or 'some'} pieces"
+            what = f"{pieces} of {codec} cannot be decoded ({self._why})"
+            raise ImageError(f"{self._name}: {what}; expected a whole video; save or download it again")
+        if self._damaged:
+            what = f"{self._damaged} frame{'s are' if self._damaged > 1 else ' is'} damaged"
             raise ImageError(f"{self._name}: {what}; expected a whole video; save or download it again")
 
     def close(self) -> None:
@@ -245,6 +251,21 @@ def _opened(name: str) -> InputContainer:
 def _pictures(container: InputContainer) -> VideoStream | None:
     stream = container.streams.best("video")
     return stream if isinstance(stream, VideoStream) else None
+
+
+def _upright(picture: NDArray[Any], frame: VideoFrame) -> NDArray[Any]:
+    """A picture (H, W, 3) as the display matrix of its frame has it, to the nearest quarter turn: turned or mirrored.
+
+    Source: ISO/IEC 14496-12, 6.2.2: (x, y) becomes (a x + c y, b x + d y).
+    """
+    side_data: Any = frame.side_data
+    matrix = side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        picture, a, d = picture.transpose(1, 0, 2), c, b  # (H, W, 3) -> (W, H, 3)
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _seconds(container: InputContainer, stream: VideoStream) -> float:
