@@ -111,12 +111,21 @@ def test_standard_input_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (b"\xff\xd8\xff\xe0", True), (b"\x89PNG\r\n\x1a\n", True), (b"GIF89a", True), (b"RIFF\0\0\0\0WEBPVP8 ", True),
         (b"BM\x36\0\0\0", True), (b"P6\n# x\n3 4\n255\n", False), (b"P6\n3 4\n255\n", True), (b"II*\0", True),
-        (b"\0\0\0\x18ftypheic", True), (b"a.png\nb.png\n", False), (b"BMW.jpg\n", False), (b"P6 1.jpg\n", False),
+        (b"\0\0\0\x18ftypheic", True), (b"\0\0\0\x1cftypavif", True), (b"\0\0\0\x20ftypisom", False),
+        (b"a.png\nb.png\n", False), (b"BMW.jpg\n", False), (b"P6 1.jpg\n", False),
         (b"", False),
     ],
 )  # fmt: skip
 def test_images_and_lists_are_distinguished(head: bytes, image: bool) -> None:
     assert looks_like_image(head) is image
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x20ftypisom", b"\x1aE\xdf\xa3\0", b"\0\0\1\xba"])
+def test_a_video_on_standard_input(monkeypatch: pytest.MonkeyPatch, head: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(head + b"\0" * 100)))
+    sources, told = find_sources([Path("-")])
+    assert (sources, len(told)) == ([], 1)
+    assert told[0].startswith("-: is no image; expected") and told[0].endswith("name videos as files")
 
 
 def test_a_hanging_call_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:

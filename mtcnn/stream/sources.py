@@ -15,6 +15,7 @@ from typing import IO, Literal
 from ..errors import SettingsError
 from ..files.outputs import is_output_folder, written_in
 from ..images import SUFFIXES
+from ..images.formats import is_heif
 from .addresses import Address
 from .folders import PassedOver, search
 
@@ -128,7 +129,10 @@ def _listed(name: Source, problems: list[str], network: bool) -> list[Source]:
     if text == "-" and looks_like_image(data[:64]):
         return [Piped(data)]
     if b"\0" in data:
-        problems.append(f"{name}: is no text; expected a text file of names, one a line; name images without the @")
+        expected = "is no text; expected a text file of names, one a line; name images without the @"
+        if text == "-":
+            expected = "is no image; expected an image or a list of names, one a line; name videos as files"
+        problems.append(f"{name}: {expected}")
         return []
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")  # not splitlines: a name may hold U+2028
     sources = [as_source(line.removesuffix("\r")) for line in lines if line.strip()]
@@ -156,7 +160,8 @@ def looks_like_image(head: bytes) -> bool:
     """Whether bytes begin like a common image format, rather than a list of names."""
     if head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")):
         return True
-    boxed = head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    still = is_heif(head) or head[4:12] in (b"ftypavif", b"ftypavis")  # MP4 is in boxes too
+    boxed = still or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
     return boxed or (head[:2] == b"BM" and b"\0" in head) or re.match(rb"P[1-6]\s+\d+\s+\d+\s", head) is not None
 
 
