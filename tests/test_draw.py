@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from mtcnn.errors import ImageError
+from mtcnn.errors import ImageError, SettingsError
 from mtcnn.images import read_image
+from mtcnn.pictures.align import align, crop
+from mtcnn.pictures.anonymise import anonymise
 from mtcnn.pictures.draw import BOX, DOT, SAVE_SUFFIXES, draw_faces, save_image
 from mtcnn.types import Faces
 
@@ -169,3 +172,27 @@ def test_save_errors_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(ImageError, match="float"):
         save_image(tmp_path / "float.png", np.zeros((4, 4, 3)))
+
+
+def test_pictures_of_faces_take_what_the_detector_takes(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+    """The path that faces were detected in, a Pillow image, or bytes: not arrays alone."""
+    pixels = photos["astronaut"]
+    path = tmp_path / "photo.png"
+    save_image(path, pixels)
+    points = np.array([[40, 50], [80, 50], [60, 70], [45, 90], [75, 90]], np.float32)
+    faces = Faces(np.array([[30, 30, 90, 110]], np.float32), np.array([0.9], np.float32), points[None])
+    for image in (path, str(path), path.read_bytes(), Image.fromarray(pixels)):
+        assert np.array_equal(draw_faces(image, faces), draw_faces(pixels, faces))
+        assert np.array_equal(anonymise(image, faces.boxes), anonymise(pixels, faces.boxes))
+        assert np.array_equal(crop(image, faces.boxes)[0], crop(pixels, faces.boxes)[0])
+        assert np.array_equal(align(image, points), align(pixels, points))
+    for call in (lambda: draw_faces("none.jpg", faces), lambda: anonymise("none.jpg", faces.boxes)):
+        with pytest.raises(ImageError, match="no such file"):
+            call()
+
+
+def test_labels_are_one_for_each_face() -> None:
+    faces = Faces(np.array([[5, 25, 60, 60]] * 2, np.float32), np.array([0.9, 0.8], np.float32))
+    assert np.array_equal(draw_faces(GRAY, faces, labels=[1, 2]), draw_faces(GRAY, faces, labels=["1", "2"]))
+    with pytest.raises(SettingsError, match="1 labels for 2 faces; expected one for each"):
+        draw_faces(GRAY, faces, labels=["1"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clips import number_of, numbered, write_clip
 
-from mtcnn.errors import ImageError
+from mtcnn.errors import ImageError, SettingsError
 from mtcnn.stream.video import CODECS, FPS, Video, VideoFile
 
 
@@ -178,10 +178,43 @@ def test_a_video_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_settings(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="every is 0"):
-        Video(clip, every=0)
+    for every in (0, 1.5):
+        with pytest.raises(SettingsError, match=f"every is {every}"):
+            Video(clip, every=every)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match=r"unknown suffix '.gif'; expected one of .avi"):
         VideoFile(tmp_path / "out.gif", 25, (48, 64))
+
+
+@pytest.mark.parametrize("source", [0, None, b"clip.mp4"])
+def test_a_source_that_is_no_name(source: Any) -> None:
+    """A number is a camera for OpenCV."""
+    with pytest.raises(
+        SettingsError, match=r"source is .*; expected a video file, an address, or a camera as 'camera:0'"
+    ):
+        Video(source)
+
+
+@pytest.mark.parametrize(
+    ("fps", "size", "fault"),
+    [(0, (48, 64), "fps is 0"), (float("nan"), (48, 64), "fps is nan"), (25, (1, 64), r"size is \(1, 64\)")],
+)
+def test_a_video_that_no_player_shows(tmp_path: Path, fps: float, size: tuple[int, int], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        VideoFile(tmp_path / "out.mp4", fps, size)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
+    frame = np.full((48, 64, 3), 90, np.uint8)
+    clip = VideoFile(tmp_path / "out.mp4", 25, (48, 64))
+    with pytest.raises(ImageError, match="has dtype float64; expected uint8"):
+        clip.write(frame / 255)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="time is nan; expected seconds"):
+        clip.write(frame, float("nan"))
+    clip.write(frame)
+    clip.write(frame[..., 0])  # gray is drawn gray
+    clip.close()
+    assert clip.written == 2
 
 
 def test_unwritable_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

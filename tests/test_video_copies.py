@@ -145,8 +145,24 @@ def test_damage_within_a_video_is_reported(tmp_path: Path) -> None:
     places = [place for place in range(len(data)) if data[place : place + 4] == b"00dc"]
     data[places[9] + 8 : places[10]] = bytes(places[10] - places[9] - 8)
     clip.write_bytes(data)
-    with Video(clip) as video, pytest.raises(ImageError, match="pieces of mjpeg cannot be decoded"):
+    with Video(clip) as video, pytest.raises(ImageError, match="1 piece of mjpeg cannot be decoded"):
         list(video)
+
+
+def test_frames_that_are_filled_in_are_reported(tmp_path: Path, photos: dict[str, Any]) -> None:
+    """FFmpeg decodes a frame whose data are damaged, fills in what is missing, and marks it."""
+    frames = [picture(photos["astronaut"], shift) for shift in range(24)]
+    clip = clip_of(tmp_path / "clip.avi", frames, codec="mpeg4")
+    with Video(clip) as video:
+        assert len(list(video)) == 24
+    with av.open(str(clip)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0)][12]
+    half = len(packet) // 2
+    clip.write_bytes(clip.read_bytes().replace(packet, packet[:half] + bytes(len(packet) - half)))
+    with Video(clip) as video:
+        assert all(video.read() is not None for _ in frames)
+        with pytest.raises(ImageError, match=r"clip\.avi: 1 frame is damaged; expected a whole video"):
+            video.read()
 
 
 # ---- AV1
@@ -256,14 +272,15 @@ def test_every_nth_frame_keeps_its_time(tmp_path: Path) -> None:
 # ---- turned pictures, and pixels that are not square
 
 
-def turned(clip: Path, degrees: int) -> Path:
-    """The display matrix of an MP4 rewritten, as phones have it: to be turned clockwise."""
+def turned(clip: Path, degrees: int, mirrored: bool = False) -> Path:
+    """The display matrix of an MP4 rewritten, as phones have it: to be turned clockwise, then mirrored sideways."""
     data = bytearray(clip.read_bytes())
     place = data.index(b"tkhd") + 4 + 40  # version 0: 40 bytes before the matrix
     assert struct.unpack(">9i", data[place : place + 36])[0] == 65536
-    cos, sin = {90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     one = 65536
-    data[place : place + 36] = struct.pack(">9i", cos * one, sin * one, 0, -sin * one, cos * one, 0, 0, 0, 1 << 30)
+    side = -one if mirrored else one
+    data[place : place + 36] = struct.pack(">9i", cos * side, sin * one, 0, -sin * side, cos * one, 0, 0, 0, 1 << 30)
     clip.write_bytes(data)
     return clip
 
@@ -283,6 +300,17 @@ def test_turned_videos_are_upright_as_opencv_has_them(
     monkeypatch.setitem(sys.modules, "av", None)
     with Video(clip) as video:
         assert np.abs(next(iter(video)).image.astype(int) - images[0]).mean() < 8
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_mirrored_videos_are_as_players_show_them(tmp_path: Path, photos: dict[str, Any], degrees: int) -> None:
+    """Of a front camera, for example: its matrix mirrors, and turns."""
+    upright = picture(photos["astronaut"])
+    stored = np.ascontiguousarray(np.rot90(upright[:, ::-1], degrees // 90))
+    with Video(turned(clip_of(tmp_path / "clip.mp4", [stored] * 3), degrees, mirrored=True)) as video:
+        image = next(iter(video)).image
+    assert image.shape == upright.shape
+    assert np.abs(image.astype(int) - upright).mean() < 8
 
 
 def test_pixels_keep_their_shape(tmp_path: Path) -> None:
@@ -437,3 +465,11 @@ def test_a_phone_video_is_hidden_whole(tmp_path: Path, photos: dict[str, Any]) -
     codec, seconds, _ = heard(copy)
     assert codec == "aac"
     assert seconds == pytest.approx(times[-1] + 0.02, abs=0.05), "it ends with the pictures"
+
+
+def test_frames_too_small_for_a_video(tmp_path: Path) -> None:
+    with pytest.raises(
+        WriteError, match=r"out.mp4: cannot be written: size is \(1, 40\); expected a height and a width"
+    ):
+        VideoOutput(tmp_path / "out.mp4", 25, (1, 40))
+    assert not list(tmp_path.iterdir())

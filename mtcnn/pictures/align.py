@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
-from ..images import as_rgb
+from ..images import Source, read_image
 
 __all__ = ["TEMPLATE", "align", "check_margin", "crop", "grow", "similarity"]
 
@@ -32,18 +32,18 @@ deepinsight/insightface, in OpenCV's coordinates, where the centre of the first 
 _MOST_SAMPLES = 64  # maximum samples per side of a crop's pixel: enough to shrink a face of 7000 pixels without gaps
 
 
-def crop(image: NDArray[Any], boxes: Array, margin: float = 0.2) -> list[RGB]:
+def crop(image: Source, boxes: Array, margin: float = 0.2) -> list[RGB]:
     """Crop boxes (N, 4) xyxy pixels: N arrays uint8 RGB (h, w, 3) of unchanged pixels.
 
     margin  added on each side, as a share of the box's side: 0.2 enlarges a box of 100 x 120 pixels to 140 x 168. A
             negative margin shrinks it.
 
     Edges are rounded to whole pixels and clipped to the image without padding, so crops at a border are smaller. A box
-    outside the image gives the nearest pixel. Raises ImageError as `images.as_rgb` does, SettingsError for a margin of
+    outside the image gives the nearest pixel. Raises ImageError as `read_image` does, SettingsError for a margin of
     -0.5 or less, and for a box that is not finite.
     """
     check_margin(margin)
-    pixels = as_rgb(image)
+    pixels = read_image(image)
     return [_whole_pixels(pixels, box) for box in grow(boxes, margin)]
 
 
@@ -69,18 +69,18 @@ def _whole_pixels(image: RGB, box: Array) -> RGB:
     return image[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)].copy()
 
 
-def align(image: NDArray[Any], landmarks: Array, size: int = TEMPLATE_SIDE) -> RGB:
+def align(image: Source, landmarks: Array, size: int = TEMPLATE_SIDE) -> RGB:
     """Align faces to TEMPLATE by a similarity transform, least squares: uint8 RGB (N, size, size, 3).
 
-    image      any array that `images.as_rgb` takes.
+    image      anything that `read_image` takes.
     landmarks  (N, 5, 2) x y in pixels of the image, or (5, 2) for one face, in the order of `Faces.landmarks`: the
                viewer's left eye and left mouth corner come first. With the person's left first, faces come out rotated
                and shrunk, since the transform never mirrors. NaN marks an unknown point.
     size       side of the crops; the template is scaled with it.
 
     The outside of the image is black. Large faces are averaged down, so that they do not alias. Raises ImageError as
-    `as_rgb` does; SettingsError for another shape, for a face with fewer than two distinct known points, and for a size
-    below 1.
+    `read_image` does; SettingsError for another shape, for a face with fewer than two distinct known points, and for a
+    size below 1.
     """
     points = np.asarray(landmarks, np.float64)
     points = points[None] if points.ndim == 2 else points
@@ -90,7 +90,7 @@ def align(image: NDArray[Any], landmarks: Array, size: int = TEMPLATE_SIDE) -> R
         )
     if size < 1:
         raise SettingsError(f"size is {size}; expected 1 pixel or more, such as {TEMPLATE_SIDE}")
-    pixels = as_rgb(image)
+    pixels = read_image(image)
     crops = np.zeros((len(points), size, size, 3), np.uint8)
     target = (TEMPLATE + 0.5) * (size / TEMPLATE_SIDE)  # pixel numbers to our coordinates, docs/conventions.md
     for out, face in zip(crops, points, strict=True):

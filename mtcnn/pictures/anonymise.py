@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
-from ..images import as_rgb
+from ..images import Source, read_image
 from .align import check_margin, grow
 
 __all__ = ["SHAPES", "STYLES", "Shape", "Style", "anonymise"]
@@ -43,11 +43,11 @@ LEAST_CELL = 4.0  # pixels, so that small faces are pixelated too
 
 
 def anonymise(
-    image: NDArray[Any], boxes: Array, style: Style = "pixelate", margin: float = MARGIN, shape: Shape = "box"
+    image: Source, boxes: Array, style: Style = "pixelate", margin: float = MARGIN, shape: Shape = "box"
 ) -> RGB:
     """Hide the faces in boxes (N, 4) xyxy pixels from human viewers, in a copy of the image: uint8 RGB (H, W, 3).
 
-    image   any array that `images.as_rgb` takes; it is not modified.
+    image   anything that `read_image` takes; it is not modified.
     style   "pixelate" shows CELLS mean colours along the face's longer side as squares, "blur" the same colours
             interpolated, "solid" is black.
     margin  added around the box on each side, as a share of that side.
@@ -55,11 +55,11 @@ def anonymise(
 
     A classifier trained on hidden faces of the same few people can still recognise some of them by these colours
     (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); only "solid" prevents
-    that. Raises ImageError as `as_rgb` does, SettingsError for another style or shape, or a margin that leaves a part
-    of the face visible.
+    that. Raises ImageError as `read_image` does, SettingsError for another style or shape, or a margin that leaves a
+    part of the face visible.
     """
     check_style(style, margin, shape)
-    picture = as_rgb(image).copy()
+    picture = read_image(image).copy()
     height, width = picture.shape[:2]
     sides = np.asarray(boxes, np.float64).reshape(-1, 4)
     for box, face in zip(grow(boxes, margin), sides, strict=True):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import ImageError, WriteError
+from ..errors import ImageError, SettingsError, WriteError
 from ..files.atomic_write import write_whole
-from ..images import as_rgb
+from ..images import Source, as_rgb, read_image
 from ..types import Faces
 
 __all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
@@ -36,27 +36,29 @@ _SHIFT = 4  # OpenCV draws at 1/16 pixel
 
 
 def draw_faces(
-    image: NDArray[Any],
+    image: Source,
     faces: Faces,
     *,
     scores: bool = True,
     landmarks: bool = True,
     line_width: int | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[object] | None = None,
 ) -> RGB:
     """Draw boxes, scores and landmarks on a copy of the image: uint8 RGB (H, W, 3).
 
-    image       any array that `images.as_rgb` takes; it is not modified.
+    image       anything that `read_image` takes; it is not modified.
     scores      draw scores, except of faces narrower than half the text, or a crowd would disappear behind numbers.
     landmarks   draw landmarks; unknown ones (NaN) are skipped.
     line_width  of boxes, in pixels. By default 1 for each 300 pixels of the image's mean side, but at most 1 for each
                 20 pixels of the face, so that small faces stay visible.
     labels      texts instead of the scores, one per face, for faces of any size.
 
-    The best face is drawn last, on top; a score that would cover a better one is omitted. Raises ImageError as `as_rgb`
-    does.
+    The best face is drawn last, on top; a score that would cover a better one is omitted. Raises ImageError as
+    `read_image` does, SettingsError unless there is a label for each face.
     """
-    picture = as_rgb(image).copy()
+    if labels is not None and len(labels) != len(faces):
+        raise SettingsError(f"{len(labels)} labels for {len(faces)} faces; expected one for each")
+    picture = read_image(image).copy()
     side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
     order = np.argsort(-faces.scores, kind="stable")
     for i in order[::-1]:
@@ -67,7 +69,7 @@ def draw_faces(
             _dots(picture, face.landmarks[0], width)
     if labels is not None:
         for i in order[::-1]:
-            _label(picture, _place(picture, faces.boxes[i], labels[i], side), labels[i], side)
+            _label(picture, _place(picture, faces.boxes[i], str(labels[i]), side), str(labels[i]), side)
     elif scores:
         _scores(picture, faces[order], side)
     return picture

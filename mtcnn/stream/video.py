@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, SettingsError
-from ..images import MAX_PIXELS
+from ..images import MAX_PIXELS, as_rgb
+from ..settings import Range, check
 from .addresses import Address
 from .video_opencv import CODECS, OpencvReader, OpencvWriter
 
@@ -98,8 +99,9 @@ class Video:
     """
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
-        if every < 1:
-            raise SettingsError(f"every is {every}; expected 1 or more")
+        check("every", every, Range(min=1, whole=True))
+        if not isinstance(source, str | os.PathLike):  # OpenCV's cameras are numbers
+            raise SettingsError(f"source is {source!r}; expected a video file, an address, or a camera as 'camera:0'")
         self.name, self.every, self.first = os.fspath(source), every, first
         self._camera = self.name.startswith("camera:")
         try:
@@ -184,8 +186,8 @@ class VideoFile:
 
     written  number of frames in the file, once it is closed.
 
-    Raises ImageError for another suffix, and if the file cannot be written; OSError if the disk is full, as far as the
-    library notices.
+    Raises ImageError for another suffix, and if the file cannot be written; SettingsError for a rate that is not above
+    0, and for sides below 2 pixels; OSError if the disk is full, as far as the library notices.
     """
 
     def __init__(
@@ -195,6 +197,9 @@ class VideoFile:
         if self.path.suffix.lower() not in CODECS:
             known = " ".join(CODECS)
             raise ImageError(f"{path}: unknown suffix {self.path.suffix!r}; expected one of {known}; rename it")
+        check("fps", fps, Range(above=0))
+        if min(size) < 2:
+            raise SettingsError(f"size is {tuple(size)}; expected a height and a width of 2 pixels or more")
         self._writer = _writer(self.path, fps, size, like)
         self._next: RGB | None = None  # the last frame, which stays until the one after it
         self._time, self._cut = 0.0, 0.0
@@ -205,8 +210,11 @@ class VideoFile:
         time  seconds since the start, rising from frame to frame; None for one frame's duration after the last one.
 
         If the format does not support frame times, frames are repeated or dropped: none is off by more than half a
-        frame.
+        frame. Raises ImageError for what `as_rgb` does not take, SettingsError for a time that is not finite.
         """
+        image = as_rgb(image)
+        if time is not None and not math.isfinite(time):
+            raise SettingsError(f"time is {time}; expected seconds since the start")
         if image.shape[:2] != self.size:
             image = np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         if time is None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ImageError, WriteError
+from ...errors import ImageError, SettingsError, WriteError
 from ...files.atomic_write import atomic_write
 from ..video import VideoFile, has_pyav
 
@@ -29,6 +29,9 @@ class VideoOutput:
         try:
             self._draft = self._stack.enter_context(atomic_write(path, path.suffix))
             self._file = VideoFile(self._draft, fps, size, like)
+        except SettingsError as error:  # frames too small for a video
+            with self._stack:
+                raise WriteError(f"{path}: cannot be written: {error}") from None
         except (ImageError, OSError) as error:
             with self._stack:
                 why = _reason(error) if isinstance(error, OSError) else "no folder to write to"
