@@ -259,6 +259,19 @@ def test_extract_face_of_any_kind(tmp_path: Path, kind: str) -> None:
         assert torch.equal(extract_face(given[kind], box, 20), extract_face(wanted, np.array([10, 5, 50, 45]), 20))
 
 
+@pytest.mark.parametrize(
+    ("size", "margin", "box", "fault"),
+    [
+        (0, 0, (1, 2, 30, 40), "image_size is 0; expected a whole number of at least 1"),
+        (160, 160, (1, 2, 30, 40), "margin is 160; expected 0 or more, and less than image_size, 160"),
+        (160, 0, (1, 2, float("nan"), 40), "expected finite x1, y1, x2, y2"),
+    ],
+)
+def test_faces_that_cannot_be_extracted(size: int, margin: int, box: tuple[float, ...], fault: str) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        extract_face(np.zeros((50, 50, 3), np.uint8), box, size, margin)
+
+
 def test_extract_face_of_several_boxes() -> None:
     with pytest.raises(SettingsError, match=r"shape \(1, 4\); expected \(4,\)"):
         extract_face(image(), np.zeros((1, 4)))

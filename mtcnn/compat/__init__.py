@@ -12,13 +12,12 @@ from typing import Any, cast
 
 import torch
 
-from ..errors import SettingsError
 from .arguments import by_position, one_name
 from .facenet import FacenetCalls
 from .finder import FilePath, Stages, one_of
 from .ipazc import IpazcCalls
 from .modules import ONet, PNet, RNet
-from .selection import METHODS, extract_face, fixed_image_standardization, prewhiten
+from .selection import METHODS, check_size, extract_face, fixed_image_standardization, prewhiten
 from .stand_in import as_facenet_pytorch
 
 __all__ = [
@@ -89,8 +88,7 @@ class MTCNN(FacenetCalls, IpazcCalls):
             models,
         )
         side = cast(int, image_size)
-        if not 0 <= margin < side:
-            raise SettingsError(f"margin is {margin}; expected 0 or more, and less than image_size, {side}")
+        check_size(side, margin)
         self.image_size, self.margin = side, margin
         self.post_process, self.keep_all, self.select_largest = post_process, keep_all, select_largest
         self.selection_method = selection_method or ("largest" if select_largest else "probability")

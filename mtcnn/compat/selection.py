@@ -20,10 +20,11 @@ from torch import Tensor
 from ..boxes import areas
 from ..errors import SettingsError
 from ..pictures.draw import save_image
+from ..settings import Range, check
 from ..types import ImageSize
 from .inputs import loaded
 
-__all__ = ["METHODS", "best_face", "extract_face", "fixed_image_standardization", "prewhiten"]
+__all__ = ["METHODS", "best_face", "check_size", "extract_face", "fixed_image_standardization", "prewhiten"]
 
 Array = NDArray[Any]
 
@@ -56,6 +57,13 @@ def best_face(
     return None if weight[best] == -np.inf else best
 
 
+def check_size(image_size: int, margin: float) -> None:
+    """Raise SettingsError for a face without pixels, and for a margin that leaves no room for it."""
+    check("image_size", image_size, Range(min=1, whole=True))
+    if not 0 <= margin < image_size:
+        raise SettingsError(f"margin is {margin}; expected 0 or more, and less than image_size, {image_size}")
+
+
 def extract_face(
     image: Any,
     box: Any,
@@ -71,8 +79,9 @@ def extract_face(
     margin     pixels of the result outside the box, both sides together.
     save_path  also write the crop to this path, creating its folders. Raises ImageError if that fails.
 
-    Raises SettingsError if box is not (4,).
+    Raises SettingsError if box is not (4,) or not finite, and for sizes that `check_size` rejects.
     """
+    check_size(image_size, max(margin, 0))  # the old package takes a negative one, which cuts into the box
     image, box = loaded(image), _numbers(box)
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
     around = margin * (box[2:] - box[:2]) / (image_size - margin) / 2
@@ -97,7 +106,10 @@ def _numbers(box: Any) -> Array:
     values = np.asarray(box.detach().cpu() if isinstance(box, Tensor) else box)
     if values.shape != (4,):
         raise SettingsError(f"box has shape {values.shape}; expected (4,), one box of x1, y1, x2, y2")
-    return values.astype(np.float64) if values.dtype.kind in "Oiu" else values
+    values = values.astype(np.float64) if values.dtype.kind in "Oiu" else values
+    if not np.isfinite(values).all():
+        raise SettingsError(f"box is {values.tolist()}; expected finite x1, y1, x2, y2")
+    return values
 
 
 def fixed_image_standardization(image_tensor: Any) -> Any:
