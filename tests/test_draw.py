@@ -186,9 +186,8 @@ def test_pictures_of_faces_take_what_the_detector_takes(tmp_path: Path, photos: 
         assert np.array_equal(anonymise(image, faces.boxes), anonymise(pixels, faces.boxes))
         assert np.array_equal(crop(image, faces.boxes)[0], crop(pixels, faces.boxes)[0])
         assert np.array_equal(align(image, points), align(pixels, points))
-    for call in (lambda: draw_faces("none.jpg", faces), lambda: anonymise("none.jpg", faces.boxes)):
-        with pytest.raises(ImageError, match="no such file"):
-            call()
+    with pytest.raises(ImageError, match="no such file"):
+        draw_faces("none.jpg", faces)
 
 
 def test_labels_are_one_for_each_face() -> None:
