@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mtcnn.checkpoint import SUFFIX, has_weights, packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
-from mtcnn.errors import MtcnnError
+from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.files.atomic_write import atomic_write
 
 __all__ = ["PACKAGED", "content_hash", "given_file", "input_of", "keep"]
@@ -18,15 +18,17 @@ PACKAGED = "packaged"
 
 
 def given_file(given: Path | None, net: str, option: str) -> Path | None:
-    """Resolve `given`, which may be PACKAGED, or for a teacher the name of a detector whose weights ship. Raises
-    MtcnnError if no weights of `net` ship."""
+    """Resolve `given`, which may be PACKAGED, or for a teacher the name of a detector whose weights ship.
+
+    Raises CheckpointError where no file has its name, MtcnnError if no weights of `net` ship.
+    """
     if given is not None and option == "teacher" and str(given) in DETECTORS and not given.exists():
         net, given = str(given), Path(PACKAGED)
     if given is None or str(given) != PACKAGED:
         if given is not None and not given.is_file():
             what = "a folder" if given.is_dir() else "no file"
             kinds = "weights of the net or of its trunk" if option == "start" else "weights of a teacher"
-            raise MtcnnError(
+            raise CheckpointError(
                 f"`{option}` is {given}, which is {what}; expected {kinds}, as `mtcnn train` and `mtcnn "
                 f"weights import` write them, or {PACKAGED}"
             )

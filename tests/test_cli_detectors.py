@@ -185,7 +185,7 @@ def test_train_errors(work: Path, tmp_path: Path) -> None:
     given = ["train", "--net", "ssh", "--data", "synthetic:3", "--work", work, "--quiet"]
     missing = run(*given, "--start", tmp_path / "none.pt")
     assert missing.exit_code == 1
-    assert "no weights at" in missing.stderr
+    assert "none.pt, which is no file; expected weights of the net" in missing.stderr
     assert run(*given, "--hard-from", "pnet").exit_code == 2
     assert run("train", "--net", "12", "--teacher", tmp_path / "x.pt").exit_code == 2
     assert run("train", "--net", "vgg").exit_code == 2
