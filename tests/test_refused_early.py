@@ -14,6 +14,8 @@ from mtcnn.errors import WriteError
 from mtcnn.files.outputs import check_place
 from prepare import synthetic
 
+pytestmark = pytest.mark.usefixtures("here")  # `refused` looks at all files of the current folder
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
