@@ -1,7 +1,8 @@
 """Necks, which combine the maps of a trunk before the heads.
 
 Source: Lin et al. 2017 (feature pyramid), with the widths and slopes of Pytorch_Retinaface, whose weights must fit; Liu
-et al. 2018 (path aggregation), with the layers of InsightFace's SCRFD.
+et al. 2018 (path aggregation), with the layers of InsightFace's SCRFD; Wu et al. 2023, "YuNet", figure 3 (tiny feature
+pyramid).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .conv import conv
+from .conv import conv, pointwise_first
 
-__all__ = ["FeaturePyramid", "PathAggregation"]
+__all__ = ["FeaturePyramid", "PathAggregation", "TinyFeaturePyramid", "added_up"]
 
 
 class FeaturePyramid(nn.Module):
@@ -59,3 +60,24 @@ class PathAggregation(nn.Module):
         for i, halve in enumerate(self.halve):
             levels[i + 1] = levels[i + 1] + halve(levels[i])
         return [levels[0], *(smooth(x) for smooth, x in zip(self.smooth, levels[1:], strict=True))]
+
+
+class TinyFeaturePyramid(nn.Module):
+    """Maps of a trunk, finest first, all of the same width: the neck of YuNet (`added_up`)."""
+
+    def __init__(self, levels: int, width: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList([pointwise_first(width, width) for _ in range(levels)])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        return added_up(self.lateral, maps)
+
+
+def added_up(blocks: nn.ModuleList, maps: Sequence[Tensor]) -> list[Tensor]:
+    """Maps, finest first, each with the next coarser result added, upsampled by nearest neighbour, and then through its
+    block."""
+    levels = [blocks[-1](maps[-1])]
+    for i in range(len(maps) - 2, -1, -1):
+        enlarged = functional.interpolate(levels[0], size=maps[i].shape[-2:], mode="nearest")
+        levels.insert(0, blocks[i](maps[i] + enlarged))
+    return levels

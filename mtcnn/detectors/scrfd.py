@@ -1,22 +1,23 @@
 """SCRFD: a trunk whose stages were sized by search, path aggregation (PAFPN), and a convolutional head per level.
 
 Source: Guo et al. 2021, "Sample and Computation Redistribution for Efficient Face Detection", section 3; layers and
-channels of the five sizes are those of InsightFace's SCRFD.
+channels of the five sizes are those of InsightFace's SCRFD. Trunk, neck and head may also be those of YuNet: Wu et al.
+2023, "YuNet: A Tiny Millisecond-level Face Detector", figures 2 and 3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ..settings import require
-from .conv import normed_conv, separable
+from .conv import normed_conv, paired, pointwise_first, separable
 from .heads import flatten, head
-from .necks import PathAggregation
+from .necks import PathAggregation, TinyFeaturePyramid
 from .trunks.staged import MobileNetV1, ResNetV1e, StagedTrunk, YuNetTrunk
 
 __all__ = ["DIVIDED", "SCRFD"]
@@ -36,9 +37,12 @@ class SCRFD(nn.Module):
                  "basic" or "bottleneck" (residual).
     stem         channels of the trunk's stem: two numbers for mobilenet and yunet, one for the others.
     blocks       of each of the trunk's four stages.          widths     channels of each; inner ones of bottlenecks.
-    neck         channels of the path aggregation.            head       channels of the head.
+    neck         channels of the neck.                        head       channels of the head.
+    neck_block   of the neck: "plain" (path aggregation) or "yunet" (YuNet's tiny feature pyramid, for a trunk whose last
+                 three stages have as many channels).
     head_depth   convolutions of the head before the prediction layers.
-    head_block   of the head: "separable" or "plain".
+    head_block   of the head: "separable", "plain" or "yunet" (pointwise before depthwise, with norm bn; prediction layers
+                 too, which else are plain).
     norm         of the head: "gn" in `norm_groups` groups, or "bn". The trunk has batch norm, the neck none.
     shared       one head for all levels, or one for each.
     scaled       whether each level has a learned factor for its distances.
@@ -54,6 +58,7 @@ class SCRFD(nn.Module):
         blocks: Sequence[int] = (2, 3, 2, 6),
         widths: Sequence[int] = (40, 72, 152, 288),
         neck: int = 16,
+        neck_block: str = "plain",
         head: int = 64,
         head_depth: int = 2,
         head_block: str = "separable",
@@ -65,13 +70,15 @@ class SCRFD(nn.Module):
     ) -> None:
         super().__init__()
         require(norm in ("gn", "bn"), "norm", norm, "gn or bn")
-        require(head_block in ("separable", "plain"), "head_block", head_block, "separable or plain")
+        require(neck_block in ("plain", "yunet"), "neck_block", neck_block, "plain or yunet")
+        require(head_block in _BLOCKS, "head_block", head_block, "separable, plain or yunet")
+        require(norm == "bn" or head_block != "yunet", "norm", norm, "bn for the head_block yunet")
         require(0 <= head_depth <= _MOST, "head_depth", head_depth, f"0 to {_MOST}")
         self.trunk = _trunk(block, stem, blocks, widths)
-        self.neck = PathAggregation(self.trunk.channels, neck)
+        self.neck = _neck(neck_block, self.trunk.channels, neck)
         groups = norm_groups if norm == "gn" else 0
         heads = [
-            LevelHead(neck, head, head_depth, head_block == "separable", groups, landmarks)
+            LevelHead(neck, head, head_depth, head_block, groups, landmarks)
             for _ in range(1 if shared else len(_STRIDES))
         ]
         self.heads = nn.ModuleList(heads)
@@ -111,26 +118,50 @@ class SCRFD(nn.Module):
 class LevelHead(nn.Module):
     """The convolutions of one level's head, and its prediction layers.
 
-    groups  of group norm; 0 for batch norm.
+    block   of the convolutions, see SCRFD.    groups  of group norm; 0 for batch norm.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int, divided: bool, groups: int, landmarks: bool) -> None:
+    def __init__(self, inputs: int, width: int, depth: int, block: str, groups: int, landmarks: bool) -> None:
         super().__init__()
-        make = separable if divided else _plain
         sides = [inputs, *[width] * depth]
-        self.body = nn.Sequential(*(make(a, b, norm_groups=groups) for a, b in pairwise(sides)))
+        self.body = nn.Sequential(*(_BLOCKS[block](a, b, groups) for a, b in pairwise(sides)))
         values = {"logits": 1, "distances": 4, **({"landmarks": 10} if landmarks else {})}
         self.values = values
-        self.predict = nn.ModuleDict({name: head(sides[-1], _ANCHORS * count, 3) for name, count in values.items()})
-        nn.init.constant_(self.predict["logits"].bias, math.log(_RARE / (1 - _RARE)))  # type: ignore[arg-type]
+        last = _pair if block == "yunet" else _plain
+        self.predict = nn.ModuleDict({name: last(sides[-1], _ANCHORS * count) for name, count in values.items()})
+        *_, final = (layer for layer in self.predict["logits"].modules() if isinstance(layer, nn.Conv2d))
+        nn.init.constant_(final.bias, math.log(_RARE / (1 - _RARE)))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = self.body(x)
         return {name: flatten(layer(x), self.values[name]) for name, layer in self.predict.items()}
 
 
-def _plain(inputs: int, outputs: int, norm_groups: int) -> nn.Sequential:
-    return normed_conv(inputs, outputs, 3, norm_groups=norm_groups)
+# Convolutions of the head, from their input and output channels and the groups of group norm.
+_BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "separable": lambda inputs, outputs, groups: separable(inputs, outputs, norm_groups=groups),
+    "plain": lambda inputs, outputs, groups: normed_conv(inputs, outputs, 3, norm_groups=groups),
+    "yunet": lambda inputs, outputs, groups: pointwise_first(inputs, outputs),
+}
+
+
+def _plain(inputs: int, outputs: int) -> nn.Module:
+    return head(inputs, outputs, 3)
+
+
+def _pair(inputs: int, outputs: int) -> nn.Module:
+    layers = paired(inputs, outputs)
+    for layer in layers:
+        nn.init.xavier_normal_(layer.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)
+
+
+def _neck(block: str, inputs: Sequence[int], width: int) -> nn.Module:
+    if block == "plain":
+        return PathAggregation(inputs, width)
+    require({*inputs} == {width}, "neck", width, f"the channels of the last three stages, which are {[*inputs]}, for yunet")
+    return TinyFeaturePyramid(len(inputs), width)
 
 
 def _trunk(block: str, stem: Sequence[int], blocks: Sequence[int], widths: Sequence[int]) -> StagedTrunk:

@@ -11,11 +11,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..errors import SettingsError
 from .conv import paired, pointwise_first
 from .heads import flatten
+from .necks import added_up
 from .trunks.vgg import pool
 
 __all__ = ["YuNet"]
@@ -79,11 +79,7 @@ class YuNet(nn.Module):
 
     def pyramid(self, maps: list[Tensor]) -> list[Tensor]:
         """Add to each map but the coarsest the next coarser one, upsampled by nearest neighbour."""
-        levels = [self.lateral[2](maps[2])]
-        for i in (1, 0):
-            enlarged = functional.interpolate(levels[0], size=maps[i].shape[-2:], mode="nearest")
-            levels.insert(0, self.lateral[i](maps[i] + enlarged))
-        return levels
+        return added_up(self.lateral, maps)
 
 
 def _predict(levels: nn.Module, maps: list[Tensor], values: int) -> Tensor:

@@ -28,6 +28,8 @@ def multiply_adds(model: Mapping[str, Any], height: int, width: int) -> dict[str
     squares = 9 * neck**2  # of a 3 x 3 convolution
     lateral = sum(count * channels * neck for count, channels in zip(cells[2:], inputs, strict=True))
     parts["neck"] = lateral + squares * (sum(cells[2:]) + 2 * sum(cells[3:]))
+    if model["neck_block"] == "yunet":
+        parts["neck"] = sum(cells[2:]) * _pair(neck, neck)
     parts["head"] = sum(cells[2:]) * _head(model)
     return parts
 
@@ -59,6 +61,13 @@ def _separable(inputs: int, outputs: int) -> int:
     return 9 * inputs + inputs * outputs
 
 
+def _plain(inputs: int, outputs: int) -> int:
+    return 9 * inputs * outputs
+
+
+_HEAD_BLOCKS = {"separable": _separable, "plain": _plain, "yunet": _pair}
+
+
 def _resnet(model: Mapping[str, Any], cells: list[int]) -> dict[str, int]:
     (stem,) = model["stem"]
     half, inputs, before = stem // 2, stem, cells[1]
@@ -78,7 +87,8 @@ def _resnet(model: Mapping[str, Any], cells: list[int]) -> dict[str, int]:
 
 def _head(model: Mapping[str, Any]) -> int:
     """Of a cell."""
+    block = model["head_block"]
     sides = [model["neck"], *[model["head"]] * model["head_depth"]]
-    plain = model["head_block"] == "plain"
-    body = sum(9 * a * b if plain else _separable(a, b) for a, b in pairwise(sides))
-    return int(body) + 9 * int(sides[-1]) * _ANCHORS * (_VALUES + (_POINTS if model["landmarks"] else 0))
+    outputs = _ANCHORS * (_VALUES + (_POINTS if model["landmarks"] else 0))
+    body = sum(_HEAD_BLOCKS[block](a, b) for a, b in pairwise(sides))
+    return body + (_pair if block == "yunet" else _plain)(sides[-1], outputs)
