@@ -57,7 +57,10 @@ def test_cost_as_the_authors_print_it(name: str, giga: float | None, millions: f
         ({"norm": "ln"}, "norm is 'ln'; expected gn or bn"),
         ({"norm_groups": 7}, "which makes no scrfd-0.5g"),
         ({"head_depth": 1000}, "head_depth is 1000; expected 0 to 100"),
-        ({"head_block": "wide"}, "head_block is 'wide'; expected separable or plain"),
+        ({"head_block": "wide"}, "head_block is 'wide'; expected separable, plain or yunet"),
+        ({"head_block": "yunet"}, "norm is 'gn'; expected bn for the head_block yunet"),
+        ({"neck_block": "wide"}, "neck_block is 'wide'; expected plain or yunet"),
+        ({"neck_block": "yunet"}, "neck is 16; expected the channels of the last three stages, which are "),
     ],
 )
 def test_settings_that_make_no_net_are_refused(model: dict[str, Any], why: str) -> None:
@@ -103,6 +106,33 @@ def test_the_trunk_of_yunet(sides: tuple[int, int]) -> None:
         for found, wanted in zip(trunk(x), yunet.trunk(x), strict=True):
             torch.testing.assert_close(found, wanted)
             assert wanted.std() > 0
+
+
+def test_the_neck_and_the_head_of_yunet() -> None:
+    """From the same weights its scores and landmarks, twice for each cell."""
+    plan = {
+        "block": "yunet", "stem": (16, 16), "blocks": (4, 2, 2, 2), "widths": (64, 64, 64, 64), "neck": 64,
+        "neck_block": "yunet", "head": 64, "head_depth": 1, "head_block": "yunet", "norm": "bn", "shared": False,
+        "landmarks": True,
+    }  # fmt: skip
+    yunet: Any = build("yunet-n").eval()
+    yunet.load_state_dict(random_state(yunet))
+    net: Any = build("scrfd-0.5g", plan).eval()
+    net.neck.lateral.load_state_dict(yunet.lateral.state_dict())
+    for level, head in enumerate(net.heads):
+        head.body[0].load_state_dict(yunet.shared[level][0].state_dict())
+        for name, known in (("logits", "object_logits"), ("landmarks", "landmarks")):
+            state = yunet.heads[known][level].state_dict()
+            head.predict[name].load_state_dict({key: torch.cat([value, value]) for key, value in state.items()})
+    x = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted, levels = yunet(x), net.neck(yunet.trunk(x))
+        each = [head(level) for head, level in zip(net.heads, levels, strict=True)]
+    found = {"logits": torch.cat([one["logits"][..., 0] for one in each], 1),
+             "landmarks": torch.cat([one["landmarks"] for one in each], 1)}  # fmt: skip
+    for name, values in (("logits", wanted["object_logits"][..., 0]), ("landmarks", wanted["landmarks"])):
+        assert values.std() > 0
+        torch.testing.assert_close(found[name], values.repeat_interleave(2, dim=1))
 
 
 def test_one_block_of_yunet_has_the_channels_of_its_stage() -> None:

@@ -46,15 +46,19 @@ _wide = st.tuples(*[st.integers(1, 20)] * 4)
 
 @settings(max_examples=30)
 @given(st.sampled_from(["mobilenet", "yunet", "basic", "bottleneck"]), st.tuples(*[st.integers(1, 3)] * 4), _wide,
-       st.integers(1, 9), st.integers(1, 9), st.integers(0, 2), st.booleans())  # fmt: skip
+       st.integers(1, 9), st.integers(1, 9), st.integers(0, 2), st.sampled_from(["separable", "plain", "yunet"]),
+       st.booleans())  # fmt: skip
 def test_counted_for_any_description(
-    block: str, blocks: Any, widths: Any, stem: int, neck: int, depth: int, plain: bool
+    block: str, blocks: Any, widths: Any, stem: int, neck: int, depth: int, head_block: str, tiny: bool
 ) -> None:
     model = {
         "block": block, "stem": (stem, 2 * stem) if block in DIVIDED else (2 * stem,), "blocks": blocks,
         "widths": widths, "neck": neck, "head": neck + 1, "head_depth": depth, "norm": "bn",
-        "head_block": "plain" if plain else "separable",
+        "head_block": head_block,
     }  # fmt: skip
+    if tiny:
+        width = 4 * neck if block == "bottleneck" else neck
+        model |= {"neck_block": "yunet", "neck": width, "widths": (widths[0], neck, neck, neck)}
     assert multiply_adds(model_of("scrfd-0.5g", model), 64, 96) == counted("scrfd-0.5g", model, 64, 96)
 
 
@@ -103,5 +107,7 @@ def test_refusals() -> None:
 
 def test_a_budget_that_nothing_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.search.space.TRIES", 100)
+    with pytest.raises(SettingsError, match="neck_block is 'yunet'; a search varies each stage; expected plain"):
+        next(candidates("scrfd-0.5g", {"neck_block": "yunet"}, "trunk", CostBudget(), 0))
     with pytest.raises(SettingsError, match=r"budget is 1000 G; none of 100 nets of scrfd-0.5g costs that, within 2%"):
         next(candidates("scrfd-0.5g", {}, "trunk", CostBudget(1e12), 0))

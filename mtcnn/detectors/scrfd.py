@@ -38,12 +38,12 @@ class SCRFD(nn.Module):
     stem         channels of the trunk's stem: two numbers for mobilenet and yunet, one for the others.
     blocks       of each of the trunk's four stages.          widths     channels of each; inner ones of bottlenecks.
     neck         channels of the neck.                        head       channels of the head.
-    neck_block   of the neck: "plain" (path aggregation) or "yunet" (YuNet's tiny feature pyramid, for a trunk whose last
-                 three stages have as many channels).
+    neck_block   of the neck: "plain" (path aggregation) or "yunet" (YuNet's tiny feature pyramid, whose `neck` channels
+                 are those of the last three stages).
     head_depth   convolutions of the head before the prediction layers.
-    head_block   of the head: "separable", "plain" or "yunet" (pointwise before depthwise, with norm bn; prediction layers
-                 too, which else are plain).
-    norm         of the head: "gn" in `norm_groups` groups, or "bn". The trunk has batch norm, the neck none.
+    head_block   of the head: "separable", "plain" or "yunet" (pointwise before depthwise; norm bn alone). Prediction
+                 layers are plain, for yunet such pairs.
+    norm         of the head: "gn" in `norm_groups` groups, or "bn". The trunk and YuNet's neck have batch norm.
     shared       one head for all levels, or one for each.
     scaled       whether each level has a learned factor for its distances.
     landmarks    whether five points are predicted.
@@ -160,7 +160,9 @@ def _pair(inputs: int, outputs: int) -> nn.Module:
 def _neck(block: str, inputs: Sequence[int], width: int) -> nn.Module:
     if block == "plain":
         return PathAggregation(inputs, width)
-    require({*inputs} == {width}, "neck", width, f"the channels of the last three stages, which are {[*inputs]}, for yunet")
+    require(
+        {*inputs} == {width}, "neck", width, f"the channels of the last three stages, which are {[*inputs]}, for yunet"
+    )
     return TinyFeaturePyramid(len(inputs), width)
 
 

@@ -61,10 +61,13 @@ def candidates(net: str, template: Mapping[str, Any], step: str, budget: CostBud
     template  the settings that a candidate keeps or varies; those left out are the entry's.
     step      "trunk" or "whole".
 
-    Raises SettingsError for another step, and where no candidate is found for the budget.
+    Raises SettingsError for another step, for a neck that ties the channels of the stages together, and where no
+    candidate is found for the budget.
     """
     if step not in ("trunk", "whole"):
         raise SettingsError(f"step is {step!r}; expected trunk or whole")
+    if template.get("neck_block", "plain") != "plain":
+        raise SettingsError(f"neck_block is {template['neck_block']!r}; a search varies each stage; expected plain")
     known, rng, seen = model_of(net, template), np.random.default_rng([seed, step == "whole"]), set()
     while True:
         for _ in range(TRIES):
