@@ -3,9 +3,8 @@
     python benchmarks/two_threads.py [DETECTOR ...] [--data FOLDER] [--models FOLDER] [--photos 300] [--rounds 11]
 
 Gives the ratio of wall times of one and two threads, which only means something on an idle machine, and beside it a
-bound that other work does not disturb: of the processor time that two threads take, the share of the calling thread,
-which starts them and does what is not divided, runs alone, and the rest on two cores. The bound is the processor time
-of one thread over that; it assumes that the parts are equal.
+bound that other work does not disturb: the processor time of one thread over the larger part of two, that of the
+calling thread or of the other.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def row(name: str, work: Callable[[], Any], rounds: int) -> list[str]:
             if number or rounds == 1:
                 spent[threads].append(found)
     one, two = (Spent(*np.median(spent[threads], axis=0)) for threads in (1, 2))
-    bound = one.every / (two.caller + (two.every - two.caller) / 2)
+    bound = one.every / max(two.caller, two.every - two.caller)
     return [
         name,
         *(f"{value:.3f}" for value in (one.every, two.every, two.caller)),

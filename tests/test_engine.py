@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,7 @@ from mtcnn.engine.packing import pack_winograd, scratch
 from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
 from mtcnn.engine.registers import padded, tile_shape
-from mtcnn.engine.threads import spread, threads
+from mtcnn.engine.threads import Aside, aside_cost, spread, threads
 from mtcnn.engine.winograd import winograd
 from mtcnn.nets import NETS, module_of, to_input, weights_of
 from mtcnn.proposer import PNetProposer
@@ -282,6 +283,49 @@ def test_spread_keeps_the_order_and_does_not_nest(two_threads: None) -> None:
 def test_spread_raises_what_the_work_raises(two_threads: None) -> None:
     with pytest.raises(ZeroDivisionError):
         spread(lambda i: 1 // i, [1, 0])
+    with pytest.raises(IndexError):  # not what a thread sees that finds nothing to do
+        spread(lambda i: "a"[i], [0, 1, 2, 3])
+    assert threads() == 2
+
+
+def test_the_calling_thread_works_too(two_threads: None) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def work(_: int) -> int:
+        both.wait()  # so that each thread does one
+        return threading.get_ident()
+
+    found = spread(work, range(2))
+    assert threading.get_ident() in found and len({*found}) == 2
+
+
+def test_work_beside_that_of_a_spread(two_threads: None) -> None:
+    """The next spread does it, once, as its own work; nothing within it does."""
+    done: list[int] = []
+
+    def beside() -> str:
+        done.append(threads())
+        return "done"
+
+    with Aside(beside, 0.5) as aside:
+        assert aside_cost() == 0.5
+        assert spread(lambda i: (i, aside_cost()), range(3)) == [(0, 0.0), (1, 0.0), (2, 0.0)]
+        assert done == [1] and aside_cost() == 0
+        assert spread(abs, [-1]) == [1]
+    assert aside.result() == aside.result() == "done" and done == [1]
+    with Aside(beside, 0.5) as aside:
+        assert spread(abs, [-1]) == [1]  # even of one item
+    assert aside.result() == "done" and done == [1, 1]
+    with Aside(beside, 0.5) as later:
+        pass
+    assert aside_cost() == 0 and spread(abs, [-1, -2]) == [1, 2] and done == [1, 1]
+    assert later.result() == "done" and done == [1, 1, 2]
+    with pytest.raises(ZeroDivisionError), Aside(lambda: 1 // 0, 0.5):
+        spread(abs, [-1, -2])
+    torch.set_num_threads(1)
+    with Aside(beside, 0.5) as alone:
+        assert aside_cost() == 0 and spread(abs, [-1, -2]) == [1, 2]
+    assert len(done) == 3 and alone.result() == "done"
 
 
 def test_threads_do_not_matter(random_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:

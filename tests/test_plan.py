@@ -22,13 +22,16 @@ from torch.nn import functional
 from mtcnn.checkpoint import Checkpoint, weights_path, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, load_detector, model_of
-from mtcnn.detectors.single_stage import pad
+from mtcnn.detectors.looks import views
+from mtcnn.detectors.single_stage import SingleStage, pad
 from mtcnn.engine.graph import NetGraph
 from mtcnn.engine.plan import PlannedNet
 from mtcnn.engine.plan_rows import PlanRows
+from mtcnn.engine.threads import Aside
 from mtcnn.runtimes import BoxesAlone
 from mtcnn.runtimes.torch import TorchRuntime
 from mtcnn.runtimes.tracing import NotPlanned, graph_of
+from mtcnn.types import ImageSize
 
 # Small nets with every step: channels that do and do not fill vectors, group norm, concatenations, sums of maps.
 NETS: dict[str, dict[str, Any]] = {
@@ -39,6 +42,10 @@ NETS: dict[str, dict[str, Any]] = {
                    "norm_groups": 4, "landmarks": True},
     "scrfd-0.5g, yunet": {"block": "yunet", "stem": (5, 8), "blocks": (2, 1, 1, 3), "widths": (16, 16, 20, 20),
                           "neck": 8, "head": 16, "norm": "bn", "shared": False},
+    "scrfd-0.5g, yunet's neck and head": {
+        "block": "yunet", "stem": (5, 8), "blocks": (2, 1, 2, 1), "widths": (16, 20, 20, 20), "neck": 20,
+        "neck_block": "yunet", "head": 16, "head_block": "yunet", "norm": "bn", "shared": False, "landmarks": True,
+    },
     "retinaface": {"width": 0.25},
 }  # fmt: skip
 
@@ -107,6 +114,41 @@ def test_threads_and_copies_do_not_matter(pair: tuple[PlannedNet, TorchRuntime])
             torch.set_num_threads(before)
         for name, values in whole.items():
             np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.parametrize("cost", [0.0, 0.05, 0.3, 5.0])
+def test_rows_of_the_first_stage_for_threads_do_not_matter(pair: tuple[PlannedNet, TorchRuntime], cost: float) -> None:
+    """The last thread has fewer where it does something else first, down to none."""
+    fast, image = pair[0], noise(256, 192)
+    whole, before = fast(image), torch.get_num_threads()
+    for threads in (2, 3):
+        torch.set_num_threads(threads)
+        try:
+            with Aside(lambda: None, cost):
+                found = fast(image)
+            rows = len(fast._local.layouts[0].stages[0])
+        finally:
+            torch.set_num_threads(before)
+        assert rows <= threads - (cost == 5.0)
+        for name, values in whole.items():
+            np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_smaller_look_beside_the_first(every: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two threads one does it while the other begins; the faces are the same."""
+    net, image = random_net("yunet-n", NETS["yunet-n"]), noise(900, 1000)
+    detector = SingleStage(planned(net, "yunet-n"), DETECTORS["yunet-n"], 0.3)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            found.append(detector.candidates(image).faces() if every else detector(image))
+        finally:
+            torch.set_num_threads(before)
+    assert len(found[0]) and len(views(ImageSize(900, 1000), DETECTORS["yunet-n"].decoder.max_face)) > 1
+    for name in ("boxes", "scores", "landmarks"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
 
 
 def test_some_rows_are_those_of_all(pair: tuple[PlannedNet, TorchRuntime]) -> None:

@@ -22,7 +22,7 @@ from .plan_layout import PlanTables
 from .plan_maps import Storage
 from .plan_packing import packed
 from .plan_rows import PlanRows, PlanScores
-from .threads import threads
+from .threads import aside_cost, threads
 
 __all__ = ["PlannedNet"]
 
@@ -85,7 +85,7 @@ class PlannedNet:
         recent: list[PlanTables] = getattr(self._local, "layouts", [])
         if self.bf16 and (reason := halves.why_not()):  # each process asks for it
             raise LibraryError(f"precision is 'bf16' and {reason}; expected 'float32'")
-        wanted = (height, width, threads())
+        wanted = (height, width, threads(), aside_cost())
         if recent and recent[0].key == wanted and recent[0].bytes <= KEPT:
             return recent[0]
         found = next((each for each in recent if each.key == wanted), None)

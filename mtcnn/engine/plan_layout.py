@@ -28,6 +28,9 @@ from .plan_rows import LevelTable, PlanRows, PlanScores
 from .registers import padded
 from .threads import spread
 
+FEWEST = 8  # rows of a part
+SLOW = 4  # a multiplication in depthwise convolutions takes as long as so many in others
+
 __all__ = ["PlanTables"]
 
 Array = NDArray[Any]
@@ -46,12 +49,20 @@ class PlanTables:
     """Maps and tables for images of one size, for a number of threads.
 
     stages  of tables, one for each thread.
+    aside   cost of what the last thread does first (`threads.Aside`): it has fewer rows of the first stage.
     """
 
     def __init__(
-        self, nodes: Sequence[PlanNode], places: Storage, packed: PackedGraph, height: int, width: int, parts: int
+        self,
+        nodes: Sequence[PlanNode],
+        places: Storage,
+        packed: PackedGraph,
+        height: int,
+        width: int,
+        parts: int,
+        aside: float = 0.0,
     ) -> None:
-        self.key = (height, width, parts)
+        self.key = (height, width, parts, aside)
         self.nodes, self.places, self.packed = nodes, places, packed
         self.sizes = map_sizes(self.nodes, height, width)
         self.pooled = pooled_nodes(self.nodes, places, self.sizes)
@@ -64,7 +75,10 @@ class PlanTables:
                 self.maps[buffer] = self._new_map(buffer, self.sizes[buffer][0])
         self.norms: dict[int, GroupNorm] = {}
         every = goals(self.nodes, places)
-        self.stages = [self._tables(some, parts) for some in ([every] if parts == 1 else [[goal] for goal in every])]
+        self.stages = [self._tables([goal], parts) for goal in every] if parts > 1 else [self._tables(every, 1)]
+        if parts > 1 and aside:
+            work = [self._work(goal) for goal in every]
+            self.stages[0] = self._tables(every[:1], parts, aside * sum(work) / work[0])
         self.bytes = sum(each.nbytes for each in self.memory)
         self.outputs: dict[str, PlanRows | PlanScores | None] = {}
         self.seen: Any = None
@@ -166,12 +180,24 @@ class PlanTables:
 
     # ---- tables
 
-    def _tables(self, some: Sequence[Goal], parts: int) -> list[StepTable]:
-        """The tables of some goals, for each thread."""
+    def _tables(self, some: Sequence[Goal], parts: int, less: float = 0.0) -> list[StepTable]:
+        """The tables of some goals, for each thread. less  work of all parts that the last one lacks, as a share."""
         rows = self.sizes[some[0].node][0]
-        parts = min(parts, max(rows // 8, 1)) if some[0].kind == MAP else 1
-        cuts = [*(rows * part // parts // 2 * 2 for part in range(parts)), rows]
-        return [self._table(some, first, last) for first, last in itertools.pairwise(cuts)]
+        parts = min(parts, max(rows // FEWEST, 1)) if some[0].kind == MAP else 1
+        share = min((1 + less) / parts, 1 / max(parts - 1, 1))
+        cuts = [*(int(rows * share * part) // 2 * 2 for part in range(parts)), rows]
+        return [self._table(some, first, last) for first, last in itertools.pairwise(cuts) if first < last]
+
+    def _work(self, goal: Goal) -> float:
+        """Multiplications of a goal, those of depthwise convolutions by SLOW."""
+        if goal.kind != MAP:
+            return 0.0
+        found = 0.0
+        for number in self._chain(goal.node):
+            node, (rows, columns) = self._reader(number), self.sizes[number]
+            inputs = SLOW if node.kind == "depthwise" else sum(part.count for parts in node.inputs for part in parts)
+            found += rows * columns * node.channels * node.kernel**2 * inputs
+        return found
 
     def _head(self, chain: Sequence[int]) -> Array:
         """The table that computes single cells of a head."""

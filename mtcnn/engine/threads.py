@@ -9,24 +9,25 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..machine import cores
 
-__all__ = ["spread", "threads"]
+__all__ = ["Aside", "aside_cost", "spread", "threads"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_inside = threading.local()  # marks threads of the pool, which must not wait for the pool
+_local = threading.local()  # `working`: does work of the pool, and must not wait for it; `aside`: see Aside
 
 
 def threads() -> int:
     """Number of threads that `spread` uses here: 1 within its own work."""
-    return 1 if getattr(_inside, "working", False) else _setting()
+    return 1 if getattr(_local, "working", False) else _setting()
 
 
 def _setting() -> int:
@@ -45,13 +46,81 @@ def _pool(count: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "mtcnn")
 
 
+def aside_cost() -> float:
+    """That of the work that the next `spread` here does beside its own; 0 without any."""
+    aside: Aside[Any] | None = getattr(_local, "aside", None)
+    return 0.0 if aside is None or threads() == 1 else aside.cost
+
+
+class Aside(Generic[Result]):
+    """Work that the next `spread` of this thread does beside its own, if that comes within the `with` block; else
+    `result` does it.
+
+    cost  its time, as a share of that of all work within the block.
+    """
+
+    def __init__(self, work: Callable[[], Result], cost: float) -> None:
+        self.cost = cost
+        self._work = work
+        self._results: list[Result] = []
+
+    def __enter__(self) -> Aside[Result]:
+        _local.aside = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _local.aside = None
+
+    def do(self) -> None:
+        self._results.append(self._work())
+
+    def result(self) -> Result:
+        if not self._results:
+            self.do()
+        return self._results[0]
+
+
 def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """[work(item) for item in items], in `threads()` threads, each taking the next item when free."""
-    if len(items) < 2 or (count := threads()) == 1:
+    """[work(item) for item in items], in `threads()` threads, each taking the next item when free.
+
+    The calling thread is one of them, since others take a while to wake up. The last of them begins with the work to be
+    done beside, see `Aside`. After an error no further item is begun; it is raised when those at work are done.
+    """
+    aside: Aside[Any] | None = getattr(_local, "aside", None)
+    if len(items) + (aside is not None) < 2 or (count := threads()) == 1:
         return [work(item) for item in items]
+    results: dict[int, Result] = {}
+    waiting = deque(range(len(items)))  # threads may take from it at the same time
+    if aside is not None:
+        _local.aside = None
+        waiting.insert(count - 1, -1)
 
-    def inside(item: Item) -> Result:
-        _inside.working = True
-        return work(item)
+    def take() -> None:
+        before = getattr(_local, "working", False)
+        _local.working = True
+        try:
+            while waiting:
+                try:
+                    index = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                if aside is not None and index < 0:
+                    aside.do()
+                else:
+                    results[index] = work(items[index])
+        except BaseException:
+            waiting.clear()
+            raise
+        finally:
+            _local.working = before
 
-    return list(_pool(count, os.getpid()).map(inside, items))
+    pool = _pool(count - 1, os.getpid())
+    others = [pool.submit(take) for _ in range(min(count, len(waiting)) - 1)]
+    try:
+        take()
+    finally:
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
+    return [results[index] for index in range(len(items))]
