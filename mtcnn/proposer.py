@@ -7,9 +7,10 @@ are real numbers throughout; nothing is truncated to whole pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = ["PNetProposer"]
 
 Array = NDArray[Any]
 
+ROUNDED = 1e-6  # more than the error of an overlap
 BAND_CELLS = 1 << 13  # of a map per thread task
 
 
@@ -72,7 +74,10 @@ class PNetProposer:
         above = np.flatnonzero(values.astype(np.float64) >= logit(self.threshold))
         inside = above[nms(grid[above], values[above], self.level_iou, limit=self.per_level, groups=level[above])]
         cells = grid * np.array([[step_x, step_y] * 2 for _, step_x, step_y in seen])[level]
-        across = inside[nms(cells[inside], values[inside], self.nms_iou)]
+        if self._apart([step_x * step_y for _, step_x, step_y in seen]):
+            across = inside[np.argsort(-values[inside].astype(np.float64), kind="stable")]
+        else:
+            across = inside[nms(cells[inside], values[inside], self.nms_iou)]
         steps = (
             Step("threshold", above, count, self.threshold),
             Step("NMS in its level", inside, count, self.level_iou, "boxes", level),
@@ -80,6 +85,12 @@ class PNetProposer:
         )
         pyramid = [size for size, _, _ in seen]
         return Candidates(cells, cells, values, moves, steps, level=level, pyramid=pyramid)
+
+    def _apart(self, areas: Sequence[float]) -> bool:
+        """Whether NMS across levels can suppress nothing, given the areas of a pixel of each level: cells of two levels
+        overlap by the ratio of their areas at most, those of one level by `level_iou`."""
+        most = max((min(a, b) / max(a, b) for a, b in pairwise(sorted(areas))), default=0.0)
+        return max(most, self.level_iou) < self.nms_iou - ROUNDED
 
     def cells(self, level: NDArray[Any], min_logit: float, rows: slice = slice(None)) -> Cells:
         """The cells of level (H, W, 3) whose logit is at least `min_logit`, in these rows of the map, row by row."""

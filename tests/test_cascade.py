@@ -19,6 +19,7 @@ from mtcnn.checkpoint import weights_path
 from mtcnn.errors import CheckpointError, ImageError
 from mtcnn.images import as_rgb, read_image
 from mtcnn.nets import load_net
+from mtcnn.nms import nms
 from mtcnn.proposer import PNetProposer
 from mtcnn.refiner import NetRefiner
 from mtcnn.types import Faces, NetOutput
@@ -171,6 +172,34 @@ def test_nms_across_levels_is_at_seven_tenths() -> None:
     levels = {(60, 60): {(0, 0): 2.0}, (53, 53): {(0, 0): 3.0}}  # 12 and 13.6 pixels: IoU 0.78
     faces = PNetProposer(FiringPNet(levels), 12, 0.875)(black(60, 60))
     np.testing.assert_allclose(faces.boxes, [[0, 0, 12 * 60 / 53, 12 * 60 / 53]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "settings", "calls"),
+    [
+        (0.5, {}, 1), (0.709, {}, 1), (0.8, {}, 1), (0.86, {}, 2), (0.5, {"level_iou": 0.7}, 2),
+        (0.709, {"nms_iou": 0.4}, 2),
+    ],
+)  # fmt: skip
+def test_nms_across_levels_is_left_out_where_no_cells_overlap_enough(
+    factor: float, settings: dict[str, Any], calls: int, random_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is the same, in the same order."""
+    counted: list[int] = []
+
+    def counting(boxes: Any, *arguments: Any, **named: Any) -> Any:
+        counted.append(len(boxes))
+        return nms(boxes, *arguments, **named)
+
+    monkeypatch.setattr("mtcnn.proposer.nms", counting)
+    net = load_net(weights_path(random_models, "pnet"), "pnet")
+    propose = PNetProposer(net, 15, factor, 0.45, **settings)
+    found = propose(noise(150, 170, 3))
+    assert len(counted) == calls and len(found) > 100
+    monkeypatch.setattr(PNetProposer, "_apart", lambda *_: False)
+    wanted = propose(noise(150, 170, 3))
+    np.testing.assert_array_equal(found.boxes, wanted.boxes)
+    np.testing.assert_array_equal(found.scores, wanted.scores)
 
 
 def test_per_level_keeps_the_best_of_each_level() -> None:
