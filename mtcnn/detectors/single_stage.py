@@ -84,14 +84,15 @@ class SingleStage:
         seen = views(size, decoder.max_face, self.max_side, self.coarse, self.enlarge)
         if len(seen) == 1:
             return next(self._views(image, seen, every))
-        # Smaller looks have few rows for threads to share, so that one thread does them while others do the first.
-        first = sum(view.look == 0 for view in seen)
 
         def settled(some: Sequence[View]) -> list[Candidates]:
             return [each if every else each.settled() for each in self._views(image, some, every)]
 
-        with Aside(lambda: settled(seen[first:]), SMALLER) as smaller:
-            found = settled(seen[:first])
+        if seen[1].look == 0:  # tiles, one at a time: they bound the memory
+            return merge(settled(seen), seen, size, self.spec.nms_iou)
+        # Smaller looks have few rows for threads to share, so that one thread does them while others do the first.
+        with Aside(lambda: settled(seen[1:]), SMALLER) as smaller:
+            found = settled(seen[:1])
         return merge(found + smaller.result(), seen, size, self.spec.nms_iou)
 
     def _views(self, image: NDArray[np.uint8], seen: Sequence[View], every: bool) -> Iterator[Candidates]:
