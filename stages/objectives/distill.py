@@ -87,7 +87,7 @@ class Distill:
     teacher  image uint8 RGB (S, S, 3) -> outputs in the student's codes, see `teacher.load_teacher`. Where it has
              a method `anchors`, labels are assigned to these.
 
-    Raises RecipeError without a teacher, or for a net without anchors.
+    Raises RecipeError without a teacher, for a net without anchors, and for labels with a teacher without them.
     """
 
     Settings = DistillSettings
@@ -102,6 +102,11 @@ class Distill:
             )
         if teacher is None:
             raise RecipeError("objective is distill without a teacher; expected weights of a net with the same anchors")
+        if settings.labels and not getattr(teacher, "has_anchors", True):
+            raise RecipeError(
+                f"objective.labels is {settings.labels:g} for a teacher without anchors, by which labels are assigned; "
+                "expected 0"
+            )
         self.settings, self.decoder, self.teacher = settings, decoder, teacher
         self.box_name = decoder.names[1]
 

@@ -3,6 +3,8 @@
 Two nets have the same anchors if every cell of every map has as many, of the same sizes. Where in its cell a net has
 them is a convention of its codes: row by row, both look at the same part of the picture.
 
+YuNet, which has no anchors, teaches nets whose maps have its strides: all anchors of a cell learn what it says there.
+
 A teacher may look at a picture twice, the second time enlarged: see `closer`.
 """
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from mtcnn.checkpoint import read
 from mtcnn.detectors import DETECTORS
+from mtcnn.detectors.anchors import map_sizes
 from mtcnn.detectors.decoders import Decoder, SsdCodes
 from mtcnn.detectors.distances import Distances
 from mtcnn.detectors.load import load_runtime
@@ -26,7 +29,7 @@ from mtcnn.types import ImageSize
 
 from .closer import CloserCells, CloserTeacher, encoded
 
-__all__ = ["RecodedTeacher", "load_teacher"]
+__all__ = ["CellTeacher", "RecodedTeacher", "load_teacher"]
 
 
 class RecodedTeacher:
@@ -52,6 +55,27 @@ class RecodedTeacher:
         return outputs if found.landmarks is None else {**outputs, "landmarks": landmarks}
 
 
+class CellTeacher:
+    """YuNet as the teacher of a net with anchors at the same strides: image uint8 RGB (S, S, 3) -> the student's outputs.
+
+    runtime  of the teacher: the same image -> its outputs.    own, student  decoders of the two nets.
+    """
+
+    has_anchors = False  # labels, which belong to anchors of their size, can't be mixed with its answers
+
+    def __init__(self, runtime: Any, own: YuNetPoints, student: SsdCodes | Distances) -> None:
+        self.runtime, self.own, self.student = runtime, own, student
+
+    def __call__(self, image: NDArray[np.uint8]) -> Mapping[str, Any]:
+        size = ImageSize(*image.shape[:2])
+        found = self.own.decode(self.runtime(image), size)
+        counts = [height * width for height, width in map_sizes(*size, self.student.layout)]
+        times = np.repeat([len(level.sizes) for level in self.student.layout], counts)
+        logits, boxes, points = (np.repeat(x, times, axis=0) for x in (found.logits, found.boxes, found.landmarks))
+        boxes, landmarks = encoded(self.student, size, boxes, points)
+        return {self.student.names[0]: logits, self.student.names[1]: boxes, "landmarks": landmarks}
+
+
 def load_teacher(path: Path, net: str, closer: bool = False) -> Any:
     """The teacher with the weights at `path` for a student `net`: image uint8 RGB (S, S, 3) -> outputs in the codes of
     the student, without landmarks where the teacher has learned none.
@@ -68,6 +92,10 @@ def load_teacher(path: Path, net: str, closer: bool = False) -> Any:
         return load_runtime(path, name)
     if name == net and isinstance(own, YuNetPoints):
         return CloserCells(load_runtime(path, name), own)
+    if isinstance(own, YuNetPoints) and isinstance(student, SsdCodes | Distances):
+        if own.strides == tuple(level.stride for level in student.layout):
+            runtime = load_runtime(path, name)
+            return CellTeacher(CloserCells(runtime, own) if closer else runtime, own, student)
     same = _layout(own) is not None and _layout(own) == _layout(student)
     if not (same and isinstance(own, SsdCodes | Distances) and isinstance(student, SsdCodes | Distances)):
         wanted = (
