@@ -463,6 +463,40 @@ def test_two_looks_of_yunet_are_merged_as_by_a_plain_loop(tmp_path: Path) -> Non
     assert 0 < closer_wins < len(strides)
 
 
+@pytest.mark.parametrize("closer", [False, True])
+@pytest.mark.parametrize("student", ["scrfd-0.5g", "retinaface"])
+def test_all_anchors_of_a_cell_learn_what_yunet_says_there(student: str, closer: bool, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net, model, scaling = build("yunet-n", {}), model_of("yunet-n", {}), DETECTORS["yunet-n"].scaling
+    write(tmp_path / "t.safetensors", Checkpoint("yunet-n", net.state_dict(), scaling=scaling, model=model))
+    image, size = np.ascontiguousarray(synthetic.draw_scene(3, 1)[0][:SIDE, :SIDE]), ImageSize(SIDE, SIDE)
+    theirs = DETECTORS["yunet-n"].decoder.decode(
+        load_teacher(tmp_path / "t.safetensors", "yunet-n", closer)(image), size
+    )
+    teacher, decoder = load_teacher(tmp_path / "t.safetensors", student, closer), DETECTORS[student].decoder
+    found = teacher(image)
+    ours = decoder.decode(found, size)
+    assert list(found) == list(decoder.names) and len(ours.logits) == 2 * len(theirs.logits)
+    for every in (slice(0, None, 2), slice(1, None, 2)):
+        np.testing.assert_array_equal(ours.logits[every], theirs.logits)
+        np.testing.assert_allclose(ours.boxes[every], theirs.boxes, atol=2e-2)
+        assert ours.landmarks is not None and theirs.landmarks is not None
+        np.testing.assert_allclose(ours.landmarks[every], theirs.landmarks, atol=2e-2)
+    assert isinstance(decoder, SsdCodes | Distances)
+    with pytest.raises(RecipeError, match=r"objective.labels is 0.25 for a teacher without anchors, .*; expected 0"):
+        Distill(DistillSettings(), decoder, teacher)
+    targets = Distill(DistillSettings(labels=0.0), decoder, teacher).targets(scene(True))
+    np.testing.assert_array_equal(targets.logits, teacher(scene(True).image)["logits"])
+
+
+def test_yunet_does_not_teach_nets_of_other_strides(tmp_path: Path) -> None:
+    model, scaling = model_of("yunet-n", {}), DETECTORS["yunet-n"].scaling
+    state = build("yunet-n", {}).state_dict()
+    write(tmp_path / "t.safetensors", Checkpoint("yunet-n", state, scaling=scaling, model=model))
+    with pytest.raises(CheckpointError, match="holds yunet-n; expected slim, or a net with the same anchors, as its"):
+        load_teacher(tmp_path / "t.safetensors", "slim")
+
+
 def test_a_net_that_cannot_look_closer_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "t.safetensors", Checkpoint("centerface", build("centerface", {}).state_dict()))
     with pytest.raises(CheckpointError, match=r"holds centerface; expected a net with anchors or YuNet for a closer"):

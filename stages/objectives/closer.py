@@ -24,7 +24,7 @@ from mtcnn.detectors.point_decoders import YuNetPoints
 from mtcnn.scoring import logits_of, sigmoid
 from mtcnn.types import ImageSize
 
-__all__ = ["CloserCells", "CloserTeacher", "encoded"]
+__all__ = ["CloserCells", "CloserTeacher", "decoded", "encoded"]
 
 TIMES = 2  # the sides of the enlargement are this many times as long
 LEAST = 0.01  # minimum side of a box with a code, in sides of its anchor
@@ -61,8 +61,8 @@ class CloserTeacher:
         scores = (sigmoid(logits[known]) + sigmoid(later[best[known]])) / 2
         moved = known[later[best[known]] > logits[known]]
         logits[known] = logits_of(scores)
-        boxes, landmarks = _decoded(self.own, first, size, np.arange(len(logits)))
-        boxes[moved], landmarks[moved] = (value / TIMES for value in _decoded(self.own, second, closer, best[moved]))
+        boxes, landmarks = decoded(self.own, first, size, np.arange(len(logits)))
+        boxes[moved], landmarks[moved] = (value / TIMES for value in decoded(self.own, second, closer, best[moved]))
         boxes, landmarks = encoded(self.student, size, boxes, landmarks)
         outputs = {self.student.names[0]: logits, self.student.names[1]: boxes}
         return {**outputs, "landmarks": landmarks} if "landmarks" in first else outputs
@@ -87,7 +87,7 @@ class CloserCells:
         best = _best_rows(later, _places(size, self.layout), len(logits))
         known = np.flatnonzero(best >= 0)
         moved = known[later[best[known]] > logits[known]]
-        boxes, landmarks = (value / TIMES for value in _decoded(self.decoder, second, closer, best[moved]))
+        boxes, landmarks = (value / TIMES for value in decoded(self.decoder, second, closer, best[moved]))
         codes = dict(zip(("boxes", "landmarks"), self.decoder.encode(size, moved, boxes, landmarks), strict=True))
         outputs = {name: np.array(values, np.float32) for name, values in first.items()}
         for name, values in outputs.items():
@@ -117,7 +117,7 @@ def _enlarged(image: Array) -> Array:
     return cv2.resize(image, (TIMES * image.shape[1], TIMES * image.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _decoded(decoder: Decoder, outputs: Mapping[str, Any], size: ImageSize, rows: Array) -> tuple[Array, Array]:
+def decoded(decoder: Decoder, outputs: Mapping[str, Any], size: ImageSize, rows: Array) -> tuple[Array, Array]:
     """Boxes (R, 4) and landmarks (R, 5, 2) of the rows, the latter 0 where the teacher has none."""
     points = decoder.landmarks(outputs, size, rows) if "landmarks" in outputs else None
     points = np.zeros((len(rows), 5, 2), np.float32) if points is None else points

@@ -27,7 +27,7 @@ from mtcnn.detectors.point_decoders import YuNetPoints
 from mtcnn.errors import CheckpointError
 from mtcnn.types import ImageSize
 
-from .closer import CloserCells, CloserTeacher, encoded
+from .closer import CloserCells, CloserTeacher, decoded, encoded
 
 __all__ = ["CellTeacher", "RecodedTeacher", "load_teacher"]
 
@@ -56,7 +56,7 @@ class RecodedTeacher:
 
 
 class CellTeacher:
-    """YuNet as the teacher of a net with anchors at the same strides: image uint8 RGB (S, S, 3) -> the student's outputs.
+    """YuNet as the teacher of a net with anchors at its strides: image uint8 RGB (S, S, 3) -> the student's outputs.
 
     runtime  of the teacher: the same image -> its outputs.    own, student  decoders of the two nets.
     """
@@ -68,12 +68,14 @@ class CellTeacher:
 
     def __call__(self, image: NDArray[np.uint8]) -> Mapping[str, Any]:
         size = ImageSize(*image.shape[:2])
-        found = self.own.decode(self.runtime(image), size)
+        found = self.runtime(image)
+        boxes, points = decoded(self.own, found, size, np.arange(len(found["boxes"])))
         counts = [height * width for height, width in map_sizes(*size, self.student.layout)]
         times = np.repeat([len(level.sizes) for level in self.student.layout], counts)
-        logits, boxes, points = (np.repeat(x, times, axis=0) for x in (found.logits, found.boxes, found.landmarks))
-        boxes, landmarks = encoded(self.student, size, boxes, points)
-        return {self.student.names[0]: logits, self.student.names[1]: boxes, "landmarks": landmarks}
+        cells = np.repeat(np.arange(len(boxes)), times)
+        boxes, landmarks = encoded(self.student, size, boxes[cells], points[cells])
+        outputs = {self.student.names[0]: self.own.logits(found)[cells], self.student.names[1]: boxes}
+        return {**outputs, "landmarks": landmarks} if "landmarks" in found else outputs
 
 
 def load_teacher(path: Path, net: str, closer: bool = False) -> Any:
@@ -92,10 +94,10 @@ def load_teacher(path: Path, net: str, closer: bool = False) -> Any:
         return load_runtime(path, name)
     if name == net and isinstance(own, YuNetPoints):
         return CloserCells(load_runtime(path, name), own)
-    if isinstance(own, YuNetPoints) and isinstance(student, SsdCodes | Distances):
-        if own.strides == tuple(level.stride for level in student.layout):
-            runtime = load_runtime(path, name)
-            return CellTeacher(CloserCells(runtime, own) if closer else runtime, own, student)
+    strides = [level.stride for level in _layout(student) or ()]
+    if isinstance(own, YuNetPoints) and isinstance(student, SsdCodes | Distances) and [*own.strides] == strides:
+        runtime = load_runtime(path, name)
+        return CellTeacher(CloserCells(runtime, own) if closer else runtime, own, student)
     same = _layout(own) is not None and _layout(own) == _layout(student)
     if not (same and isinstance(own, SsdCodes | Distances) and isinstance(student, SsdCodes | Distances)):
         wanted = (
