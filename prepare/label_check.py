@@ -42,6 +42,7 @@ class Fit:
     faces    boxes, including ignored ones; for points without a box, the rectangle around the points.
     dropped  reason why boxes do not fit -> count.
     sides    float64 (F,): longer sides of the boxes that fit, pixels.
+    ignored  bool (F,): those of them that are ignore regions by their labels.
     reach    how far boxes reach into photos of known size: the largest share of a width or a height, 0 without boxes.
     """
 
@@ -51,12 +52,15 @@ class Fit:
     photos: str
     sizes: str
     sides: Array
+    ignored: Array
     reach: float = 0.0
 
     @property
     def line(self) -> str:
         """One line about the source."""
         text = f"{len(self.records)} photos{self.photos}, {self.faces} faces{self.sizes}"
+        if self.ignored.any():
+            text += f", {self.ignored.sum()} of them ignored"
         if not self.dropped:
             return text
         why = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
@@ -106,18 +110,19 @@ def compare(records: Sequence[ImageRecord], photo_sizes: PhotoSizes | None = Non
     paths = dict.fromkeys(record.path for record in records if len(record.boxes))
     found = (photo_sizes or PhotoSizes()).of(paths)
     sizes = [found.get(record.path) for record in records]
-    right, side, reach = _all_right(records, sizes)
-    checked, dropped, sides = list(records), dict.fromkeys(_REASONS, 0), [side]
+    right, side, ignore, reach = _all_right(records, sizes)
+    checked, dropped, sides, ignored = list(records), dict.fromkeys(_REASONS, 0), [side], [ignore]
     for i in np.flatnonzero(~right).tolist():
-        checked[i], why, side = _checked(records[i], sizes[i])
+        checked[i], why, side, ignore = _checked(records[i], sizes[i])
         sides.append(side)
+        ignored.append(ignore)
         for reason, count in why.items():
             dropped[reason] += count
     long = np.concatenate(sides)
     known = [size for size in sizes if size is not None]
     dropped = {reason: count for reason, count in dropped.items() if count}
     faces = len(long) + sum(dropped.values())
-    return Fit(checked, faces, dropped, _range(known), _span(long), long, reach)
+    return Fit(checked, faces, dropped, _range(known), _span(long), long, np.concatenate(ignored), reach)
 
 
 _REASONS = ("outside of their photo", "of less than a pixel", "with corners swapped", "for a photo of another size")
@@ -126,8 +131,9 @@ _OUTSIDE, _TINY, _SWAPPED, _OTHER = _REASONS
 
 def _all_right(
     records: Sequence[ImageRecord], sizes: Sequence[ImageSize | None]
-) -> tuple[NDArray[np.bool_], Array, float]:
-    """The records (N,) of which each box is known and fits; the longer sides of these boxes (B,), and their reach.
+) -> tuple[NDArray[np.bool_], Array, Array, float]:
+    """The records (N,) of which each box is known and fits; the longer sides of these boxes (B,), which of them are
+    ignored, and their reach.
 
     What `_checked` would find, at once for the thousands of photos that need no second look.
     """
@@ -143,11 +149,13 @@ def _all_right(
     right[owner[~fits]] = False
     mine = right[owner]
     reach = (boxes[mine, 2:] / np.stack([width, height], axis=1)[mine]).max(initial=0)
-    return right, sides[mine].max(axis=1, initial=0), float(reach)
+    ignore = np.concatenate([np.zeros(0, bool), *(record.ignore for record in records)])
+    return right, sides[mine].max(axis=1, initial=0), ignore[mine], float(reach)
 
 
-def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array]:
-    """The record, the number of boxes that do not fit by reason, and the longer sides of those that do."""
+def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, dict[str, int], Array, Array]:
+    """The record, the number of boxes that do not fit by reason, the longer sides of those that do, and which of these
+    are ignored."""
     places = _places(record)
     x1, y1, x2, y2 = places.T
     swapped = (x2 < x1) | (y2 < y1)
@@ -169,11 +177,11 @@ def _checked(record: ImageRecord, size: ImageSize | None) -> tuple[ImageRecord, 
     )
     covers = (seen[:, 2:] - seen[:, :2]).min(axis=1, initial=np.inf) >= SMALLEST
     if not bad.any():
-        return record, counts, long[known]
+        return record, counts, long[known], record.ignore[known]
     lost = bool((bad & ~(covers & ~tiny)).any()) or other
     boxes = np.where((bad & np.isfinite(record.boxes).all(axis=1))[:, None], places, record.boxes)
     fixed = replace(record, boxes=boxes, ignore=record.ignore | bad, complete=record.complete and not lost)
-    return fixed, counts, long[known & ~bad]
+    return fixed, counts, long[known & ~bad], record.ignore[known & ~bad]
 
 
 def _of_other(record: ImageRecord, size: ImageSize | None) -> bool:

@@ -94,8 +94,8 @@ class SourceCheck:
         return dict(zip([f"<{SIZES[1]}", *names[1:], f">={SIZES[-1]}"], counts, strict=True))
 
     def learnt(self) -> dict[str, int]:
-        """Number of faces that are large enough for each net of `smallest_learnt`."""
-        sides = np.zeros(0) if self.fit is None else self.fit.sides
+        """Number of faces that are large enough for each net of `smallest_learnt`, without ignore regions."""
+        sides = np.zeros(0) if self.fit is None else self.fit.sides[~self.fit.ignored]
         return {net: int((sides >= smallest).sum()) for net, smallest in smallest_learnt().items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,7 +124,8 @@ class SourceCheck:
                 f"  {found['photos']:,} photos{self.fit.photos}, {found['incomplete']:,} of them not fully labelled"
             )
             said.append(
-                f"  {found['faces']:,} faces, {found['ignored']:,} ignored, {found['with_landmarks']:,} with landmarks"
+                f"  {found['faces']:,} faces, {found['ignored']:,} of them ignored, "
+                f"{found['with_landmarks']:,} with landmarks"
             )
             if len(self.fit.sides):
                 said.append("  longer sides: " + ", ".join(f"{size} px {n:,}" for size, n in found["sizes"].items()))
@@ -132,7 +133,10 @@ class SourceCheck:
                 enough = [
                     f"{net} {n:,} from {low:g} px" for (net, low), n in zip(limits, self.learnt().values(), strict=True)
                 ]
-                said.append(f"  large enough to learn: {', '.join(enough)}; of {len(self.fit.sides):,} that fit")
+                rest = f"of {(~self.fit.ignored).sum():,} that fit" + (
+                    ", not ignored" if self.fit.ignored.any() else ""
+                )
+                said.append(f"  large enough to learn: {', '.join(enough)}; {rest}")
             said += [f"  {count:,} boxes {reason}" for reason, count in self.fit.dropped.items()]
         said += [f"  {note}" for note in self.notes]
         said += _some("rows or images skipped", self.problems) + _some("photos cannot be read", self.unreadable)

@@ -212,9 +212,10 @@ def test_many_records_equal_one_by_one(tmp_path: Path) -> None:
             usual = np.sort(rng.uniform(-3, 14, (count, 2, 2)), axis=1).reshape(count, 4)
             boxes = rng.choice(values, (count, 4)) if trial % 4 == 0 else usual
             size = [None, ImageSize(10, 20), ImageSize(20, 10), ImageSize(5, 6)][rng.integers(4)]
-            given.append(ImageRecord(tmp_path / ("a.png" if rng.random() < 0.8 else "b.png"), boxes, size=size))
+            name, ignore = "a.png" if rng.random() < 0.8 else "b.png", rng.random(count) < 0.2
+            given.append(ImageRecord(tmp_path / name, boxes, ignore=ignore, size=size))
         sizes = [ImageSize(10, 20) if each.path.name == "a.png" and len(each.boxes) else None for each in given]
-        wanted, counts, sides = zip(
+        wanted, counts, sides, ignored = zip(
             *(label_check._checked(*each) for each in zip(given, sizes, strict=True)), strict=True
         )
         try:
@@ -223,6 +224,7 @@ def test_many_records_equal_one_by_one(tmp_path: Path) -> None:
             assert len(np.concatenate(sides)) < label_check.HARDLY_ANY * sum(len(each.boxes) for each in given)
             continue
         assert found.sizes == label_check._span(np.concatenate(sides))
+        assert found.ignored.sum() == np.concatenate(ignored).sum()
         dropped = {reason: sum(each.get(reason, 0) for each in counts) for reason in label_check._REASONS}
         assert found.dropped == {reason: count for reason, count in dropped.items() if count}
         for one, many in zip(wanted, found.records, strict=True):

@@ -94,6 +94,18 @@ def test_faces_beside_what_the_nets_learn(tmp_path: Path, folder: Path) -> None:
     assert "  large enough to learn: mtcnn 3 from 8 px, retinaface 1 from 9.5 px; of 4 that fit\n" in text
 
 
+def test_ignored_faces_are_not_learnt(tmp_path: Path, folder: Path) -> None:
+    """Invalid ones, of a photo whose boxes all fit and of one where a box does not."""
+    one, two = photos(folder)[:2]
+    ignored, face = "60 60 30 30 0 0 0 1 0 0", "10 10 40 50 0 0 0 0 0 0"
+    labels = labels_of(tmp_path, f"{one.name}\n2\n{face}\n{ignored}\n{two.name}\n3\n{face}\n{ignored}\n900 20 30 40\n")
+    _, (found,) = check(tmp_path, f"wider:{labels}:{one.parent}")
+    assert (found["faces"], found["ignored"], found["large_enough"]) == (5, 3, {"mtcnn": 2, "retinaface": 2})
+    text = run("data", "check", f"wider:{labels}:{one.parent}", "--work", tmp_path / "w").stdout
+    assert "  5 faces, 3 of them ignored, 0 with landmarks\n" in text
+    assert "retinaface 2 from 9.5 px; of 2 that fit, not ignored\n" in text
+
+
 def test_sizes_from_before_an_exif_turn_and_empty_files(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6  # turned by 90 degrees
