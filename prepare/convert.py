@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mtcnn.errors import DataError, ImageError
 from mtcnn.images import image_size
+from mtcnn.progress import progress
 from mtcnn.types import Faces, ImageSize
 
 from . import synthetic
@@ -72,7 +72,7 @@ def convert(
     names = names_of([record.path for record in every], root, photos, kind.by_stem, form == "wider")
 
     def labels() -> Iterator[PhotoLabels]:
-        for record, name in tqdm(list(zip(every, names, strict=True)), "converting", disable=quiet, leave=False):
+        for record, name in progress(list(zip(every, names, strict=True)), name="converting", quiet=quiet, leave=False):
             try:
                 size = _size(record)
             except ImageError as error:

@@ -27,6 +27,7 @@ def test_convert_says_what_it_wrote_and_what_was_lost(folder: Path, tmp_path: Pa
     done = run(*words, "--photos", "leave")
     assert done.exit_code == 0, done.stderr
     assert f"lost: {faces} faces with landmarks; wider has no place" in done.stderr
+    assert "converting" not in done.stderr, "a bar is for terminals"
     source = done.stderr.splitlines()[-1].removeprefix("train on them: --data ")
     assert [record.path for record in read_source(source)[0]] == sorted((folder / "images").rglob("*.jpg"))
     again = run(*words)
