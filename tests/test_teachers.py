@@ -367,7 +367,7 @@ def test_teachers_by_name(tmp_path: Path) -> None:
         (["s3fd"], [], "teacher is s3fd, of which there are no weights among those that ship"),
         (["retinaface", "retina"], [], "expected different detectors"),
         (["mtcnn"], ["a"], "scales are 'a'; expected factors such as 1,1.5"),
-        (["mtcnn"], ["retinaface=1"], "scales are 'retinaface=1'"),
+        (["mtcnn"], ["retinaface=1"], "scales are 'retinaface=1'; expected one of the teachers before =: mtcnn"),
         (["mtcnn"], ["0"], "scales is 0.0; expected a number from 0.1 to 8"),
         (["mtcnn"], ["nan"], "scales is nan"),
     ):

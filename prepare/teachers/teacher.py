@@ -142,11 +142,11 @@ def _scales(given: Sequence[str], names: Sequence[str]) -> dict[str, tuple[float
         try:
             values = tuple(float(factor) for factor in factors.split(","))
         except ValueError:
-            matching = []
-        if not matching:
             raise SettingsError(
                 f"scales are {text!r}; expected factors such as 1,1.5 or retinaface=1,1.5 for one teacher"
-            )
+            ) from None
+        if not matching:
+            raise SettingsError(f"scales are {text!r}; expected one of the teachers before =: {', '.join(names)}")
         if len(matching) > 1:
             raise SettingsError(
                 f"scales are {text!r}; expected one teacher, not {' and '.join(matching)}; name it whole"
