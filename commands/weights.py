@@ -48,7 +48,8 @@ def weights_list(as_json: bool) -> None:
         return
     header = ["detector", "file", "project", "MB", "licence", "easy", "medium", "hard", "ms"]
     for title, rows in (("Packaged", parts["packaged"]), ("To import with `mtcnn weights import`", parts["import"])):
-        click.echo(f"{title}\n\n{markdown_table(header, [_cells(row) for row in rows])}\n")
+        table = markdown_table(header, [_cells(row) for row in rows], words=(0, 1, 2, 4))
+        click.echo(f"{title}\n\n{table}\n")
 
 
 def _cells(row: Published) -> list[str]:

@@ -74,6 +74,9 @@ def test_the_command_prints_all_and_its_json_is_complete() -> None:
     assert done.exit_code == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert len(lines) == 2 * 2 + len(packaged()) + len(published())
+    assert [rule.endswith(":") for rule in lines[1].strip("| ").split(" | ")] == [False] * 3 + [True, False] + [
+        True
+    ] * 4
     (yunet,) = [cells(line) for line in lines if "yunet_n.pth" in line]
     assert yunet[:8] == ["yunet-n", "yunet_n.pth", "ShiqiYu/libfacedetection.train", "0.75", "Apache-2.0",
                          "0.9104", "0.8832", "0.8277"]  # fmt: skip
