@@ -12,7 +12,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.errors import SettingsError
 
 from .group import command
-from .options import COUNT, DIR, FILE, NETS, NetType, options
+from .options import COUNT, DIR, FILE, NETS, NetType, checked_threshold, options
 
 NAMES = [*NETS.values(), *DETECTORS, CASCADE, *PRESETS]
 
@@ -34,7 +34,8 @@ _options = options(
                  help="Ratio of consecutive pyramid levels, of mtcnn.  [default: 0.709]"),
     click.option("--max-side", type=float, metavar="PIXELS",
                  help="Shrink larger images to this longer side, in a whole detector but mtcnn."),
-    click.option("--threshold", type=float, metavar="T", help="Minimum score, of a whole detector with one stage."),
+    click.option("--threshold", type=float, metavar="T",
+                 help="Minimum score, of a whole detector with one stage; with more stages, of each."),
     click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3",
                  help="Minimum scores of stage 1, RNet and ONet, of mtcnn and best.  [default: those of the weights]"),
     click.option("--settings-as-inputs", "as_inputs", is_flag=True,
@@ -75,7 +76,7 @@ def export(words: tuple[str, ...], net: str | None, models: Path | None, **setti
     if threshold is not None and settings["thresholds"] is not None:
         raise click.UsageError("--threshold and --thresholds are both given; expected one of them")
     if threshold is not None:
-        settings["thresholds"] = threshold
+        settings["thresholds"] = checked_threshold(threshold)
     try:
         made = write(name, out, models, **settings)
     except SettingsError as error:

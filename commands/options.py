@@ -135,7 +135,8 @@ _detector_options = options(
     click.option("--score", type=float, metavar="S",
                  help="Minimum score of a face: the threshold of the last stage.  [default: that of the weights]"),
     click.option("--threshold", type=float, metavar="T",
-                 help="Minimum score, for a detector with one stage.  [default: that of the weights]"),
+                 help="Minimum score of a detector with one stage; with more stages, of each.  "
+                      "[default: that of the weights]"),
     click.option("--thresholds", type=float, nargs=3, metavar="T1 T2 T3",
                  help="Minimum scores of stage 1, RNet and ONet.  [default: those of the weights]"),
     click.option("--stage1", metavar="NAME",
@@ -177,11 +178,18 @@ def detector_options(command: Callable[..., Any]) -> Callable[..., Any]:
             runs = f"{stages} stage{'s run' if stages > 1 else ' runs'}"
             say(f"mtcnn: --thresholds has three numbers and {runs}; the first counts; write --threshold instead")
         if threshold is not None:
-            options["thresholds"] = threshold
+            options["thresholds"] = checked_threshold(threshold)
         return command(*args, **options)
 
     wrapped: Callable[..., Any] = _detector_options(update_wrapper(with_settings, command))
     return wrapped
+
+
+def checked_threshold(value: float) -> float:
+    """The value of --threshold. The library, which has thresholds alone, would name those."""
+    if not 0 <= value <= 1:
+        raise click.UsageError(f"--threshold is {value:g}; expected a number from 0 to 1")
+    return value
 
 
 def _stage_count(options: Mapping[str, Any]) -> int:

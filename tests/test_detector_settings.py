@@ -97,6 +97,9 @@ def test_the_command_rejects_unused_settings(random_models: Path, photo_folder: 
     assert "--scale-factor is 0.5; expected none for retinaface" in done.stderr
     both = run(*words, "--threshold", 0.5, "--thresholds", 0.1, 0.2, 0.3)
     assert both.exit_code == 2 and "--threshold and --thresholds" in both.stderr
+    for option in (("--threshold", 2), ("--detector", "mtcnn", "--threshold", 2)):
+        high = run(*words, *option)
+        assert high.exit_code == 2 and "--threshold is 2; expected a number from 0 to 1" in high.stderr
     old = run(*words, "--thresholds", 0.999, 0.2, 0.3)
     assert old.exit_code == 0 and "write --threshold instead" in old.stderr
     assert old.stdout == run(*words, "--threshold", 0.999).stdout == run(*words, "--score", 0.999).stdout
