@@ -52,7 +52,7 @@ def test_the_cascade_trains_and_announces_it_at_the_start(said: str, folder: Pat
     assert not found.has_landmarks
     assert found.recipe["mix"]["landmark"] == 0
     assert all(read(weights_path(folder / "work", net)).has_landmarks for net in ("pnet", "rnet"))
-    assert "pnet: making work/models-12/weights-pnet.safetensors (node 4 of 8, about 0:0" in said
+    assert "pnet: making work/models-12/weights-pnet.safetensors (stage 4 of 8, about 0:0" in said
     assert re.search(r"average precision 0\.\d{3} on \d+ validation photos, \d+ faces", lines[-2])
     assert lines[-1] == "now try: mtcnn detect photo.jpg --models work"
     assert mtcnn("status", folder=folder).stdout.count(" fresh ") == 8

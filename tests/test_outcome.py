@@ -87,10 +87,10 @@ def test_it_stops_in_time_and_samples_evenly() -> None:
 def test_time_left_follows_from_finished_nodes() -> None:
     now = [100.0]
     clock = Clock([10, 30, 60], lambda: now[0])
-    assert clock.place(0) == " (node 1 of 3)"
+    assert clock.place(0) == " (stage 1 of 3)"
     now[0] = 120  # twice as slow as the costs say
-    assert clock.place(1) == " (node 2 of 3, about 0:03:00 left)"
+    assert clock.place(1) == " (stage 2 of 3, about 0:03:00 left)"
     now[0] = 140  # then faster: 40 for 40
-    assert clock.place(2) == " (node 3 of 3, about 0:01:00 left)"
-    assert Clock([0, 5], lambda: 0).place(1) == " (node 2 of 2)"
+    assert clock.place(2) == " (stage 3 of 3, about 0:01:00 left)"
+    assert Clock([0, 5], lambda: 0).place(1) == " (stage 2 of 2)"
     assert Clock([5], lambda: 0).place(0) == ""

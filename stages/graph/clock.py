@@ -16,7 +16,7 @@ class Clock:
         self.costs, self.now, self.began = list(costs), now, now()
 
     def place(self, done: int) -> str:
-        """ " (node 4 of 8, about 0:20:00 left)" after `done` nodes; "" for a single node.
+        """ " (stage 4 of 8, about 0:20:00 left)" after `done` nodes; "" for a single one.
 
         The time left is extrapolated from the finished nodes, so the first one has none.
         """
@@ -26,4 +26,4 @@ class Clock:
         known = before > 0 and all(self.costs)
         seconds = round((self.now() - self.began) / before * left) if known else 0
         rest = f", about {timedelta(seconds=seconds)} left" if known else ""
-        return f" (node {done + 1} of {len(self.costs)}{rest})"
+        return f" (stage {done + 1} of {len(self.costs)}{rest})"
