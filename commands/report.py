@@ -34,4 +34,4 @@ def report(work: Path, out: Path | None, detector: str | None, quiet: bool) -> N
     from stages.report.write import write_report
 
     made = write_report(work, out, detector, (lambda line: None) if quiet else say)
-    click.echo(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{made}: {made.stat().st_size / 1e3:,.0f} kB")
