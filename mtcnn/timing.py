@@ -163,10 +163,11 @@ class Benchmark:
             times.append([count, *(f"{cell:.2f}" for cell in cells), f"{row['images_per_second']:.1f}", spread])
         for name, row in values["faces_an_image"].items():
             counts.append([name, f"{row['given']:.1f}" if name != self.names[0] else "", f"{row['kept']:.1f}"])
+        rounds = f"{values['rounds']} round{'s' if values['rounds'] > 1 else ''}"
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items() if value is not None)
         head = ["threads", "ms an image", "p95", *self.names, "images/s", "median by round"]
         return "\n".join([
-            f"{values['photos']}; {values['rounds']} rounds; {settings}",
+            f"{values['photos']}; {rounds}; {settings}",
             describe(), "", markdown_table(head, times), "",
             markdown_table(["stage, faces an image", "given", "kept"], counts),
         ])  # fmt: skip

@@ -89,6 +89,8 @@ def test_benchmark(detector: Detector, images: list[NDArray[np.uint8]], threads:
     assert values["machine"]["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     lines = result.table().splitlines()
     assert lines[0] == "drawn; 3 rounds; min_face 20.0"
+    once = benchmark(detector, Photos(images, "drawn"), threads=(1,), rounds=1, settings={})
+    assert once.table().startswith("drawn; 1 round; ")
     assert [line.split("|")[1].strip() for line in lines[5:7]] == ["1", "2"]
 
 
