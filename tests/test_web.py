@@ -162,6 +162,23 @@ def test_a_photo_is_searched_and_drawn(tab: tuple[Browser, str]) -> None:
     assert made.run(pixel)[1] > 150  # the green side of the box
     made.run("byId('score').value = 0.8; byId('score').dispatchEvent(new Event('input'))")
     assert made.run(pixel) == [100, 100, 100]
+    assert made.run("byId('message').textContent").startswith("0 faces in")
+    assert made.run("byId('least').textContent") == "0.80"
+
+
+@in_a_browser
+@pytest.mark.parametrize(("box", "middle"), [((16, 16, 48, 56), (22, 9)), ((0, 2, 32, 42), (6, 9))])
+def test_a_score_stands_on_a_dark_ground(
+    tab: tuple[Browser, str], box: tuple[int, ...], middle: tuple[int, int]
+) -> None:
+    """Above its box, or in it where the picture ends; so it can be read on any photo."""
+    made, address = tab
+    message(made, f"{address}?photo=grey.png")
+    made.run(f"faces = [{{ box: {list(box)}, score: 0.75, landmarks: [] }}]; draw()")
+    left, top = middle
+    values = made.run(f"Array.from(context.getImageData({left - 5}, {top - 5}, 16, 8).data)")
+    pixels = np.array(values).reshape(-1, 4)[:, :3]
+    assert (pixels.max(axis=1) < 60).mean() > 0.3 and (pixels[:, 1] > 90).any()
 
 
 @in_a_browser

@@ -3,11 +3,12 @@
 // The address may say what to do first, for links and tests: ?photo=NAME&detector=NAME&camera=1
 
 const LONGEST = 2048; // pixels of a side; larger photos are shrunk
+const GREEN = "#00e676";
 const byId = (id) => document.getElementById(id);
 const canvas = byId("canvas"), context = canvas.getContext("2d", { willReadFrequently: true });
 const source = document.createElement("canvas"), sourceContext = source.getContext("2d", { willReadFrequently: true });
 const sessions = new Map(); // name -> promise of a session
-let detectors = [], stream = null, faces = [], busy = false, note = "";
+let detectors = [], stream = null, faces = [], busy = false, note = "", circumstances = "";
 
 function say(text, kind = "info") {
   byId("message").textContent = text;
@@ -65,6 +66,18 @@ function hide([x1, y1, x2, y2]) {
   }
 }
 
+/** A score on a dark ground, above its box, or in it where the picture ends. */
+function drawScore(score, x, y, size) {
+  const text = score.toFixed(2), height = 1.3 * size;
+  context.font = `${size}px system-ui, sans-serif`;
+  const width = context.measureText(text).width + 0.4 * size;
+  const left = Math.max(0, Math.min(x, canvas.width - width)), top = y < height ? Math.max(0, y) : y - height;
+  context.fillStyle = "#000b";
+  context.fillRect(left, top, width, height);
+  context.fillStyle = GREEN;
+  context.fillText(text, left + 0.2 * size, top + size);
+}
+
 function draw() {
   canvas.width = source.width;
   canvas.height = source.height;
@@ -74,12 +87,8 @@ function draw() {
   for (const { box: [x1, y1, x2, y2], score, landmarks } of shown) {
     const line = Math.max(1, Math.min(x2 - x1, y2 - y1) / 40);
     context.lineWidth = line;
-    context.strokeStyle = context.fillStyle = "#00e676";
-    if (byId("boxes").checked) {
-      context.strokeRect(x1, y1, x2 - x1, y2 - y1);
-      context.font = `${Math.max(10, (y2 - y1) / 8)}px system-ui, sans-serif`;
-      context.fillText(score.toFixed(3), x1, y1 - 2 * line);
-    }
+    context.strokeStyle = context.fillStyle = GREEN;
+    if (byId("boxes").checked) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     if (byId("landmarks").checked && !byId("blur").checked) {
       for (const [x, y] of landmarks) {
         context.beginPath();
@@ -87,10 +96,16 @@ function draw() {
         context.fill();
       }
     }
+    if (byId("boxes").checked) drawScore(score, x1, y1, Math.max(10, (y2 - y1) / 8));
   }
+  byId("least").textContent = Number(byId("score").value).toFixed(2);
   canvas.hidden = false;
   byId("hint").hidden = true;
   return shown.length;
+}
+
+function report(count) {
+  say(`${count} ${count === 1 ? "face" : "faces"} ${circumstances}`);
 }
 
 async function look() {
@@ -101,7 +116,8 @@ async function look() {
     const start = performance.now();
     faces = await detect();
     const time = performance.now() - start, count = draw();
-    say(`${count} ${count === 1 ? "face" : "faces"} in ${time.toFixed(0)} ms by ${name}, ${source.width} × ${source.height} pixels${note}`);
+    circumstances = `in ${time.toFixed(0)} ms by ${name}, ${source.width} × ${source.height} pixels${note}`;
+    report(count);
     byId("result").textContent = JSON.stringify({ detector: name, width: source.width, height: source.height, milliseconds: time, faces });
   } catch (error) {
     say(`The detector failed: ${error.message}`, "error");
@@ -177,7 +193,7 @@ async function begin() {
   byId("file").addEventListener("change", ({ target }) => target.files.length && showPhoto(target.files[0], target.files[0].name));
   byId("camera").addEventListener("click", startCamera);
   byId("detector").addEventListener("change", () => !stream && !canvas.hidden && look());
-  for (const id of ["score", "boxes", "landmarks", "blur"]) byId(id).addEventListener("input", () => canvas.hidden || draw());
+  for (const id of ["score", "boxes", "landmarks", "blur"]) byId(id).addEventListener("input", () => canvas.hidden || report(draw()));
   const view = byId("view");
   view.addEventListener("dragover", (event) => { event.preventDefault(); view.classList.add("over"); });
   view.addEventListener("dragleave", () => view.classList.remove("over"));
