@@ -68,6 +68,7 @@ def tables(result: Mapping[str, Any]) -> str:
 def plot(result: Mapping[str, Any], path: Path) -> None:
     """Time against AP, a panel for each difficulty and a point for each detector, to a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import TABLEAU_COLORS
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 5), layout="constrained")
@@ -75,6 +76,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
     for number, difficulty in enumerate(("easy", "medium", "hard"), 1):
         panel = figure.add_subplot(1, 3, number)
+        panel.set_prop_cycle(color=[*TABLEAU_COLORS, "black", "gold"])  # as many as markers
         for marker, (name, row) in zip(cycle("oDv^<>sPX*hp"), result["rows"].items(), strict=False):
             panel.scatter(statistics.median(row["ms"]), row["ap"][difficulty], marker=marker, s=70, label=name)
         panel.set(xscale="log", xlabel="ms a photo, one core", ylabel="AP", title=difficulty)
