@@ -66,9 +66,9 @@ def label(
     be read.
 
     \b
-    mtcnn label photos --teachers retinaface,mtcnn --to labels
+    mtcnn label photos --teachers retinaface,yunet-n --to labels
     mtcnn label photos --teachers retinaface,yunet,centerface --models models --scales retinaface=1,1.5 --to labels
-    mtcnn label photos --teachers retinaface,mtcnn --calibrate wider:labels.txt --to labels --sheet labels.png
+    mtcnn label photos --teachers retinaface,yunet-n --calibrate wider:labels.txt --to labels --sheet labels.png
     mtcnn label --labels wider:labels.txt --teachers retinaface --to with-landmarks
     """
     from mtcnn.files.locks import alone_in
