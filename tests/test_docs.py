@@ -254,6 +254,28 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor or anchor in anchors(target), link
 
 
+DESCRIBED = [page for page in PAGES if page.name not in {"CONTRIBUTING.md", "decisions.md", "performance.md"}]
+
+
+def options_of(command: click.Command = main) -> set[str]:
+    """The options of a command and of those below it, without old names, which still work."""
+    found = {name for each in command.params if not getattr(each, "hidden", False)
+             for name in (*each.opts, *each.secondary_opts)}  # fmt: skip
+    if isinstance(command, click.Group):
+        found = found.union(
+            *(options_of(subcommand(command, name)) for name in command.list_commands(click.Context(command)))
+        )
+    return found
+
+
+@pytest.mark.parametrize("page", DESCRIBED, ids=lambda page: page.stem)
+def test_options_that_pages_describe_exist(page: Path) -> None:
+    """`--option` in the text; benchmarks have options of their own."""
+    scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py"))
+    for name in re.findall(r"`(--[a-z][\w-]*)", prose(page)):
+        assert name in options_of() or f'"{name}"' in scripts, name
+
+
 def test_an_invalid_line_is_noticed() -> None:
     with pytest.raises(click.UsageError):
         parse(shlex.split("mtcnn detect photo.jpg --drow x"))
