@@ -111,3 +111,5 @@ def test_a_budget_that_nothing_meets(monkeypatch: pytest.MonkeyPatch) -> None:
         next(candidates("scrfd-0.5g", {"neck_block": "yunet"}, "trunk", CostBudget(), 0))
     with pytest.raises(SettingsError, match=r"budget is 1000 G; none of 100 nets of scrfd-0.5g costs that, within 2%"):
         next(candidates("scrfd-0.5g", {}, "trunk", CostBudget(1e12), 0))
+    with pytest.raises(SettingsError, match=r"budget is 5; .*; expected a budget nearer to the template's, 0.478 G$"):
+        next(candidates("scrfd-0.5g", {}, "trunk", CostBudget(5), 0))

@@ -51,8 +51,11 @@ class CostBudget(Settings):
 
     def holds(self, model: Mapping[str, Any]) -> bool:
         """Whether a net costs as much, within 2 %."""
-        cost = sum(multiply_adds(model, self.height, self.width).values())
-        return abs(cost - self.multiply_adds) <= WITHIN * self.multiply_adds
+        return abs(self.cost(model) - self.multiply_adds) <= WITHIN * self.multiply_adds
+
+    def cost(self, model: Mapping[str, Any]) -> float:
+        """Multiply-adds of a net for one image."""
+        return sum(multiply_adds(model, self.height, self.width).values())
 
 
 def candidates(net: str, template: Mapping[str, Any], step: str, budget: CostBudget, seed: int) -> Iterator[Model]:
@@ -76,11 +79,15 @@ def candidates(net: str, template: Mapping[str, Any], step: str, budget: CostBud
                 break
         else:
             raise SettingsError(
-                f"budget is {budget.multiply_adds / 1e9:g} G; none of {TRIES} nets of {net} costs that, within "
-                f"{WITHIN:.0%}; expected a budget nearer to the template's"
+                f"budget is {_shown(budget.multiply_adds)}; none of {TRIES} nets of {net} costs that, within "
+                f"{WITHIN:.0%}; expected a budget nearer to the template's, {_shown(budget.cost(known))}"
             )
         seen.add(repr(model))
         yield model
+
+
+def _shown(multiply_adds: float) -> str:
+    return f"{round(multiply_adds / 1e9, 3):g} G" if multiply_adds >= 1e6 else f"{multiply_adds:g}"
 
 
 def _trunk(template: Model, rng: np.random.Generator) -> Model:
