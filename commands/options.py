@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
@@ -174,9 +175,8 @@ def detector_options(command: Callable[..., Any]) -> Callable[..., Any]:
         threshold = options.pop("threshold")
         if threshold is not None and options["thresholds"] is not None:
             raise click.UsageError("--threshold and --thresholds are both given; expected one of them")
-        if options["thresholds"] is not None and (stages := _stage_count(options)) < 3:
-            runs = f"{stages} stage{'s run' if stages > 1 else ' runs'}"
-            say(f"mtcnn: --thresholds has three numbers and {runs}; the first counts; write --threshold instead")
+        if options["thresholds"] is not None:
+            options["thresholds"] = _used_thresholds(options)
         if threshold is not None:
             options["thresholds"] = checked_threshold(threshold)
         return command(*args, **options)
@@ -192,10 +192,19 @@ def checked_threshold(value: float) -> float:
     return value
 
 
-def _stage_count(options: Mapping[str, Any]) -> int:
-    from mtcnn.detector_settings import DetectorSettings
+def _used_thresholds(options: Mapping[str, Any]) -> tuple[float, ...]:
+    """Those of the three thresholds that stages have; the rest is reported."""
+    from mtcnn.detector_settings import DetectorSettings, unused_thresholds
 
-    return len(DetectorSettings(**{name: options[name] for name in ("detector", "stage1", "refine")}).stages)
+    chosen = {name: options[name] for name in ("detector", "stage1", "refine")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # in the words of Python, and told below
+        found = DetectorSettings(**chosen, thresholds=options["thresholds"])
+    stages, thresholds = found.stages, cast(tuple[float, ...], found.thresholds)
+    if len(stages) < 3:
+        fix = "; write --threshold instead" if len(stages) == 1 else ""
+        say(f"mtcnn: --thresholds {unused_thresholds(stages)}{fix}")
+    return thresholds
 
 
 def given(names: Iterable[str]) -> list[str]:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine.kernel_cache import kernel
+from .errors import SettingsError
 
 __all__ = [
     "FLIP_ORDER",
     "areas",
+    "as_boxes",
     "clip",
     "decode_landmarks",
     "decode_offsets",
@@ -31,6 +33,21 @@ __all__ = [
 Array = NDArray[Any]
 
 FLIP_ORDER = (1, 0, 2, 4, 3)  # a mirrored left eye is a right eye, and so the corners of the mouth
+
+
+def as_boxes(values: Any) -> NDArray[np.float64]:
+    """Boxes (N, 4), or one box (4,), as float64 (N, 4).
+
+    Raises SettingsError for anything else: rows of five numbers, boxes with scores, would become wrong boxes.
+    """
+    try:
+        boxes = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        kind = type(values).__name__
+        raise SettingsError(f"boxes are of type {kind}; expected an array (N, 4), x1 y1 x2 y2") from None
+    if boxes.size and (boxes.ndim not in (1, 2) or boxes.shape[-1] != 4):
+        raise SettingsError(f"boxes have shape {boxes.shape}; expected (N, 4), x1 y1 x2 y2 and nothing else")
+    return boxes.reshape(-1, 4)
 
 
 def areas(boxes: Array) -> Array:

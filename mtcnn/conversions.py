@@ -39,12 +39,13 @@ def to_supervision(faces: Faces) -> Any:
 
 def aligned(faces: Faces, image: Source, size: int) -> NDArray[np.uint8]:
     """See `Faces.align`."""
+    from .pictures.align import align, check_side  # imports OpenCV, which the names of columns need not
+
     if faces.landmarks is None:
         if len(faces):
             raise SettingsError("these faces have no landmarks to align them by; expected a detector that finds some")
-        return np.zeros((0, size, size, 3), np.uint8)
-    from .pictures.align import align  # imports OpenCV, which the names of columns need not
-
+        side = check_side(size)
+        return np.zeros((0, side, side, 3), np.uint8)
     return align(read_image(image), faces.landmarks, size)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,7 @@ from .pyramid import MIN_FACE, SCALE_FACTOR
 from .settings import Range, check, require
 from .thresholds import default_threshold
 
-__all__ = ["CASCADE", "PRESETS", "REFINED", "DetectorSettings"]
+__all__ = ["CASCADE", "PRESETS", "REFINED", "DetectorSettings", "unused_thresholds"]
 
 CASCADE = "mtcnn"
 """The detector name of the full cascade: PNet, RNet and ONet."""
@@ -31,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Detector names for those who do not want to choose: what is best in docs/results.md, so it may change by version."""
 
 _SHARE = Range(min=0, max=1)
+_UNORDERED = (str, Mapping, Set)  # iterables that are no sequence of numbers
 
 
 @dataclass(frozen=True)
@@ -140,19 +142,22 @@ class DetectorSettings:
 
     def _thresholds(self) -> tuple[float, ...]:
         """One for each stage: as given, or as the weights say."""
-        stages, given = self.stages, self.thresholds
+        stages = self.stages
+        given: Any = self.thresholds
         if given is None:
             folder = packaged_weights() if self.models is None else Path(self.models)
             found = [default_threshold(weights_path(folder, name), name) for name in stages]
-        elif isinstance(given, Iterable) and not isinstance(given, str):
+        elif isinstance(given, Iterable) and not isinstance(given, _UNORDERED) and getattr(given, "ndim", 1) != 0:
             found = list(given)
-            if len(found) == 3:  # earlier versions required three for any detector
+            if len(found) == 3 > len(stages) and all(map(_SHARE.holds, found)):  # as earlier versions required
+                warnings.warn(f"thresholds {unused_thresholds(stages)}", FutureWarning, stacklevel=5)
                 found = found[: len(stages)]
         else:
             found = [given] * len(stages)
         if len(found) != len(stages) or not all(map(_SHARE.holds, found)):
             count = {1: "one number", 2: "two numbers", 3: "three numbers"}[len(stages)]
-            raise SettingsError(f"thresholds are {given!r}; expected {count} from 0 to 1, for {', '.join(stages)}")
+            shown = " ".join(repr(given).split())  # of an array on several lines
+            raise SettingsError(f"thresholds are {shown}; expected {count} from 0 to 1, for {', '.join(stages)}")
         if self.score is not None:
             check("score", self.score, _SHARE)
             if given is not None and len(stages) == 1 and found != [self.score]:
@@ -173,6 +178,12 @@ class DetectorSettings:
         if self.enlarge in (None, 1):  # as before it was a setting, so that what is cached stays valid
             del plain["enlarge"]
         return {**plain, "thresholds": list(values["thresholds"])}
+
+
+def unused_thresholds(stages: Sequence[str]) -> str:
+    """What is said of three thresholds for fewer stages."""
+    runs = f"{' and '.join(stages)} run{'s' if len(stages) == 1 else ''}"
+    return f"have three numbers, but only {runs}: the first {'counts' if len(stages) == 1 else 'two count'}"
 
 
 def _one_of(*names: str) -> str:

@@ -33,7 +33,7 @@ from .onnx_graph.exported import Exported, Shape, needed
 from .onnx_graph.formats import TITLES, Computes, check_format, opened, runtime_of, stored
 from .onnx_graph.int8 import Agreement, CalibrationPhotos, agreement, quantised
 from .scoring import scoring_of
-from .settings import require
+from .settings import Range, check, require
 from .thresholds import default_threshold
 from .types import ImageSize
 from .weights import SCALING, SIZES, Scaling
@@ -193,13 +193,15 @@ def _shapes(name: str) -> tuple[Shape, ...]:
 def _fixed(name: str, shape: tuple[int, int], batch: int) -> Shape:
     """The one shape of a file. Raises SettingsError where the net takes no such images."""
     side = SIZES.get(name, 0)
+    pair = isinstance(shape, Sequence) and len(shape) == 2 and all(map(Range(min=1, whole=True).holds, shape))
+    require(pair, "shape", shape, "a height and a width in pixels")
     if name in ("rnet", "onet"):
         require(tuple(shape) == (side, side), "shape", shape, f"{side} {side} for {name}")
     multiple = DETECTORS[name].multiple if name in DETECTORS else 1
     good = all(length >= side and length % multiple == 0 and 0 < length <= LARGEST for length in shape)
     require(good, "shape", shape, f"multiples of {multiple} for {name}, from {max(side, multiple)} to {LARGEST}")
-    require(1 <= batch <= MOST, "batch", batch, f"1 to {MOST}")
-    return batch, *ImageSize(*shape)
+    check("batch", batch, Range(min=1, max=MOST, whole=True))
+    return int(batch), *ImageSize(*map(int, shape))
 
 
 def _write(whole: _Whole, path: Path, name: str, shape: Shape, fixed: bool) -> None:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .errors import SettingsError
 
-__all__ = ["Range", "Settings", "check", "is_finite", "require", "setting"]
+__all__ = ["Range", "Settings", "as_path", "check", "is_finite", "require", "setting"]
 
 T = TypeVar("T")
 
@@ -133,7 +135,14 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
         raise SettingsError(f"{name} is {_shown(value)}; expected {expected}")
 
 
+def as_path(name: str, value: Any) -> Path:
+    """The path that the setting `name` is. Raises SettingsError for what is none, and for an empty one, as of an unset
+    variable: pathlib would turn it into ".", the current folder."""
+    require(isinstance(value, str | os.PathLike) and os.fspath(value) != "", name, value, "a path")
+    return Path(value)
+
+
 def _shown(value: Any) -> str:
-    """Text in quotes, so that '20' is not mistaken for 20; anything long cut short."""
-    text = repr(value) if isinstance(value, str | bytes) else str(value)
+    """On one line: text in quotes, so that '20' is not mistaken for 20; anything long cut short."""
+    text = repr(value) if isinstance(value, str | bytes) else " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -66,8 +66,9 @@ class Faces:
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), points)
 
     @classmethod
-    def concat(cls, parts: Sequence[Faces]) -> Faces:
+    def concat(cls, parts: Iterable[Faces]) -> Faces:
         """All faces of `parts`, in order. Landmarks are kept only if every part has them."""
+        parts = list(parts)
         if not parts:
             return cls.empty()
         points = [part.landmarks for part in parts if part.landmarks is not None]

@@ -164,7 +164,7 @@ def test_unusable_landmarks(landmarks: Array, message: str) -> None:
 
 
 def test_invalid_arguments() -> None:
-    with pytest.raises(ValueError, match="size is 0; expected 1"):
+    with pytest.raises(ValueError, match="size is 0; expected a whole number from 1"):
         align(np.zeros((50, 50, 3), np.uint8), TEMPLATE, 0)
     with pytest.raises(ImageError, match="float64"):
         align(np.zeros((50, 50, 3)), TEMPLATE)

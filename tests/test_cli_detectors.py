@@ -158,7 +158,7 @@ def test_trained_weights_detect(work: Path, photo_folder: Path) -> None:
     faces = json.loads(found.stdout)["faces"]
     net = load_module(weights_path(work, "retinaface"), "retinaface")
     assert len(next(net.parameters())) == 1, "an eighth as wide as the packaged one"
-    detector = Detector(work, thresholds=(0.4, 0.7, 0.7), stage1="retinaface")
+    detector = Detector(work, thresholds=0.4, stage1="retinaface")
     assert faces == json.loads(json.dumps(detector.detect(photo_folder / "astronaut.png").to_dicts()))
     assert faces
 

@@ -177,7 +177,7 @@ def test_a_narrower_net_of_an_old_file_runs_in_torch(tmp_path: Path) -> None:
 
 def test_a_detector_uses_it() -> None:
     image = draw_scene(3, 0)[0]
-    detectors = [Detector(stage1="retinaface", thresholds=(0.1, 0.5, 0.5), engine=name) for name in (None, "torch")]
+    detectors = [Detector(stage1="retinaface", thresholds=0.1, engine=name) for name in (None, "torch")]
     kinds = [type(detector.proposer.runtime) for detector in detectors]  # type: ignore[attr-defined]
     assert kinds == [PlannedNet, TorchRuntime]
     found, wanted = (detector.detect(image) for detector in detectors)

@@ -124,7 +124,7 @@ def test_the_gap_is_a_setting(tmp_path: Path) -> None:
         12,
     ]
     assert [number for number, is_hidden in enumerate(copied(tmp_path, {8, 11}, gap=0)) if is_hidden] == [8, 11]
-    with pytest.raises(SettingsError, match="gap is -1; expected 0 or more frames"):
+    with pytest.raises(SettingsError, match="gap is -1; expected a whole number of at least 0"):
         AnonymousCopies(tmp_path / "x.avi", [], gap=-1)
 
 

@@ -210,7 +210,8 @@ def test_a_file_without_scoring_has_the_default(random_models: Path, tmp_path: P
 def test_compiled_nets_and_torch_agree(
     models: Path, monkeypatch: pytest.MonkeyPatch, stage1: str, refine: str | None
 ) -> None:
-    found = Detector(models, thresholds=(0.3, 0.2, 0.2), stage1=stage1, refine=refine)
+    thresholds = (0.3, 0.2) if refine == "rnet" else (0.3, 0.2, 0.2)
+    found = Detector(models, thresholds=thresholds, stage1=stage1, refine=refine)
     stages = [stage for stage in found.refiners if isinstance(stage, NetRefiner)]
     assert {stage.behind_detector for stage in stages} == {stage1 != "pnet"}
     fast = found.detect(noise(90, 120, 3))

@@ -38,7 +38,7 @@ def noise() -> NDArray[np.uint8]:
 
 
 def test_alone_it_is_a_detector(models: Path) -> None:
-    found = Detector(models, thresholds=(0.3, 0.7, 0.7), stage1="retinaface")
+    found = Detector(models, thresholds=0.3, stage1="retinaface")
     assert found.refiners == []
     faces, proposals = found.detect(noise()), found.proposer(noise())
     assert 0 < len(faces) <= len(proposals)
@@ -49,7 +49,8 @@ def test_alone_it_is_a_detector(models: Path) -> None:
 
 @pytest.mark.parametrize(("refine", "names"), [("none", []), ("rnet", ["rnet"]), ("rnet,onet", ["rnet", "onet"])])
 def test_nets_behind_it(models: Path, refine: str, names: list[str]) -> None:
-    found = Detector(models, thresholds=(0.3, 0.2, 0.1), stage1="retinaface", refine=refine)
+    thresholds = (0.3, 0.2, 0.1)[: 1 + len(names)]
+    found = Detector(models, thresholds=thresholds, stage1="retinaface", refine=refine)
     stages = [stage for stage in found.refiners if isinstance(stage, NetRefiner)]
     assert [(stage.name, stage.threshold) for stage in stages] == list(zip(names, (0.2, 0.1), strict=False))
     assert found.detect(noise()).landmarks is not None
@@ -57,7 +58,7 @@ def test_nets_behind_it(models: Path, refine: str, names: list[str]) -> None:
 
 def test_landmarks_survive_a_net_without_any(models: Path) -> None:
     """RNet drops faces, moves boxes and changes the order; each face keeps its own points, where they were."""
-    detector = Detector(models, thresholds=(0.3, 0.2, 0.1), stage1="retinaface", refine="rnet")
+    detector = Detector(models, thresholds=(0.3, 0.2), stage1="retinaface", refine="rnet")
     proposals, (refine,) = detector.proposer(noise()), detector.refiners
     points = np.random.default_rng(1).uniform(0, 90, (len(proposals), 5, 2)).astype(np.float32)
     given = Faces(proposals.boxes, proposals.scores, points)
@@ -73,7 +74,7 @@ def test_landmarks_survive_a_net_without_any(models: Path) -> None:
 
 def test_pnet_alone(models: Path) -> None:
     """Proposals without refinement."""
-    found = Detector(models, thresholds=(0, 0, 0), refine="none")
+    found = Detector(models, thresholds=0, refine="none")
     assert len(found.detect(noise())) > 0
 
 
@@ -95,5 +96,5 @@ def test_the_command(models: Path, tmp_path: Path) -> None:
     arguments = ["--json", "--models", models, "--thresholds", "0.3", "0.7", "0.7"]
     result = run("detect", tmp_path / "noise.png", "--stage1", "retinaface", *arguments)
     (line,) = result.stdout.splitlines()
-    expected = Detector(models, thresholds=(0.3, 0.7, 0.7), stage1="retinaface").detect(noise())
+    expected = Detector(models, thresholds=0.3, stage1="retinaface").detect(noise())
     assert [face["box"] for face in json.loads(line)["faces"]] == [face["box"] for face in expected.to_dicts()]

@@ -13,8 +13,9 @@ from ..errors import SettingsError
 from ..metrics import comparison, fddb, landmarks, plots, wider
 from ..metrics.detections import Cascade, detect_all
 from ..metrics.problems import Problem, Problems
+from ..settings import as_path, require
 from ..types import Faces
-from ..workers import Workers, local_workers
+from ..workers import Workers, as_workers
 
 if TYPE_CHECKING:
     from ..cascade import Detector
@@ -162,27 +163,27 @@ def evaluate(
 
     Raises SettingsError for options that do not fit, DataError for unusable files.
     """
-    if protocol not in TABLES:
-        raise SettingsError(f"protocol is {protocol!r}; expected one of {', '.join(TABLES)}")
+    require(protocol in tuple(TABLES), "protocol", protocol, f"one of {', '.join(TABLES)}")
     _check_used(protocol, detections, labels, sizes, write)
     own, problems = Cascade(_settings(detector), scale, flip), Problems(strict)
     files = _named(detections)
     if own.title in files and photos is not None:
         raise SettingsError(f"detections are named {own.title!r}, as the detector that is run; expected another name")
-    pool = local_workers(workers) if isinstance(workers, int) else workers
+    pool = as_workers(workers)
 
     def detect(images: Mapping[str, Path]) -> dict[str, Faces]:
         return detect_all(images, own, pool, problems, progress)
 
     results: dict[str, Any]
-    truth, folder = Path(ground_truth), _path(photos)
+    truth, folder, target = as_path("ground_truth", ground_truth), _path("photos", photos), _path("write", write)
     if protocol == "wider":
         results = comparison.wider_results(
-            files, truth, _path(labels), folder, detect, _path(write), problems, progress
+            files, truth, _path("labels", labels), folder, detect, target, problems, progress
         )
     elif protocol == "fddb":
         prefix = None if write is None else str(write)
-        results = comparison.fddb_results(files, truth, _path(sizes), folder, detect, prefix, problems, progress)
+        table = _path("sizes", sizes)
+        results = comparison.fddb_results(files, truth, table, folder, detect, prefix, problems, progress)
     else:
         results = comparison.landmark_results(truth, folder, detect, problems, progress)
     if OWN not in results:
@@ -204,6 +205,8 @@ def _settings(detector: Detector | Mapping[str, Any] | None) -> dict[str, Any]:
     """The keyword arguments of a detector."""
     if detector is None or isinstance(detector, Mapping):
         return dict(detector or {})
+    expected = "a Detector or its arguments, such as {'detector': 'fast'}"
+    require(isinstance(getattr(detector, "settings", None), DetectorSettings), "detector", detector, expected)
     return {field.name: getattr(detector.settings, field.name) for field in fields(DetectorSettings)}
 
 
@@ -211,12 +214,13 @@ def _named(detections: Mapping[str, Location] | Iterable[Location] | Location) -
     if isinstance(detections, str | PathLike):
         detections = (detections,)
     if isinstance(detections, Mapping):
-        detections = [f"{name}={path}" for name, path in detections.items()]
+        detections = [f"{name}={as_path('detections', path)}" for name, path in detections.items()]
+    require(isinstance(detections, Iterable), "detections", detections, "a path, several, or names and paths")
     return comparison.named_files(map(str, detections))
 
 
-def _path(value: Location | None) -> Path | None:
-    return None if value is None else Path(value)
+def _path(name: str, value: Location | None) -> Path | None:
+    return None if value is None else as_path(name, value)
 
 
 def _line(settings: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..detector_settings import CASCADE, PRESETS, DetectorSettings
@@ -12,7 +11,7 @@ from ..detectors import DETECTORS
 from ..errors import SettingsError
 from ..files.outputs import check_place
 from ..onnx_graph.formats import FORMATS, TITLES, check_format
-from ..settings import require
+from ..settings import as_path, require
 from ..weights import SIZES
 
 if TYPE_CHECKING:
@@ -70,15 +69,15 @@ def export(
     """
     names = [*SIZES, *DETECTORS, *WHOLE]
     require(net in names, "net", net, f"one of {', '.join(names)}")
-    require(format in FORMATS, "format", format, f"one of {', '.join(FORMATS)}")
+    require(format in tuple(FORMATS), "format", format, f"one of {', '.join(FORMATS)}")
     suffix = FORMATS[format]
-    target = Path(f"{net}{suffix}" if path is None else path)
+    target = as_path("path", f"{net}{suffix}" if path is None else path)
     if target.suffix.lower() != suffix:
         raise SettingsError(
             f"{target} is no name for an {TITLES[format]} file; expected a suffix {suffix}, such as {net}{suffix}"
         )
     check_place(target, "name another file")
-    photos = None if int8 is None else Path(int8)
+    photos = None if int8 is None else as_path("int8", int8)
     others = (*SIZES, CASCADE)
     require(
         photos is None or net not in others, "int8", int8, f"none for {net}: it is for single-stage detectors, and best"
@@ -100,8 +99,9 @@ def export(
         require(
             setting is None, name, setting, f"none for {net}: it is a setting of a whole detector, such as {CASCADE}"
         )
+    folder = None if models is None else as_path("models", models)
     if batch is not None and shape is None:
         raise SettingsError("batch is for a file with `shape`; without it, any number of images can be given")
     from ..onnx_export import export_onnx  # torch takes seconds to import
 
-    return export_onnx(net, target, None if models is None else Path(models), shape, batch or 1, format, photos)
+    return export_onnx(net, target, folder, shape, 1 if batch is None else batch, format, photos)

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..__main__ import app_folder
 from ..detectors import DETECTORS
+from ..devices import device_name
 from ..errors import MtcnnError, SettingsError
+from ..settings import Range, as_path, check, require
 from ..weights import SIZES
-from ..workers import Workers, local_workers
+from ..workers import Workers, as_workers
 
 if TYPE_CHECKING:
     from ..cascade import Detector
@@ -168,20 +170,22 @@ def train(
     TrainingError for a loss that is not finite, LibraryError without torch.
     """
     nets = _nets(net, hard_from, teacher)
-    sources = [str(each) for each in ((data,) if isinstance(data, str | PathLike) else data)]
-    hashes = (eval_hashes,) if isinstance(eval_hashes, str | PathLike) else eval_hashes
-    folder = Path(work)
+    sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
+    check("processes", processes, Range(min=1, whole=True))
+    for name, call in {"on_epoch": on_epoch, "on_batch": on_batch, "say": say}.items():
+        require(call is None or callable(call), name, call, "a function")
+    folder = as_path("work", work)
     dag = app_module("stages.graph.project").open_project(
         folder,
         nets,
         sources,
         hard_from,
-        None if start is None else Path(start),
-        None if teacher is None else Path(teacher),
+        None if start is None else as_path("start", start),
+        None if teacher is None else as_path("teacher", teacher),
         [Path(path) for path in hashes],
-        local_workers(workers) if isinstance(workers, int) else workers,
-        processes,
-        device,
+        as_workers(workers),
+        int(processes),
+        device_name(device),
         quiet,
         callbacks=Callbacks(on_epoch, on_batch),
     )
@@ -191,10 +195,18 @@ def train(
     return TrainResult(folder, nets, weights, tuple(made), epochs, tuple(dag.val))
 
 
+def _several(name: str, values: Location | Iterable[Location]) -> list[str]:
+    """One or several, as they were written: a source may have its format before it."""
+    require(isinstance(values, str | PathLike | Iterable), name, values, "a path or several")
+    given = [values] if isinstance(values, str | PathLike) else list(values)
+    for value in given:
+        as_path(name, value)
+    return list(map(str, given))
+
+
 def _nets(net: str | None, hard_from: str | None, teacher: Location | None) -> tuple[str, ...]:
     """The nets to train. Raises SettingsError for an unknown one, and for settings that it does not use."""
-    if net is not None and net not in SIZES and net not in DETECTORS:
-        raise SettingsError(f"net is {net!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
+    require(net in (None, *SIZES, *DETECTORS), "net", net, f"one of {', '.join([*SIZES, *DETECTORS])}")
     if hard_from is not None and (net in DETECTORS or hard_from not in ("pnet", "rnet")):
         expected = "none for a detector, which mines its own background" if net in DETECTORS else "pnet or rnet"
         raise SettingsError(f"hard_from is {hard_from!r}; expected {expected}")

@@ -8,6 +8,7 @@ profiles are not applied. Pillow reads headers and most files, OpenCV plain JPEG
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..hush import hushed
 from ..libraries import library_error
+from ..settings import Range, require
 from ..types import ImageSize
 from .arrays import RGB, as_rgb, upright
 from .formats import EXPECTED, SUFFIXES
@@ -56,7 +58,7 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> RGB:
 
     A JPEG that ends early is read with a warning if at least half of its rows are there. Raises ImageError if the
     source is missing, unreadable, empty, truncated, not an image, larger than max_pixels, or has signed, floating point
-    or 32-bit samples; LibraryError if a decoder cannot be loaded.
+    or 32-bit samples; SettingsError for max_pixels below 1; LibraryError if a decoder cannot be loaded.
     """
     pixels, warning = read_photo(source, max_pixels)
     if warning:
@@ -66,6 +68,7 @@ def read_image(source: Source, max_pixels: int = MAX_PIXELS) -> RGB:
 
 def read_photo(source: Source, max_pixels: int = MAX_PIXELS) -> Photo:
     """As `read_image`, but return the warning instead of issuing it."""
+    _check_limit(max_pixels)
     source = _plain(source)
     if isinstance(source, np.ndarray):
         return Photo(as_rgb(source), "")
@@ -83,6 +86,7 @@ def image_size(source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIX
     Only a PNG without EXIF before its pixels is read to its end, because EXIF may come last. Raises ImageError as
     `read_image` does, but does not notice damage after the header.
     """
+    _check_limit(max_pixels)
     name = name_of(source)
     with _one_error(name), open_stream(source, name) as stream:
         layout = _deep_tiff(stream, name, max_pixels)
@@ -107,6 +111,12 @@ def difference_hash(source: str | os.PathLike[str] | bytes) -> int:
     with _one_error(name), open_stream(source, name) as stream, open_header(stream, name) as header:
         small = np.asarray(header.convert("L").resize((9, 8), Image.Resampling.LANCZOS), np.int16)
     return int.from_bytes(np.packbits(small[:, :-1] < small[:, 1:]).tobytes(), "big")
+
+
+def _check_limit(max_pixels: float) -> None:
+    """Raise SettingsError for a limit that is none; infinity is."""
+    known = max_pixels is MAX_PIXELS or max_pixels == math.inf or Range(min=1).holds(max_pixels)
+    require(known, "max_pixels", max_pixels, "a number of at least 1")
 
 
 @contextmanager

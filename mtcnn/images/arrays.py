@@ -42,6 +42,8 @@ def as_rgb(array: NDArray[Any], name: str = "image array") -> RGB:
 
 
 def _check(array: NDArray[Any], name: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ImageError(f"{name}: is of type {type(array).__name__}; expected a NumPy array, uint8 RGB (H, W, 3)")
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:  # either byte order
         fix = "scale values in [0, 1] by 255 and " if array.dtype.kind in "bf" else ""
         raise ImageError(f"{name}: has dtype {array.dtype}; expected uint8 or uint16; {fix}use .astype(np.uint8)")

@@ -78,7 +78,8 @@ def check_scale(scale: str, setting: str = "scale") -> str:
 
 def _sides(scale: str) -> tuple[int, ...]:
     """The numbers in `scale`, smallest first: one of N and letterbox:N, two of AxB; none of anything else."""
-    found = re.fullmatch(r"(?:letterbox:)?([0-9]{1,6})|([0-9]{1,6})x([0-9]{1,6})", scale)
+    pattern = r"(?:letterbox:)?([0-9]{1,6})|([0-9]{1,6})x([0-9]{1,6})"
+    found = re.fullmatch(pattern, scale) if isinstance(scale, str) else None
     return tuple(sorted(int(side) for side in found.groups() if side)) if found else ()
 
 

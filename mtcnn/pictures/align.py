@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..boxes import as_boxes
 from ..errors import SettingsError
 from ..images import Source, read_image
+from ..settings import Range, check, require
 
-__all__ = ["TEMPLATE", "align", "check_margin", "crop", "grow", "similarity"]
+__all__ = ["TEMPLATE", "align", "check_margin", "check_side", "crop", "grow", "similarity"]
 
 Array = NDArray[Any]
 RGB = NDArray[np.uint8]
@@ -30,6 +32,9 @@ eye, nose and mouth corners, the viewer's left first. Published as `arcface_src`
 deepinsight/insightface, in OpenCV's coordinates, where the centre of the first pixel is 0."""
 
 _MOST_SAMPLES = 64  # maximum samples per side of a crop's pixel: enough to shrink a face of 7000 pixels without gaps
+_SIDE = Range(min=1, max=8192, whole=True)  # of a crop; OpenCV warps to at most 32,767 pixels a side
+_MARGIN = Range(above=-0.5, max=1e6)
+_FAR = 1e12  # pixels, beyond any picture
 
 
 def crop(image: Source, boxes: Array, margin: float = 0.2) -> list[RGB]:
@@ -40,7 +45,7 @@ def crop(image: Source, boxes: Array, margin: float = 0.2) -> list[RGB]:
 
     Edges are rounded to whole pixels and clipped to the image without padding, so crops at a border are smaller. A box
     outside the image gives the nearest pixel. Raises ImageError as `read_image` does, SettingsError for a margin of
-    -0.5 or less, and for a box that is not finite.
+    -0.5 or less, for boxes of another shape, and for a box that is inside out or not finite.
     """
     check_margin(margin)
     pixels = read_image(image)
@@ -49,15 +54,25 @@ def crop(image: Source, boxes: Array, margin: float = 0.2) -> list[RGB]:
 
 def check_margin(margin: float, name: str = "margin") -> None:
     """Raise SettingsError, which calls the margin `name`, for one that leaves nothing of a box."""
-    if not (math.isfinite(margin) and margin > -0.5):
-        raise SettingsError(f"{name} is {margin}; expected a share of the box's side above -0.5, such as 0.2")
+    require(_MARGIN.holds(margin), name, margin, "a share of the box's side above -0.5, such as 0.2")
+
+
+def check_side(size: Any) -> int:
+    """The side of aligned crops, pixels. Raises SettingsError for what is no whole number from 1 to 8192."""
+    check("size", size, _SIDE)
+    return int(size)
 
 
 def grow(boxes: Array, margin: float) -> Array:
-    """Enlarge boxes (N, 4) by `margin` times their side on each side. Raises SettingsError if one is not finite."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    """Enlarge boxes (N, 4) by `margin` times their side on each side. Raises SettingsError as `as_boxes` does, and if
+    one is not finite or inside out: with x y width height, another place would be hidden."""
+    boxes = as_boxes(boxes)
     if not np.isfinite(boxes).all():
         raise SettingsError(f"boxes hold {boxes[~np.isfinite(boxes)][0]}; expected finite x1 y1 x2 y2")
+    if (boxes[:, 2:] < boxes[:, :2]).any():
+        wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
+        raise SettingsError(f"boxes hold {wrong.tolist()}; expected x1 y1 x2 y2, not x y width height")
+    boxes = boxes.clip(-_FAR, _FAR)
     added = margin * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] - added, boxes[:, 2:] + added], axis=1)
 
@@ -80,21 +95,24 @@ def align(image: Source, landmarks: Array, size: int = TEMPLATE_SIDE) -> RGB:
 
     The outside of the image is black. Large faces are averaged down, so that they do not alias. Raises ImageError as
     `read_image` does; SettingsError for another shape, for a face with fewer than two distinct known points, and for a
-    size below 1.
+    size that `check_side` rejects.
     """
-    points = np.asarray(landmarks, np.float64)
+    side = check_side(size)
+    try:
+        points = np.asarray(landmarks, np.float64)
+    except (TypeError, ValueError):
+        kind = type(landmarks).__name__
+        raise SettingsError(f"landmarks are of type {kind}; expected an array (N, 5, 2), x y of five points") from None
     points = points[None] if points.ndim == 2 else points
     if points.ndim != 3 or points.shape[1:] != (5, 2):
         raise SettingsError(
             f"landmarks have shape {np.shape(landmarks)}; expected (N, 5, 2), x y of five points a face"
         )
-    if size < 1:
-        raise SettingsError(f"size is {size}; expected 1 pixel or more, such as {TEMPLATE_SIDE}")
     pixels = read_image(image)
-    crops = np.zeros((len(points), size, size, 3), np.uint8)
-    target = (TEMPLATE + 0.5) * (size / TEMPLATE_SIDE)  # pixel numbers to our coordinates, docs/conventions.md
+    crops = np.zeros((len(points), side, side, 3), np.uint8)
+    target = (TEMPLATE + 0.5) * (side / TEMPLATE_SIDE)  # pixel numbers to our coordinates, docs/conventions.md
     for out, face in zip(crops, points, strict=True):
-        out[:] = _warp(pixels, similarity(face, target), size)
+        out[:] = _warp(pixels, similarity(face, target), side)
     return crops
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..boxes import as_boxes
 from ..errors import SettingsError
 from ..images import Source, read_image
 from .align import check_margin, grow
@@ -55,14 +56,13 @@ def anonymise(
 
     A classifier trained on hidden faces of the same few people can still recognise some of them by these colours
     (McPherson, Shokri and Shmatikov 2016, "Defeating image obfuscation with deep learning"); only "solid" prevents
-    that. Raises ImageError as `read_image` does, SettingsError for another style or shape, or a margin that leaves a
-    part of the face visible.
+    that. Raises ImageError as `read_image` does, SettingsError for another style or shape, a margin that leaves a part
+    of the face visible, and for boxes that `grow` rejects.
     """
     check_style(style, margin, shape)
     picture = read_image(image).copy()
     height, width = picture.shape[:2]
-    sides = np.asarray(boxes, np.float64).reshape(-1, 4)
-    for box, face in zip(grow(boxes, margin), sides, strict=True):
+    for box, face in zip(grow(boxes, margin), as_boxes(boxes), strict=True):
         x1, y1 = (max(math.floor(value), 0) for value in box[:2])
         x2, y2 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
         if x1 < x2 and y1 < y2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Set
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from PIL import Image
 from ..errors import ImageError, SettingsError, WriteError
 from ..files.atomic_write import write_whole
 from ..images import Source, as_rgb, read_image
+from ..settings import Range, check
 from ..types import Faces
 
 __all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
@@ -33,6 +34,7 @@ SAVE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".web
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SHIFT = 4  # OpenCV draws at 1/16 pixel
+_LINE_WIDTH = Range(min=1, max=1000, whole=True)
 
 
 def draw_faces(
@@ -42,7 +44,7 @@ def draw_faces(
     scores: bool = True,
     landmarks: bool = True,
     line_width: int | None = None,
-    labels: Sequence[object] | None = None,
+    labels: Iterable[object] | None = None,
 ) -> RGB:
     """Draw boxes, scores and landmarks on a copy of the image: uint8 RGB (H, W, 3).
 
@@ -54,25 +56,37 @@ def draw_faces(
     labels      texts instead of the scores, one per face, for faces of any size.
 
     The best face is drawn last, on top; a score that would cover a better one is omitted. Raises ImageError as
-    `read_image` does, SettingsError unless there is a label for each face.
+    `read_image` does, SettingsError for a line_width that is no whole number from 1 to 1000, and unless there is a
+    label for each face.
     """
-    if labels is not None and len(labels) != len(faces):
-        raise SettingsError(f"{len(labels)} labels for {len(faces)} faces; expected one for each")
+    if not isinstance(faces, Faces):
+        raise SettingsError(f"faces are of type {type(faces).__name__}; expected Faces, as a Detector returns them")
+    if line_width is not None:
+        check("line_width", line_width, _LINE_WIDTH)
+    texts = None if labels is None else _texts(labels)
+    if texts is not None and len(texts) != len(faces):
+        raise SettingsError(f"{len(texts)} labels for {len(faces)} faces; expected one for each")
     picture = read_image(image).copy()
     side = float(np.sqrt(picture.shape[0] * picture.shape[1]))
     order = np.argsort(-faces.scores, kind="stable")
     for i in order[::-1]:
         face = faces[i]
-        width = _line_width(face.boxes[0], side) if line_width is None else max(1, line_width)
+        width = _line_width(face.boxes[0], side) if line_width is None else int(line_width)
         _box(picture, face.boxes[0], width)
         if landmarks and face.landmarks is not None:
             _dots(picture, face.landmarks[0], width)
-    if labels is not None:
+    if texts is not None:
         for i in order[::-1]:
-            _label(picture, _place(picture, faces.boxes[i], str(labels[i]), side), str(labels[i]), side)
+            _label(picture, _place(picture, faces.boxes[i], texts[i], side), texts[i], side)
     elif scores:
         _scores(picture, faces[order], side)
     return picture
+
+
+def _texts(labels: Iterable[object]) -> list[str]:
+    if isinstance(labels, str | bytes | Set | Mapping) or not isinstance(labels, Iterable):
+        raise SettingsError(f"labels are {labels!r}; expected a list, one text for each face")
+    return [str(label) for label in labels]
 
 
 def _line_width(box: NDArray[np.float32], side: float) -> int:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..boxes import as_boxes
+from ..settings import Range, check
+
 __all__ = ["GapFiller", "default_gap"]
 
 Box = NDArray[np.float64]
@@ -49,11 +52,13 @@ class GapFiller:
 
     Between two detections of a face, boxes are interpolated. Before the first and after the last one, the box is
     repeated for `gap` frames, in which the face may be turned away or blurred by motion. Faces are matched by distance
-    and size, greedily, the closest first; a wrong match adds boxes, and removes none.
+    and size, greedily, the closest first; a wrong match adds boxes, and removes none. Raises SettingsError for a gap
+    that is no whole number of 0 or more.
     """
 
     def __init__(self, gap: int) -> None:
-        self.gap = gap
+        check("gap", gap, Range(min=0, whole=True))
+        self.gap = int(gap)
         self._tracks: list[_LastSeen] = []
         self._frames: deque[_PendingFrame] = deque()
         self._number = -1  # of the last frame
@@ -61,7 +66,7 @@ class GapFiller:
     def add(self, boxes: NDArray[Any]) -> list[Box]:
         """Add the boxes (N, 4) xyxy of the next frame. Returns the boxes of the frame that this completes, if any."""
         self._number += 1
-        found = np.asarray(boxes, np.float64).reshape(-1, 4)
+        found = as_boxes(boxes)
         self._frames.append(_PendingFrame(found))
         for track, box in self._matched(found):
             if track is None:

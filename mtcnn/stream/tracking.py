@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..boxes import iou
+from ..settings import Range, check
 from ..types import Faces
 
 __all__ = ["Tracker"]
@@ -27,10 +28,13 @@ class Tracker:
     memory   number of frames without a detection after which an id is dropped.
 
     Pairs are matched greedily by falling IoU. Faces seldom overlap one another, so Hungarian matching (as in Bewley et
-    al. 2016, SORT) would hardly ever differ, and needs scipy.
+    al. 2016, SORT) would hardly ever differ, and needs scipy. Raises SettingsError for a min_iou outside of 0 to 1, and
+    a memory that is no whole number of 0 or more.
     """
 
     def __init__(self, min_iou: float = 0.3, memory: int = 15) -> None:
+        check("min_iou", min_iou, Range(min=0, max=1))
+        check("memory", memory, Range(min=0, whole=True))
         self.min_iou, self.memory = min_iou, memory
         self._tracks: list[_Track] = []
         self._frame, self._last = 0, 0

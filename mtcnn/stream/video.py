@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, SettingsError
 from ..images import MAX_PIXELS, as_rgb
-from ..settings import Range, check
+from ..settings import Range, check, require
 from .addresses import Address
 from .video_opencv import CODECS, OpencvReader, OpencvWriter
 
@@ -100,6 +100,7 @@ class Video:
 
     def __init__(self, source: str | os.PathLike[str], every: int = 1, first: int = 0) -> None:
         check("every", every, Range(min=1, whole=True))
+        check("first", first, Range(min=0, whole=True))
         if not isinstance(source, str | os.PathLike):  # OpenCV's cameras are numbers
             raise SettingsError(f"source is {source!r}; expected a video file, an address, or a camera as 'camera:0'")
         self.name, self.every, self.first = os.fspath(source), every, first
@@ -193,14 +194,15 @@ class VideoFile:
     def __init__(
         self, path: str | os.PathLike[str], fps: float, size: tuple[int, int], like: str | None = None
     ) -> None:
-        self.path, self.fps, self.size, self.written = Path(path), fps, size, 0
+        self.path, self.fps, self.written = Path(path), fps, 0
         if self.path.suffix.lower() not in CODECS:
             known = " ".join(CODECS)
             raise ImageError(f"{path}: unknown suffix {self.path.suffix!r}; expected one of {known}; rename it")
         check("fps", fps, Range(above=0))
-        if min(size) < 2:
-            raise SettingsError(f"size is {tuple(size)}; expected a height and a width of 2 pixels or more")
-        self._writer = _writer(self.path, fps, size, like)
+        pair = isinstance(size, Sequence) and len(size) == 2 and all(map(Range(min=2, whole=True).holds, size))
+        require(pair, "size", size, "a height and a width of 2 pixels or more")
+        self.size = (int(size[0]), int(size[1]))
+        self._writer = _writer(self.path, fps, self.size, like)
         self._next: RGB | None = None  # the last frame, which stays until the one after it
         self._time, self._cut = 0.0, 0.0
 
@@ -213,8 +215,7 @@ class VideoFile:
         frame. Raises ImageError for what `as_rgb` does not take, SettingsError for a time that is not finite.
         """
         image = as_rgb(image)
-        if time is not None and not math.isfinite(time):
-            raise SettingsError(f"time is {time}; expected seconds since the start")
+        require(time is None or Range().holds(time), "time", time, "seconds since the start")
         if image.shape[:2] != self.size:
             image = np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         if time is None:

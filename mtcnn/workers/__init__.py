@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["Here", "Workers", "cluster_workers", "local_workers"]
+from ..settings import Range, require
+
+__all__ = ["Here", "Workers", "as_workers", "cluster_workers", "local_workers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_COUNT = Range(min=1, whole=True)
 
 
 class Workers(Protocol):
@@ -35,6 +40,15 @@ class Here:
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         yield from map(function, items)
+
+
+def as_workers(workers: int | Workers) -> Workers:
+    """As many local processes, or the `Workers` itself. Raises SettingsError for anything else."""
+    if hasattr(workers, "map"):
+        return workers
+    count: Any = workers
+    require(_COUNT.holds(count), "workers", count, f"{_COUNT}, or a `Workers`")
+    return local_workers(int(count))
 
 
 def local_workers(count: int) -> Workers:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SettingsError
 from ...pictures.anonymise import MARGIN, Shape, Style, anonymise, check_style
 from ...types import Faces
 from ..gaps import GapFiller, default_gap
@@ -52,8 +51,8 @@ class AnonymousCopies(Pictures):
         spared: Spared | None = None,
     ) -> None:
         check_style(style, margin, shape)
-        if gap is not None and gap < 0:
-            raise SettingsError(f"gap is {gap}; expected 0 or more frames")
+        if gap is not None:
+            GapFiller(gap)  # checks it
         super().__init__(copies, places)
         self._style, self._margin, self._gap, self._shape = style, margin, gap, shape
         self._spared = spared
