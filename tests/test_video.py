@@ -14,6 +14,7 @@ from clips import number_of, numbered, write_clip
 
 from mtcnn.errors import ImageError, SettingsError
 from mtcnn.stream.video import CODECS, FPS, Video, VideoFile
+from mtcnn.stream.whole import is_cut
 
 
 @pytest.fixture(autouse=True, params=["opencv", "pyav"])
@@ -84,7 +85,7 @@ class Fake:
     def __init__(self, fps: float, count: float, clock: list[float], side: int = 1) -> None:
         self.values = {cv2.CAP_PROP_FPS: fps, cv2.CAP_PROP_FRAME_COUNT: count}
         self.values[cv2.CAP_PROP_FRAME_WIDTH] = self.values[cv2.CAP_PROP_FRAME_HEIGHT] = side
-        self.clock = clock
+        self.clock = list(clock)
 
     def isOpened(self) -> bool:
         return True
@@ -116,6 +117,16 @@ def test_without_a_frame_rate(monkeypatch: pytest.MonkeyPatch, fps: float) -> No
     assert clip.fps == FPS == 25
     assert clip.length is None
     assert [frame.time for frame in clip] == pytest.approx([0, 1 / 25, 2 / 25])
+
+
+@pytest.mark.parametrize(("fps", "step", "expected"), [(1000.0, 40.0, 25), (400.0, 2.5, 400), (0.0, 100.0, 10)])
+def test_a_frame_rate_that_is_not_sane_is_measured(
+    monkeypatch: pytest.MonkeyPatch, fps: float, step: float, expected: float
+) -> None:
+    """A high-speed camera, and WebM whose rate is that of its clock. Half a second of frames is hidden by it."""
+    clip = opened(monkeypatch, fps, 3.0, [0.0, step, 2 * step])
+    assert clip.fps == pytest.approx(expected)
+    assert len(list(clip)) == 3
 
 
 def test_timestamps_are_used_while_they_increase(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +176,60 @@ def test_a_file_that_ends_early(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=r"clip.avi: ends after \d\.\d of 5.0 seconds; expected a whole video"):
             list(clip)
     assert [number_of(frame.image) for frame in first] == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mkv"])
+def test_the_last_frames_are_missing(tmp_path: Path, name: str) -> None:
+    """Less than a second of a short video: its container says how long the file would be."""
+    path = write_clip(tmp_path / name, numbered(20, 240, 320), 10)
+    with Video(path) as clip:
+        assert len(list(clip)) == 20
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 4 // 5])
+    with Video(path) as clip, pytest.raises(ImageError, match=r"expected a whole video; save or download it again"):
+        list(clip)
+
+
+def box(kind: bytes, size: int, content: bytes = b"") -> bytes:
+    return size.to_bytes(4, "big") + kind + content
+
+
+UNKNOWN, LONG = b"\x01" + b"\xff" * 7, b"\x01" + bytes(6) + b"\x0a"
+EBML, SEGMENT = bytes.fromhex("1a45dfa3") + b"\x82ab", bytes.fromhex("18538067")
+
+
+@pytest.mark.parametrize(
+    ("content", "is_short"),
+    [
+        (b"RIFF\x0a\0\0\0AVI 123456", False),
+        (b"RIFF\x0b\0\0\0AVI 123456", True),
+        (b"RIFF\xff\xff\xff\xffAVI 123456", False),  # was not finished
+        (b"RIFF\0\0\0\0AVI 123456", False),
+        (b"RIFF\x0b\0\0\0WAVE23456", False),
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 12, b"1234"), False),
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 13, b"1234"), True),
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 0, b"1234"), False),  # to the end of the file
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 1, bytes(7) + b"\x14" + b"1234"), False),
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 1, bytes(7) + b"\x15" + b"1234"), True),
+        (box(b"ftyp", 12, b"isom") + box(b"mdat", 3, b"1234"), False),  # damaged
+        (box(b"ftyp", 12, b"isom") + b"\0\0", False),
+        (EBML + SEGMENT + b"\x8a0123456789", False),
+        (EBML + SEGMENT + b"\x8b0123456789", True),
+        (EBML + SEGMENT + LONG + b"0123456789", False),
+        (EBML + SEGMENT + LONG + b"012345678", True),
+        (EBML + SEGMENT + UNKNOWN + b"0123456789", False),  # of a stream
+        (EBML + SEGMENT + b"\xff0123456789", False),
+        (EBML, False),
+        (b"", False),
+        (b"no video", False),
+        (bytes(100), False),
+    ],
+)
+def test_stated_sizes_of_files(tmp_path: Path, content: bytes, is_short: bool) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    assert is_cut(str(path)) is is_short
+    assert not is_cut(str(tmp_path))
+    assert not is_cut(str(tmp_path / "missing"))
 
 
 def test_a_video_without_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from ..images import MAX_PIXELS, as_rgb
 from ..settings import Range, check, require
 from .addresses import Address
 from .video_opencv import CODECS, OpencvReader, OpencvWriter
+from .whole import is_cut
 
 __all__ = ["CODECS", "FPS", "Frame", "Video", "VideoFile", "has_pyav"]
 
@@ -27,6 +28,8 @@ FPS = 25.0
 """Frames per second if a file or camera states none: FFmpeg's default for raw streams."""
 
 _MOST_FPS = 300.0  # WebM without a rate is reported with the 1,000 ticks a second of its clock
+_MEASURED = 60  # frames at the start of a video whose rate is not stated, or not sane
+_FASTEST = 10_000.0  # frames per second that are believed; beyond, times are wrong
 _LONGEST = 600.0  # seconds that a frame stays in a video file, whatever the clock of its source says
 
 
@@ -85,7 +88,7 @@ class Video:
     every   use every n-th frame: 0, n, 2n, ...; the others are not converted.
     first   number of the first frame to use.
 
-    fps     frames per second of the whole video, FPS if unknown.
+    fps     frames per second, stated or of the first frames; FPS if unknown.
     length  number of frames according to the file's header, which may be a guess; None if it does not say.
 
     Frames are upright: the rotation that phones record is applied. Non-square pixels stay non-square.
@@ -111,9 +114,17 @@ class Video:
             raise ImageError(self._not_opened()) from None
         self._check_size()
         self.live = self._camera or getattr(self._reader, "live", False)
-        self.fps = _sane_fps(self._reader.fps)
+        self.fps = self._fps()
         self.length = None if self.live else self._reader.length
         self._number, self._time, self._began = -1, 0.0, 0.0
+
+    def _fps(self) -> float:
+        """As stated; where that is not sane, by the times of the first frames, or FPS."""
+        stated = self._reader.fps
+        if 0 < stated <= _MOST_FPS:  # NaN is neither
+            return stated
+        measured = 0.0 if self.live else _measured_fps(_reader(self.name, False))
+        return measured if 0 < measured <= _FASTEST else FPS
 
     def _not_opened(self) -> str:
         if self._camera:
@@ -155,11 +166,14 @@ class Video:
             raise ImageError(f"{self.name}: gives no more pictures; expected a camera that stays; check its cable")
         # A second and a tenth of grace: of some files the header gives the length of the sound. Nor is its length what
         # counts where all frames are there: encoders add to it when rates vary.
-        fewer = self.length is None or self._number + 1 < 0.9 * self.length
-        if self._number >= 0 and fewer and self._time + 1 < 0.9 * self._reader.seconds:
+        read, length = self._number + 1, self.length
+        fewer = length is None or read < 0.9 * length
+        fix = "try again" if Address.matches(self.name) else "save or download it again"
+        if read and fewer and self._time + 1 < 0.9 * self._reader.seconds:
             end = f"ends after {self._time:.1f} of {self._reader.seconds:.1f} seconds"
-            fix = "try again" if Address.matches(self.name) else "save or download it again"
             raise ImageError(f"{self.name}: {end}; expected a whole video; {fix}")
+        if length is not None and 0 < read < length and is_cut(self.name):  # even by a few frames
+            raise ImageError(f"{self.name}: ends after {read} of {length} frames; expected a whole video; {fix}")
         self._reader.check_end()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -273,5 +287,11 @@ def _writer(path: Path, fps: float, size: tuple[int, int], like: str | None) -> 
         raise ImageError(f"{path}: cannot be written ({why}); expected a folder to write to; check the path") from None
 
 
-def _sane_fps(reported: float) -> float:
-    return reported if 0 < reported <= _MOST_FPS else FPS  # NaN is neither
+def _measured_fps(reader: Reader) -> float:
+    """Frames per second by the times of the first frames; 0 where they have none."""
+    try:
+        clocks = [clock for _ in range(_MEASURED) if (clock := reader.advance()) is not None]
+    finally:
+        reader.close()
+    times = sorted(clock for clock in clocks if math.isfinite(clock))
+    return (len(times) - 1) / (times[-1] - times[0]) if times and times[-1] > times[0] else 0.0
