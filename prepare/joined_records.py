@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 
 from .records import ImageRecord
 
-__all__ = ["joined_repeats", "label_scores", "merged"]
+__all__ = ["joined_repeats", "joined_sources", "label_scores", "merged"]
 
 Array = NDArray[Any]
 
@@ -44,6 +48,26 @@ def joined_repeats(records: Sequence[ImageRecord]) -> tuple[list[ImageRecord], i
         else:
             found.append(_joined(each, all(record.complete for record in each)))
     return (found, repeats) if repeats else (list(records), 0)
+
+
+def joined_sources(sources: Sequence[Sequence[ImageRecord]]) -> tuple[list[ImageRecord], int]:
+    """The records of all sources, in order, those of a photo in several of them joined, and the number of such photos.
+
+    They become one where the photo comes first, as in `merged`. Records of one source stay as they are.
+    """
+    keys = [_keys(records) for records in sources]
+    times = Counter(key for found in keys for key in set(found))
+    of: dict[str | int, list[ImageRecord]] = {}
+    for number, (key, record) in enumerate(zip(chain(*keys), chain(*sources), strict=True)):
+        of.setdefault(key if times[key] > 1 else number, []).append(record)
+    repeated = sum(count > 1 for count in times.values())
+    return [_joined(found, any(each.complete for each in found)) for found in of.values()], repeated
+
+
+def _keys(records: Sequence[ImageRecord]) -> list[str]:
+    """The path of each photo, by the real folder that it is in: sources may name that in several ways."""
+    real = functools.cache(os.path.realpath)
+    return [os.path.join(real(record.path.parent), record.path.name) for record in records]
 
 
 def label_scores(record: ImageRecord) -> Array:

@@ -12,6 +12,7 @@ from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.terminal import printable
 
+from .joined_records import joined_sources
 from .label_check import fit
 from .photo_hashes import EvalHashes, PhotoHashes
 from .photo_sizes import PhotoSizes
@@ -118,10 +119,13 @@ def read_sources(
     notes        a list to which a note for each source is added.
     fitted       compare labels with their photos; False returns them as they are.
 
+    The labels of a photo in several sources are joined: as records of their own they would take the faces of each other
+    for background.
+
     Problems with labels are skipped and reported on stderr, with a line per source unless it has no problem and the run
     is `quiet`. Raises DataError for a source of which hardly any box fits.
     """
-    records: list[ImageRecord] = []
+    sources: list[list[ImageRecord]] = []
     for spec in specs:
         found, problems = read_source(spec, seed)
         for note in problems:
@@ -135,14 +139,17 @@ def read_sources(
         if refused is not None:
             found = refused.without(found, spec, quiet)
         if not fitted:
-            records += found
+            sources.append(found)
             continue
         result = fit(found, spec, photo_sizes)
         if result.dropped or not quiet:
             print(printable(f"{spec}: {result.line}"), file=sys.stderr)
         if doubt := result.doubt(spec):
             print(printable(f"warning: {spec}: {doubt}"), file=sys.stderr)
-        records += result.records
+        sources.append(result.records)
         if notes is not None:
             notes.append(note_of(spec, result.records))
+    records, repeated = joined_sources(sources)
+    if repeated and not quiet:
+        print(f"{repeated} photos are in more than one source; their labels are joined", file=sys.stderr)
     return records

@@ -363,3 +363,42 @@ def test_points_in_other_ways_are_points(tmp_path: Path, separator: str) -> None
     lay(tmp_path, {"t.csv": "".join(f"{separator.join([*row, row[1]])}\n" for row in rows)})
     with pytest.raises(DataError, match="has 2 columns 'x1'"):
         read_source(str(tmp_path))
+
+
+def test_two_categories_of_one_id(tmp_path: Path) -> None:
+    """Which of them an annotation means is unknown; if both are the same, nothing is."""
+    kinds = [{"id": 1, "name": "face"}, {"id": 2, "name": "face"}, {"id": 1, "name": "dog"}]
+    body = coco(face(), face(image_id=2, category_id=2), images=TWO_IMAGES, categories=kinds)
+    found, problems, _ = read_coco(tmp_path, body)
+    assert [(len(record.boxes), record.complete) for record in found] == [(0, False), (1, True)]
+    assert problems == ["category_id 1 is that of two categories; face left out"]
+    with pytest.raises(DataError, match=r"none of its 1 annotations can be used; .* is that of two categories"):
+        read_coco(tmp_path, coco(face(), images=TWO_IMAGES, categories=kinds))
+    found, problems, _ = read_coco(tmp_path, coco(face(), images=TWO_IMAGES, categories=[kinds[0], kinds[0]]))
+    assert [len(record.boxes) for record in found] == [1, 0] and problems == []
+
+
+def test_a_polygon_with_half_a_corner(tmp_path: Path) -> None:
+    lay(tmp_path, {"images/1.png": "", "labels/1.txt": "0 .1 .1 .2 .1 .2 .2 .1\n0 .5 .5 .2 .2\n"})
+    found, problems = read_source(f"yolo:{tmp_path}")
+    assert [(len(record.boxes), record.complete) for record in found] == [(1, False)]
+    assert str(problems[0]).endswith(
+        "1.txt:1: 8 values in the row, expected 5, 6 with a score, 15 with key points, or a class and the x and y of a "
+        "polygon's corners; face left out"
+    )
+
+
+def test_a_photo_in_two_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """Its labels are joined: each would take the faces of the other for background."""
+    row = "images/{}.png\n1\n{} 30 40 50 0 0 0 0 0 0\n"
+    labels = {"a.txt": row.format(1, 20) + row.format(2, 20), "b.txt": row.format(3, 20) + row.format(1, 70)}
+    lay(tmp_path, {**{f"images/{name}.png": "" for name in (1, 2, 3)}, **labels})
+    monkeypatch.chdir(tmp_path)
+    first, second = "wider:a.txt:.", f"wider:{tmp_path / 'b.txt'}:{tmp_path}"
+    found = read_sources([first, second])
+    assert [record.path.name for record in found] == ["1.png", "2.png", "3.png"]
+    assert [record.boxes[:, 0].tolist() for record in found] == [[20, 70], [20], [20]]
+    assert "1 photos are in more than one source; their labels are joined" in capsys.readouterr().err
+    assert len(read_sources([first, first])[0].boxes) == 1
+    assert len(read_sources([first])) == 2
+    assert len(read_sources(["synthetic:2", "synthetic:3"])) == 3

@@ -63,12 +63,12 @@ def read(
     """
     body = read_json(labels)
     entries, categories, boxes = (_list(labels, body, key) for key in ("images", "categories", "annotations"))
-    kinds = {key: _category(entry) for entry in categories if (key := _id(entry, "id")) is not None}
+    kinds, doubled = _categories(categories)
     files = [str(entry.get("file_name", "")) for entry in entries if isinstance(entry, dict)]
     found = Gathering(labels, folder_with(labels, images, _candidates(labels), files))
     given = [_Annotation(n, _id(each, "image_id"), _kind(each, kinds), each) for n, each in enumerate(boxes, 1)]
     known = {_id(entry, "id") for entry in entries} - {None}
-    faults = _faults(given, known)
+    faults = _faults(given, known, doubled)
     _check_any(labels, boxes, faults)
     counts = Counter(each.kind.name for each in given if each.kind)
     taken = taken_classes(labels, "coco", counts, names)
@@ -120,14 +120,27 @@ def _kind(entry: Any, kinds: dict[Any, _Category]) -> _Category | None:
     return kinds.get(_id(entry, "category_id"))
 
 
-def _faults(given: Iterable[_Annotation], known: Container[Any]) -> dict[int, str]:
-    """Annotations of no image, whose ids are `known`, or of no category: their number -> why."""
+def _categories(entries: Iterable[Any]) -> tuple[dict[Any, _Category], set[Any]]:
+    """Categories by their ids; and the ids that several categories have, so that they say nothing."""
+    kinds: dict[Any, _Category] = {}
+    doubled = set()
+    for entry in entries:
+        key = _id(entry, "id")
+        if key is not None and kinds.setdefault(key, kind := _category(entry)) != kind:
+            doubled.add(key)
+    return {key: kind for key, kind in kinds.items() if key not in doubled}, doubled
+
+
+def _faults(given: Iterable[_Annotation], known: Container[Any], doubled: Container[Any]) -> dict[int, str]:
+    """Annotations of no image, whose ids are `known`, or of no category or several: their number -> why."""
     faults = {}
     for each in given:
         if not isinstance(each.entry, dict):
             faults[each.number] = f"is {str(each.entry)[:40]!r}, expected an object"
         elif each.image not in known:
             faults[each.number] = f"image_id is {_shown(each.entry, 'image_id')}, no id of an image in the file"
+        elif _id(each.entry, "category_id") in doubled:
+            faults[each.number] = f"category_id {_shown(each.entry, 'category_id')} is that of two categories"
         elif each.kind is None:
             faults[each.number] = f"category_id is {_shown(each.entry, 'category_id')}, no id of a category in the file"
     return faults

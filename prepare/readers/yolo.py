@@ -119,7 +119,10 @@ def _face(words: list[str], size: ImageSize, points: tuple[int, int] | None, nam
         box = [*(centre - sides / 2), *(centre + sides / 2)]
         return Face(box, five, is_doubtful(name), score)
     if len(values) < 6 or len(values) % 2:
-        raise ValueError(f"{len(values) + 1} values in the row, expected 5, or {5 + count * depth} with key points")
+        raise ValueError(
+            f"{len(values) + 1} values in the row, expected 5, 6 with a score, {5 + count * depth} with key points, or "
+            "a class and the x and y of a polygon's corners"
+        )
     corners = np.array(values).reshape(-1, 2) * scale
     return Face([*corners.min(axis=0), *corners.max(axis=0)], None, is_doubtful(name))
 
