@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from .group import command, debugging, say
-from .options import COUNT, DIR, FILE, PATH, SOURCE, detector_options, options
+from .options import COUNT, DIR, FILE, PATH, SOURCE, STDOUT, detector_options, options
 from .wording import as_options
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ face_options = options(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image or video frame.")
 @click.option("--csv", "as_csv", is_flag=True, help="One row per face, with a header.")
 @click.option("--wider", type=DIR, help="WIDER FACE's text files instead: DIR/<event>/<image>.txt.")
-@click.option("--out", type=FILE, help="Write the results to this file instead of stdout.")
+@click.option("--out", type=STDOUT, help="Write the results to this file instead of stdout.")
 @click.option("--resume", is_flag=True, help="Resume an earlier run: skip what its --out or --wider has.")
 @click.option(
     "--draw", type=PATH, help="Write copies of images and videos with faces drawn in, to this folder or file."

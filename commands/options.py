@@ -24,6 +24,7 @@ __all__ = [
     "NETS",
     "PATH",
     "SOURCE",
+    "STDOUT",
     "NetType",
     "detector_options",
     "given",
@@ -42,16 +43,23 @@ def _named(kind: Any, name: str) -> Any:
 
 
 class PathType(click.Path):
-    """A path that is not empty: pathlib would turn an empty name, as from an unset shell variable, into "."."""
+    """A path that is not empty: pathlib would turn an empty name, as from an unset shell variable, into ".".
 
-    def __init__(self, name: str) -> None:
+    stdout  whether "-" means standard output, which becomes None; else it is rejected, for a file would get that name.
+    """
+
+    def __init__(self, name: str, stdout: bool = False) -> None:
         super().__init__(path_type=Path)
-        self.name = name
+        self.name, self.stdout = name, stdout
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str) and not value.strip():
             kind = self.name.replace("|", " or ")
             self.fail(f"an empty name; expected a {kind}; is a variable of the shell unset?", param, ctx)
+        if value == "-":
+            if self.stdout:
+                return None
+            self.fail("- would be a file of that name; expected the name of one; write ./- if it is", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -88,6 +96,7 @@ class NetType(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2
 
 
 DIR, FILE, PATH = (PathType(name) for name in ("dir", "file", "dir|file"))
+STDOUT = PathType("file", stdout=True)
 SOURCE = SourceType()
 COUNT = _named(click.IntRange(1), "integer")
 _CLUSTER = "mtcnn.cluster"

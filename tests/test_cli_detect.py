@@ -201,9 +201,12 @@ def test_usage_errors(random_models: Path, folder: Path, options: list[str], mes
 
 
 def test_usage_errors_of_draw(random_models: Path, folder: Path) -> None:
-    for images, draw in ((folder, "out.png"), (folder / "a.png", "a.png")):
+    for images, draw, why in (
+        (folder, "out.png", "out.png is one file, for "),
+        (folder / "a.png", "a.png", "a.png is the source itself; expected a folder, or a new file"),
+    ):
         result = run("detect", images, "--models", random_models, "--draw", folder / draw)
-        assert_usage_error(result, "expected a folder, or a new image file")
+        assert_usage_error(result, why)
     assert read_image(folder / "a.png").shape == (50, 70, 3)
 
 

@@ -286,7 +286,7 @@ def test_resume_makes_no_copy_twice(inside: Path) -> None:
         (["--crop", "f", "--crop-margin", "-1"], "crop-margin is -1.0; expected a share"),
         (["--crop", "photos/b.jpg"], "--crop photos/b.jpg is a file; expected a folder"),
         (["--trace", "photos/b.jpg"], "--trace photos/b.jpg is a file; expected a folder"),
-        (["--blur", "photos/a.png"], "--blur photos/a.png is a file; expected a folder"),
+        (["--blur", "photos/a.png"], "--blur photos/a.png is the source itself; expected a folder"),
         (["--trace", "t", "--trace-box", "9", "2", "3", "4"], "--trace-box 9 2 3 4; expected pixels x1 y1 x2 y2"),
         (["photos/b.jpg", "--trace", "t", "--trace-box", "1", "2", "3", "4"], "is a face of one image and there are 2"),
     ],

@@ -174,3 +174,37 @@ def test_places_for_files(tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(WriteError, match="closed may not be written to"):
             check_place(tmp_path / "closed" / "x")
+
+
+PHOTO = "drawn/wider/train/images/scene-0000.jpg"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((PHOTO, "--draw", "new.mp4"), f"--draw new.mp4 is no name for a picture, as {PHOTO} is; expected one that"),
+        (("clip.mp4", "--draw", "new.jpg"), "--draw new.jpg is no name for a video, as clip.mp4 is; expected one that"),
+        ((PHOTO, "clip.mp4", "--draw", "new.mp4"), "--draw new.mp4 is one file, for 2 sources; expected a folder"),
+        (("clip.mp4", "--draw", "clip.mp4"), "--draw clip.mp4 is the source itself; expected a folder, or a new file"),
+        ((PHOTO, "--blur", PHOTO), f"--blur {PHOTO} is the source itself; expected a folder, or a new file"),
+        ((PHOTO, "--draw", "-"), "Invalid value for '--draw': - would be a file of that name; expected the name of"),
+        ((PHOTO, "--coco", "-"), "Invalid value for '--coco': - would be a file of that name; expected the name of"),
+        (("ftp://x/y.mp4",), "Invalid value for 'IMAGES...': ftp://x/y.mp4: expected a file, or an address of http,"),
+        (
+            ("file://x/y.jpg",),
+            "Invalid value for 'IMAGES...': file://x/y.jpg: is on x; expected a file of this machine",
+        ),
+    ],
+)
+def test_places_of_pictures(here: Path, words: tuple[str, ...], message: str) -> None:
+    (here / "clip.mp4").write_bytes(b"")
+    shutil.copy(next((here / PHOTOS).rglob("*.jpg")), here / PHOTO)
+    assert refused("detect", *words).startswith(message)
+
+
+def test_results_on_stdout(here: Path) -> None:
+    photo = next((here / PHOTOS).rglob("*.jpg"))
+    done = run("detect", photo, "--json", "--quiet", "--out", "-")
+    assert done.exit_code == 0 and done.stdout == run("detect", photo, "--json", "--quiet").stdout
+    assert not Path("-").exists()
+    assert "--resume reads what is done from the results" in run("detect", photo, "--out", "-", "--resume").stderr

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mtcnn.stream.sources import find_sources, image_files, kind_of
+from mtcnn.errors import SettingsError
+from mtcnn.stream.addresses import Address
+from mtcnn.stream.sources import as_source, find_sources, image_files, kind_of
 
 
 def make(folder: Path, *names: str) -> list[Path]:
@@ -154,3 +156,37 @@ def test_unusable_lists(tmp_path: Path) -> None:
     assert problems[1].startswith(f"no image in @{tmp_path}/empty.txt")
     assert problems[2].startswith(f"@{tmp_path}/photo.jpg: is no text; expected a text file of names")
     assert len(problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("file:///a/b%20c.jpg", "/a/b c.jpg"),
+        ("file://localhost/a/b.jpg", "/a/b.jpg"),
+        ("FILE:///a/b.jpg", "/a/b.jpg"),
+        ("a://b.jpg", "a:/b.jpg"),
+        ("camera:0", "camera:0"),
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="paths have drives")
+def test_addresses_of_files(text: str, path: str) -> None:
+    assert as_source(text) == Path(path)
+
+
+def test_other_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert as_source("rtmp://x/y") == Address("rtmp://x/y")
+    with pytest.raises(SettingsError, match=r"ftp://x/y.mp4: expected a file, or an address of http, https, rtsp or"):
+        as_source("ftp://x/y.mp4")
+    with pytest.raises(SettingsError, match=r"file://x/y.mp4: is on x; expected a file of this machine"):
+        as_source("file://x/y.mp4")
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "odd:/y.mp4")  # such a folder is possible
+    assert as_source("odd://y.mp4") == Path("odd:/y.mp4")
+
+
+def test_an_unknown_address_in_a_list_skips_one_line(tmp_path: Path) -> None:
+    (photo,) = make(tmp_path, "a.jpg")
+    (tmp_path / "list").write_text(f"ftp://x/y.mp4\n{photo.as_uri()}\n")
+    sources, problems = find_sources([Path(f"@{tmp_path / 'list'}")])
+    assert sources == [photo]
+    assert len(problems) == 1 and problems[0].startswith("ftp://x/y.mp4: expected a file")

@@ -154,11 +154,15 @@ def test_addresses_are_kept_as_written(text: str, kind: str) -> None:
     assert kind_of(source) == kind
 
 
-@pytest.mark.parametrize(
-    "text", ["http:/host/a.mp4", "concat:a.mp4|b.mp4", "tcp://host/x", "file:///etc/x.mp4", "http://"]
-)
+@pytest.mark.parametrize("text", ["http:/host/a.mp4", "concat:a.mp4|b.mp4", "file:///etc/x.mp4"])
 def test_other_protocols_are_file_names(text: str) -> None:
     assert isinstance(as_source(text), Path)
+
+
+@pytest.mark.parametrize("text", ["tcp://host/x", "http://", "ftp://host/a.jpg"])
+def test_other_addresses_are_rejected(text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{text}: expected a file, or an address of http"):
+        as_source(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n"])

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 from typing import IO, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ..errors import SettingsError
 from ..files.outputs import is_output_folder, written_in
@@ -32,6 +34,7 @@ VIDEO_SUFFIXES = (
 MAX_LIST = 2**28  # bytes that are read of a list or of standard input: a pipe may have no end
 
 _CAMERA = re.compile(r"camera:\d+")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")  # longer than a drive's letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,25 @@ Source = Path | Address | Piped
 
 
 def as_source(text: str) -> Path | Address:
-    """Convert user input to a source. Raises SettingsError for an empty name, which pathlib would turn into "."."""
+    """Convert user input to a source. A `file:` address is the path in it.
+
+    Raises SettingsError for an empty name, which pathlib would turn into ".", and for addresses that are not opened.
+    """
     if not text.strip():
         raise SettingsError(
             "an empty name; expected an image, a folder or a pattern; is a variable of the shell unset?"
         )
-    return Address(text) if Address.matches(text) else Path(text)
+    if Address.matches(text):
+        return Address(text)
+    scheme = _SCHEME.match(text)
+    if scheme is None or os.path.lexists(text):
+        return Path(text)
+    address = urlsplit(text)
+    if scheme[1].lower() != "file":
+        raise SettingsError(f"{text}: expected a file, or an address of http, https, rtsp or rtmp; download it first")
+    if address.netloc not in ("", "localhost"):
+        raise SettingsError(f"{text}: is on {address.netloc}; expected a file of this machine, as file:///PATH")
+    return Path(url2pathname(address.path))
 
 
 def kind_of(source: Source) -> Kind:
@@ -135,7 +151,13 @@ def _listed(name: Source, problems: list[str], network: bool) -> list[Source]:
         problems.append(f"{name}: {expected}")
         return []
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).split("\n")  # not splitlines: a name may hold U+2028
-    sources = [as_source(line.removesuffix("\r")) for line in lines if line.strip()]
+    sources = []
+    for line in lines:
+        if line.strip():
+            try:
+                sources.append(as_source(line.removesuffix("\r")))
+            except SettingsError as error:
+                problems.append(str(error))
     addresses = [source for source in sources if isinstance(source, Address)]
     if addresses and not network:
         problems.append(f"{name}: {addresses[0]} in a list is not opened; expected files; allow it with `network`")

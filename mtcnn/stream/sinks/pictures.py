@@ -91,11 +91,16 @@ def _as_file(setting: str, draw: Path, places: Places) -> Path | None:
         raise SettingsError(f"`{setting}` {draw}: {suffix} cannot be written; expected one of {known}, or a folder")
     if draw.is_dir() or (suffix not in SAVE_SUFFIXES and suffix not in CODECS and not draw.exists()):
         return None
-    fits = suffix in (SAVE_SUFFIXES if all(kind_of(source) == "image" for source in sources) else CODECS)
-    if len(sources) > 1 or (sources and not fits) or places.is_input(draw):
+    if len(sources) > 1:
+        raise SettingsError(f"`{setting}` {draw} is one file, for {len(sources)} sources; expected a folder")
+    if places.is_input(draw):
+        raise SettingsError(f"`{setting}` {draw} is the source itself; expected a folder, or a new file")
+    picture = all(kind_of(source) == "image" for source in sources)
+    if sources and suffix not in (SAVE_SUFFIXES if picture else CODECS):
+        kind, known = ("picture", " ".join(SAVE_SUFFIXES)) if picture else ("video", " ".join(CODECS))
         raise SettingsError(
-            f"`{setting}` {draw} is a file; expected a folder, or a new image file for a single picture, "
-            f"or a new video file ({' '.join(CODECS)}) for a single video"
+            f"`{setting}` {draw} is no name for a {kind}, as {sources[0]} is; expected one that ends in {known}, or a "
+            "folder"
         )
     if draw.exists() and draw.stat().st_size and draw.name not in written_in(draw.parent):
         raise SettingsError(
