@@ -162,7 +162,8 @@ def read(path: Path) -> Checkpoint:
     try:
         body = _body(path)
     except (CheckpointError, OSError) as error:
-        raise CheckpointError(f"{path} is truncated, or no checkpoint at all; {_EXPECTED}; copy it again") from error
+        fix = "copy it again, or import it with `mtcnn weights import` if it is another project's"
+        raise CheckpointError(f"{path} is truncated, or no checkpoint at all; {_EXPECTED}; {fix}") from error
     if not isinstance(body, dict) or "format" not in body:
         raise CheckpointError(f"{path} holds no checkpoint of this project; {_EXPECTED}")
     if body["format"] != FORMAT:
@@ -266,6 +267,8 @@ def read_threshold(path: Path) -> float | None:
 
     None for files that lack one, as those of version 0.1 do, and for all that `read` refuses, where that says why.
     """
+    if not path.is_file():  # a pipe would never end
+        return None
     try:
         value = read_record(path).get("threshold")
     except (CheckpointError, OSError):

@@ -97,13 +97,18 @@ LARGEST = 1e12
 def check_numbers(state: Mapping[str, Any]) -> None:
     """Raises ValueError, naming the parameter, unless every value of `state` is an array of usable numbers.
 
-    NaN, infinity, numbers beyond LARGEST and negative variances are rejected: a net with these finds nothing.
+    NaN, infinity, numbers beyond LARGEST, negative variances, weights rounded to integers, and layers of zeros alone,
+    as in a download that stopped, are rejected: a net with these finds nothing.
     """
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
             raise ValueError(f"holds {str(name)[:60]}, a {type(value).__name__}; expected arrays of numbers by name")
+        if value.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
+            raise ValueError(f"holds {value.dtype} in {name[:60]}; expected floating-point weights")
         if value.size and not (abs(float(value.min())) <= LARGEST and abs(float(value.max())) <= LARGEST):
             raise ValueError(f"holds NaN, infinity or a number beyond {LARGEST:g} in {name[:60]}; expected weights")
+        if value.ndim > 1 and value.size and not value.any():
+            raise ValueError(f"holds zeros alone in {name[:60]}; expected weights")
         if name.endswith("running_var") and value.size and value.min() < 0:
             raise ValueError(f"holds a variance of {value.min():g} in {name[:60]}; expected none below 0")
 

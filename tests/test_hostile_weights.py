@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import pickle
 import struct
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -16,7 +19,9 @@ import numpy as np
 import published_weights as foreign
 import pytest
 import torch
+from factories import environment
 from numpy.typing import NDArray
+from processes import PATIENCE
 
 from mtcnn import importers
 from mtcnn.cascade import Detector
@@ -376,7 +381,7 @@ def test_a_checkpoint_that_nests(tmp_path: Path) -> None:
 def test_settings_of_an_impossible_net(tmp_path: Path, value: object) -> None:
     path = tmp_path / "weights.pt"
     spec = DETECTORS["ssh"]
-    write(path, Checkpoint("ssh", {"a.weight": torch.zeros(2, 3, 3, 3)}, "rgb", spec.scaling, model={"width": value}))
+    write(path, Checkpoint("ssh", {"a.weight": torch.ones(2, 3, 3, 3)}, "rgb", spec.scaling, model={"width": value}))
     with pytest.raises(CheckpointError, match=r"does not fit ssh: model\.width is ") as caught:
         load_module(path, "ssh")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300 + len(str(path))
@@ -391,7 +396,7 @@ def test_lists_of_settings_of_an_impossible_net(value: tuple[float, ...]) -> Non
 def test_a_large_net_without_its_weights_is_not_built(tmp_path: Path) -> None:
     """Shapes are compared before any memory is taken: a net of this width would have 100 GB."""
     path = tmp_path / "weights.pt"
-    state = {"a.weight": torch.zeros(2, 3, 3, 3)}
+    state = {"a.weight": torch.ones(2, 3, 3, 3)}
     write(path, Checkpoint("ssh", state, "rgb", DETECTORS["ssh"].scaling, model={"width": 40.0}))
     with pytest.raises(CheckpointError, match=r"does not fit ssh: (lacks|unexpected)"):
         load_module(path, "ssh")
@@ -451,3 +456,35 @@ def test_numbers_of_any_size_are_no_warning(tmp_path: Path, photos: dict[str, ND
         warnings.simplefilter("error")
         found = Detector(tmp_path, detector="retinaface").detect(photos["astronaut"])
     assert np.isfinite(found.boxes).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: (value * 100).astype(np.int8), "holds int8 in trunk.0.weight; expected floating-point weights"),
+        (np.zeros_like, "holds zeros alone in trunk.0.weight; expected weights; copy it again"),  # a stopped download
+    ],
+)
+def test_weights_that_find_nothing(tmp_path: Path, change: Callable[..., Any], message: str) -> None:
+    """They were taken, and no face was found in any image."""
+    arrays, record = read_tensors(weights_path(packaged_weights(), "onet"))
+    first = next(iter(arrays))
+    path = weights_path(tmp_path, "onet")
+    path.parent.mkdir(parents=True)
+    write_tensors(path, {**arrays, first: change(arrays[first])}, record)
+    with pytest.raises(CheckpointError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path} {message}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_in_place_of_weights(tmp_path: Path) -> None:
+    """Nobody writes to it: reading would wait forever. In a process, which can be ended."""
+    path = weights_path(tmp_path, "pnet")
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    program = "import sys, mtcnn; mtcnn.Detector(sys.argv[1])"
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert "CheckpointError: no weights at" in done.stderr
