@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import signalled
 
-from mtcnn.files.atomic_write import ABANDONED, atomic_write, write_whole
+from mtcnn.files.atomic_write import ABANDONED, atomic_write, draft_of, write_whole
 
 
 def test_a_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -81,6 +84,33 @@ def test_the_name_of_a_draft_ends_as_asked(tmp_path: Path) -> None:
     old.touch()
     os.utime(old, (0, 0))
     with atomic_write(tmp_path / "a.png", ".png") as draft:
-        assert draft == tmp_path / f".a.png.{os.getpid()}.draft.png"
+        assert draft == draft_of(tmp_path / "a.png", ".png")
+        assert draft.name.startswith(".a.png.") and draft.name.endswith(f"-{os.getpid()}.draft.png")
         assert not old.exists()
         draft.touch()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from mtcnn.files import atomic_write
+with atomic_write.atomic_write(Path(sys.argv[1]), ".bin") as draft:
+    draft.write_text("half")
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="no other system names itself")
+@pytest.mark.parametrize("name", ["a.txt", "b.txt"])
+@pytest.mark.parametrize("write", [lambda path: write_whole(path, b"x"), lambda path: atomic_write(path).__enter__()])
+def test_a_draft_ends_with_its_process(tmp_path: Path, name: str, write: Callable[[Path], object]) -> None:
+    """The next write in the folder deletes it, however young it is; not those of processes that may be at work."""
+    done = signalled("os:replace", 1, signal.SIGKILL, KILLED, tmp_path / "a.txt")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = tmp_path.iterdir()
+    number = left.name.split("-")[1].split(".")[0]
+    others = [left.name.replace(f"-{number}.", f"-{os.getppid()}."), f".a.txt.0a1b2c-{number}.draft",
+              f".a.txt.000000-{number}.draft", f".a.txt.{number}.draft", ".a.txt.0a1b2c-1.draft.txt.bak"]  # fmt: skip
+    for other in others:
+        (tmp_path / other).touch()
+    write(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} - {name} == {*others}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import Before, atomic_write, write_whole
+from mtcnn.files.atomic_write import Before, atomic_write, draft_of, write_whole
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
@@ -76,7 +76,7 @@ def _link(photo: PhotoLabels, target: Path, before: Before | None) -> Path:
     if target.exists() and not target.is_symlink():
         raise FileExistsError(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
+    draft = draft_of(target)
     try:
         draft.symlink_to(photo.path.resolve())
         if before is not None:
