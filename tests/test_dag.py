@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from factories import random_crops, write_crops
 
-from mtcnn.checkpoint import Checkpoint, read_threshold, write
+from mtcnn.checkpoint import Checkpoint, read, read_threshold, write
 from mtcnn.errors import DataError, MtcnnError, RecipeError
 from mtcnn.nets import NETS
 from mtcnn.scoring import Scoring
@@ -21,6 +22,7 @@ from prepare.labels import Kind
 from prepare.mine import MineSettings
 from prepare.records import ImageRecord
 from prepare.sample import CropSettings
+from prepare.source_notes import SourceNote
 from prepare.store import CropWriter
 from stages.crops.nodes import TrainOnStores, cascade_nodes, chain, keep_start
 from stages.crops.recipe import Mix, Recipe, TrainSettings
@@ -387,6 +389,45 @@ def test_a_failure_is_not_recorded(made: Path) -> None:
     assert (found["pnet"], found["crops-24"], found["onet"]) == ("fresh", "stale", "stale")
 
 
+@pytest.mark.parametrize("place", ["Dag._name_sources", "name_sources", "_note_parts"])
+@pytest.mark.parametrize("target", ["pnet", "onet"])
+def test_what_a_killed_run_left_out_is_written_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, target: str
+) -> None:
+    """Sources, card and note of weights come after them: of a target, and of its inputs."""
+
+    def run(work: Path) -> None:
+        dag = graph(work)
+        dag.sources = [SourceNote("drawn", 2, 1, 0, 0)]
+        dag.ensure(target)
+
+    def killed(*given: object) -> None:
+        if any(each == pnet.makes or (isinstance(each, Node) and each.name == "pnet") for each in given):
+            raise KeyboardInterrupt
+
+    def files(work: Path) -> dict[str, object]:
+        notes = [*work.glob("*/MODEL_CARD.md"), *work.glob("nodes/*.json")]
+        weights = {str(path.relative_to(work)): read(path).recipe for path in work.rglob("*.safetensors")}
+        return weights | {str(path.relative_to(work)): path.read_text() for path in notes}
+
+    run(tmp_path / "whole")
+    pnet = graph(tmp_path / "broken").nodes["pnet"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"stages.graph.dag.{place}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "broken")
+    assert pnet.found() == pnet.key
+    run(tmp_path / "broken")
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+
+
+def test_notes_that_cannot_be_written(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fresh may lie in a folder that only others can write to."""
+    shutil.rmtree(made / "nodes")
+    (made / "nodes").write_text("")
+    assert graph(made).ensure("onet") == []
+
+
 # ---- recipes that cannot work are refused before anything is made
 
 
@@ -416,12 +457,13 @@ def test_nodes_made_beside_each_other(tmp_path: Path, workers: int) -> None:
     names = ["a", "b", "c"]
     dag = Dag(tmp_path, [Node(name, (), tmp_path / name, {"of": name}, WriteKey()) for name in names],
               Options(local_workers(workers)))  # fmt: skip
-    WriteKey()(tmp_path / "b", dag.nodes["b"].key, Options())
+    WriteKey()(tmp_path / "b", dag.nodes["b"].key, Options())  # and was killed before its note
     before, made = (tmp_path / "b").read_text(), list[str]()
     dag.ensure_beside(names, made.append)
     assert made == ["a", "c"]
     assert (tmp_path / "b").read_text() == before
     assert set(states(dag).values()) == {"fresh"}
+    assert {path.name for path in (tmp_path / "nodes").iterdir()} == {f"{name}.json" for name in names}
     assert (str(os.getpid()) in (tmp_path / "a").read_text()) is (workers == 1)
     dag.nodes["a"] = replace(dag.nodes["a"], parts={"of": "else"})
     assert reasons(dag)["a"] == "changed: of"

@@ -6,6 +6,7 @@ benchmarks/slim_install.py makes a real one, and weighs it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,9 @@ from mtcnn.runtimes.plain import PlainPNet, PlainRefiner
 from mtcnn.runtimes.plain_graph import GRAPH
 from mtcnn.runtimes.plans import write_graph
 from mtcnn.weights import Weights
+from stages.photos.nodes import TrainOnPhotos
+from stages.photos.recipe import DetectorRecipe
+from stages.recipes import load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -194,6 +198,26 @@ def test_the_packaged_graph_is_that_of_the_packaged_weights(tmp_path: Path) -> N
     shutil.copy(path, copy)
     assert write_graph(copy, "retinaface")
     assert copy.with_name(GRAPH).read_text() == path.with_name(GRAPH).read_text()
+
+
+@pytest.mark.parametrize("left", [None, "", "{}", '{"key": "of another net"}', "[" * 9999])
+def test_the_graph_that_a_killed_training_left_out(tmp_path: Path, left: str | None) -> None:
+    """It is written after the weights; the same command writes it where it is missing, damaged or of weights before."""
+    recipe = load_recipe(DetectorRecipe, packaged_weights(), "slim")
+    path = weights_path(tmp_path, "slim")
+    write(path, Checkpoint("slim", build("slim").state_dict(), scaling=DETECTORS["slim"].scaling, model=recipe.model))
+    graph = path.with_name(GRAPH)
+    assert write_graph(path, "slim")
+    whole = graph.read_bytes()
+    graph.unlink()
+    if left is not None:
+        graph.write_text(left)
+    node = TrainOnPhotos(recipe, (), tmp_path / "photos.raw")
+    node.update(path)
+    assert graph.read_bytes() == whole
+    os.utime(graph, ns=(1, 1))
+    node.update(path)
+    assert graph.stat().st_mtime_ns == 1, "written again"
 
 
 @pytest.fixture

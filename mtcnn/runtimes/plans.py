@@ -19,7 +19,7 @@ from ..detectors import DETECTORS
 from ..engine import kernel_cache, kernel_files
 from ..engine.graph import NetGraph
 from ..engine.plan import PlannedNet
-from ..errors import SettingsError
+from ..errors import MtcnnError, SettingsError
 from ..files.atomic_write import write_whole
 from ..libraries import has_torch
 from .plain_graph import GRAPH, graph_key, read_graph
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
     from ..detectors import Spec
 
-__all__ = ["planned_runtime", "write_graph"]
+__all__ = ["ensure_graph", "planned_runtime", "write_graph"]
 
 # Parameters of the largest net that runs by a plan. Convolutions of many channels are as fast in torch, and faster on
 # several threads; a deep net would be compiled for a minute.
@@ -106,6 +106,17 @@ def write_graph(path: Path, name: str) -> bool:
     content = {"key": graph_key(name, model), "graph": traced["graph"], "has_landmarks": traced["has_landmarks"]}
     write_whole(target, json.dumps(content).encode())
     return True
+
+
+def ensure_graph(path: Path, name: str) -> None:
+    """Write the graph beside weights unless it is there."""
+    model = {**DETECTORS[name].model, **(read(path).model or {})}
+    try:
+        there = read_graph(path, graph_key(name, model)) is not None
+    except MtcnnError:  # damaged
+        there = False
+    if not there:
+        write_graph(path, name)
 
 
 @lru_cache(maxsize=1)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import read
@@ -173,11 +173,8 @@ class Dag:
         return State(node.name, "fresh", _short(node.makes))
 
     def _difference(self, node: Node) -> str:
-        try:
-            then = json.loads(_note_path(self.work, node).read_text())
-        except (OSError, ValueError, RecursionError):
-            then = None
-        if not isinstance(then, dict):
+        then = _noted_parts(_note_path(self.work, node))
+        if then is None:
             return "made by another recipe or from other inputs"
         changed = [name for name in {**node.parts, **then} if then.get(name) != node.parts.get(name)]
         return f"changed: {', '.join(changed)}" if changed else "its format has changed"
@@ -191,9 +188,8 @@ class Dag:
         be made from, and MtcnnError if another process is at one of them, before anything is made.
         """
         with ddp.joined(self.options.device), self._reserved(ddp.agreed(self._to_make(targets))) as (names, made):
-            for node in (self.nodes[name] for name in targets if name not in names and ddp.is_main()):
-                node.action.update(node.makes)
-                self._name_sources(node)
+            if ddp.is_main():
+                self._finish(targets, names)
             self._announce(names, say)
             clock = Clock([self.nodes[name].cost for name in names])
             for i, name in enumerate(names):
@@ -222,10 +218,32 @@ class Dag:
         done   called with the name of each node made, in order.
         """
         nodes = [self.nodes[name] for name in names if self.nodes[name].found() != self.nodes[name].key]
+        for node in (self.nodes[name] for name in names):
+            if self._is_unfinished(node):
+                _note_parts(_note_path(self.work, node), node)
         self._announce([node.name for node in nodes], lambda line: None)
         work = partial(_made, self.work, replace(self.options, workers=Here(), callbacks=None))
         for name in self.options.workers.map(work, nodes):
             done(name)
+
+    def _finish(self, targets: Iterable[str], made: Sequence[str]) -> None:
+        """Write what belongs to fresh files: to those of `targets`, and to inputs that a killed run did not finish.
+
+        made  the nodes to be made.
+        """
+        wanted = set(targets)
+        for node in reversed(self.nodes.values()):
+            if node.name in wanted:
+                wanted.update(node.needs)
+            if node.name in wanted and node.name not in made and (node.name in targets or self._is_unfinished(node)):
+                node.action.update(node.makes)
+                self._name_sources(node)
+                with suppress(OSError):  # in a folder that cannot be written to, `status` says less of it
+                    _note_parts(_note_path(self.work, node), node)
+
+    def _is_unfinished(self, node: Node) -> bool:
+        """Whether its file is there, and not the note that is written last."""
+        return _noted_parts(_note_path(self.work, node)) != node.parts and node.found() == node.key
 
     def _announce(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """Print the notes of these nodes, or raise the fault that would stop one of them hours later."""
@@ -253,8 +271,8 @@ class Dag:
         if node.collective or ddp.is_main():
             node.action(node.makes, node.key, self.options)
         if ddp.is_main():
-            _note_parts(_note_path(self.work, node), node)
             self._name_sources(node)
+            _note_parts(_note_path(self.work, node), node)  # last: without it, a later call does the rest
         ddp.wait_for_main()
 
     def _name_sources(self, node: Node) -> None:
@@ -273,7 +291,17 @@ def _note_path(work: Path, node: Node) -> Path:
     return work / "nodes" / f"{node.name}.json"
 
 
+def _noted_parts(path: Path) -> dict[str, Any] | None:
+    try:
+        parts = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return parts if isinstance(parts, dict) else None
+
+
 def _note_parts(path: Path, node: Node) -> None:
+    if _noted_parts(path) == node.parts:
+        return
     with atomic_write(path) as draft:
         draft.write_text(json.dumps(node.parts, indent=1))
 

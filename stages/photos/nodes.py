@@ -10,7 +10,7 @@ from pathlib import Path
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, set_threshold, weights_path
 from mtcnn.errors import RecipeError
-from mtcnn.runtimes.plans import write_graph
+from mtcnn.runtimes.plans import ensure_graph, write_graph
 from prepare.records import ImageRecord
 
 from ..graph.dag import Node, Options, weights_key
@@ -105,6 +105,7 @@ class TrainOnPhotos:
 
     def update(self, makes: Path) -> None:
         set_threshold(makes, self.recipe.train.threshold)
+        ensure_graph(makes, self.recipe.net)  # a killed training may have left it out
 
 
 def train_on_photos(
