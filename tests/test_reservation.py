@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from factories import environment, write_recipes
@@ -17,6 +20,7 @@ from run_command import run, visible
 
 from mtcnn.errors import MtcnnError
 from mtcnn.files.locks import FileLock, alone_in
+from prepare.sources import read_sources, remember_sources
 from stages.graph.dag import Dag, Node, Options
 from stages.graph.project import open_project
 from stages.graph.reservation import reserved
@@ -124,6 +128,47 @@ def test_what_a_training_works_from_does_not_change(tmp_path: Path, change: str)
     assert {path: path.read_bytes() for path in before} == before
     assert json.loads((work / "sources.json").read_text()) == ["synthetic:3"]
     assert not (work / "models-12" / "start-pnet.safetensors").exists()
+
+
+@pytest.mark.parametrize("change", ["sources", "start"])
+def test_a_training_that_begins_while_another_reads_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """The second training looks again before it replaces anything."""
+    work, start = write_recipes(tmp_path / "work"), tmp_path / "work" / "models-12" / "start-pnet.safetensors"
+    with ExitStack() as first:
+
+        def read(*given: Any) -> Any:
+            monkeypatch.undo()
+            open_project(work, ["pnet"], ["synthetic:3"], quiet=True)
+            first.enter_context(reserved(work, ["pnet"]))
+            return read_sources(*given)
+
+        monkeypatch.setattr("stages.graph.project.read_sources", read)
+        sources, given = (["synthetic:4"], None) if change == "sources" else ([], Path("packaged"))
+        if change == "start":
+            remember_sources(work, ["synthetic:3"])
+        with pytest.raises(MtcnnError, match=r"^pnet: another process makes or reads it in .*would change under it"):
+            open_project(work, ["pnet"], sources, start=given, quiet=True)
+    assert json.loads((work / "sources.json").read_text()) == ["synthetic:3"]
+    assert not start.exists()
+
+
+def test_a_folder_that_its_process_has_just_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of a file without a name would keep nobody out."""
+    folder, acquire = tmp_path / "x", FileLock.acquire
+
+    def late(lock: FileLock, shared: bool = False) -> bool:
+        monkeypatch.undo()
+        shutil.rmtree(folder)
+        return acquire(lock, shared)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with alone_in(folder, "folder"):
+        with pytest.raises(MtcnnError, match="another process of mtcnn writes to it"), alone_in(folder, "folder"):
+            pass
+        assert folder.exists()
+    assert not folder.exists()
 
 
 def test_labels_are_written_by_one_process(tmp_path: Path, photo_folder: Path) -> None:

@@ -27,14 +27,16 @@ from torch import nn
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build, model_of
-from mtcnn.errors import DataError, RecipeError, SettingsError, TrainingError
+from mtcnn.errors import DataError, MtcnnError, RecipeError, SettingsError, TrainingError
 from mtcnn.types import Faces
 from mtcnn.workers.alone import ProcessKilled, call_alone
 from prepare import synthetic
+from stages.graph.project import open_project
+from stages.graph.reservation import reserved
 from stages.photos import task
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.store import PhotoStore, build_photos
-from stages.recipes import load_recipe
+from stages.recipes import load_recipe, recipe_path
 from stages.search import nodes
 from stages.search.nodes import CandidateOutcome, survivors
 from stages.search.plan import SearchPlan, load_plan, settle
@@ -419,6 +421,35 @@ def test_another_search_in_a_folder_is_refused(change: dict[str, Any]) -> None:
     ((name, value),) = change.items()
     with pytest.raises(SettingsError, match=f"{name} is {value}; the search in this folder has {getattr(found, name)}"):
         settle(found, "trunk", change)
+
+
+@pytest.mark.parametrize("change", ["plan", "recipe"])
+def test_two_searches_begun_at_once(search: Begin, recipe: Path, tmp_path: Path, change: str) -> None:
+    """The second does not replace what the first works from, which a killed one needs to resume."""
+    pytest.importorskip("fcntl")
+    folder = tmp_path / "found"
+
+    def first(*given: Any, **settings: Any) -> Any:
+        patch.undo()
+        search()
+        return open_project(*given, **settings)
+
+    if change == "plan":  # the first begins while the second reads its labels
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stages.search.run.open_project", first)
+            with pytest.raises(SettingsError, match=r"seed is 1; the search in this folder has 0: expected the same"):
+                search(seed=1)
+    else:
+        search()
+        other = tmp_path / "other.toml"
+        other.write_text(recipe.read_text().replace("6e-3", "5e-3"))
+        with reserved(folder, [NET]):
+            NetSearch(folder, "trunk", GIVEN, None, recipe, quiet=True)  # the same recipe
+            with pytest.raises(MtcnnError, match=rf"^{NET}: another process .*, whose recipe would change"):
+                NetSearch(folder, "trunk", GIVEN, None, other, quiet=True)
+    plan = load_plan(folder, "trunk")
+    assert plan is not None and plan.seed == 0
+    assert recipe_path(folder, NET).read_text() == recipe.read_text()
 
 
 def test_a_damaged_plan(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # for the umask to narrow
 
     def acquire(self, shared: bool = False) -> bool:
@@ -43,6 +44,13 @@ class FileLock:
             pass
         return True
 
+    def is_there(self) -> bool:
+        """Whether its file still has its name: otherwise others lock another one."""
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         """Release the lock."""
         os.close(self._file)
@@ -57,7 +65,12 @@ def alone_in(folder: Path, setting: str) -> Iterator[None]:
     new = not folder.exists()
     lock = FileLock(folder / LOCK)
     try:
-        if not lock.acquire():
+        free = lock.acquire()
+        while free and not lock.is_there():  # another process has just removed the folder that it had made
+            lock.close()
+            new, lock = True, FileLock(folder / LOCK)
+            free = lock.acquire()
+        if not free:
             raise MtcnnError(
                 f"{folder}: another process of mtcnn writes to it; expected a folder for each; wait for its end, or "
                 f"name another folder as `{setting}`"

@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,8 +95,9 @@ def open_project(
     recipes = _Recipes(work)
     cascade = _cascade_recipes(recipes, [net for net in SIZES if net in wanted], hard_from, broken)
     others = _detector_recipes(recipes, [net for net in nets if net not in SIZES], broken)
+    check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher))
     if remember and is_main():
-        _check_unused(work, nets, sources, eval_hashes, bool(start or teacher))
+        check()
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
     sizes = PhotoSizes(work / "photo-sizes.json")
     hashes = PhotoHashes(work / "photo-hashes.json", cached_only=not remember)  # a training will compare the others
@@ -106,6 +108,8 @@ def open_project(
         if remember and is_main():  # a folder that `status` only looks at stays as it is
             sizes.save()
             hashes.save()
+    if remember and is_main():
+        check()  # again: reading labels takes a while, in which another process may have begun
     for recipe in others:
         if remember or start or teacher:  # `status` changes nothing
             keep_inputs(work, recipe, start, teacher)

@@ -19,7 +19,7 @@ from mtcnn.terminal import printable
 from ..card import name_sources, teacher_line
 from ..graph.dag import Dag, Node
 from ..graph.project import open_project
-from ..graph.reservation import reserved
+from ..graph.reservation import check_unused, reserved
 from ..inputs import input_of, keep
 from ..photos.recipe import DetectorRecipe
 from ..recipes import load_recipe, read_recipe, recipe_path
@@ -62,12 +62,16 @@ class NetSearch:
         if found is None or template is not None:
             given = {**given, "template": self._template(net, step, template)}
         self.plan = settle(found, step, given)  # raises before anything in the folder has changed
-        if recipe is not None:
+        if recipe is not None and _differs(recipe, recipe_path(folder, net)):
+            check_unused(folder, "recipe")
             with atomic_write(recipe_path(folder, net)) as draft:
                 draft.write_bytes(recipe.read_bytes())
         self.dag: Dag = open_project(folder, [net], **project)
         self.quiet = self.dag.options.quiet
-        save_plan(folder, self.plan)
+        with reserved(folder, [_lock_of(step)]):
+            if (now := load_plan(folder, step)) != found:  # another search has begun meanwhile
+                self.plan = settle(now, step, given)
+            save_plan(folder, self.plan)
 
     def _template(self, net: str, step: str, name: str | None) -> dict[str, Any]:
         winner = recipe_path(winner_folder(self.folder, "trunk"), net)
@@ -94,7 +98,7 @@ class NetSearch:
         plan, training = self.plan, self.dag.nodes[self.plan.net]
         photos = self.dag.nodes[training.needs[0]]
         self.dag.ensure(photos.name, say=self.say)
-        with reserved(self.folder, [f"search-{plan.step}"], [photos.name]):
+        with reserved(self.folder, [_lock_of(plan.step)], [photos.name]):
             self._train_all(training, photos)
         rows = rows_of(plan, self.outcomes())
         write_report(self.folder / plan.step, plan, rows)
@@ -157,6 +161,15 @@ def latest(plan: SearchPlan, nodes: Any) -> list[CandidateOutcome | None]:
         index = int(node.makes.parent.name)
         found[index] = outcome_of(node) or found[index]
     return found
+
+
+def _differs(recipe: Path, kept: Path) -> bool:
+    return not kept.is_file() or kept.read_bytes() != recipe.read_bytes()
+
+
+def _lock_of(step: str) -> str:
+    """The name under which a step is reserved."""
+    return f"search-{step}"
 
 
 def _epochs(node: Any) -> int:
