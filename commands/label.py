@@ -154,7 +154,9 @@ def _calibration(given: str | None, teachers: Any, folder: Path, workers: Any, q
     """The calibration of a file, that of an earlier run with the same labels, or one fitted now, with what it was made
     of, to be stored; "" for the others."""
     import json
+    from contextlib import suppress
 
+    from mtcnn.errors import DataError
     from prepare.sources import read_sources
     from prepare.teachers.calibration import Calibration, holds_calibration
     from prepare.teachers.labelling import calibrate
@@ -168,8 +170,9 @@ def _calibration(given: str | None, teachers: Any, folder: Path, workers: Any, q
     records = read_sources([given], quiet=True)
     key = json.dumps([given, data_key(records), [teacher.to_dict() for teacher in teachers]])
     made_of, stored = folder / CALIBRATED, folder / CALIBRATION
-    if stored.is_file() and made_of.is_file() and made_of.read_text(encoding="utf-8") == key:
-        return Calibration.read(stored), ""
+    if stored.is_file() and made_of.is_file() and made_of.read_bytes() == key.encode():
+        with suppress(DataError):  # a damaged one is made again
+            return Calibration.read(stored), ""
     return calibrate(records, teachers, workers, quiet), key
 
 

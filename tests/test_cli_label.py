@@ -215,6 +215,11 @@ def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, m
     assert other.exit_code == 0
     assert not (tmp_path / "y" / "calibration.json").exists()
     assert (tmp_path / "y" / "labelv2.txt").read_bytes() == (tmp_path / "x" / "labelv2.txt").read_bytes()
+    whole = contents(tmp_path / "x")
+    for name, damaged in (("calibrated.json", b"\xff\0"), ("calibration.json", b'{"format": 1, "teachers"')):
+        (tmp_path / "x" / name).write_bytes(damaged)
+        assert run(*words).exit_code == 0, "a damaged one is made again"
+        assert contents(tmp_path / "x") == whole
 
 
 def test_corrected_labels_lead_to_another_calibration(

@@ -254,6 +254,30 @@ def test_results_come_back_and_a_torn_line_does_not(tmp_path: Path, monkeypatch:
         FoundFile(file, {"a": 2})
 
 
+@pytest.mark.parametrize("change", [
+    {"faces": None}, {"faces": "x"}, {"faces": 5}, {"faces": [5]}, {"faces": [[1.0] * 14]}, {"faces": [["x"] * 15]},
+    {"faces": [[10**400] * 15]}, {"faces": [[1.0] * 30]}, {"height": None}, {"height": "9"}, {"width": 0},
+    {"width": True}, {"image": 5}, {"image": None}, {"stamp": None}, {"stamp": 5},
+])  # fmt: skip
+def test_a_damaged_line_costs_its_photo_alone(tmp_path: Path, change: dict[str, Any]) -> None:
+    file, photos = tmp_path / "found.jsonl", [tmp_path / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    for photo in photos:
+        add(FoundFile(file, 1), photo, faces((1, 2, 3, 4, 0.5), points=True))
+    lines = file.read_text().splitlines()
+    row = {name: value for name, value in {**json.loads(lines[2]), **change}.items() if value is not None}
+    whole = "\n".join([*lines[:2], json.dumps(row), lines[3], ""])
+    file.write_text(whole)
+    found = FoundFile(file, 1)
+    assert [photo in found for photo in photos] == [True, False, True]
+    assert [photo for photo, _ in found.read(photos)] == [photos[0], photos[2]]
+    assert file.read_text() == whole
+    file.write_text(whole.replace(f"{lines[3]}\n", ""))
+    assert [photo in FoundFile(file, 1) for photo in photos] == [True, False, False]
+    assert file.read_text().splitlines() == lines[:2], "the end is that of the last whole line"
+    with pytest.raises(DataError, match=r"found.jsonl: was changed meanwhile; run the same command again"):
+        list(found.read(photos))
+
+
 def test_a_photo_that_changed_or_lies_elsewhere_was_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,14 +59,14 @@ class FoundFile:
                     f"{self.path.parent}: holds labels of other teachers, scales or another calibration; expected the "
                     "same, to go on; name another folder, or delete this one"
                 )
-            end = file.tell()
+            begin = end = file.tell()
             for line in file:
-                known = _photo(line)
-                if known is None:  # a killed run was about to write it, or an older version, without stamp
-                    break
-                self._rows[known[0]] = known[1], end
-                end += len(line)
-            file.truncate(end)
+                row = _row(line)
+                if row is not None:  # otherwise damaged, or of an older version, without stamp
+                    self._rows[row.photo] = row.stamp, begin
+                    end = begin + len(line)
+                begin += len(line)
+            file.truncate(end)  # what a killed run was about to write
         return True
 
     def __contains__(self, photo: object) -> bool:
@@ -97,21 +97,36 @@ class FoundFile:
                 place = self._place(photo)
                 if place is not None:
                     file.seek(place)
-                    row = json.loads(file.readline())
-                    yield photo, PhotoFaces(ImageSize(row["height"], row["width"]), _faces(row["faces"]))
+                    row = _row(file.readline())
+                    if row is None:
+                        raise DataError(f"{self.path}: was changed meanwhile; run the same command again")
+                    yield photo, row.found
 
 
 def _line(row: Any) -> bytes:
     return json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
-def _photo(line: bytes) -> tuple[str, list[int]] | None:
-    """The photo of a line and its stamp; None where the line is torn."""
+class _Row(NamedTuple):
+    photo: str
+    stamp: list[int]
+    found: PhotoFaces
+
+
+def _row(line: bytes) -> _Row | None:
+    """What a line says; None where it is torn or damaged."""
     try:
-        row = json.loads(line) if line.endswith(b"\n") else None
-        return None if row is None else (str(row["image"]), list(row["stamp"]))
-    except (ValueError, KeyError, TypeError):
+        row = json.loads(line) if line.endswith(b"\n") else {}
+        size, faces = ImageSize(row["height"], row["width"]), _faces(row["faces"])
+        if not (isinstance(row["image"], str) and isinstance(row["stamp"], list) and _is_size(size)):
+            return None
+        return _Row(row["image"], row["stamp"], PhotoFaces(size, faces))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _is_size(size: ImageSize) -> bool:
+    return all(type(side) is int and side > 0 for side in size)
 
 
 def _rows(faces: Faces) -> list[list[float | None]]:
@@ -124,5 +139,8 @@ def _rows(faces: Faces) -> list[list[float | None]]:
 
 
 def _faces(rows: list[list[float | None]]) -> Faces:
-    values = np.array(rows, np.float32).reshape(-1, 15)  # None becomes NaN
+    values = np.array(rows, np.float32)  # None becomes NaN
+    if values.shape[1:] != (15,) and values.shape != (0,):
+        raise ValueError("another number of values")
+    values = values.reshape(-1, 15)
     return Faces(values[:, 1:5], values[:, 0], values[:, 5:].reshape(-1, 5, 2))
