@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from .readers import split_names, split_source
 from .readers.places import place_of
 from .records import ImageRecord
 from .teachers.photo_labels import PhotoLabels
+from .whole_folder import is_unfinished, written_whole
 from .writers import FORMATS, Format
 
 __all__ = ["Conversion", "check_target", "convert"]
@@ -62,6 +61,8 @@ def convert(
     Raises DataError if `folder` has content, if hardly any box fits its photo, or without photos; WriteError for what
     cannot be written. Whatever is raised, KeyboardInterrupt included, `folder` is then as it was before.
     """
+    if is_unfinished(folder):
+        raise DataError(f"{folder}: holds a conversion that was killed; delete it and run the same command again")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: exists and is not empty; expected a new folder, as nothing is replaced")
     every = merged(records)
@@ -81,28 +82,13 @@ def convert(
             path = place_photo(record, folder / kind.photos / name, photos)
             yield _labels(record, path, name, size, kind, counts)
 
-    with _emptied_on_failure(folder):
+    with written_whole(folder):
         path = kind.write(labels(), folder)
         if not counts.photos:
             why = f"; {unreadable[0]}" if unreadable else ""
             raise DataError(f"no photo can be opened; expected labelled photos{why}")
     source = str(folder) if photos != "leave" else _left(form, path, folder, root)
     return Conversion(path, source, counts.photos, counts.faces, counts.ignored, counts.lost, unreadable)
-
-
-@contextmanager
-def _emptied_on_failure(folder: Path) -> Iterator[None]:
-    """`folder`, which is new or empty, made; and left as it was if the block raises, Ctrl-C included."""
-    there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        if not there:
-            folder.rmdir()
-        raise
 
 
 def check_target(sources: Sequence[str], folder: Path) -> None:

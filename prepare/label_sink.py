@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mtcnn.types import ImageSize
 
 from .photo_names import common_root, names_of
 from .teachers.photo_labels import LabelSettings, PhotoLabels, labels_of
+from .whole_folder import is_unfinished, written_whole
 from .writers import coco, voc, yolo
 
 __all__ = ["DOUBTFUL", "SURE", "LabelFiles", "label_sink"]
@@ -44,6 +46,10 @@ class LabelFiles:
     """
 
     def __init__(self, form: str, target: Path, places: Places, settings: LabelSettings) -> None:
+        if is_unfinished(target):
+            raise SettingsError(
+                f"`{form}` {target} holds labels of a run that was killed; delete it and run the same command again"
+            )
         if target.exists() and (not target.is_dir() or form == "coco" or any(target.iterdir())):
             raise SettingsError(f"`{form}` {target} exists; expected a new name, as it may hold corrected labels")
         photos = [source for source in places.sources if isinstance(source, Path) and kind_of(source) == "image"]
@@ -71,7 +77,9 @@ class LabelFiles:
         if not self._found:
             return
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        made: Any = WRITERS[self._form](self._found, self._target)
+        empty = not self._target.exists() or not any(self._target.iterdir())  # still
+        with written_whole(self._target) if self._form != "coco" and empty else nullcontext():
+            made: Any = WRITERS[self._form](self._found, self._target)
         faces, doubtful = (sum(len(getattr(each, name)) for each in self._found) for name in ("boxes", "doubtful"))
         tell(f"{made}: {len(self._found):,} photos, {faces:,} faces, {doubtful:,} doubtful; correct them, then")
         tell(f"train on them as {shlex.quote(self._source())}")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from processes import succeeds_forked
 
 from commands.data import FORMATS as NAMED
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, SettingsError
 from mtcnn.pictures.draw import save_image
-from mtcnn.types import ImageSize
+from mtcnn.stream.items import Item
+from mtcnn.stream.places import Places
+from mtcnn.types import Faces, ImageSize
 from prepare.convert import convert
 from prepare.joined_records import merged
+from prepare.label_sink import LabelFiles
 from prepare.photo_names import place_photo
 from prepare.readers import READERS, form_of, read_source, split_names, split_source
 from prepare.records import ImageRecord, Note
+from prepare.teachers.photo_labels import LabelSettings
 from prepare.writers import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -303,6 +310,56 @@ def test_a_conversion_that_fails_leaves_nothing(
     assert (tmp_path / "to").exists() is there
     assert not list(tmp_path.glob("to/*"))
     assert all(record.path.is_file() for record in made)
+
+
+def test_a_conversion_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the folder may have been changed since: the user deletes it."""
+    made, folder = records(tmp_path / "from"), tmp_path / "to"
+    with monkeypatch.context() as patch:
+        patch.setattr("prepare.convert.place_photo", lambda *given: os._exit(0))
+        assert succeeds_forked(lambda: bool(convert(made, "voc", folder)))
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(DataError, match=r"to: holds a conversion that was killed; delete it and run the same command"):
+        convert(made, "voc", folder)
+    assert sorted(folder.rglob("*")) == before
+    shutil.rmtree(folder)
+    assert [path.name for path in convert(made, "voc", folder).path.parent.glob(".*")] == []
+
+
+def found_labels(target: Path, photos: Sequence[Path]) -> None:
+    """Labels of two photos, as `mtcnn detect --yolo` writes them."""
+    sink = LabelFiles("yolo", target, Places(photos), LabelSettings(doubtful=0.0))
+    for path in photos:
+        sink.write(Item(path, np.zeros((HEIGHT, WIDTH, 3), np.uint8), Faces.empty()))
+    sink.close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_labels_of_a_detection_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """Nothing is left that would be in the way of the next run."""
+    photos, target = [photo(tmp_path / "from" / name) for name in ("a.png", "b.png")], tmp_path / "to"
+    if there:
+        target.mkdir()
+
+    def full(path: Path, data: bytes, before: object) -> None:
+        path.write_bytes(data[:1])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prepare.writers.yolo.write_whole", full)
+        with pytest.raises(OSError, match="No space left"):
+            found_labels(target, photos)
+    assert target.exists() is there and not list(tmp_path.glob("to/*"))
+    with monkeypatch.context() as patch:
+        patch.setattr("prepare.writers.yolo.write_whole", lambda *given: os._exit(0))
+        assert succeeds_forked(lambda: found_labels(target, photos) is None)
+    with pytest.raises(SettingsError, match=r"`yolo` .*to holds labels of a run that was killed; delete it and run"):
+        found_labels(target, photos)
+    shutil.rmtree(target)
+    found_labels(target, photos)
+    assert sorted(path.name for path in target.iterdir()) == ["data.yaml", "images", "labels"]
 
 
 def test_names_that_clash_get_a_number_or_stay_where_they_are(tmp_path: Path) -> None:
