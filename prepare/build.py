@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import ImageError
+from mtcnn.files.atomic_write import naming
 from mtcnn.images import read_photo
 from mtcnn.progress import progress
 from mtcnn.workers import Workers
@@ -109,7 +110,7 @@ def _note(path: Path, problem: Problem) -> None:
     """Append a line to the list of skipped images, unless an interrupted run already has."""
     line = f"{problem}\n"
     if not path.is_file() or not path.read_text("utf-8").endswith(line):
-        with path.open("a", encoding="utf-8") as file:
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(line)
 
 

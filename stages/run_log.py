@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import atomic_write, naming
 
 __all__ = ["RunLog", "read_rows"]
 
@@ -27,7 +27,7 @@ class RunLog:
     def add(self, row: dict[str, Any]) -> None:
         """Note one epoch."""
         self.rows.append(row)
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if self.board is not None:
             for name, value in row.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -16,11 +17,15 @@ from torch import nn
 from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import atomic_write, write_whole
 from mtcnn.metrics.problems import Problems
-from mtcnn.types import Faces
+from mtcnn.types import Faces, ImageSize
 from mtcnn.workers import Here
 from prepare import synthetic
+from prepare.records import Problem
+from prepare.teachers.found import FoundFile, PhotoFaces
+from prepare.teachers.written import WrittenLabels
 from stages.fit import Training
 from stages.photos.store import PhotoStore, build_photos, photos_key
+from stages.run_log import RunLog
 
 RECORDS = synthetic.records(3, 0)
 
@@ -193,3 +198,68 @@ def test_errors_of_drafts_name_the_file(tmp_path: Path) -> None:
         draft.write_text("x")
     assert caught.value.filename == str(target)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
+
+
+def test_errors_of_a_full_disk_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system names none in what it says of a write."""
+    target = tmp_path / "notes.json"
+    for number, named in ((errno.ENOSPC, str(target)), (errno.EFBIG, str(target)), (errno.EPIPE, None)):
+        with pytest.raises(OSError, match="why") as caught, atomic_write(target):
+            raise OSError(number, "why")
+        assert caught.value.filename == named
+    with pytest.raises(OSError, match="why") as caught, atomic_write(target):
+        raise OSError(errno.ENOSPC, "why", "another")
+    assert caught.value.filename == "another"
+
+
+def full(file: Path) -> Path:
+    """A file on a disk without room."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.symlink_to("/dev/full")
+    return file
+
+
+def fill_found(folder: Path) -> None:
+    (folder / "a.jpg").touch()
+    found = FoundFile(folder / "found.jsonl", 1)
+    found.add(folder / "a.jpg", [], PhotoFaces(ImageSize(1, 1), Faces.empty()))
+    full((folder / "found.jsonl").rename(folder / "x").with_name("found.jsonl"))
+    found.add(folder / "a.jpg", [], PhotoFaces(ImageSize(1, 1), Faces.empty()))
+
+
+def fill_written(folder: Path) -> None:
+    written = WrittenLabels(folder)
+    full(folder / "written.jsonl")
+    write_whole(folder / "labels.txt", b"x", written.note)
+
+
+def fill_log(folder: Path) -> None:
+    log = RunLog(folder, "x", 0)
+    log.path.unlink()
+    full(log.path)
+    log.add({"epoch": 0})
+
+
+def fill_cache(folder: Path) -> None:
+    from mtcnn.compare.cache import _append
+
+    (folder / "a.jpg").touch()
+    _append(full(folder / "x.jsonl"), {"a": np.zeros((1, 5))}, {"a": folder / "a.jpg"})
+
+
+def fill_skipped(folder: Path) -> None:
+    from prepare.build import _note
+
+    _note(full(folder / "skipped.txt"), Problem("a.jpg", "no image"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+@pytest.mark.parametrize(
+    ("fill", "name"),
+    [(fill_found, "found.jsonl"), (fill_written, "written.jsonl"), (fill_log, "metrics-x.jsonl"),
+     (fill_cache, "x.jsonl"), (fill_skipped, "skipped.txt")],
+)  # fmt: skip
+def test_lines_that_find_no_room(tmp_path: Path, fill: Callable[[Path], None], name: str) -> None:
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill(tmp_path)
+    assert caught.value.filename == str(tmp_path / name)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtcnn.files.atomic_write import naming
 from mtcnn.metrics.detections import MakeDetector, detect_each
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider_detections import faces_to_rows
@@ -91,5 +92,5 @@ def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) ->
         for name, faces in rows.items()
     ]
     # A line break first, in case the last line was truncated. In one piece: another process may append too.
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         file.write(("".join(f"\n{line}" for line in lines) + "\n").encode())

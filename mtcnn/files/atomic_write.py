@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Before", "atomic_write", "draft_of", "write_whole"]
+__all__ = ["Before", "atomic_write", "draft_of", "naming", "write_whole"]
 
 Before = Callable[[Path, Path], None]
 """Called with the path of a file and its whole draft, which is about to replace it."""
@@ -20,6 +21,7 @@ Before = Callable[[Path, Path], None]
 ABANDONED = 600.0  # seconds since the last write after which a draft counts as left by a killed process
 _NAME = re.compile(r"\..+\.([0-9a-f]{6})-(\d{1,9})\.draft(\.\w+)?")  # of a draft: system, process
 _UNKNOWN = "000000"  # a system that says too little to know its processes again
+_NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _cleared: set[Path] = set()  # folders in which this process has looked for drafts of others
 
 
@@ -103,10 +105,22 @@ def _system() -> str:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of a full disk or a quota, which name no file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_ROOM:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def _named(path: Path, draft: Path) -> Iterator[None]:
     """Delete the draft in the end; errors about it name the file that the user knows."""
     try:
-        yield
+        with naming(path):
+            yield
     except OSError as error:
         if error.filename is not None and os.fspath(error.filename) == os.fspath(draft):
             error.filename, error.filename2 = str(path), None

@@ -46,8 +46,11 @@ def save_figure(figure: Any, axes: list[Any], path: str | Path, corner: str) -> 
         figure.savefig(stream, dpi=120, format=target.suffix.lower().lstrip(".") or None)
         note_output(target, own_folder=False)
         write_whole(target, stream.getvalue())
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise MtcnnError(f"{path}: plot cannot be written ({error}); expected a path ending in .png or .pdf") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise MtcnnError(f"{path}: plot cannot be written ({why}); expected a folder with free space") from None
     return target
 
 

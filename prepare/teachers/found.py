@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtcnn.errors import DataError
-from mtcnn.files.atomic_write import write_whole
+from mtcnn.files.atomic_write import naming, write_whole
 from mtcnn.types import Faces, ImageSize
 
 __all__ = ["FoundFile", "PhotoFaces", "stamp_of"]
@@ -84,7 +84,7 @@ class FoundFile:
             self._begun = True
         name, size = str(photo.absolute()), found.size
         row = {"image": name, "stamp": stamp, "height": size.height, "width": size.width, "faces": _rows(found.faces)}
-        with self.path.open("ab") as file:
+        with naming(self.path), self.path.open("ab") as file:
             self._rows[name] = stamp, file.tell()
             file.write(_line(row))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mtcnn.errors import DataError
+from mtcnn.files.atomic_write import naming
 
 from ..photo_names import check_listed, common_folder, listed_name, name_key
 from ..writers import OF_ALL, OF_EACH, yolo
@@ -84,7 +85,7 @@ class WrittenLabels:
         if digest in self._known.get(name, ()):
             return
         line = json.dumps({"file": name, "sha256": digest}, separators=(",", ":"))
-        with self._path.open("a", encoding="utf-8", newline="\n") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8", newline="\n") as file:
             file.write("\n" * self._torn + f"{line}\n")
         self._torn = False
         self._known.setdefault(name, set()).add(digest)
