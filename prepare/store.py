@@ -45,6 +45,29 @@ def _item_key(index: int) -> bytes:
     return b"item" + index.to_bytes(6, "big")
 
 
+def _header(txn: lmdb.Transaction) -> dict[str, Any] | None:
+    """The header of a store, None without one. Raises TypeError, ValueError or KeyError for a damaged one."""
+    raw = txn.get(b"head")
+    if raw is None:
+        return None
+    head = dict(json.loads(raw))
+    for name, kind in (("format", int), ("size", int), ("key", str), ("items", int), ("rows", int), ("complete", bool)):
+        if type(head[name]) is not kind:
+            raise TypeError(name)
+    return head
+
+
+def _check_length(env: lmdb.Environment, path: Path) -> None:
+    """Raises ValueError for a file that was cut off: to read behind its end, where it is mapped, ends the process."""
+    if (path / "data.mdb").stat().st_size < (env.info()["last_pgno"] + 1) * env.stat()["psize"]:
+        raise ValueError("it was cut off")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    why = str(error).rpartition(": ")[2] or type(error).__name__
+    return DataError(f"the crops at {path} are damaged ({why}); delete that folder and run the same command again")
+
+
 class CropWriter:
     """Writes a store item by item. `done` is the number of items that an earlier run wrote for the same `key`.
 
@@ -77,10 +100,11 @@ class CropWriter:
     def _begun(self) -> dict[str, Any] | None:
         """The header of the store, or None if it is missing or damaged."""
         try:
-            with self._open() as env, env.begin() as txn:
-                raw = txn.get(b"head")
-                return None if raw is None else dict(json.loads(raw))
-        except (*DAMAGED, ValueError, TypeError):
+            with self._open() as env:
+                _check_length(env, self.path)
+                with env.begin() as txn:
+                    return _header(txn)
+        except (*DAMAGED, ValueError, TypeError, KeyError):
             return None
 
     @property
@@ -106,7 +130,8 @@ class CropWriter:
         self.head = head
 
     def finish(self) -> None:
-        """Mark the store as complete and sync it to disk."""
+        """Mark the store as complete and sync it to disk, what it holds before the mark."""
+        self.env.sync(True)
         self.head = {**self.head, "complete": True}
         with self._writing() as txn:
             txn.put(b"head", json.dumps(self.head).encode())
@@ -118,6 +143,8 @@ class CropWriter:
         try:
             with self.env.begin(write=True) as txn:
                 yield txn
+        except DAMAGED as error:
+            raise _damaged(self.path, error) from error
         except lmdb.Error as error:
             raise self._refused(error) from error
 
@@ -150,7 +177,11 @@ class CropStore:
         except lmdb.Error as error:
             raise DataError(f"{path} holds no crops ({error}); delete it and run `mtcnn prepare` again") from error
         try:
+            _check_length(self.env, path)
             head, notes = self._notes()
+        except (lmdb.Error, ValueError, TypeError, KeyError) as error:
+            self.env.close()
+            raise _damaged(path, error) from error
         except BaseException:
             self.env.close()
             raise
@@ -164,21 +195,31 @@ class CropStore:
     def _notes(self) -> tuple[dict[str, Any], list[bytes]]:
         """The header, and for each item whether it is in the validation part, and the kinds of its crops."""
         with self.env.begin() as txn:
-            head = json.loads(txn.get(b"head", b"{}"))
-            if not head.get("complete"):
+            head = _header(txn)
+            if head is None or not head["complete"]:
                 raise DataError(
                     f"the crops at {self.path} are not complete; run the same `mtcnn prepare` again to resume"
                 )
-            return head, [txn.get(_item_key(i)) for i in range(head["items"])]  # type: ignore[misc]
+            return head, [bytes(txn.get(_item_key(i))) for i in range(head["items"])]
 
     def __len__(self) -> int:
         return len(self.kinds)
 
     def read(self, indices: NDArray[np.integer[Any]]) -> CropBatch:
-        """Rows at `indices` (any order, repeats allowed), copied."""
-        with self.env.begin(buffers=True) as txn:
-            raw = b"".join([txn.get(_row_key(int(i))) for i in indices])  # type: ignore[misc]  # None: no such row
-        rows = np.frombuffer(raw, self.type)
+        """Rows at `indices` (any order, repeats allowed), copied.
+
+        Raises IndexError for one that is not in the store, DataError where the store is damaged.
+        """
+        if len(indices) and not 0 <= np.min(indices) <= np.max(indices) < len(self):
+            raise IndexError(f"rows {np.min(indices)} to {np.max(indices)} of {len(self)}")
+        try:
+            with self.env.begin(buffers=True) as txn:
+                raw = b"".join([txn.get(_row_key(int(i))) for i in indices])  # type: ignore[misc]  # None: no such row
+            rows = np.frombuffer(raw, self.type)
+            if len(rows) != len(indices):
+                raise ValueError("rows of another size")
+        except (lmdb.Error, ValueError, TypeError) as error:
+            raise _damaged(self.path, error) from error
         return CropBatch(*(np.array(rows[name]) for name in self.type.names or ()))
 
     def digest(self) -> str:

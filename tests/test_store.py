@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from factories import random_crops, write_crops
+from processes import succeeds_forked
 
 from mtcnn.errors import DataError
 from prepare.labels import Kind
@@ -62,8 +64,9 @@ def test_reads_at_random(tmp_path: Path) -> None:
     copy = store.read(np.array([3]))
     copy.crops[:] = 0  # the caller's own, not a page of the store
     assert_equal(store.read(np.array([3])), CropBatch(*(getattr(whole, name)[3:4] for name in FIELDS)))
-    with pytest.raises(TypeError):
-        store.read(np.array([len(whole)]))
+    for row in (-1, len(whole)):
+        with pytest.raises(IndexError, match=f"rows 0 to {row} of|rows -1 to 0 of"):
+            store.read(np.array([0, row]))
 
 
 @pytest.mark.parametrize("done", range(len(MIXED) + 1))
@@ -135,6 +138,62 @@ def test_damaged_store(tmp_path: Path, batches: list[CropBatch], content: bytes)
     with pytest.raises(DataError, match="delete it and run `mtcnn prepare` again"):
         CropStore(path)
     assert len(CropStore(write_crops(path, batches))) == 8, "made anew over it"
+
+
+def many() -> list[CropBatch]:
+    return [random_crops(np.random.default_rng(2), 24, [Kind.NEG] * 20) for _ in range(30)]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.25, 0.5, 0.99])
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_store_that_was_cut_off(tmp_path: Path, share: float, complete: bool) -> None:
+    """To read behind the end of a mapped file ends the process, by a signal: so in a process of its own."""
+    path, batches = tmp_path / "crops.lmdb", many()
+    with CropWriter(path, 24, "k") as writer:
+        for batch in batches:
+            writer.append(batch)
+        if complete:
+            writer.finish()
+    data = (path / "data.mdb").read_bytes()
+    (path / "data.mdb").write_bytes(data[: int(share * len(data))])
+
+    def refused() -> bool:
+        with pytest.raises(DataError, match=r"are damaged \(it was cut off\); delete that folder and run the same"):
+            CropStore(path)
+        return len(CropStore(write_crops(path, batches))) == 600
+
+    assert succeeds_forked(refused)
+
+
+@pytest.mark.parametrize("page", [0.1, 0.4, 0.7, 0.95])
+def test_pages_that_are_gone(tmp_path: Path, page: float) -> None:
+    """As after a power cut: pages of zeros."""
+    path = write_crops(tmp_path / "crops.lmdb", many())
+    data = bytearray((path / "data.mdb").read_bytes())
+    for first in range(int(page * len(data)) // 4096 * 4096, int((page + 0.05) * len(data)), 4096):
+        data[first : first + 4096] = bytes(4096)
+    (path / "data.mdb").write_bytes(data)
+
+    def refused() -> bool:
+        with pytest.raises(DataError, match=r"are damaged \(.*\); delete that folder and run the same command again$"):
+            CropStore(path).read(np.arange(600))
+        return True
+
+    assert succeeds_forked(refused)
+
+
+@pytest.mark.parametrize("head", ["{}", "[]", "5", "{", '{"key": 1}', None])
+def test_a_damaged_header(tmp_path: Path, batches: list[CropBatch], head: str | None) -> None:
+    path = write_crops(tmp_path / "crops.lmdb", batches)
+    with lmdb.open(str(path)) as env, env.begin(write=True) as txn:
+        if head is None:
+            txn.delete(b"item" + bytes(6))
+        else:
+            txn.put(b"head", head.encode())
+    with pytest.raises(DataError, match="are damaged"):
+        CropStore(path)
+    if head is not None:
+        assert len(CropStore(write_crops(path, batches))) == 8, "made anew over it"
 
 
 def test_no_crops_at_all(tmp_path: Path) -> None:
