@@ -460,6 +460,32 @@ def test_a_damaged_plan(tmp_path: Path) -> None:
             load_plan(tmp_path, "trunk")
 
 
+def test_a_plan_without_its_candidates(search: Begin) -> None:
+    folder = search().folder
+    path = folder / "trunk" / "plan.json"
+    body = json.loads(path.read_text())
+    for change in ({"models": body["models"][:-1]}, {"models": []}, {"step": "whole"}):
+        path.write_text(json.dumps(body | change))
+        with pytest.raises(DataError, match=r"plan\.json is no plan of a search \(it lacks candidates, or"):
+            search()
+
+
+@pytest.mark.parametrize("change", [
+    {"epochs": "2"}, {"ap": None}, {"ap": "0.5"}, {"failed": 5}, {"faces": [1]}, {"photos": 1.5}, {"more": 1},
+])  # fmt: skip
+def test_a_damaged_outcome_is_none(search: Begin, invented: Any, change: dict[str, Any]) -> None:
+    """The candidate is trained again."""
+    begun = search()
+    begun.run()
+    path, before = begun.folder / "trunk" / "01" / "outcome.json", table_of(begun.folder)
+    body = json.loads(path.read_text())
+    path.write_text(json.dumps({**body, "outcome": body["outcome"] | change}))
+    done = len(invented)
+    search().run()
+    assert len(invented) == done + 1
+    assert table_of(begun.folder) == before
+
+
 def test_rungs() -> None:
     assert SearchPlan(epochs=10).rungs == [10]
     assert [SearchPlan(epochs=epochs, halving=True).rungs for epochs in (1, 2, 3, 10)] == [

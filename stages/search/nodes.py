@@ -58,17 +58,21 @@ class CandidateOutcome:
 
 def outcome_of(node: Node) -> CandidateOutcome | None:
     """The outcome of a candidate that is fresh, None for another."""
-    body = _body(node.makes)
-    return CandidateOutcome(**body["outcome"]) if body is not None and body["key"] == node.key else None
+    key, outcome = _read(node.makes)
+    return outcome if key == node.key else None
 
 
-def _body(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> tuple[str, CandidateOutcome] | tuple[None, None]:
+    """The key and the outcome in a file; None for a missing or damaged one."""
     try:
         body = json.loads(path.read_text("utf-8"))
-        CandidateOutcome(**body["outcome"])
-        return body if isinstance(body["key"], str) else None
+        outcome = CandidateOutcome(**body["outcome"])
+        whole = all(type(number) is int for number in (outcome.epochs, outcome.faces, outcome.photos))
+        if whole and type(outcome.ap) in (int, float) and isinstance(outcome.failed, str) and type(body["key"]) is str:
+            return body["key"], outcome
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
+        pass
+    return None, None
 
 
 def node_name(plan: SearchPlan, index: int, epochs: int) -> str:
@@ -188,8 +192,7 @@ class TrainCandidate:
             draft.write_text(json.dumps({"key": key, "outcome": asdict(outcome)}, indent=1), "utf-8")
 
     def read_key(self, makes: Path) -> str | None:
-        body = _body(makes)
-        return None if body is None else str(body["key"])
+        return _read(makes)[0]
 
     def update(self, makes: Path) -> None:
         """Its key covers all."""

@@ -106,6 +106,8 @@ def load_plan(folder: Path, step: str) -> SearchPlan | None:
         net = values["net"]
         values["template"] = model_of(net, values["template"])
         values["models"] = tuple(model_of(net, model) for model in values["models"])
+        if len(values["models"]) != values["count"] or values["step"] != step:
+            raise ValueError("it lacks candidates, or is of another step")
         return SearchPlan(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is no plan of a search ({str(error)[:120]}); delete it to begin a new one") from None
