@@ -55,9 +55,11 @@ def check(
         check_target(sheet)
     evaluation = EvalHashes.read([packaged_hashes(), *eval_hashes])
     hashes, sizes = PhotoHashes(work / "photo-hashes.json"), PhotoSizes(work / "photo-sizes.json")
-    found = check_sources(sources, evaluation, hashes, sizes, quiet=quiet)
-    hashes.save()
-    sizes.save()
+    try:
+        found = check_sources(sources, evaluation, hashes, sizes, quiet=quiet)
+    finally:  # interrupted, it goes on from here
+        hashes.save()
+        sizes.save()
     if sheet:
         check_output("sheet", sheet, (path for each in found for path in each.photos()))
     for each in found:

@@ -34,6 +34,7 @@ class PhotoHashes(PhotoNotes):
     """Hashes of photos by path."""
 
     name, length, lowest = "hashes", 1, 0
+    save_every = 60.0  # whole photos are decoded, some thousands a minute
 
     def look(self, path: Path) -> tuple[int]:
         return (difference_hash(path),)

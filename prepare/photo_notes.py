@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +34,7 @@ class PhotoNotes:
     length: ClassVar[int]
     lowest: ClassVar[int]
     format: ClassVar[int] = 1  # increase it when `look` gives other numbers for the same files
+    save_every: ClassVar[float] = math.inf  # seconds of looking after which `numbers` saves: what a kill costs
 
     def __init__(self, file: Path | None = None, cached_only: bool = False) -> None:
         self._cached_only = cached_only
@@ -52,13 +55,30 @@ class PhotoNotes:
         readable = {path for path, stamp in stamps.items() if stamp is not None and not self._cached_only}
         unknown = [path for path in found if path in readable and found[path] is None]
         with ThreadPoolExecutor(4) as pool:
-            seen = zip(unknown, pool.map(self._look, unknown), strict=True)
-            for path, numbers in progress(seen, name=bar or "", total=len(unknown), quiet=bar is None or not unknown):
-                found[path] = numbers
-                if numbers is not None:
-                    self._known[str(path)] = [*(stamps[path] or ()), *numbers]
-                    self._learned = True
+            try:
+                seen = zip(unknown, pool.map(self._look, unknown), strict=True)
+                quiet = bar is None or not unknown
+                self._learn(progress(seen, name=bar or "", total=len(unknown), quiet=quiet), stamps, found)
+            except BaseException:  # Ctrl-C: the photos that are left are not looked at
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return found
+
+    def _learn(
+        self,
+        seen: Iterable[tuple[Path, list[int] | None]],
+        stamps: Mapping[Path, tuple[int, int] | None],
+        found: dict[Path, list[int] | None],
+    ) -> None:
+        saved = time.monotonic()
+        for path, numbers in seen:
+            found[path] = numbers
+            if numbers is not None:
+                self._known[str(path)] = [*(stamps[path] or ()), *numbers]
+                self._learned = True
+            if time.monotonic() - saved > self.save_every:
+                self.save()
+                saved = time.monotonic()
 
     def save(self) -> None:
         """Write new numbers to the file, atomically. If it cannot be written, they are lost without an error."""

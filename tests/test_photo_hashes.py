@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import succeeds_forked
 from run_command import run
 
 from mtcnn.errors import DataError, ImageError
@@ -119,6 +124,65 @@ def test_hashes_are_remembered_until_the_photo_changes(tmp_path: Path, photos: l
     assert looked == ["0.png"]
     file.write_text(f'{{"format": 1, "hashes": {{"a": [1, 2, {1 << 64}]}}}}')
     assert Noted(file)._known == {}
+
+
+class Slow(PhotoHashes):
+    """Takes a while for each photo."""
+
+    looks: ClassVar[list[Path]] = []
+
+    def look(self, path: Path) -> tuple[int]:
+        self.looks.append(path)
+        time.sleep(0.02)
+        return (len(self.looks),)
+
+
+def names(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.jpg" for number in range(count)]
+    for path in paths:
+        path.touch()
+    return paths
+
+
+def test_a_killed_run_keeps_the_hashes_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for those of the last minute."""
+    paths, file = names(tmp_path, 9), tmp_path / "hashes.json"
+    assert PhotoHashes.save_every == 60
+    monkeypatch.setattr(Slow, "save_every", -1.0)
+
+    def killed(seen: Iterable[Any], **settings: Any) -> Iterator[Any]:
+        for number, each in enumerate(seen):
+            if number == 5:
+                os._exit(0)
+            yield each
+
+    with monkeypatch.context() as patch:
+        patch.setattr("prepare.photo_notes.progress", killed)
+        assert succeeds_forked(lambda: bool(Slow(file).of(paths)))
+    known = PhotoHashes(file, cached_only=True).of(paths)
+    assert [known[path] is not None for path in paths] == [True] * 5 + [False] * 4
+
+
+def test_an_interrupted_check_keeps_its_hashes_and_ends_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    paths = names(tmp_path / "photos", 300)
+
+    def interrupted(seen: Iterable[Any], **settings: Any) -> Iterator[Any]:
+        for number, each in enumerate(seen):
+            if number == 5:
+                raise KeyboardInterrupt
+            yield each
+
+    monkeypatch.setattr("prepare.photo_notes.progress", interrupted)
+    monkeypatch.setattr("prepare.photo_hashes.PhotoHashes", Slow)
+    monkeypatch.setattr(Slow, "looks", [])
+    done = run("data", "check", f"negatives:{tmp_path / 'photos'}", "--work", tmp_path / "work", "--quiet")
+    assert (done.exit_code, done.stderr) == (130, "mtcnn: interrupted; run the same command again to continue\n")
+    assert len(Slow.looks) < 100
+    known = PhotoHashes(tmp_path / "work" / "photo-hashes.json", cached_only=True).of(paths)
+    assert sum(value is not None for value in known.values()) == 5
 
 
 def test_only_the_cache_is_read(tmp_path: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
