@@ -55,9 +55,19 @@ def die_at_three(number: int) -> int:
     return number
 
 
+def interrupt_itself(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
 def tell_pid_and_wait(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(2 * PATIENCE)  # longer than anybody waits for its end
+
+
+def tell_or_pass(path: str) -> None:
+    if path:
+        tell_pid_and_wait(path)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -127,6 +137,34 @@ def test_a_killed_worker_is_reported() -> None:
         list(local_workers(2).map(die_at_three, range(20)))
     assert type(caught.value) is MtcnnError
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_workers_do_not_see_ctrl_c() -> None:
+    """One that is interrupted while it hands over a result keeps the lock that the others wait for."""
+    assert list(local_workers(2).map(interrupt_itself, range(20))) == [*range(20)]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+@pytest.mark.parametrize("how", ["interrupted", "closed"])
+def test_workers_end_when_nobody_waits_for_them(tmp_path: Path, how: str) -> None:
+    """At once, and not after what they are at, which may take minutes."""
+    note = tmp_path / "pid"
+
+    def items() -> Iterator[str]:
+        yield str(note)
+        wait_until(lambda: note.exists() and note.read_text())
+        raise KeyboardInterrupt
+
+    if how == "closed":
+        found = local_workers(2).map(tell_or_pass, ["", str(note), *[""] * 9])
+        next(found)
+        wait_until(lambda: note.exists() and note.read_text())
+        found.close()  # type: ignore[attr-defined]
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            list(local_workers(2).map(tell_pid_and_wait, items()))
+    assert not is_alive(int(note.read_text()))
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:

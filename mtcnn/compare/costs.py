@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtcnn.checkpoint import read, weights_path
 from mtcnn.weights import SIZES
+from mtcnn.workers.processes import unseen_interrupts
 
 from .entries import Entry
 from .files import FileEntry
@@ -97,12 +98,16 @@ def memory(entry: Entry) -> float | None:
         return None
     here, there = (context := multiprocessing.get_context("spawn")).Pipe(duplex=False)
     process = context.Process(target=_peak, args=(entry, there), daemon=True)
-    process.start()
+    with unseen_interrupts():
+        process.start()
     there.close()
     try:
         return float(here.recv())
     except EOFError:
         return None
+    except KeyboardInterrupt:
+        process.kill()
+        raise
     finally:
         process.join()
 

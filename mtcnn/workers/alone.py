@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MtcnnError
 from ..hush import take_stderr
-from .processes import end_with_parent
+from .processes import end_with_parent, unseen_interrupts
 
 __all__ = ["ProcessKilled", "call_alone", "sendable"]
 
@@ -33,7 +33,8 @@ def call_alone(function: Callable[[], Any]) -> None:
     context = multiprocessing.get_context("spawn")  # not fork, see `processes.Processes`
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(function, theirs))
-    process.start()
+    with unseen_interrupts():
+        process.start()
     theirs.close()
     error: BaseException | None = None
     try:

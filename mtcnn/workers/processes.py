@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -17,12 +19,29 @@ from typing import Any, TypeVar
 from ..errors import MtcnnError
 from ..hush import take_stderr
 
-__all__ = ["Processes", "adopt", "end_with_parent"]
+__all__ = ["Processes", "adopt", "end_with_parent", "unseen_interrupts"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _work: Callable[[Any], Any] | None = None
+
+
+@contextmanager
+def unseen_interrupts() -> Iterator[None]:
+    """Processes that are started here do not see Ctrl-C, which a terminal sends to all; this one does, afterwards.
+
+    One that is interrupted on its start prints a traceback, and one that hands over a result keeps its lock: the other
+    workers, and then this process, would wait for ever.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent() -> None:
@@ -80,7 +99,8 @@ class Processes:
             flying: deque[Future[Result]] = deque()
             try:
                 for item in items:
-                    flying.append(pool.submit(_call, item))
+                    with unseen_interrupts():
+                        flying.append(pool.submit(_call, item))
                     if len(flying) >= 4 * self.count:
                         yield flying.popleft().result()
                 while flying:
@@ -91,6 +111,11 @@ class Processes:
                     "a worker process died (killed, or out of memory); run the same command again to resume, "
                     "with fewer `workers` if memory was short"
                 ) from error
+            except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what is being made
+                flying.clear()
+                for process in [*(pool._processes or {}).values()]:
+                    process.kill()
+                raise
             finally:
                 for future in flying:
                     future.cancel()
