@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError
+from mtcnn.files.atomic_write import naming
 
 from .records import CropBatch
 
@@ -26,6 +27,7 @@ __all__ = ["CropStore", "CropWriter", "row_type"]
 
 FORMAT = 1
 DAMAGED = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
+LOCK_SIZE = 1 << 13  # bytes, for LMDB's 126 readers
 MAP_SIZE = 1 << 40  # address space, not disk: LMDB files grow as they are written
 
 
@@ -90,12 +92,21 @@ class CropWriter:
     def _open(self) -> lmdb.Environment:
         # No fsync per commit: SIGKILL does not affect data handed to the kernel. Only a power cut can lose commits;
         # LMDB then opens at an older one or the build starts again.
+        self._make_lock()
         try:
             return lmdb.open(str(self.path), map_size=MAP_SIZE, sync=False, metasync=False, readahead=False)
         except DAMAGED:
             raise
         except lmdb.Error as error:
             raise self._refused(error) from error
+
+    def _make_lock(self) -> None:
+        """LMDB maps a lock file that has no blocks yet, and on a full disk a signal would end the process."""
+        lock = self.path / "lock.mdb"
+        if not lock.is_file() or lock.stat().st_size < LOCK_SIZE:
+            self.path.mkdir(exist_ok=True)
+            with naming(lock):
+                lock.write_bytes(bytes(LOCK_SIZE))
 
     def _begun(self) -> dict[str, Any] | None:
         """The header of the store, or None if it is missing or damaged."""
@@ -131,18 +142,24 @@ class CropWriter:
 
     def finish(self) -> None:
         """Mark the store as complete and sync it to disk, what it holds before the mark."""
-        self.env.sync(True)
+        with self._refusing():
+            self.env.sync(True)
         self.head = {**self.head, "complete": True}
         with self._writing() as txn:
             txn.put(b"head", json.dumps(self.head).encode())
-        self.env.sync(True)
+        with self._refusing():
+            self.env.sync(True)
 
     @contextmanager
     def _writing(self) -> Iterator[lmdb.Transaction]:
         """A transaction. Raises DataError if the disk is full; earlier items stay."""
+        with self._refusing(), self.env.begin(write=True) as txn:
+            yield txn
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
         try:
-            with self.env.begin(write=True) as txn:
-                yield txn
+            yield
         except DAMAGED as error:
             raise _damaged(self.path, error) from error
         except lmdb.Error as error:

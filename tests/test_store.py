@@ -14,7 +14,7 @@ from processes import succeeds_forked
 from mtcnn.errors import DataError
 from prepare.labels import Kind
 from prepare.records import CropBatch
-from prepare.store import CropStore, CropWriter
+from prepare.store import LOCK_SIZE, CropStore, CropWriter
 
 FIELDS = ("crops", "kinds", "offsets", "landmarks")
 MIXED = [[Kind.NEG, Kind.POS], [], [Kind.LANDMARK], [Kind.PART, Kind.NEG, Kind.POS, Kind.PART], [Kind.NEG]]
@@ -138,6 +138,17 @@ def test_damaged_store(tmp_path: Path, batches: list[CropBatch], content: bytes)
     with pytest.raises(DataError, match="delete it and run `mtcnn prepare` again"):
         CropStore(path)
     assert len(CropStore(write_crops(path, batches))) == 8, "made anew over it"
+
+
+def test_the_lock_file_has_its_blocks(tmp_path: Path, batches: list[CropBatch]) -> None:
+    """LMDB writes to it by way of a map: on a full disk a hole in it ends the process, by a signal."""
+    path = write_crops(tmp_path / "crops.lmdb", batches)
+    status = (path / "lock.mdb").stat()
+    assert status.st_size == LOCK_SIZE, "what LMDB asks for"
+    assert status.st_blocks * 512 >= LOCK_SIZE
+    (path / "lock.mdb").unlink()
+    with lmdb.open(str(path)):
+        assert (path / "lock.mdb").stat().st_size == LOCK_SIZE
 
 
 def many() -> list[CropBatch]:
