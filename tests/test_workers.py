@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import PATIENCE, is_alive, wait_until
@@ -63,6 +64,15 @@ def interrupt_itself(number: int) -> int:
 def tell_pid_and_wait(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(2 * PATIENCE)  # longer than anybody waits for its end
+
+
+def hand_over_half(path: str) -> None:
+    """Begin a message to the parent, as one that is killed while it hands over a result."""
+    frame: Any = sys._getframe()
+    while "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    os.write(frame.f_locals["result_queue"]._writer.fileno(), b"\0\0\xff\xff")  # of so many bytes
+    tell_pid_and_wait(path)
 
 
 def tell_or_pass(path: str) -> None:
@@ -146,7 +156,7 @@ def test_workers_do_not_see_ctrl_c() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 
 
-@pytest.mark.parametrize("how", ["interrupted", "closed"])
+@pytest.mark.parametrize("how", ["interrupted", "half", "closed"])
 def test_workers_end_when_nobody_waits_for_them(tmp_path: Path, how: str) -> None:
     """At once, and not after what they are at, which may take minutes."""
     note = tmp_path / "pid"
@@ -163,7 +173,7 @@ def test_workers_end_when_nobody_waits_for_them(tmp_path: Path, how: str) -> Non
         found.close()  # type: ignore[attr-defined]
     else:
         with pytest.raises(KeyboardInterrupt):
-            list(local_workers(2).map(tell_pid_and_wait, items()))
+            list(local_workers(2).map(hand_over_half if how == "half" else tell_pid_and_wait, items()))
     assert not is_alive(int(note.read_text()))
 
 

@@ -83,6 +83,14 @@ def _call(item: Any) -> Any:
     return _work(item)
 
 
+def _end(pool: ProcessPoolExecutor) -> None:
+    """Kill the processes of a pool, which knows no such thing before Python 3.14."""
+    for process in [*(pool._processes or {}).values()]:
+        process.kill()
+    results: Any = pool._result_queue
+    results._writer.close()  # or a thread waits for the rest of a result that a process was handing over
+
+
 @dataclass(frozen=True)
 class Processes:
     """`count` processes, started for each `map` and ended with it.
@@ -113,8 +121,7 @@ class Processes:
                 ) from error
             except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what is being made
                 flying.clear()
-                for process in [*(pool._processes or {}).values()]:
-                    process.kill()
+                _end(pool)
                 raise
             finally:
                 for future in flying:
