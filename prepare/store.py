@@ -52,7 +52,7 @@ def _header(txn: lmdb.Transaction) -> dict[str, Any] | None:
     raw = txn.get(b"head")
     if raw is None:
         return None
-    head = dict(json.loads(raw))
+    head = dict(json.loads(bytes(raw)))
     for name, kind in (("format", int), ("size", int), ("key", str), ("items", int), ("rows", int), ("complete", bool)):
         if type(head[name]) is not kind:
             raise TypeError(name)
@@ -217,7 +217,8 @@ class CropStore:
                 raise DataError(
                     f"the crops at {self.path} are not complete; run the same `mtcnn prepare` again to resume"
                 )
-            return head, [bytes(txn.get(_item_key(i))) for i in range(head["items"])]
+            notes = [txn.get(_item_key(i)) for i in range(head["items"])]
+            return head, [bytes(note) for note in notes]  # type: ignore[arg-type]  # TypeError for one that is missing
 
     def __len__(self) -> int:
         return len(self.kinds)

@@ -326,12 +326,13 @@ def test_a_conversion_that_was_killed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [path.name for path in convert(made, "voc", folder).path.parent.glob(".*")] == []
 
 
-def found_labels(target: Path, photos: Sequence[Path]) -> None:
-    """Labels of two photos, as `mtcnn detect --yolo` writes them."""
+def found_labels(target: Path, photos: Sequence[Path]) -> bool:
+    """Writes labels of photos as `mtcnn detect --yolo` does. True if that is possible."""
     sink = LabelFiles("yolo", target, Places(photos), LabelSettings(doubtful=0.0))
     for path in photos:
         sink.write(Item(path, np.zeros((HEIGHT, WIDTH, 3), np.uint8), Faces.empty()))
     sink.close()
+    return True
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -354,7 +355,7 @@ def test_labels_of_a_detection_that_cannot_be_written(
     assert target.exists() is there and not list(tmp_path.glob("to/*"))
     with monkeypatch.context() as patch:
         patch.setattr("prepare.writers.yolo.write_whole", lambda *given: os._exit(0))
-        assert succeeds_forked(lambda: found_labels(target, photos) is None)
+        assert succeeds_forked(lambda: found_labels(target, photos))
     with pytest.raises(SettingsError, match=r"`yolo` .*to holds labels of a run that was killed; delete it and run"):
         found_labels(target, photos)
     shutil.rmtree(target)

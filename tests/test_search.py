@@ -464,7 +464,8 @@ def test_a_plan_without_its_candidates(search: Begin) -> None:
     folder = search().folder
     path = folder / "trunk" / "plan.json"
     body = json.loads(path.read_text())
-    for change in ({"models": body["models"][:-1]}, {"models": []}, {"step": "whole"}):
+    changes: list[dict[str, Any]] = [{"models": body["models"][:-1]}, {"models": []}, {"step": "whole"}]
+    for change in changes:
         path.write_text(json.dumps(body | change))
         with pytest.raises(DataError, match=r"plan\.json is no plan of a search \(it lacks candidates, or"):
             search()
