@@ -107,20 +107,20 @@ def _line(row: Any) -> bytes:
     return json.dumps(row, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
 
-class _Row(NamedTuple):
+class _FoundLine(NamedTuple):
     photo: str
     stamp: list[int]
     found: PhotoFaces
 
 
-def _row(line: bytes) -> _Row | None:
+def _row(line: bytes) -> _FoundLine | None:
     """What a line says; None where it is torn or damaged."""
     try:
         row = json.loads(line) if line.endswith(b"\n") else {}
         size, faces = ImageSize(row["height"], row["width"]), _faces(row["faces"])
         if not (isinstance(row["image"], str) and isinstance(row["stamp"], list) and _is_size(size)):
             return None
-        return _Row(row["image"], row["stamp"], PhotoFaces(size, faces))
+        return _FoundLine(row["image"], row["stamp"], PhotoFaces(size, faces))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
