@@ -58,7 +58,10 @@ class Group(click.Group):
         except OSError as error:  # of --help and --version, which write while the words are parsed
             if error.errno == errno.EPIPE:
                 sys.exit(128 + SIGPIPE)
-            raise
+            if error.errno is None:
+                raise
+            say(f"mtcnn: {_unusable(error)}")
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -76,9 +79,7 @@ class Group(click.Group):
                 ctx.exit(128 + SIGPIPE)
             if error.errno is None:
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            fix = "expected a place to read from and write to; check the path, its permissions, and free disk space"
-            self._fail(ctx, error, f"{where}{error.strerror}; {fix}")
+            self._fail(ctx, error, _unusable(error))
         except click.UsageError as error:  # which may quote a name, of a file that a pattern of the shell found
             raise click.UsageError(printable(error.format_message()), error.ctx) from error
         except KeyboardInterrupt:
@@ -90,6 +91,13 @@ class Group(click.Group):
             raise error
         say(f"mtcnn: {line}")
         ctx.exit(1)
+
+
+def _unusable(error: OSError) -> str:
+    """What the user reads of an error of the system."""
+    where = f"{error.filename}: " if error.filename else ""
+    fix = "expected a place to read from and write to; check the path, its permissions, and free disk space"
+    return f"{where}{error.strerror}; {fix}"
 
 
 def _hush_libraries() -> None:

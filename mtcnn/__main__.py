@@ -28,7 +28,9 @@ def app_folder() -> Path:
 
 def main() -> None:
     """Run the command that `sys.argv` names; ends the process with its exit status."""
-    # A stream that was closed by the caller (`>&-`) is None in Python, and nobody asks before writing to it.
+    # A stream that was closed by the caller (`>&-`) is None in Python, and nobody asks before using it. In this order
+    # each gets its own descriptor, which would otherwise be that of the next file that is opened.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     warnings.formatwarning = lambda message, *_: f"mtcnn: {message}\n"  # no source line for the user of a command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -114,3 +115,35 @@ def test_a_draft_ends_with_its_process(tmp_path: Path, name: str, write: Callabl
         (tmp_path / other).touch()
     write(tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} - {name} == {*others}
+
+
+def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the file that the user knows, even if removing the draft fails too; it is not there."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="Read-only") as found:
+        write_whole(path, b"x")
+    assert found.value.filename == str(path)
+    with pytest.raises(OSError, match="Read-only") as found, atomic_write(path) as draft:
+        draft.write_bytes(b"x")
+    assert found.value.filename == str(path)
+
+
+def test_an_old_draft_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another user: it holds nobody up."""
+    left = tmp_path / ".a.txt.1.draft"
+    left.touch()
+    os.utime(left, (1, 1))
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with atomic_write(tmp_path / "a.txt") as draft:
+        draft.write_text("x")
+    assert (tmp_path / "a.txt").read_text() == "x"

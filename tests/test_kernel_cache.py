@@ -72,6 +72,8 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     nowhere = {"NUMBA_CACHE_DIR": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file")}
     assert overlaps(**nowhere) == [RIGHT, "True"]
     assert "compiled code cannot be cached in" in complaint(**nowhere)
+    twice = OVERLAPS + "from mtcnn.nms import nms\nnms(box, np.ones(1), 0.5)\n"
+    assert run(twice, nowhere).stderr.count("cannot be cached") == 1  # though compiling resets what was warned of
 
 
 def test_without_a_home(tmp_path: Path) -> None:

@@ -139,6 +139,25 @@ def test_a_full_disk_for_results(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
+@pytest.mark.parametrize("words", ["--help", "--version", "detect --help"])
+def test_a_full_disk_for_help(words: str) -> None:
+    """It is written while the words are parsed."""
+    command = f"exec '{sys.executable}' -m mtcnn {words} > /dev/full"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mtcnn: No space left on device; expected")
+
+
+def test_a_closed_stdin() -> None:
+    command = f"exec '{sys.executable}' -m mtcnn detect - <&-"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("mtcnn: no image in -; expected image files")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_closed_stdout_is_no_failure(tmp_path: Path) -> None:
     command = f"exec '{sys.executable}' -m mtcnn weights --help >&-"
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=300)

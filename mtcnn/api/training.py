@@ -172,6 +172,7 @@ def train(
     nets = _nets(net, hard_from, teacher)
     sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
     check("processes", processes, Range(min=1, whole=True))
+    device_name(device)  # checks its type
     for name, call in {"on_epoch": on_epoch, "on_batch": on_batch, "say": say}.items():
         require(call is None or callable(call), name, call, "a function")
     folder = as_path("work", work)
@@ -185,7 +186,7 @@ def train(
         [Path(path) for path in hashes],
         as_workers(workers),
         int(processes),
-        device_name(device),
+        "cpu" if device is None else str(device),
         quiet,
         callbacks=Callbacks(on_epoch, on_batch),
     )

@@ -17,7 +17,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -110,7 +110,7 @@ def _kernel(name: str, constants: tuple[int, ...]) -> Callable[..., int]:
     if code is None:
         code = _compiled(module, name, letters, constants)
         if not any(kernel_files.write(path, code) for path in paths):
-            _warn_of_nothing_written(kernel_files.folders())
+            _warn_of_nothing_written(tuple(kernel_files.folders()))
     return _loaded(code, letters)
 
 
@@ -136,8 +136,9 @@ def _version(package: str) -> str:
     return "(not installed)"
 
 
-def _warn_of_nothing_written(folders: Sequence[Path]) -> None:
-    """Warn once per process, the default for warnings."""
+@cache
+def _warn_of_nothing_written(folders: tuple[Path, ...]) -> None:
+    """Warn once per process. By default warnings do so too, until a `catch_warnings` anywhere makes them forget."""
     where = " and ".join(map(str, folders)) or "no folder"
     warnings.warn(
         f"compiled code cannot be cached in {where}, so each process compiles again; set NUMBA_CACHE_DIR to a "

@@ -73,7 +73,7 @@ def draft_of(path: Path, suffix: str = "") -> Path:
 def _clear(drafts: Iterable[Path]) -> None:
     """Delete those of killed processes."""
     for draft in drafts:
-        with suppress(FileNotFoundError):  # another process has just renamed it
+        with suppress(OSError):  # another process has just renamed it, or it is another user's
             if _is_abandoned(draft):
                 draft.unlink()
 
@@ -126,4 +126,5 @@ def _named(path: Path, draft: Path) -> Iterator[None]:
             error.filename, error.filename2 = str(path), None
         raise
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only would be reported of the draft, which nobody knows
+            draft.unlink()
