@@ -17,6 +17,7 @@ from mtcnn.images import read_image
 from mtcnn.pictures.align import align, crop
 from mtcnn.pictures.anonymise import anonymise
 from mtcnn.pictures.draw import draw_faces
+from mtcnn.pictures.spare import Spared
 from mtcnn.stream.gaps import GapFiller
 from mtcnn.stream.tracking import Tracker
 from mtcnn.stream.video import VideoFile
@@ -236,3 +237,22 @@ def test_trainings(given: dict[str, Any], message: str, tmp_path: Path) -> None:
     work = {"work": tmp_path / "work"}
     refused(lambda: mtcnn.train(**{"net": "slim", "data": "synthetic:2", **work, **given}), message)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"thresholds": 5}, "thresholds are [5]; expected three numbers from 0 to 1"),
+        ({"margin": "x"}, "margin is 'x'; expected 0 or more, and less than image_size, 160"),
+        ({"margin": math.nan}, "margin is nan; expected 0 or more, and less than image_size, 160"),
+    ],
+)
+def test_older_packages(given: dict[str, Any], message: str) -> None:
+    refused(lambda: mtcnn.MTCNN(**given), message)
+
+
+@pytest.mark.parametrize("similarity", ["x", None, math.nan, 0, 1.5])
+def test_similarities(similarity: Any) -> None:
+    shown = repr(similarity) if isinstance(similarity, str) else str(similarity)
+    call = lambda: Spared([], len, mtcnn.Detector(), similarity)  # noqa: E731
+    refused(call, f"spare_similarity is {shown}; expected a cosine above 0, at most 1")

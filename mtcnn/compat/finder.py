@@ -59,7 +59,8 @@ class Finder(nn.Module):
         if weights is not None and models is not None:
             raise SettingsError("weights and models are both given; expected one of them")
         self.min_face_size, self.factor, self.stages = min_face_size, factor, stages_of(stages)
-        self.thresholds = [0.6, 0.7, 0.7] if thresholds is None else list(thresholds)
+        given: Any = (0.6, 0.7, 0.7) if thresholds is None else thresholds
+        self.thresholds = list(given) if isinstance(given, Iterable) else [given]  # `Detector` checks them
         self.own_thresholds = thresholds is not None
         place = _device_name(device)
         check_device(place)

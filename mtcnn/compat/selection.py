@@ -20,7 +20,7 @@ from torch import Tensor
 from ..boxes import areas
 from ..errors import SettingsError
 from ..pictures.draw import save_image
-from ..settings import Range, check
+from ..settings import Range, check, require
 from ..types import ImageSize
 from .inputs import loaded
 
@@ -60,8 +60,8 @@ def best_face(
 def check_size(image_size: int, margin: float) -> None:
     """Raise SettingsError for a face without pixels, and for a margin that leaves no room for it."""
     check("image_size", image_size, Range(min=1, whole=True))
-    if not 0 <= margin < image_size:
-        raise SettingsError(f"margin is {margin}; expected 0 or more, and less than image_size, {image_size}")
+    fits = Range(min=0, below=image_size).holds(margin)
+    require(fits, "margin", margin, f"0 or more, and less than image_size, {image_size}")
 
 
 def extract_face(
@@ -81,6 +81,7 @@ def extract_face(
 
     Raises SettingsError if box is not (4,) or not finite, and for sizes that `check_size` rejects.
     """
+    check("margin", margin, Range())
     check_size(image_size, max(margin, 0))  # the old package takes a negative one, which cuts into the box
     image, box = loaded(image), _numbers(box)
     height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..boxes import iou
 from ..errors import SettingsError
 from ..images import Source, read_image
+from ..settings import Range, require
 from ..types import Faces
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SIMILARITY = 0.5
 the face of the person than show that of another."""
 
 _SAME_FACE = 0.5  # minimum IoU of a face with itself in the frame before
+_COSINE = Range(above=0, max=1)
 _SHORTEST = 1e-9  # divisor of a vector of zeros
 
 
@@ -49,8 +51,7 @@ class Spared:
         detector: Detector,
         similarity: float = SIMILARITY,
     ) -> None:
-        if not 0 < similarity <= 1:
-            raise SettingsError(f"spare_similarity is {similarity}; expected a cosine above 0, at most 1")
+        require(_COSINE.holds(similarity), "spare_similarity", similarity, "a cosine above 0, at most 1")
         self.model, self.similarity = model, similarity
         self._references = np.concatenate([self._reference(photo, detector) for photo in photos])
         self._before = np.zeros((0, 4), np.float32)  # boxes that were spared in the frame before
