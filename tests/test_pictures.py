@@ -41,21 +41,21 @@ def test_a_single_one_may_be_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("draw", "sources"),
+    ("draw", "sources", "why"),
     [
-        ("out.jpg", ["a.png", "b.png"]),
-        ("notes.txt", ["a.png"]),
-        ("a.png", ["a.png"]),
-        ("out.jpg", ["a.mp4"]),
-        ("out.mp4", ["a.png"]),
-        ("out.mp4", ["a.mp4", "b.mp4"]),
-        ("a.mp4", ["a.mp4"]),
+        ("out.jpg", ["a.png", "b.png"], "is one file, for 2 sources; expected a folder"),
+        ("notes.txt", ["a.png"], "is no name for a picture, as "),
+        ("a.png", ["a.png"], "is the source itself; expected a folder, or a new file"),
+        ("out.jpg", ["a.mp4"], "is no name for a video, as "),
+        ("out.mp4", ["a.png"], "is no name for a picture, as "),
+        ("out.mp4", ["a.mp4", "b.mp4"], "is one file, for 2 sources; expected a folder"),
+        ("a.mp4", ["a.mp4"], "is the source itself; expected a folder, or a new file"),
     ],
 )
-def test_a_file_for_several_pictures_is_rejected(tmp_path: Path, draw: str, sources: list[str]) -> None:
+def test_a_file_that_cannot_be_drawn_to_is_rejected(tmp_path: Path, draw: str, sources: list[str], why: str) -> None:
     for name in ("a.png", "a.mp4", "notes.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(ValueError, match="expected a folder, or a new image file"):
+    with pytest.raises(ValueError, match=why):
         Pictures(tmp_path / draw, [tmp_path / name for name in sources])
 
 

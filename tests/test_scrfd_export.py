@@ -115,7 +115,7 @@ def test_our_reader_gives_what_the_net_does(tmp_path: Path) -> None:
         ("scrfd-0.5g", (640, 650), 1, r"shape is \(640, 650\); expected multiples of 32 for scrfd-0.5g"),
         ("scrfd-0.5g", (0, 640), 1, "shape is"),
         ("scrfd-0.5g", (64, 1 << 20), 1, "shape is .*from 32 to 8192"),
-        ("scrfd-0.5g", (64, 64), 0, "batch is 0; expected 1 to 1024"),
+        ("scrfd-0.5g", (64, 64), 0, "batch is 0; expected a whole number from 1 to 1024"),
         ("rnet", (64, 64), 1, r"shape is \(64, 64\); expected 24 24 for rnet"),
     ],
 )

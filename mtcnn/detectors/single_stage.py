@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ KEPT = 1 << 25  # maximum bytes of a padded image that a thread keeps for its ne
 SMALLER = 0.09  # time of the smaller looks and of resampling over that of the first, which has sixteen times the pixels
 
 _local = threading.local()
+
+
+_numbers_of_any_size = partial(np.errstate, over="ignore", invalid="ignore")  # which a net of odd weights may give
 
 
 @dataclass
@@ -69,7 +73,8 @@ class SingleStage:
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:
         """Faces in image (H, W, 3) uint8 RGB, by falling score; boxes may extend beyond the image."""
-        return self._candidates(image, False).faces()
+        with _numbers_of_any_size():
+            return self._candidates(image, False).faces()
 
     def candidates(self, image: NDArray[np.uint8]) -> Candidates:
         """All boxes that the net predicts, and the steps that lead to the result of a call."""
@@ -86,7 +91,8 @@ class SingleStage:
             return next(self._views(image, seen, every))
 
         def settled(some: Sequence[View]) -> list[Candidates]:
-            return [each if every else each.settled() for each in self._views(image, some, every)]
+            with _numbers_of_any_size():  # in a thread of its own
+                return [each if every else each.settled() for each in self._views(image, some, every)]
 
         if seen[1].look == 0:  # tiles, one at a time: they bound the memory
             return merge(settled(seen), seen, size, self.spec.nms_iou)
@@ -98,11 +104,10 @@ class SingleStage:
     def _views(self, image: NDArray[np.uint8], seen: Sequence[View], every: bool) -> Iterator[Candidates]:
         """The candidates of some views, in pixels of the image. They may read the maps of the net until the next."""
         look, size = image, ImageSize(*image.shape[:2])
-        with np.errstate(over="ignore", invalid="ignore"):  # a net of odd weights may give numbers of any size
-            for view in seen:
-                if look.shape[:2] != view.size:
-                    look = image if view.size == size else resample(image, *view.size)
-                yield view.in_photo(self._look(view.of(look), every), size)
+        for view in seen:
+            if look.shape[:2] != view.size:
+                look = image if view.size == size else resample(image, *view.size)
+            yield view.in_photo(self._look(view.of(look), every), size)
 
     def _look(self, image: NDArray[np.uint8], every: bool) -> Candidates:
         multiple, colour = self.spec.multiple, self.spec.padding
