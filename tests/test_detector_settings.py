@@ -33,7 +33,6 @@ from mtcnn.errors import SettingsError
         ({"detector": "retinaface", "thresholds": 0.4, "score": 0.4}, ("retinaface",), (0.4,)),
         ({"detector": "retinaface", "thresholds": 0.02}, ("retinaface",), (0.02,)),
         ({"stage1": "ssh", "thresholds": [0.02]}, ("ssh",), (0.02,)),
-        ({"stage1": "ssh", "thresholds": (0.02, 0.3, 0.4)}, ("ssh",), (0.02,)),  # those of a cascade, as before
         ({"stage1": "ssh", "refine": "rnet", "thresholds": (0.1, 0.2)}, ("ssh", "rnet"), (0.1, 0.2)),
         ({"stage1": "ssh", "refine": "rnet,onet", "score": 0.8}, ("ssh", "rnet", "onet"), (0.6, 0.7, 0.8)),
     ],
@@ -43,6 +42,13 @@ def test_a_threshold_for_each_stage(
 ) -> None:
     found = DetectorSettings(**given)
     assert (found.stages, found.thresholds) == (stages, thresholds)
+
+
+def test_three_thresholds_for_one_stage() -> None:
+    """As earlier versions required for any detector."""
+    with pytest.warns(FutureWarning, match="thresholds have three numbers, but only ssh runs: the first counts"):
+        found = DetectorSettings(stage1="ssh", thresholds=(0.02, 0.3, 0.4))
+    assert (found.stages, found.thresholds) == (("ssh",), (0.02,))
 
 
 @pytest.mark.parametrize(

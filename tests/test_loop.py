@@ -124,7 +124,8 @@ def test_finished_training_is_not_repeated(trained: Path, crops: Path, tmp_path:
 def test_a_damaged_checkpoint_restarts(trained: Path, crops: Path, tmp_path: Path) -> None:
     (tmp_path / "train-pnet.pt").write_bytes((trained / "train-pnet.pt").read_bytes()[:-100])
     (tmp_path / "metrics-pnet.jsonl").write_text((trained / "metrics-pnet.jsonl").read_text() + '{"epoch": 4, "tra')
-    launch(job(crops, tmp_path))
+    with pytest.warns(UserWarning, match=r"train-pnet\.pt is damaged; pnet is trained from the start"):
+        launch(job(crops, tmp_path))
     assert_same_weights(tmp_path / "w.safetensors", trained / "w.safetensors")
     assert [row["epoch"] for row in metrics(tmp_path)] == [0, 1, 2, 3]
 

@@ -361,7 +361,8 @@ def test_counts_that_are_none(count: str, why: str) -> None:
 
 
 def test_a_bar_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    truth, found = _truth({"e/a": [(1, 2, 3, 4)]}, {"easy": {"e/a": [True]}}), {"e/a": np.array([[1, 2, 3, 4, 0.5]])}
+    truth = _truth({"e/a": [(1, 2, 3, 4)]}, {"easy": {"e/a": [True]}})
+    found = {"e/a": np.array([[1, 2, 3, 4, 0.5], [9, 9, 3, 4, 0.4]])}
     wider.evaluate(truth, found)
     assert capsys.readouterr().err == ""
     wider.evaluate(truth, found, progress=True)
