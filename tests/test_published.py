@@ -43,6 +43,14 @@ def test_packaged_are_the_weights_that_ship() -> None:
     assert shipped == rows.keys() - {"mtcnn"}
 
 
+def test_weights_that_ship_name_no_file_of_the_machine_that_made_them() -> None:
+    for row in packaged():
+        for net in SIZES if row.net == "mtcnn" else (row.net,):
+            content = weights_path(packaged_weights(), net).read_bytes()
+            length = int.from_bytes(content[:8], "little")  # of the header, as the format of safetensors begins
+            assert not re.search(r"/\w+/|\\\\\w+\\\\", content[8 : 8 + length].decode()), net
+
+
 @pytest.mark.parametrize("row", [row for row in [*packaged(), *published()] if row.ap], ids=lambda row: row.files[0])
 def test_ap_is_in_the_results(row: Published) -> None:
     """In a line of results.md that names the net, or its file, or the packaged weights."""
