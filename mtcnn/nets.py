@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .checkpoint import load_weights
 from .devices import check_device
+from .prelu import PReLU
 from .scoring import scoring_of
 from .types import NetOutput
 from .weights import SCALING, Scaling, Weights
@@ -66,7 +67,7 @@ class PooledPReLU(nn.Module):
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
-        self.prelu = nn.PReLU(channels)
+        self.prelu = PReLU(channels)
         self.pool = nn.MaxPool2d(kernel, 2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,9 +94,9 @@ class PNet(nn.Module):
             nn.Conv2d(3, 10, 3),
             PooledPReLU(10, 2),
             nn.Conv2d(10, 16, 3),
-            nn.PReLU(16),
+            PReLU(16),
             nn.Conv2d(16, 32, 3),
-            nn.PReLU(32),
+            PReLU(32),
         )
         self.face = nn.Conv2d(32, 2, 1)
         self.offsets = nn.Conv2d(32, 4, 1)
@@ -119,10 +120,10 @@ class RNet(nn.Module):
             nn.Conv2d(28, 48, 3),
             PooledPReLU(48, 3),
             nn.Conv2d(48, 64, 2),
-            nn.PReLU(64),
+            PReLU(64),
             nn.Flatten(),  # (N, 64, 3, 3) -> (N, 576)
             nn.Linear(576, 128),
-            nn.PReLU(128),
+            PReLU(128),
         )
         self.face = nn.Linear(128, 2)
         self.offsets = nn.Linear(128, 4)
@@ -147,11 +148,11 @@ class ONet(nn.Module):
             nn.Conv2d(64, 64, 3),
             PooledPReLU(64, 2),
             nn.Conv2d(64, 128, 2),
-            nn.PReLU(128),
+            PReLU(128),
             nn.Flatten(),  # (N, 128, 3, 3) -> (N, 1152)
             nn.Linear(1152, 256),
             nn.Dropout(0.25),
-            nn.PReLU(256),
+            PReLU(256),
         )
         self.face = nn.Linear(256, 2)
         self.offsets = nn.Linear(256, 4)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mtcnn.nets import NETS, ONet, PNet, PooledPReLU, parameter_count, to_input
+from mtcnn.prelu import PReLU
 from mtcnn.weights import SIZES
 
 
@@ -155,6 +156,33 @@ def test_slopes_are_checked_at_each_call() -> None:
     layer(maps)
     layer.prelu.weight.fill_(-1)
     assert torch.equal(layer(maps), nn.functional.max_pool2d(maps.abs(), 2, 2, ceil_mode=True))
+
+
+# ---- training PReLU
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5, 7), (0, 3, 5, 7)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_prelu_learns_as_torch_has_it(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Same values, gradients of x and of the slopes, which stay float32 under autocast; zeros of both signs among x."""
+    x, given = pixels(*shape).to(dtype), pixels(*shape).to(dtype)
+    x.flatten()[: min(2, x.numel())] = torch.tensor([0.0, -0.0], dtype=dtype)[: x.numel()]
+    slopes = torch.tensor([0.25, -1.5, 1.0], dtype=torch.float64 if dtype == torch.float64 else torch.float32)
+    found = []
+    for layer in (PReLU(3), nn.PReLU(3)):
+        layer.weight = nn.Parameter(slopes.clone())
+        own = x.clone().requires_grad_()
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            values = layer.train()(own)
+            values.backward(given)
+        assert own.grad is not None and layer.weight.grad is not None
+        assert values.dtype == dtype and layer.weight.grad.dtype == slopes.dtype
+        found.append((values.detach(), own.grad, layer.weight.grad))
+    (values, moved, sums), (expected, gradient, slope_sums) = found
+    assert torch.equal(values, expected)
+    close = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
+    torch.testing.assert_close(moved, gradient, rtol=close, atol=close)
+    torch.testing.assert_close(sums, slope_sums, rtol=close, atol=4 * close)
 
 
 # ---- input
