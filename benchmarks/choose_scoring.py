@@ -31,7 +31,8 @@ from mtcnn.images import read_image
 from mtcnn.metrics.wider import GroundTruth, WiderResult, evaluate, faces_to_rows
 from mtcnn.metrics.wider_truth import image_key
 from mtcnn.refiner import NetRefiner
-from mtcnn.scoring import Scoring, scoring_of
+from mtcnn.runtimes.cascade import Net
+from mtcnn.scoring import Scoring, logits_of, scoring_of
 from mtcnn.types import Faces
 from prepare.readers import read_source
 
@@ -50,25 +51,31 @@ class Remembering(NetRefiner):
 
     scoring: Scoring = field(default_factory=Scoring)
     shift: float = 0.0
-    known: dict[int, dict[bytes, tuple[Any, ...]]] = field(default_factory=dict)
+    known: dict[tuple[int, bool], dict[bytes, tuple[Any, ...]]] = field(default_factory=dict)
 
     def fused(self, own: Array, given: Array) -> Array:
         return self.scoring.fused(own - self.shift, given, self.behind_detector)
 
     def passed(self, first: Array, own: Array) -> Array:
-        return self.scoring.passed(first, own - self.shift)
+        if self.second is not None:
+            return super().passed(first, own - self.shift)
+        return self.scoring.passed(logits_of(first), own - self.shift)
 
     def shared(self, offsets: Array, squares: Array, boxes: Array) -> Array:
         return self.scoring.shared(offsets, squares, boxes.astype(np.float64)) if self.behind_detector else offsets
 
     def raw(
-        self, image: NDArray[np.uint8], squares: Array, mirrored: NDArray[np.bool_] | None = None
+        self,
+        image: NDArray[np.uint8],
+        squares: Array,
+        mirrored: NDArray[np.bool_] | None = None,
+        net: Net | None = None,
     ) -> tuple[Any, Any, Any]:
         turned = np.zeros(len(squares), bool) if mirrored is None else mirrored
-        table = self.known.setdefault(id(image), {})
+        table = self.known.setdefault((id(image), net is None), {})
         keys = [square.tobytes() + turn.tobytes() for square, turn in zip(squares, turned, strict=True)]
         new = [i for i, key in enumerate(keys) if key not in table]
-        logits, offsets, points = super().raw(image, squares[new], turned[new])
+        logits, offsets, points = super().raw(image, squares[new], turned[new], net)
         rows = zip(logits, offsets, logits if points is None else points, strict=True)
         table.update((keys[i], row) for i, row in zip(new, rows, strict=True))
         if not keys:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
 
 from . import boxes as box
-from .checkpoint import load_weights, packaged_weights, weights_path
+from .checkpoint import has_weights, load_weights, packaged_weights, weights_path
 from .detector_settings import DetectorSettings
 from .detectors.load import load_detector
 from .devices import check_device, device_name
@@ -21,6 +21,7 @@ from .refiner import NetRefiner, touches
 from .runtimes import engine_of
 from .runtimes.cascade import Net
 from .types import Faces, Proposer, Refiner
+from .weights import SECOND
 
 if TYPE_CHECKING:
     import torch
@@ -127,10 +128,12 @@ class Detector:
         crops = engine if engine == "openvino" else None
         if crops and rest:
             import_module(".runtimes.openvino", __package__).openvino_package()
+        second = net(SECOND) if "onet" in chosen.stages and has_weights(folder, SECOND) else None
         self.refiners: list[Refiner] = [
-            NetRefiner(net(name), name, threshold, device, behind_detector=first[0] != "pnet", engine=crops)
+            NetRefiner(net(name), name, threshold, device, first[0] != "pnet", crops,
+                       second=second if name == "onet" else None)
             for name, threshold in rest
-        ]
+        ]  # fmt: skip
 
     @property
     def engines(self) -> dict[str, str]:

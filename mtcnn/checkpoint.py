@@ -23,7 +23,7 @@ from .files.torch_file import read_saved
 from .scoring import Scoring
 from .settings import Range, is_finite
 from .terminal import short
-from .weights import SCALING, SIZES, Scaling, Weights, check_numbers
+from .weights import SCALING, SECOND, SIZES, Scaling, Weights, check_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,11 +83,11 @@ class Checkpoint:
 def weights_path(models: Path, net: str) -> Path:
     """Path of the weights of `net` in a folder of models.
 
-    models-12/weights-pnet.safetensors and so on for the cascade; models-full/<net>/weights.safetensors for
-    single-stage detectors.
+    models-12/weights-pnet.safetensors and so on for the cascade, models-48 for the net of ONet's second pass too;
+    models-full/<net>/weights.safetensors for single-stage detectors.
     """
-    if net in SIZES:
-        return models / f"models-{SIZES[net]}" / f"weights-{net}{SUFFIX}"
+    if net in SIZES or net == SECOND:
+        return models / f"models-{SIZES.get(net, SIZES['onet'])}" / f"weights-{net}{SUFFIX}"
     return models / "models-full" / net / f"weights{SUFFIX}"
 
 

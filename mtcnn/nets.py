@@ -20,10 +20,12 @@ from .devices import check_device
 from .prelu import PReLU
 from .scoring import scoring_of
 from .types import NetOutput
-from .weights import SCALING, Scaling, Weights
+from .weights import SCALING, SECOND, Scaling, Weights
 
 __all__ = [
+    "CLASSES",
     "NETS",
+    "CNet",
     "ONet",
     "PNet",
     "RNet",
@@ -138,6 +140,8 @@ class RNet(nn.Module):
 class ONet(nn.Module):
     """Output net: (N, 3, 48, 48) to face_logits (N,), offsets (N, 4) and landmarks (N, 5, 2). 389,040 parameters."""
 
+    cells = 3  # side of the last map
+
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
@@ -150,7 +154,7 @@ class ONet(nn.Module):
             nn.Conv2d(64, 128, 2),
             PReLU(128),
             nn.Flatten(),  # (N, 128, 3, 3) -> (N, 1152)
-            nn.Linear(1152, 256),
+            nn.Linear(128 * self.cells**2, 256),
             nn.Dropout(0.25),
             PReLU(256),
         )
@@ -166,11 +170,22 @@ class ONet(nn.Module):
         return NetOutput(pair[:, 1] - pair[:, 0], self.offsets(features), points)
 
 
-NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
+class CNet(ONet):
+    """Context net, of ONet's second pass: ONet's layers on wider crops, (N, 3, 64, 64). 913,328 parameters.
+
+    Around a last map of ONet's 3 x 3 cells, its own of 5 x 5 has the image around the face. Stages that each learn from
+    what the one before leaves: Cai and Vasconcelos 2018, "Cascade R-CNN", section 4.
+    """
+
+    cells = 5
+
+
+NETS: dict[str, type[nn.Module]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}  # of the cascade
+CLASSES: dict[str, type[nn.Module]] = {**NETS, SECOND: CNet}
 
 
 def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
-    """ "pnet", "rnet" or "onet" with the weights at `path`, for RGB input scaled by SCALING, in evaluation mode.
+    """A net of CLASSES with the weights at `path`, for RGB input scaled by SCALING, in evaluation mode.
 
     Raises CheckpointError if the file is damaged, holds another net, or expects another scaling; MtcnnError for a
     device that torch does not have.
@@ -181,7 +196,7 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
 
 def module_of(weights: Weights) -> nn.Module:
     """The net as a module in evaluation mode, on the CPU."""
-    module = NETS[weights.net]()
+    module = CLASSES[weights.net]()
     module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.state.items()})
     module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares only tensors and modules
     module.has_landmarks = weights.has_landmarks  # type: ignore[assignment]
@@ -189,15 +204,15 @@ def module_of(weights: Weights) -> nn.Module:
 
 
 def name_of(module: nn.Module) -> str | None:
-    """The name in NETS of a module of exactly one of these classes."""
-    return next((name for name, kind in NETS.items() if type(module) is kind), None)
+    """The name in CLASSES of a module of exactly one of these."""
+    return next((name for name, kind in CLASSES.items() if type(module) is kind), None)
 
 
 def weights_of(module: nn.Module) -> Weights:
-    """The weights of a net of NETS. Raises ValueError for any other module."""
+    """The weights of a net of CLASSES. Raises ValueError for any other module."""
     name = name_of(module)
     if name is None:
-        raise ValueError(f"net is a {type(module).__name__}; expected one of {', '.join(NETS)}")
+        raise ValueError(f"net is a {type(module).__name__}; expected one of {', '.join(CLASSES)}")
     state = {name: value.float().cpu().numpy() for name, value in module.state_dict().items()}
     return Weights(name, state, scoring_of(module), getattr(module, "has_landmarks", True))
 

@@ -7,6 +7,7 @@ are real numbers throughout; nothing is truncated to whole pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from .engine.threads import spread, threads
 from .nms import nms
 from .runtimes.cascade import Net, Refined, crop_runner
 from .scoring import logit, logits_of, scoring_of, sigmoid
-from .second_pass import second_pass
+from .second_pass import OF_CNET, OF_ONET, second_pass
 from .types import Faces
-from .weights import SIZES
+from .weights import SECOND, SIDES, SIZES
 
 __all__ = ["NetRefiner", "touches"]
 
@@ -38,8 +39,8 @@ class NetRefiner:
     RNet: NMS at `nms_iou` of the squares around the input boxes, then box decoding; landmarks of the input faces are
     passed on.
     ONet: landmarks and box decoding, then NMS at `nms_iou` with intersection over the smaller area, which removes a
-    box inside another; then a second pass over what is left, if its `scoring` asks for one, and NMS again. If it was
-    trained without landmarks, those of the input faces are passed on.
+    box inside another; then a second pass over what is left, if its `scoring` asks for one or there is a net for it,
+    `second`, and NMS again. If it was trained without landmarks, those of the input faces are passed on.
 
     Scores follow the net's `scoring`, which may add the input scores. `behind_detector`: the first stage is a
     single-stage detector instead of PNet, whose boxes `scoring` may keep in part. `engine`: "openvino", or None for
@@ -53,11 +54,13 @@ class NetRefiner:
     behind_detector: bool = False
     engine: str | None = None
     nms_iou: float = 0.7
+    second: Net | None = None
 
     def __call__(self, image: NDArray[np.uint8], faces: Faces) -> Faces:
         """The remaining faces by descending score; with landmarks if the net or the input faces have them."""
         found = self.candidates(image, faces).faces()
-        return self.seen_again(image, found) if self.name == "onet" and scoring_of(self.net).second else found
+        again = self.name == "onet" and (self.second is not None or scoring_of(self.net).second)
+        return self.seen_again(image, found) if again else found
 
     def candidates(self, image: NDArray[np.uint8], faces: Faces) -> Candidates:
         """The squares around `faces`, with the steps from them to the faces that the first pass leaves."""
@@ -93,24 +96,30 @@ class NetRefiner:
         faces = faces[touches(faces.boxes, *image.shape[:2])]
         if not len(faces):
             return faces
-        scoring = scoring_of(self.net)
-        boxes = faces.boxes.astype(np.float64)
-        found = second_pass(lambda squares, mirrored: self.raw(image, squares, mirrored), boxes, scoring.context)
-        landmarks = found.landmarks if getattr(self.net, "has_landmarks", True) else faces.landmarks
-        if self.behind_detector:
+        own, boxes = self.second is not None, faces.boxes.astype(np.float64)
+        net = self.net if self.second is None else self.second
+        run, context = partial(self.raw, image, net=net) if own else partial(self.raw, image), scoring_of(net).context
+        found = second_pass(run, boxes, context, OF_CNET if own else OF_ONET)
+        landmarks = found.landmarks if getattr(net, "has_landmarks", True) else faces.landmarks
+        if self.behind_detector and not own:
             return Faces(faces.boxes, faces.scores, landmarks)
-        logits = self.passed(logits_of(faces.scores), found.logits)
+        logits, moved = self.passed(faces.scores, found.logits), found.boxes
+        if self.behind_detector:
+            share = scoring_of(net).detector_offsets
+            moved = share * moved + (1 - share) * boxes
         chosen = np.flatnonzero(logits > logit(self.threshold))
-        left = chosen[nms(found.boxes[chosen], logits[chosen], self.nms_iou, overlap="ios")]
-        return Faces(found.boxes, sigmoid(logits), landmarks)[left]
+        left = chosen[nms(moved[chosen], logits[chosen], self.nms_iou, overlap="ios")]
+        return Faces(moved, sigmoid(logits), landmarks)[left]
 
     def fused(self, own: NDArray[Any], given: NDArray[Any]) -> NDArray[Any]:
         """Logits (N,) of the scores, from the net's own logits (N,) and the scores (N,) of the previous stage."""
         return scoring_of(self.net).fused(own, given, self.behind_detector)
 
     def passed(self, first: NDArray[Any], own: NDArray[Any]) -> NDArray[Any]:
-        """Logits (N,) of the scores after both passes, see `Scoring.passed`."""
-        return scoring_of(self.net).passed(first, own)
+        """Logits (N,) of the scores after both passes, from the scores (N,) of the first, and own logits (N,)."""
+        if self.second is not None:
+            return scoring_of(self.second).fused(own, first, self.behind_detector)
+        return scoring_of(self.net).passed(logits_of(first), own)
 
     def shared(self, offsets: NDArray[Any], squares: NDArray[Any], boxes: NDArray[Any]) -> NDArray[Any]:
         """The offsets (N, 4) that count, from the net's own, for squares (N, 4) around the input boxes (N, 4)."""
@@ -119,20 +128,26 @@ class NetRefiner:
         return scoring_of(self.net).shared(offsets, squares, boxes.astype(np.float64))
 
     def raw(
-        self, image: NDArray[np.uint8], squares: NDArray[Any], mirrored: NDArray[np.bool_] | None = None
+        self,
+        image: NDArray[np.uint8],
+        squares: NDArray[Any],
+        mirrored: NDArray[np.bool_] | None = None,
+        net: Net | None = None,
     ) -> tuple[Any, Any, Any]:
         """The net's own logits (N,), offsets (N, 4) and landmark targets (N, 5, 2) or None for squares (N, 4).
 
         mirrored  bool (N,): the crops that the net is to see mirrored; its outputs are of what it sees. None: none.
+        net       the one of the second pass, instead of the stage's.
         """
-        run = crop_runner(self.net, self.device, self.engine)
+        run = crop_runner(self.net if net is None else net, self.device, self.engine)
+        side = SIZES[self.name] if net is None else SIDES[SECOND]
         step = min(BATCH, max(-(-len(squares) // threads()), 16)) if self.device == "cpu" else DEVICE_BATCH
         parts = [slice(at, at + step) for at in range(0, len(squares), step)]
         with_points = self.name == "onet"
         found = [Refined(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 5, 2)) if with_points else None)]
 
         def result(part: slice) -> Refined:
-            crops = self.crops(image, squares[part], SIZES[self.name])
+            crops = self.crops(image, squares[part], side)
             if mirrored is not None:
                 crops[mirrored[part]] = crops[mirrored[part], :, ::-1]
             return run(crops)

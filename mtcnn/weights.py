@@ -18,6 +18,8 @@ __all__ = [
     "LAYERS",
     "MEAN_COLOUR",
     "SCALING",
+    "SECOND",
+    "SIDES",
     "SIZES",
     "THRESHOLDS",
     "UNSCALED",
@@ -31,6 +33,8 @@ __all__ = [
 Array = NDArray[Any]
 
 SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
+SECOND = "cnet"  # the net of ONet's second pass, in folders of models that have one
+SIDES = {**SIZES, SECOND: 64}
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code; for weights that do not say
 
 Scaling = tuple[float | tuple[float, float, float], float]
@@ -67,6 +71,7 @@ LAYERS: dict[str, dict[str, tuple[int, ...]]] = {
         "face": (2, 256), "offsets": (4, 256), "landmarks": (10, 256),
     },
 }  # fmt: skip
+LAYERS[SECOND] = {**LAYERS["onet"], "trunk.9": (256, 3200)}  # of crops of 64: a last map of 5 x 5 instead of 3 x 3
 
 
 class Layer(NamedTuple):
@@ -117,7 +122,7 @@ def check_numbers(state: Mapping[str, Any]) -> None:
 class Weights:
     """A net of the cascade in evaluation mode, for RGB input as `nets.to_input` scales it.
 
-    net      "pnet", "rnet" or "onet".
+    net      "pnet", "rnet", "onet", or "cnet", the net of ONet's second pass.
     state    parameter name -> numbers of any type; copied to float32.
     scoring  see `scoring.Scoring`.
     has_landmarks  False where no label has trained the landmarks, so that what the net says of them means nothing.

@@ -28,13 +28,13 @@ from mtcnn.engine.refine import FastRefiner
 from mtcnn.engine.registers import padded, tile_shape
 from mtcnn.engine.threads import Aside, aside_cost, spread, threads
 from mtcnn.engine.winograd import winograd
-from mtcnn.nets import NETS, module_of, to_input, weights_of
+from mtcnn.nets import CLASSES, module_of, to_input, weights_of
 from mtcnn.proposer import PNetProposer
 from mtcnn.pyramid import map_size
 from mtcnn.runtimes.cascade import crop_runner, map_runner
 from mtcnn.runtimes.torch import TorchPNet, TorchRefiner
 from mtcnn.types import ImageSize
-from mtcnn.weights import SIZES, Layer
+from mtcnn.weights import SECOND, SIDES, Layer
 
 
 def assert_near(found: Any, expected: Any) -> None:
@@ -44,7 +44,7 @@ def assert_near(found: Any, expected: Any) -> None:
 def random_net(name: str, seed: int = 0) -> Any:
     """Slopes of both signs and above 1, as in published weights, and large biases."""
     torch.manual_seed(seed)
-    net = NETS[name]()
+    net = CLASSES[name]()
     for layer in net.modules():
         if isinstance(layer, nn.PReLU):
             nn.init.uniform_(layer.weight, -1.2, 1.2)
@@ -189,13 +189,13 @@ def test_winograd_is_a_convolution(inputs: int, outputs: int, shape: tuple[int, 
     np.testing.assert_allclose(whole[:rows, :columns], expected, rtol=close, atol=close)
 
 
-# ---- RNet and ONet
+# ---- RNet, ONet and the net of its second pass
 
 
-@pytest.mark.parametrize("name", ["rnet", "onet"])
+@pytest.mark.parametrize("name", ["rnet", "onet", SECOND])
 @pytest.mark.parametrize("count", [1, 2, 5, 17])
 def test_refiners_equal_torch(name: str, count: int) -> None:
-    net, crops = random_net(name, count), noise(count, SIZES[name], SIZES[name], 3, seed=count)
+    net, crops = random_net(name, count), noise(count, SIDES[name], SIDES[name], 3, seed=count)
     for given in (crops, crops.astype(np.float32)):
         fast, slow = FastRefiner(weights_of(net))(given), TorchRefiner(net, "cpu")(given)
         for found, expected in zip(fast, slow, strict=True):
@@ -205,12 +205,12 @@ def test_refiners_equal_torch(name: str, count: int) -> None:
                 assert_near(found, expected)
 
 
-@pytest.mark.parametrize("name", ["rnet", "onet"])
+@pytest.mark.parametrize("name", ["rnet", "onet", SECOND])
 def test_no_crops(name: str) -> None:
-    size = SIZES[name]
+    size = SIDES[name]
     found = FastRefiner(weights_of(random_net(name)))(np.zeros((0, size, size, 3), np.uint8))
     assert (found.logits.shape, found.offsets.shape) == ((0,), (0, 4))
-    assert (found.landmarks.shape if found.landmarks is not None else None) == ((0, 5, 2) if name == "onet" else None)
+    assert (found.landmarks.shape if found.landmarks is not None else None) == (None if name == "rnet" else (0, 5, 2))
 
 
 # ---- which runner
@@ -224,6 +224,7 @@ def test_other_nets_and_devices_run_in_torch() -> None:
     assert isinstance(map_runner(random_net("pnet"), "meta"), TorchPNet)
     assert isinstance(map_runner(Other(), "cpu"), TorchPNet)
     assert isinstance(crop_runner(random_net("onet"), "cpu"), FastRefiner)
+    assert isinstance(crop_runner(random_net(SECOND), "cpu"), FastRefiner)
     assert isinstance(crop_runner(Other(), "cpu"), TorchRefiner)
 
 

@@ -14,7 +14,7 @@ from mtcnn.engine.pnet import FastPNet
 from mtcnn.engine.refine import FastRefiner
 from mtcnn.nets import weights_of
 from mtcnn.runtimes.torch import TorchRefiner
-from mtcnn.weights import SIZES
+from mtcnn.weights import SECOND, SIDES
 
 Array = NDArray[Any]
 
@@ -39,11 +39,11 @@ def test_levels_and_scratch_at_the_end_of_a_page(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="protects pages of memory")
-@pytest.mark.parametrize("name", ["rnet", "onet"])
+@pytest.mark.parametrize("name", ["rnet", "onet", SECOND])
 def test_crops_and_scratch_at_the_end_of_a_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from test_plan_steps import Guarded
 
-    guard, net, size = Guarded(), random_net(name), SIZES[name]
+    guard, net, size = Guarded(), random_net(name), SIDES[name]
     run, crops = FastRefiner(weights_of(net)), guard(noise(3, size, size, 3).astype(np.float32))
     alone = run(crops)
     monkeypatch.setattr("mtcnn.engine.refine.buffer", lambda floats: guard(np.full(floats, np.nan, np.float32)))

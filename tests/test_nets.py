@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mtcnn.nets import NETS, ONet, PNet, PooledPReLU, parameter_count, to_input
+from mtcnn.nets import CLASSES, NETS, CNet, ONet, PNet, PooledPReLU, parameter_count, to_input
 from mtcnn.prelu import PReLU
 from mtcnn.weights import SIZES
 
@@ -35,9 +35,9 @@ def pixels(*shape: int) -> Tensor:
     return torch.rand(shape) * 2 - 1
 
 
-@pytest.mark.parametrize(("name", "count"), [("pnet", 6_632), ("rnet", 100_178), ("onet", 389_040)])
+@pytest.mark.parametrize(("name", "count"), [("pnet", 6_632), ("rnet", 100_178), ("onet", 389_040), ("cnet", 913_328)])
 def test_parameter_counts(name: str, count: int) -> None:
-    assert parameter_count(NETS[name]()) == count
+    assert parameter_count(CLASSES[name]()) == count
 
 
 # Zhang et al. 2016, figure 2. Every convolution and the first fully connected layer end in a PReLU.
@@ -132,6 +132,18 @@ def test_images_of_a_batch_are_independent(name: str) -> None:
     together = net(images)
     for i in range(3):
         torch.testing.assert_close(net(images[i : i + 1]).face_logits[0], together.face_logits[i])
+
+
+def test_the_net_of_the_second_pass_is_onet_with_more_around() -> None:
+    """With ONet's weights in the middle of its dense layer, on a crop 8 pixels wider on each side, it is ONet."""
+    small, large = one_net("onet"), CNet().eval()
+    state = small.state_dict()
+    dense = torch.zeros(256, 128, 5, 5)
+    dense[:, :, 1:4, 1:4] = state["trunk.9.weight"].unflatten(1, (128, 3, 3))
+    large.load_state_dict({**state, "trunk.9.weight": dense.flatten(1)})
+    crops = pixels(2, 3, 64, 64)
+    crops[:, :, -11:] = crops[:, :, :, -11:] = 0.1  # ONet's first pooling rounds up and sees one row less
+    torch.testing.assert_close(large(crops).landmarks, small(crops[:, :, 8:56, 8:56]).landmarks)
 
 
 # ---- pooling before PReLU

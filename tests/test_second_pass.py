@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 
+import mtcnn
 from mtcnn import boxes as box
 from mtcnn.cascade import Detector
-from mtcnn.checkpoint import load_weights, weights_path
-from mtcnn.nets import module_of
+from mtcnn.checkpoint import Checkpoint, load_weights, weights_path, write
+from mtcnn.crops import cut
+from mtcnn.nets import CNet, module_of, to_input
 from mtcnn.refiner import NetRefiner
 from mtcnn.scoring import Scoring, logit, logits_of, sigmoid
 from mtcnn.second_pass import CLOSER, MIRRORED
 from mtcnn.trace.recording import record
 from mtcnn.trace.verdict import judge
 from mtcnn.types import Faces
-from mtcnn.weights import Weights
+from mtcnn.weights import SECOND, Weights
 
 RGB = NDArray[np.uint8]
 SCORING = Scoring(before=0.5, temperature=2.0, detector_temperature=4.0, detector_offsets=0.5, context=1.25, second=0.4)
@@ -34,6 +38,15 @@ def noise(*shape: int) -> RGB:
 def net_of(models: Path, scoring: Scoring = SCORING, has_landmarks: bool = True) -> Weights:
     """ONet with random weights."""
     return Weights("onet", load_weights(weights_path(models, "onet"), "onet").state, scoring, has_landmarks)
+
+
+def own_net(scoring: Scoring, has_landmarks: bool = True) -> Weights:
+    """The net of the pass, with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        state = CNet().state_dict()
+    state["offsets.weight"] *= 0.05
+    return Weights(SECOND, {name: value.numpy() for name, value in state.items()}, scoring, has_landmarks)
 
 
 def given_faces() -> Faces:
@@ -99,6 +112,90 @@ def test_the_threshold_holds_after_it(random_models: Path) -> None:
     assert (found.scores > between).all() and len(found) <= 2
     kept = first_pass(net, image, between, behind=False)
     assert len(kept) >= len(found)
+
+
+OWN = Scoring(before=1.5, detector=3.0, temperature=2.5, detector_temperature=5.0, detector_offsets=0.4, context=1.7)
+
+
+def with_own(net: Weights, image: RGB, faces: Faces) -> list[tuple[float, NDArray[Any], NDArray[Any]]]:
+    """Own logit, box (4,) and landmarks (5, 2) of each face: means of what torch says of a crop and of its mirror."""
+    module, found = module_of(net), []
+    for face in faces.boxes.astype(np.float64):
+        square = box.square(face[None], net.scoring.context)
+        crop = cut(image, square, 64, exact=True)
+        (x1, y1, x2, _), views = square[0], []
+        for turned in (False, True):
+            with torch.inference_mode():
+                logit, offsets, points = module(to_input(np.ascontiguousarray(crop[:, :, ::-1] if turned else crop)))
+            left, top, right, bottom = square[0] + (x2 - x1) * offsets[0].numpy()
+            landmarks = [x1, y1] + (x2 - x1) * points[0].numpy()
+            if turned:
+                left, right = x1 + x2 - right, x1 + x2 - left
+                landmarks = np.array([(x1 + x2 - x, y) for x, y in landmarks[[1, 0, 2, 4, 3]]])
+            views.append((float(logit), np.array([left, top, right, bottom]), landmarks))
+        both = list(zip(*views, strict=True))
+        found.append((sum(both[0]) / 2, np.mean(both[1], axis=0), np.mean(both[2], axis=0)))
+    return found
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_net_of_its_own(random_models: Path, behind: bool) -> None:
+    """Its logit is added to that of the first pass; behind a detector, boxes lie between those of both."""
+    net, own, image = net_of(random_models), own_net(OWN), noise(100, 120, 3)
+    first = first_pass(net, image, 0.2, behind)
+    found = NetRefiner(net, "onet", 0.2, behind_detector=behind, second=own)(image, given_faces())
+    assert len(first) == len(found) == 4
+    seen = with_own(own, image, first)
+    weight, heat, share = (3.0, 5.0, 0.4) if behind else (1.5, 2.5, 1.0)
+    logits = (np.array([each[0] for each in seen]) + weight * logits_of(first.scores)) / heat
+    order = np.argsort(-logits)
+    np.testing.assert_allclose(found.scores, sigmoid(logits[order]), atol=1e-4)
+    expected = [share * seen[i][1] + (1 - share) * first.boxes[i] for i in order]
+    np.testing.assert_allclose(found.boxes, expected, atol=2e-2)
+    assert found.landmarks is not None
+    np.testing.assert_allclose(found.landmarks, [seen[i][2] for i in order], atol=2e-2)
+    assert np.abs(found.boxes - first.boxes[order]).max() > 0.5, "or this tests nothing"
+
+
+def test_a_net_of_its_own_without_landmarks(random_models: Path) -> None:
+    net, own, image = net_of(random_models), own_net(OWN, has_landmarks=False), noise(100, 120, 3)
+    first = first_pass(net, image, 0.2, behind=False)
+    found = NetRefiner(net, "onet", 0.2, second=own)(image, given_faces())
+    assert first.landmarks is not None and found.landmarks is not None
+    both = [sorted(faces.landmarks[:, 0, 0].tolist()) for faces in (first, found) if faces.landmarks is not None]
+    assert both[0] == both[1]
+
+
+def models_with_own(random_models: Path, folder: Path) -> Path:
+    shutil.copytree(random_models, folder, dirs_exist_ok=True)
+    write(weights_path(folder, SECOND), Checkpoint(SECOND, own_net(OWN).state, scoring=OWN))
+    return folder
+
+
+def test_a_folder_of_models_may_have_it(random_models: Path, tmp_path: Path) -> None:
+    folder = models_with_own(random_models, tmp_path / "models")
+    assert (folder / "models-48" / "weights-cnet.safetensors").is_file()
+    image = noise(100, 120, 3)
+    for refine, count in (("rnet,onet", 3), ("rnet", 2)):
+        with_it, without = (
+            Detector(models, thresholds=(0.3,) * count, refine=refine) for models in (folder, random_models)
+        )
+        stages = [getattr(detector.refiners[-1], "second", None) for detector in (with_it, without)]
+        assert [stage is not None for stage in stages] == [count == 3, False]
+        same = np.array_equal(with_it.detect(image).scores, without.detect(image).scores)
+        assert same == (count == 2)
+
+
+def test_it_is_in_an_exported_graph(random_models: Path, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    folder, image = models_with_own(random_models, tmp_path / "models"), noise(61, 83, 3)
+    made = mtcnn.export("mtcnn", tmp_path / "cascade.onnx", folder, thresholds=(0.3, 0.3, 0.3))
+    expected = Detector(folder, thresholds=(0.3, 0.3, 0.3)).detect(image)
+    boxes, scores, _ = ort.InferenceSession(str(made.path)).run(None, {"image": image})
+    assert len(expected) > 3 and made.difference < 1e-3
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-3)
+    np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
 
 
 class Drawn:

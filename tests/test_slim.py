@@ -33,7 +33,7 @@ from mtcnn.resample import resample, resample_many
 from mtcnn.runtimes.plain import PlainPNet, PlainRefiner
 from mtcnn.runtimes.plain_graph import GRAPH
 from mtcnn.runtimes.plans import write_graph
-from mtcnn.weights import Weights
+from mtcnn.weights import SIDES, Weights
 from stages.photos.nodes import TrainOnPhotos
 from stages.photos.recipe import DetectorRecipe
 from stages.recipes import load_recipe
@@ -278,10 +278,10 @@ def test_pnet(photos: Any, side: tuple[int, int]) -> None:
         assert np.allclose(found.offsets, wanted.offsets, atol=1e-3)
 
 
-@pytest.mark.parametrize("net", ["rnet", "onet"])
+@pytest.mark.parametrize("net", ["rnet", "onet", "cnet"])
 @pytest.mark.parametrize("count", [0, 1, 65])
 def test_refiners(net: str, count: int) -> None:
-    side, given = {"rnet": 24, "onet": 48}[net], weights(net)
+    side, given = SIDES[net], weights(net)
     crops = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     found, wanted = PlainRefiner(given)(crops), FastRefiner(given)(crops)
     assert np.allclose(found.logits, wanted.logits, atol=2e-3)

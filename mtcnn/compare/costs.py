@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.checkpoint import read, weights_path
-from mtcnn.weights import SIZES
 from mtcnn.workers.processes import unseen_interrupts
 
 from .entries import Entry
@@ -39,17 +38,17 @@ def arithmetic(entry: Entry) -> dict[str, float]:
 
     from mtcnn.detectors.load import build
     from mtcnn.flops import cost
-    from mtcnn.nets import NETS, parameter_count
+    from mtcnn.nets import CLASSES, parameter_count
     from mtcnn.onnx_graph.counts import counted
 
     counts: dict[str, float] = {"parameters": 0}
     if isinstance(entry, FileEntry):
         counts = counted(entry.file, COUNTED if len(entry.nets) == 1 else {})
-    for net in entry.weights:
+    for net in (*entry.weights, *entry.second):
         with torch.device("meta"):
-            made = NETS[net]() if net in SIZES else build(net, read(weights_path(entry.folder(net), net)).model)
+            made = CLASSES[net]() if net in CLASSES else build(net, read(weights_path(entry.folder(net), net)).model)
             counts["parameters"] += parameter_count(made)
-            if net not in SIZES and len(entry.nets) == 1:
+            if net not in CLASSES and len(entry.nets) == 1:
                 counts |= {name: cost(made, *size).multiply_adds / 1e6 for name, size in COUNTED.items()}
     return counts
 

@@ -17,6 +17,7 @@ from mtcnn.detector_settings import CASCADE
 from mtcnn.detectors import DETECTORS
 from mtcnn.metrics.scales import ScaledDetector
 from mtcnn.types import Faces
+from mtcnn.weights import SECOND, Weights
 
 __all__ = ["LOWEST", "RECALL", "Entry", "digest"]
 
@@ -71,6 +72,11 @@ class Entry:
         """The nets that run with weights from a folder."""
         return self.nets
 
+    @property
+    def second(self) -> tuple[str, ...]:
+        """The net of ONet's second pass, if it has one."""
+        return (SECOND,) if "onet" in self.weights and has_weights(self.folder("onet"), SECOND) else ()
+
     def folder(self, net: str) -> Path:
         """The folder of models that `net` is read from."""
         return self.models if net == self.first and self.models is not None else self.refiners
@@ -89,7 +95,7 @@ class Entry:
         return digest([self.name, self.scale, self._content(), _RECALL if self.name == RECALL else LOWEST])
 
     def _content(self) -> dict[str, str]:
-        return {net: _digest(weights_path(self.folder(net), net)) for net in self.weights}
+        return {net: _digest(weights_path(self.folder(net), net)) for net in (*self.weights, *self.second)}
 
     def detector(self, measured: bool = True) -> Callable[[NDArray[np.uint8]], Faces]:
         """The detector. measured: down to the scores that AP counts; otherwise with default thresholds."""
@@ -110,8 +116,11 @@ class Entry:
         """RNet or ONet behind a detector."""
         from mtcnn.refiner import NetRefiner
 
-        weights = load_weights(weights_path(self.refiners, net), net)
-        stage = NetRefiner(weights, net, behind_detector=True)
+        def weights(name: str) -> Weights:
+            return load_weights(weights_path(self.refiners, name), name)
+
+        second = [weights(name) for name in self.second if net == "onet"]
+        stage = NetRefiner(weights(net), net, behind_detector=True, second=second[0] if second else None)
         return replace(stage, threshold=LOWEST) if measured else stage
 
     def __call__(self) -> ScaledDetector:

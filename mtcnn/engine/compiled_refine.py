@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..weights import SECOND, SIDES
 from .compiling import array_at
 from .layers import conv, max_pool
 from .packing import PIXEL_MEAN, SLACK, crop_plane
 from .pixel_tile import pooled_crop, split_pixels
-from .refine import MANY, MAPS, WIDE
+from .refine import DENSE, MANY, MAPS, WIDE, output_maps
 from .winograd import winograd
 
 __all__ = ["onet", "rnet"]
@@ -16,11 +19,7 @@ __all__ = ["onet", "rnet"]
 _r2, _r3 = winograd(28, 48, 9, 3, WIDE["rnet"]), conv(48, 64, 3)
 _r_pool2 = max_pool(3, 48)
 _r_dense, _r_heads = conv(576, 128, MANY), conv(128, 5, MANY)
-_o2, _o3, _o4 = winograd(32, 64, 7, 3, WIDE["onet"]), winograd(64, 64, 4, 4), conv(64, 128, 3)
-_o_pool2, _o_pool3 = max_pool(3, 64), max_pool(2, 64)
-_o_dense, _o_heads = conv(1152, 256, MANY), conv(256, 15, MANY)
-R_WIDE, O_WIDE = WIDE["rnet"], WIDE["onet"]
-R_PLANE, O_PLANE = crop_plane(24), crop_plane(48)
+R_WIDE, R_PLANE = WIDE["rnet"], crop_plane(24)
 
 
 def _places(net: str) -> list[int]:
@@ -30,7 +29,6 @@ def _places(net: str) -> list[int]:
 
 
 R_PIXELS, R_BEST, R_MAP1, R_STEP, R_MAP2, R_POOLED2, R_PLANES, R_FLAT = _places("rnet")
-O_PIXELS, O_BEST, O_MAP1, O_STEP, O_MAP2, O_POOLED2, O_MAP3, O_POOLED3, O_PLANES, O_FLAT = _places("onet")
 
 
 def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
@@ -57,25 +55,44 @@ def rnet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
     return 0
 
 
-def onet(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
-    """crops (count, 48 * 48 * 3) to out (count * 15 + SLACK,); see `rnet`. Weights (16,)."""
-    w = array_at(weights_at, (16,), np.int64)
-    map1, map2, pooled2 = work + O_MAP1 + 4 * 24 * O_WIDE, work + O_MAP2, work + O_POOLED2
-    map3, pooled3, planes, flat = work + O_MAP3, work + O_POOLED3, work + O_PLANES, work + O_FLAT
-    dense = flat + 4 * (count * 1152 + SLACK)
-    for n in range(count):
-        for row in range(48):
-            target = work + O_PIXELS + 4 * (row % 2 * 6 * O_PLANE + row // 2 * 24)
-            source = crops + 4 * 144 * (48 * n + row)
-            for part in range(2):
-                split_pixels(source + 4 * 72 * part, PIXEL_MEAN, target + 4 * 12 * part, O_PLANE, 12, 1)
-        pooled_crop(work + O_PIXELS, w[0], work + O_BEST, map1, work + O_STEP, 48, 32)
-        _o2(map1, 24 * O_WIDE, w[1], w[2], w[3], map2, 21 * 64, 21, 21, planes)
-        _o_pool2(map2, 21 * 64, 21, pooled2)
-        _o3(pooled2, 10 * 64, w[4], w[5], w[6], map3, 8 * 64, 8, 8, planes)
-        _o_pool3(map3, 8 * 64, 8, pooled3)
-        for row in range(3):
-            _o4(pooled3 + 4 * 4 * 64 * row, 4 * 64, 2, 128, w[7], w[8], w[9], flat + 4 * (1152 * n + 3 * 128 * row), 3)
-    _o_dense(flat, 0, 1, 1152, w[10], w[11], w[12], dense, count)
-    _o_heads(dense, 0, 1, 256, w[13], w[14], w[15], out, count)
-    return 0
+def onet(side: int) -> Any:
+    """The kernel of ONet, or of the net of its second pass, for crops of `side`: 48 or 64."""
+    net = "onet" if side == SIDES["onet"] else SECOND
+    maps, wide, plane, pairs = output_maps(side), WIDE[net], crop_plane(side), side // 4
+    half, side2, pooled_side, last, features = maps.half, maps.second, maps.pooled, maps.last, DENSE[net][0]
+    line2, whole = 3 * maps.tiles * 64, side2 == 3 * maps.tiles
+    side3, run = pooled_side - 2, last * 128
+    second, third, fourth = winograd(32, 64, 7, 3, wide), winograd(64, 64, maps.third, 4), conv(64, 128, last)
+    pool2, pool3 = max_pool(3, 64), max_pool(2, 64)
+    dense_layer, heads = conv(features, 256, MANY), conv(256, 15, MANY)
+    at_pixels, at_best, at_map1, at_step, at_map2, at_pooled2, at_map3, at_pooled3, at_planes, at_flat = _places(net)
+
+    def kernel(crops, count, weights_at, work, out):  # type: ignore[no-untyped-def]
+        """crops (count, side * side * 3) to out (count * 15 + SLACK,); see `rnet`. Weights (16,)."""
+        w = array_at(weights_at, (16,), np.int64)
+        map1, map2, pooled2 = work + at_map1 + 4 * half * wide, work + at_map2, work + at_pooled2
+        map3, pooled3, planes, flat = work + at_map3, work + at_pooled3, work + at_planes, work + at_flat
+        dense = flat + 4 * (count * features + SLACK)
+        for n in range(count):
+            for row in range(side):
+                target = work + at_pixels + 4 * (row % 2 * 6 * plane + row // 2 * half)
+                source = crops + 4 * 3 * side * (side * n + row)
+                for part in range(2):
+                    split_pixels(source + 24 * pairs * part, PIXEL_MEAN, target + 4 * pairs * part, plane, pairs, 1)
+            pooled_crop(work + at_pixels, w[0], work + at_best, map1, work + at_step, side, 32)
+            if not whole:  # what the last tiles see beyond the map, which must be finite
+                array_at(map1 + 4 * (half - 1) * half * wide, (half * wide,), np.float32)[:] = 0
+                for row in range(half - 1):
+                    array_at(map1 + 4 * ((row + 1) * half - 1) * wide, (wide,), np.float32)[:] = 0
+            second(map1, half * wide, w[1], w[2], w[3], map2, line2, side2, side2, planes)
+            pool2(map2, line2, side2, pooled2)
+            third(pooled2, pooled_side * 64, w[4], w[5], w[6], map3, side3 * 64, side3, side3, planes)
+            pool3(map3, side3 * 64, side3, pooled3)
+            for row in range(last):
+                fourth(pooled3 + 4 * (last + 1) * 64 * row, (last + 1) * 64, 2, 128, w[7], w[8], w[9],
+                       flat + 4 * (features * n + run * row), last)  # fmt: skip
+        dense_layer(flat, 0, 1, features, w[10], w[11], w[12], dense, count)
+        heads(dense, 0, 1, 256, w[13], w[14], w[15], out, count)
+        return 0
+
+    return kernel

@@ -15,8 +15,8 @@ from ..proposer import PNetProposer
 from ..pyramid import CELL, STRIDE
 from ..refiner import NetRefiner
 from ..scoring import Scoring
-from ..second_pass import CLOSER, MIRRORED
-from ..weights import SCALING, SIZES, Layer, Weights
+from ..second_pass import OF_CNET, OF_ONET
+from ..weights import SCALING, SECOND, SIDES, Layer, Weights
 from .builder import Graph, Value
 from .resampling import for_each_crop, resized
 from .suppression import nms, nms_by_smaller, order
@@ -26,7 +26,7 @@ __all__ = ["StageFaces", "crop_net", "finished", "logit", "proposed", "refined",
 EDGE = 2.0**-24  # 1 - EDGE is the float32 before 1, as in `scoring.logits_of`
 
 # Kernel and rounding of the max pooling after the convolutions of a net.
-_POOLS: dict[str, tuple[int, ...]] = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0)}
+_POOLS: dict[str, tuple[int, ...]] = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0), SECOND: (3, 3, 2, 0)}
 
 
 class StageFaces(NamedTuple):
@@ -143,7 +143,13 @@ def _level(g: Graph, stage: Any, image: Value, sides: Value, size: Value, min_lo
 
 
 def refined(
-    g: Graph, net: Weights, image: Value, found: StageFaces, threshold: Value, behind_detector: bool = False
+    g: Graph,
+    net: Weights,
+    image: Value,
+    found: StageFaces,
+    threshold: Value,
+    behind_detector: bool = False,
+    second: Weights | None = None,
 ) -> StageFaces:
     """`NetRefiner` on the candidates of the previous stage. The threshold is a float64 scalar."""
     stage, last = NetRefiner(net, net.net), net.net == "onet"
@@ -167,22 +173,36 @@ def refined(
         landmarks = g.op("Add", corner, g.op("Mul", g.op("Gather", points, rows, axis=0), side))
     scores = sigmoid(g, g.op("Gather", logits, left, axis=0))
     first = StageFaces(_float32(g, g.op("Gather", moved, left, axis=0)), scores, landmarks)
-    return _seen_again(g, net, image, first, threshold, behind_detector) if last and net.scoring.second else first
+    if not last or (second is None and not net.scoring.second):
+        return first
+    return _seen_again(g, net, image, first, threshold, behind_detector, second)
 
 
 def _seen_again(
-    g: Graph, net: Weights, image: Value, first: StageFaces, threshold: Value, behind_detector: bool
+    g: Graph,
+    net: Weights,
+    image: Value,
+    first: StageFaces,
+    threshold: Value,
+    behind_detector: bool,
+    second: Weights | None,
 ) -> StageFaces:
     """`NetRefiner.seen_again`."""
     first = _taken(g, first, g.where(_touches(g, first.boxes, image)))
-    passes = [_pass(g, net, image, first.boxes, share, share == MIRRORED) for share in (MIRRORED, CLOSER)]
+    net, views = (net, OF_ONET) if second is None else (second, OF_CNET)
+    passes = [_pass(g, net, image, first.boxes, share, mirrored) for share, mirrored in views]
     own, boxes, points = (g.op("Mul", g.op("Add", *both), 0.5) for both in zip(*passes, strict=True))
-    landmarks = points if net.has_landmarks else first.landmarks
-    if behind_detector:
+    landmarks, scoring = points if net.has_landmarks else first.landmarks, net.scoring
+    if second is not None:
+        logits = _fused(g, scoring, own, first.scores, behind_detector)
+        if behind_detector:
+            moved = g.op("Mul", boxes, float(scoring.detector_offsets))
+            boxes = g.op("Add", moved, g.op("Mul", first.boxes, float(1 - scoring.detector_offsets)))
+    elif behind_detector:
         return StageFaces(first.boxes, first.scores, landmarks)
-    scoring = net.scoring
-    before = g.op("Mul", _logits_of(g, first.scores), float(1 - scoring.second))
-    logits = g.op("Add", before, g.op("Mul", own, float(scoring.second / scoring.temperature)))
+    else:
+        before = g.op("Mul", _logits_of(g, first.scores), float(1 - scoring.second))
+        logits = g.op("Add", before, g.op("Mul", own, float(scoring.second / scoring.temperature)))
     chosen = g.where(g.op("Greater", logits, logit(g, threshold)))
     boxes, logits = (g.op("Gather", value, chosen, axis=0) for value in (boxes, logits))
     left = nms_by_smaller(g, boxes, logits, NetRefiner(net, net.net).nms_iou)
@@ -210,7 +230,7 @@ def _heads(g: Graph, net: Weights, image: Value, squares: Value, mirrored: bool 
     mirrored  whether the net sees the mirror images of the crops; its outputs are of what it sees.
     """
     *_, dense = net.trunk()
-    length, size = dense.weight.shape[1], SIZES[net.net]
+    length, size = dense.weight.shape[1], SIDES[net.net]
 
     def compute(b: Graph, crop: str) -> str:
         if mirrored:
@@ -230,7 +250,7 @@ def _outputs(g: Graph, net: Weights, features: Value) -> tuple[str, str, str | N
     hidden = g.op("PRelu", _dense(g, features, dense), dense.slope)
     logits = g.op("Squeeze", _dense(g, hidden, _logit_layer(net)), [1])
     points = None
-    if net.net == "onet":
+    if net.net != "rnet":
         points = g.op("Reshape", _dense(g, hidden, net.layer("landmarks")), [-1, 5, 2])
     return logits, _dense(g, hidden, net.layer("offsets")), points
 
@@ -238,7 +258,7 @@ def _outputs(g: Graph, net: Weights, features: Value) -> tuple[str, str, str | N
 def crop_net(net: Weights) -> Any:
     """The ModelProto of RNet or ONet alone: crops float32 (N, 3, side, side) from 0 to 255 -> logits (N,), offsets
     (N, 4) and, for ONet, landmarks (N, 5, 2)."""
-    g, side = Graph(), SIZES[net.net]
+    g, side = Graph(), SIDES[net.net]
     *_, dense = net.trunk()
     crops = g.input("crops", np.float32, ["crops", 3, side, side])
     features = g.op("Reshape", _layers(g, net, crops), [-1, dense.weight.shape[1]])

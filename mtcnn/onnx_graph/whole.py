@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cascade import Detector
-from ..checkpoint import load_weights, packaged_weights, weights_path
+from ..checkpoint import has_weights, load_weights, packaged_weights, weights_path
 from ..detector_settings import DetectorSettings
 from ..detectors import DETECTORS
 from ..errors import MtcnnError
 from ..settings import require
 from ..types import Faces
+from ..weights import SECOND
 from .builder import Graph, Value
 from .cascade import StageFaces, finished, proposed, refined
 from .exported import Exported, Shape
@@ -48,12 +49,15 @@ def whole_model(settings: DetectorSettings, as_inputs: bool = False) -> Any:
 
 
 def _nets(settings: DetectorSettings) -> list[Any]:
-    """Weights of the cascade's nets, the graph of a single-stage detector."""
+    """Weights of the cascade's nets, the graph of a single-stage detector; last the net of ONet's second pass, if it
+    has one."""
     folder = _folder(settings)
     first, *others = settings.stages
     nets: list[Any] = [
         net_model(first, folder) if first in DETECTORS else load_weights(weights_path(folder, first), first)
     ]
+    if "onet" in others and has_weights(folder, SECOND):
+        others.append(SECOND)
     return nets + [load_weights(weights_path(folder, name), name) for name in others]
 
 
@@ -76,8 +80,10 @@ def _model(settings: DetectorSettings, nets: Sequence[Any], as_inputs: bool) -> 
         found = detected(g, first, nets[0], image, limits[0], settings.max_side)
     else:
         found = proposed(g, nets[0], image, setting("min_face", []), setting("scale_factor", []), limits[0])
-    for net, limit in zip(nets[1:], limits[1:], strict=True):
-        found = refined(g, net, image, found, limit, behind_detector=detector)
+    *_, last = nets
+    second = last if len(nets) > len(limits) else None  # of ONet, the last stage
+    for net, limit in zip(nets[1:], limits[1:], strict=False):
+        found = refined(g, net, image, found, limit, detector, second if net.net == "onet" else None)
     found = finished(g, image, found, settings.min_face if detector else None)
     return g.model(_outputs(found), _facts(settings, as_inputs))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..engine.kernel_cache import COMPILES
 from ..engine.pnet import Cells, FastPNet
 from ..engine.refine import FastRefiner, Refined
-from ..weights import Weights
+from ..weights import SECOND, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -95,7 +95,7 @@ def map_runner(net: Net, device: str) -> MapRunner:
 
 def crop_runner(net: Net, device: str, engine: str | None = None) -> CropRunner:
     """The runtime of RNet, ONet or a module with their outputs. engine  "openvino", or None."""
-    if _compiled(net, device, ("rnet", "onet")):
+    if _compiled(net, device, ("rnet", "onet", SECOND)):
         if engine == "openvino":
             from .openvino import OpenVinoRefiner
 

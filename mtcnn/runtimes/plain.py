@@ -15,7 +15,7 @@ from ..engine.pnet import Cells
 from ..engine.refine import Refined
 from ..pyramid import CELL, STRIDE, map_size
 from ..types import ImageSize
-from ..weights import LAYERS, SCALING, Layer, Weights
+from ..weights import LAYERS, SCALING, SECOND, Layer, Weights
 
 __all__ = ["PlainPNet", "PlainRefiner"]
 
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 STRIP = 1 << 16  # pixels of a level per pass of PNet, which bounds the memory
 BATCH = 64  # crops per pass
-POOLS = {"pnet": (2,), "rnet": (3, 3), "onet": (3, 3, 2)}  # side of each pooling, at stride 2
+POOLS = {"pnet": (2,), "rnet": (3, 3), "onet": (3, 3, 2), SECOND: (3, 3, 2)}  # side of each pooling, at stride 2
 
 
 def _convolved(x: Array, layer: Layer) -> Array:
@@ -114,5 +114,5 @@ class PlainRefiner:
         width = self.net.layer("face").weight.shape[1]
         features = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
         pair, offsets = _head(self.net, "face", features), _head(self.net, "offsets", features)
-        points = _head(self.net, "landmarks", features).reshape(-1, 5, 2) if self.net.net == "onet" else None
+        points = None if self.net.net == "rnet" else _head(self.net, "landmarks", features).reshape(-1, 5, 2)
         return Refined(pair[:, 1] - pair[:, 0], offsets, points)

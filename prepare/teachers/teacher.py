@@ -19,7 +19,7 @@ from mtcnn.metrics.scales import mirror, stretch
 from mtcnn.resample import resample
 from mtcnn.settings import Range, check
 from mtcnn.types import Faces
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES, SIZES
 
 __all__ = ["Teacher", "find_teachers"]
 
@@ -161,7 +161,7 @@ def _matching(name: str, names: Sequence[str]) -> list[str]:
 
 
 def _hashes(name: str, models: Path | None) -> tuple[str, ...]:
-    nets = list(SIZES) if name == CASCADE else [name]
+    nets = list(SIDES) if name == CASCADE else [name]  # of those without weights there is none
     paths = [weights_path(models or packaged_weights(), net) for net in nets]
     files = [path if path.is_file() else path.with_suffix(".pt") for path in paths]  # of version 0.1
     return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file())
