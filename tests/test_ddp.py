@@ -11,17 +11,19 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from factories import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
-from processes import is_alive, wait_until
+from processes import PATIENCE, is_alive, wait_until
 from torch.multiprocessing.spawn import spawn
 
 from mtcnn.__main__ import end_at_once
 from mtcnn.checkpoint import read
+from mtcnn.errors import MtcnnError
 from mtcnn.nets import NETS
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
@@ -33,6 +35,7 @@ from stages.crops.loss import Targets, multitask_loss
 from stages.crops.nodes import train_on_stores
 from stages.crops.recipe import TrainSettings
 from stages.fit import Training
+from stages.graph import ddp
 from stages.graph.ddp import launch
 
 # Shares of 24 : 8 : 8, an even number of each kind, and no chance but the draws: then two processes with half a batch
@@ -174,6 +177,50 @@ def test_training_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     finally:
         for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+def interrupt_itself(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    (folder / str(dist.get_rank())).touch()
+
+
+def die_as_second() -> None:
+    if dist.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.barrier()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_training_processes_do_not_see_ctrl_c(tmp_path: Path) -> None:
+    """One that is interrupted while it imports torch would leave the others waiting for it."""
+    launch(partial(interrupt_itself, tmp_path), 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_training_processes_end_when_their_start_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = list[int]()
+
+    def interrupted(*given: Any, **named: Any) -> Any:
+        started = spawn(*given, **named)  # type: ignore[no-untyped-call]
+        pids.extend(started.pids())
+        os.kill(os.getpid(), signal.SIGINT)
+        return started
+
+    monkeypatch.setattr(ddp, "spawn", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch(partial(time.sleep, PATIENCE), 2)
+    assert len(pids) == 2
+    assert not any(map(is_alive, pids))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+def test_a_killed_training_process_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    """And nothing of what torch says of it: neither its traceback nor the failures of the others."""
+    with pytest.raises(MtcnnError, match=r"a training process was killed, .*; run the same command again") as caught:
+        launch(die_as_second, 2)
+    assert "\n" not in str(caught.value)
+    assert "Terminating process" not in capfd.readouterr().err
 
 
 def part_of(rank: int, folder: str) -> None:

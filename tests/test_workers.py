@@ -9,15 +9,19 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import environment
 from processes import PATIENCE, is_alive, wait_until
 
 from mtcnn.engine.threads import threads
 from mtcnn.errors import ImageError, MtcnnError
 from mtcnn.workers import local_workers
+from mtcnn.workers.alone import call_alone
 
 # The work lies in this module, not in the tests, for a worker process must be able to import it.
 
@@ -154,6 +158,39 @@ def test_workers_do_not_see_ctrl_c() -> None:
     """One that is interrupted while it hands over a result keeps the lock that the others wait for."""
     assert list(local_workers(2).map(interrupt_itself, range(20))) == [*range(20)]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+UNSEEN = """
+import signal
+from multiprocessing import resource_tracker
+from mtcnn.workers.processes import unseen_interrupts
+with unseen_interrupts():
+    resource_tracker.ensure_running()
+    print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_the_first_worker_does_not_see_ctrl_c_either() -> None:
+    """Python starts a process of its own before the first one, and then lets the signal through."""
+    done = subprocess.run([sys.executable, "-c", UNSEEN], env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_a_call_alone_ends_when_its_start_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not see Ctrl-C, and Python waits for it at its end."""
+    start, pids = SpawnProcess.start, list[int]()
+
+    def interrupted(process: SpawnProcess) -> None:
+        start(process)
+        pids.append(process.pid or 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call_alone(partial(tell_pid_and_wait, str(tmp_path / "pid")))
+    wait_until(lambda: not is_alive(pids[0]))
 
 
 @pytest.mark.parametrize("how", ["interrupted", "half", "closed"])

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MtcnnError
 from ..hush import take_stderr
-from .processes import end_with_parent, unseen_interrupts
+from .processes import end_with_parent, plain_bars, unseen_interrupts
 
 __all__ = ["ProcessKilled", "call_alone", "sendable"]
 
@@ -33,16 +33,17 @@ def call_alone(function: Callable[[], Any]) -> None:
     context = multiprocessing.get_context("spawn")  # not fork, see `processes.Processes`
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(function, theirs))
-    with unseen_interrupts():
-        process.start()
-    theirs.close()
     error: BaseException | None = None
     try:
+        with unseen_interrupts():  # one that came meanwhile is raised at its end
+            process.start()
+        theirs.close()
         with suppress(EOFError):  # killed before it sent anything
             error = ours.recv()
         process.join()
     finally:
-        process.kill()  # where this one was interrupted, which would wait for it at its end
+        if process.pid is not None:
+            process.kill()  # where this one was interrupted, which would wait for it at its end
     if error is not None:
         raise error
     code = process.exitcode or 0
@@ -57,6 +58,7 @@ def _run(function: Callable[[], Any], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, with which this process ends
     take_stderr()
     end_with_parent()
+    plain_bars()
     try:
         function()
     except Exception as error:

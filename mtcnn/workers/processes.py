@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ..errors import MtcnnError
 from ..hush import take_stderr
 
-__all__ = ["Processes", "adopt", "end_with_parent", "unseen_interrupts"]
+__all__ = ["Processes", "adopt", "end_with_parent", "plain_bars", "unseen_interrupts"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,6 +37,9 @@ def unseen_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # otherwise the first process starts it, which lets the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -58,6 +61,14 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def plain_bars() -> None:
+    """Bars of this process get a lock of its own. tqdm's is shared between processes: Python warns of one that is left
+    by a killed process."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
 
 
 def adopt(work: Callable[[Any], Any]) -> None:

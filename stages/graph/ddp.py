@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import pickle
 import tempfile
@@ -14,17 +15,18 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import ProcessException, spawn
+from torch.multiprocessing.spawn import ProcessContext, ProcessException, spawn
 
 from mtcnn.__main__ import end_at_once
 from mtcnn.errors import MtcnnError
 from mtcnn.files.atomic_write import atomic_write
-from mtcnn.workers.processes import end_with_parent
+from mtcnn.workers.processes import end_with_parent, plain_bars, unseen_interrupts
 
 __all__ = ["agreed", "check_alone", "is_main", "joined", "launch", "wait_for_main"]
 
 T = TypeVar("T")
 
+SIGKILL, SIGTERM = 9, 15  # Windows has no such signals
 PATIENCE = timedelta(days=7)  # other ranks wait while rank 0 prepares crops; torch's default is 30 minutes
 
 
@@ -116,6 +118,7 @@ def _note(error: MtcnnError, path: Path) -> None:
 def _ranked(rank: int, job: Callable[[], None], device: str, processes: int, folder: str) -> None:
     # torch sends SIGINT when the parent is gone, which background processes ignore.
     end_with_parent()
+    plain_bars()
     # A store instead of a URL, in which # or ? of a path would be special.
     store = dist.FileStore(os.path.join(folder, "meeting"), processes)  # type: ignore[attr-defined]
     _join(device, rank, store=store, rank=rank, world_size=processes)
@@ -134,16 +137,43 @@ def launch(job: Callable[[], None], processes: int = 1, device: str = "cpu") -> 
 
     job  picklable, such as a functools.partial of a function and plain arguments.
 
-    Raises what the training raises; a failed process terminates the others.
+    Raises what the training raises, MtcnnError where one of its processes is killed; either ends the others.
     """
     if dist.is_initialized() or processes <= 1:
         _train(job, device)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                spawn(_ranked, (job, device, processes, folder), nprocs=processes)  # type: ignore[no-untyped-call]
-            except ProcessException:  # raised, or killed by a signal, as by gloo's threads when a peer is gone
-                notes = sorted(Path(folder).glob("error-*"))
-                if not notes:
-                    raise
-                raise pickle.loads(notes[0].read_bytes()) from None
+            _spawn((job, device, processes, folder), processes, Path(folder))
+
+
+def _spawn(arguments: tuple[Any, ...], processes: int, folder: Path) -> None:
+    """Start the processes, which do not see Ctrl-C, and wait for their end, or end them where this one is interrupted.
+
+    One that is interrupted while it imports torch would leave the others waiting for it, and this one for them.
+    """
+    logging.getLogger(spawn.__module__).setLevel(logging.ERROR)  # it warns that it ends the others
+    started: ProcessContext | None = None
+    try:
+        with unseen_interrupts():
+            started = spawn(_ranked, arguments, processes, join=False)  # type: ignore[no-untyped-call]
+        while not started.join():
+            pass
+    except ProcessException as error:  # raised, or killed by a signal, as by gloo's threads when a peer is gone
+        if notes := sorted(folder.glob("error-*")):
+            raise pickle.loads(notes[0].read_bytes()) from None
+        if started is not None and _was_killed(error, started):
+            raise MtcnnError(
+                "a training process was killed, perhaps for want of memory; run the same command again to resume, with "
+                "fewer `processes` if memory was short"
+            ) from error
+        raise
+    finally:
+        for process in started.processes if started is not None else ():
+            process.kill()
+            process.join()
+
+
+def _was_killed(error: ProcessException, started: ProcessContext) -> bool:
+    """Whether somebody killed a process. Its peers fail too, or are ended by SIGTERM, and one of them may be found
+    first."""
+    return getattr(error, "exit_code", 0) == -SIGTERM or any(each.exitcode == -SIGKILL for each in started.processes)
