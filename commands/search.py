@@ -66,14 +66,14 @@ _plan_options = options(
               "the packaged one]")  # fmt: skip
 @click.option("--teacher", type=FILE, help="Teacher of the candidates, for the objective distill: weights of a net "
               "with the same anchors, or its name, as retinaface, if they ship; copied to the folder.")  # fmt: skip
-@click.option("--to", "folder", type=DIR, default=Path("search"), show_default=True, help="Folder of the search.")
+@click.option("--to", "work", type=DIR, default=Path("search"), show_default=True, help="Folder of the search.")
 @click.option("--data", "sources", multiple=True, metavar="SOURCE",
               help="Images and labels, as for `mtcnn train`; stored in the folder.")  # fmt: skip
 @click.option("--eval-hashes", type=FILE, multiple=True, help="Hashes of photos to exclude, as for `mtcnn train`.")
 @workers_option("Trainings beside each other, one core each.")
 @click.option("--device", metavar="NAME", default="cpu", show_default=True, help="Where to train, such as cpu or cuda.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
-def search(step: str, folder: Path, size: tuple[int, int] | None, template: str | None, recipe: Path | None,
+def search(step: str, work: Path, size: tuple[int, int] | None, template: str | None, recipe: Path | None,
            teacher: Path | None, sources: tuple[str, ...], eval_hashes: tuple[Path, ...], workers: Any, device: str,
            quiet: bool, **settings: Any) -> None:  # fmt: skip
     """Search for a net under a budget of multiply-adds.
@@ -103,13 +103,13 @@ def search(step: str, folder: Path, size: tuple[int, int] | None, template: str 
     if size is not None:
         given |= {"height": size[0], "width": size[1]}
     if not sources:
-        remembered_sources(folder)  # raises before anything is made
-    check_place(folder / step / "table.png")
-    found = NetSearch(folder, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
+        remembered_sources(work)  # raises before anything is made
+    check_place(work / step / "table.png")
+    found = NetSearch(work, step, given, template, recipe, say, sources=sources, eval_hashes=eval_hashes,
                    teacher=teacher, workers=workers, device=device, quiet=quiet)  # fmt: skip
-    check_plot(folder / step / "table.png")
+    check_plot(work / step / "table.png")
     rows = found.run()
     click.echo(table(found.plan, rows))
     say(f"winner: {rows[0].name}, hard AP {rows[0].outcome.ap:.4f} on {rows[0].outcome.photos} photos")
-    work = shlex.quote(str(winner_folder(folder, step)))
-    say(f"now try: mtcnn train --net {found.plan.net} --work {work}")
+    winner = shlex.quote(str(winner_folder(work, step)))
+    say(f"now try: mtcnn train --net {found.plan.net} --work {winner}")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ import torch
 import torch.distributed as dist
 from factories import RECIPES, environment, mtcnn, random_crops, write_crops, write_recipes
 from processes import PATIENCE, is_alive, wait_until
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from mtcnn.__main__ import end_at_once
 from mtcnn.checkpoint import read
@@ -190,6 +191,10 @@ def die_as_second() -> None:
     dist.barrier()
 
 
+def fail() -> None:
+    raise KeyError("a bug")
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
 def test_training_processes_do_not_see_ctrl_c(tmp_path: Path) -> None:
     """One that is interrupted while it imports torch would leave the others waiting for it."""
@@ -215,12 +220,19 @@ def test_training_processes_end_when_their_start_is_interrupted(monkeypatch: pyt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-def test_a_killed_training_process_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
-    """And nothing of what torch says of it: neither its traceback nor the failures of the others."""
+def test_a_killed_training_process_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing of what torch says of it: neither its traceback nor the failures of the others, nor the files in
+    which these are noted."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(MtcnnError, match=r"a training process was killed, .*; run the same command again") as caught:
         launch(die_as_second, 2)
     assert "\n" not in str(caught.value)
     assert "Terminating process" not in capfd.readouterr().err
+    with pytest.raises(ProcessRaisedException, match="KeyError: 'a bug'"):
+        launch(fail, 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def part_of(rank: int, folder: str) -> None:

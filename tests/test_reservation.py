@@ -171,6 +171,15 @@ def test_a_folder_that_its_process_has_just_removed(tmp_path: Path, monkeypatch:
     assert not folder.exists()
 
 
+def test_who_is_refused_leaves_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found no folder. Without the file of the lock a third process would not be refused."""
+    with alone_in(tmp_path / "x", "folder"):
+        monkeypatch.setattr(Path, "exists", lambda path: False)
+        for _ in range(2):
+            with pytest.raises(MtcnnError, match="another process"), alone_in(tmp_path / "x", "folder"):
+                pass
+
+
 def test_labels_are_written_by_one_process(tmp_path: Path, photo_folder: Path) -> None:
     words = ("label", photo_folder / "rocket.jpg", "--teachers", "mtcnn", "--workers", 1, "--quiet", "--to")
     with alone_in(tmp_path / "x", "folder"):

@@ -447,6 +447,9 @@ def test_two_searches_begun_at_once(search: Begin, recipe: Path, tmp_path: Path,
             NetSearch(folder, "trunk", GIVEN, None, recipe, quiet=True)  # the same recipe
             with pytest.raises(MtcnnError, match=rf"^{NET}: another process .*, whose recipe would change"):
                 NetSearch(folder, "trunk", GIVEN, None, other, quiet=True)
+            done = run("search", "--recipe", other, "--to", folder)
+            assert done.exit_code == 1
+            assert done.stderr.endswith("run the same command again, or name another folder as --to\n")
     plan = load_plan(folder, "trunk")
     assert plan is not None and plan.seed == 0
     assert recipe_path(folder, NET).read_text() == recipe.read_text()

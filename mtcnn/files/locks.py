@@ -62,7 +62,7 @@ def alone_in(folder: Path, setting: str) -> Iterator[None]:
 
     It is made where missing, and gone afterwards if nothing was written. Raises MtcnnError where another process is in.
     """
-    new = not folder.exists()
+    new, free = not folder.exists(), False
     lock = FileLock(folder / LOCK)
     try:
         free = lock.acquire()
@@ -77,7 +77,7 @@ def alone_in(folder: Path, setting: str) -> Iterator[None]:
             )
         yield
     finally:
-        if new and os.listdir(folder) == [LOCK]:
+        if free and new and os.listdir(folder) == [LOCK]:  # otherwise the lock is of another process
             with suppress(OSError):
                 (folder / LOCK).unlink()
                 folder.rmdir()

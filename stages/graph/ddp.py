@@ -168,9 +168,18 @@ def _spawn(arguments: tuple[Any, ...], processes: int, folder: Path) -> None:
             ) from error
         raise
     finally:
-        for process in started.processes if started is not None else ():
-            process.kill()
-            process.join()
+        if started is not None:
+            _end(started)
+
+
+def _end(started: ProcessContext) -> None:
+    """End the processes, and delete what they noted of errors, which torch leaves in the system's temporary folder."""
+    for process in started.processes:
+        process.kill()
+    for process in started.processes:
+        process.join()
+    for note in started.error_files:
+        Path(note).unlink(missing_ok=True)
 
 
 def _was_killed(error: ProcessException, started: ProcessContext) -> bool:
