@@ -26,6 +26,7 @@ from .records import CropBatch
 __all__ = ["CropStore", "CropWriter", "row_type"]
 
 FORMAT = 1
+FARTHEST = 1e4  # offset of any box from its crop, in sides of the crop: one wrong bit makes 1e38 of it
 DAMAGED = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 LOCK_SIZE = 1 << 13  # bytes, for LMDB's 126 readers
 MAP_SIZE = 1 << 40  # address space, not disk: LMDB files grow as they are written
@@ -236,6 +237,8 @@ class CropStore:
             rows = np.frombuffer(raw, self.type)
             if len(rows) != len(indices):
                 raise ValueError("rows of another size")
+            if (np.abs(rows["offsets"]) > FARTHEST).any():
+                raise ValueError("offsets that no crop has")
         except (lmdb.Error, ValueError, TypeError) as error:
             raise _damaged(self.path, error) from error
         return CropBatch(*(np.array(rows[name]) for name in self.type.names or ()))

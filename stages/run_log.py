@@ -74,13 +74,13 @@ def _board(folder: Path, epoch: int) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a log, without those after a broken line; none without a file."""
+    """The epochs in a log, without broken lines; none without a file."""
     rows = []
     for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
-            break  # a partial line of a killed run
+            continue  # a partial line of a killed run, or a damaged one
         if isinstance(row, dict) and isinstance(row.get("epoch"), int):
             rows.append(row)
     return rows

@@ -49,9 +49,17 @@ def placed(*row: object) -> Callable[[Path], None]:
     return change
 
 
+def moved(path: Path) -> None:
+    """The second photo would be read from the middle of a pixel."""
+    index = path.with_suffix(".json")
+    body = json.loads(index.read_text())
+    body["places"][1][0] += 1
+    index.write_text(json.dumps(body))
+
+
 @pytest.mark.parametrize(
     "damage",
-    [cut, lambda path: path.write_bytes(b""), placed(0, 9999, 9999, 1.0), placed("x", 1), placed(0, 0, 0, 1.0),
+    [cut, moved, lambda path: path.write_bytes(b""), placed(0, 9999, 9999, 1.0), placed("x", 1), placed(0, 0, 0, 1.0),
      placed(0, -8, 8, 1.0), placed(0, 10**30, 1, 1.0), placed(0, 8, 8, math.nan)],
 )  # fmt: skip
 def test_damaged_photos_are_decoded_again(tmp_path: Path, damage: Callable[[Path], None]) -> None:
@@ -178,10 +186,18 @@ def test_damaged_detections_of_a_comparison_are_made_again(tmp_path: Path, monke
     damaged: list[Any] = [[[1, 2]], "x", 5, [[[1]]], {}]
     wrong += [json.dumps({"photo": "a/1", "stamp": stamp, "faces": faces}) for faces in damaged]
     wrong += [json.dumps({"photo": ["a/1"], "stamp": stamp, "faces": []})]
+    first_line = next(line for line in lines if '"a/1"' in line)
+    assert first_line.count("1.0") > 2
+    wrong += [first_line.replace("1.0", "1.1", 1)]  # a figure changed
     file.write_bytes("\n".join([*wrong, *(line for line in lines if '"a/1"' not in line)]).encode("latin-1"))
     looked.clear()
     again = cache.detections(file, photos, make, Here(), Problems(), Bar())
     assert looked == ["a/1"]
+    looked.clear()
+    former = [json.loads(line) for line in file.read_text("latin-1").splitlines() if '"crc"' in line]
+    file.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "crc"}) + "\n" for row in former))
+    cache.detections(file, photos, make, Here(), Problems(), Bar())
+    assert not looked, "files of former versions have no checksums"
     assert all((again[name] == first[name]).all() for name in photos)
 
 

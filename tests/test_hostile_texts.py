@@ -245,7 +245,7 @@ def test_invalid_csv_listings(tmp_path: Path, quote: str) -> None:
 def test_a_log_with_odd_lines(tmp_path: Path) -> None:
     lines = ['{"epoch": 0}', "[1]", "3", '{"epoch": "x"}', '{"epoch": 1}', "[" * 9999, '{"epoch": 2}']
     written(tmp_path / "metrics-x.jsonl", "\n".join(lines))
-    assert RunLog(tmp_path, "x", 9).rows == [{"epoch": 0}, {"epoch": 1}]
+    assert RunLog(tmp_path, "x", 9).rows == [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}]
 
 
 HARMLESS: dict[str, Callable[[Path], object]] = {

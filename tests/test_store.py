@@ -211,3 +211,16 @@ def test_no_crops_at_all(tmp_path: Path) -> None:
     store = CropStore(write_crops(tmp_path / "crops", [CropBatch.empty(48)] * 2))
     assert len(store) == len(store.val) == 0
     assert store.read(np.zeros(0, int)).crops.shape == (0, 48, 48, 3)
+
+
+def test_an_offset_with_a_wrong_bit(tmp_path: Path, batches: list[CropBatch]) -> None:
+    """It would make the loss of a training infinite, whose error speaks of the learning rate."""
+    path = write_crops(tmp_path / "x", batches)
+    row = next(offsets for batch in batches for offsets in batch.offsets if offsets.any())
+    data = (path / "data.mdb").read_bytes()
+    flipped = bytearray(row.tobytes())
+    flipped[int(np.abs(row).argmax()) * 4 + 3] ^= 0x40  # the highest bit of the exponent
+    (path / "data.mdb").write_bytes(data.replace(row.tobytes(), bytes(flipped)))
+    store = CropStore(path)
+    with pytest.raises(DataError, match=r"are damaged \(offsets that no crop has\); delete that folder"):
+        store.read(np.arange(len(store)))

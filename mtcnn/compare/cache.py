@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -80,17 +81,20 @@ def _lines(path: Path) -> Iterator[tuple[str, list[int], Rows]]:
         try:
             row = json.loads(line)
             rows = np.array(row["faces"], np.float64)
-            if isinstance(row["photo"], str) and (rows.shape[1:] == (5,) or row["faces"] == []):
+            whole = row.pop("crc", None) in (None, _checksum(row))  # lines of former versions have none
+            if whole and isinstance(row["photo"], str) and (rows.shape[1:] == (5,) or row["faces"] == []):
                 yield row["photo"], row["stamp"], rows.reshape(-1, 5)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # truncated by a kill or a full disk, or damaged
 
 
-def _append(path: Path, rows: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
-    lines = [
-        json.dumps({"photo": name, "stamp": _stamp(photos[name]), "faces": faces.tolist()})
-        for name, faces in rows.items()
-    ]
+def _checksum(row: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(row).encode())
+
+
+def _append(path: Path, found: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
+    rows = [{"photo": name, "stamp": _stamp(photos[name]), "faces": faces.tolist()} for name, faces in found.items()]
+    lines = [json.dumps({**row, "crc": _checksum(row)}) for row in rows]
     # A line break first, in case the last line was truncated. In one piece: another process may append too.
     with naming(path), path.open("ab", buffering=0) as file:
         file.write(("".join(f"\n{line}" for line in lines) + "\n").encode())

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,7 +76,11 @@ def photos_key(path: Path) -> str | None:
     """The key of the photos at `path`, None if missing, incomplete or damaged."""
     body = _index(path.with_suffix(".json")) if path.is_file() else {}
     places = _places(body)
-    if places is None or path.stat().st_size != sum(height * width * 3 for _, height, width, _ in filter(None, places)):
+    if places is None:
+        return None
+    starts = [start for start, *_ in filter(None, places)]
+    ends = list(accumulate(height * width * 3 for _, height, width, _ in filter(None, places)))
+    if [*starts, path.stat().st_size] != [0, *ends]:
         return None
     return None if body.get("key") is None else str(body["key"])
 
