@@ -30,9 +30,10 @@ class RunLog:
         with naming(self.path), self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if self.board is not None:
-            for name, value in row.items():
-                self.board.add_scalar(name, value, row["epoch"])
-            self.board.flush()  # it otherwise buffers two minutes, and loses them at exit
+            with naming(self.path.parent / "tensorboard"):
+                for name, value in row.items():
+                    self.board.add_scalar(name, value, row["epoch"])
+                self.board.flush()  # it otherwise buffers two minutes, and loses them at exit
 
     def _columns(self) -> list[str]:
         """Losses by name, in the order of the log, without the total; then recall."""

@@ -256,6 +256,16 @@ def fill_log(folder: Path) -> None:
     log.add({"epoch": 0})
 
 
+def fill_board(folder: Path) -> None:
+    class FullBoard:
+        def add_scalar(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = RunLog(folder, "x", 0)
+    log.board = FullBoard()
+    log.add({"epoch": 0})
+
+
 def fill_cache(folder: Path) -> None:
     from mtcnn.compare.cache import _append
 
@@ -273,7 +283,7 @@ def fill_skipped(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fill", "name"),
     [(fill_found, "found.jsonl"), (fill_written, "written.jsonl"), (fill_log, "metrics-x.jsonl"),
-     (fill_cache, "x.jsonl"), (fill_skipped, "skipped.txt")],
+     (fill_board, "tensorboard"), (fill_cache, "x.jsonl"), (fill_skipped, "skipped.txt")],
 )  # fmt: skip
 def test_lines_that_find_no_room(tmp_path: Path, fill: Callable[[Path], None], name: str) -> None:
     with pytest.raises(OSError, match="No space left") as caught:

@@ -15,6 +15,7 @@ import mtcnn
 from mtcnn import Detector, Faces
 from mtcnn.errors import MtcnnError, SettingsError
 from mtcnn.onnx_graph import whole
+from mtcnn.onnx_graph.formats import stored
 
 
 @pytest.fixture
@@ -30,6 +31,25 @@ def test_a_missing_package(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MtcnnError, match=r"no package openvino; expected it: pip install 'mtcnn-cascade\[openvino\]'"):
         mtcnn.export(net, tmp_path / "x.xml", format="openvino")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO says nothing of it but that a stream failed, and leaves what it has written so far."""
+
+    class FullDisk:
+        model = None
+
+        def __init__(self, *given: Any, **named: Any) -> None: ...
+
+        def save_model(self, model: Any, path: Path, **named: Any) -> None:
+            path.with_suffix(".bin").write_bytes(b"half")
+            raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("mtcnn.runtimes.openvino.OpenVinoGraph", FullDisk)
+    monkeypatch.setattr("mtcnn.runtimes.openvino.openvino_package", FullDisk)
+    with pytest.raises(MtcnnError, match=r"x\.xml cannot be written \(the disk may be full\); name another file"):
+        stored(b"", tmp_path / "x.xml", "openvino")
     assert not list(tmp_path.iterdir())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -81,7 +82,11 @@ def _store_ir(content: bytes, draft: Path, weights: Path) -> None:
 
     beside = draft.with_suffix(".bin")
     try:
-        openvino_package().save_model(OpenVinoGraph(content, threads=1).model, draft, compress_to_fp16=False)
+        model = OpenVinoGraph(content, threads=1).model
+        try:
+            openvino_package().save_model(model, draft, compress_to_fp16=False)
+        except RuntimeError as error:  # of a stream of C++, which knows no reason
+            raise OSError(errno.EIO, "the disk may be full") from error
         os.replace(beside, weights)
     finally:
         beside.unlink(missing_ok=True)
