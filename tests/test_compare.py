@@ -155,6 +155,19 @@ def test_names(tmp_path: Path) -> None:
         choose(["mtcnn"], [Path("/none")])  # and not the packaged ones
 
 
+def test_names_without_weights_alone_are_an_error(drawn: Path, tmp_path: Path) -> None:
+    """Beside others they are rows that say so."""
+    done = compare(drawn, "ssh", "s3fd", "--out", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == (
+        "mtcnn: ssh: no weights of ssh; s3fd: no weights of s3fd; expected a detector that runs; train them or import "
+        "them, and name their folder as --models\n"
+    )
+    assert not (tmp_path / "out").exists()
+    assert [bool(entry.missing()) for entry in choose(["ssh", "mtcnn"])] == [True, False]
+    assert any(entry.missing() for entry in choose(["all"]))
+
+
 def test_weights_from_the_first_folder_that_has_them(random_models: Path, tmp_path: Path) -> None:
     """A cascade's nets come from one folder, and other weights are other detections."""
     (tmp_path / "none").mkdir()

@@ -29,14 +29,17 @@ def choose(
     models  folders with weights, searched in order, the packaged weights last.
     refine  "rnet" or "rnet,onet" adds a row for each single-stage detector with weights, followed by these nets.
 
-    Raises SettingsError for an unknown name or scale, CheckpointError for a missing file or folder, or a file of
-    another form.
+    Raises SettingsError for an unknown name or scale, CheckpointError for a missing file or folder, a file of another
+    form, or if none of the names has weights.
     """
     for folder in models:
         check_models(folder)
     folders = [*models, packaged_weights()]
-    names = [name for given in names for name in (_all() if given == "all" else [given])]
-    start = _distinct([_entry(name, folders) for name in dict.fromkeys(names)])
+    names = list(names)
+    every = [name for given in names for name in (_all() if given == "all" else [given])]
+    start = _distinct([_entry(name, folders) for name in dict.fromkeys(every)])
+    if "all" not in names:
+        _check_any_runs(start)
     behind = "".join(f"+{net}" for net in REFINED[refine])
     found: dict[str, Entry] = {}
     for scale in (check_scale(scale, "sizes") for scale in scales):
@@ -71,6 +74,15 @@ def _entry(name: str, folders: Sequence[Path]) -> Entry:
             raise CheckpointError(f"{folder or slash} has no weights of {start.first}; expected a folder of models")
     found = next((folder for folder in folders if has_weights(folder, start.first)), None)
     return replace(start, models=found, refiners=found if start.first == "pnet" and found is not None else refiners)
+
+
+def _check_any_runs(entries: Sequence[Entry]) -> None:
+    why = {entry.title: entry.missing() for entry in entries}
+    if why and all(why.values()):
+        lacking = "; ".join(f"{title}: {reason}" for title, reason in why.items())
+        lacks_package = any(reason.startswith("no package") for reason in why.values())
+        fix = "install it" if lacks_package else "train them or import them, and name their folder as `models`"
+        raise CheckpointError(f"{lacking}; expected a detector that runs; {fix}")
 
 
 def _distinct(entries: Sequence[Entry]) -> list[Entry]:
