@@ -157,14 +157,17 @@ def _calibration(given: str | None, teachers: Any, folder: Path, workers: Any, q
     from contextlib import suppress
 
     from mtcnn.errors import DataError
+    from prepare.readers import form_of
     from prepare.sources import read_sources
-    from prepare.teachers.calibration import Calibration, holds_calibration
+    from prepare.teachers.calibration import Calibration
     from prepare.teachers.labelling import calibrate
 
     if given is None:
         return Calibration(), ""
-    if given.endswith(".json") and holds_calibration(Path(given)):
-        return Calibration.read(Path(given)), ""
+    if given.endswith(".json") and not form_of(given):  # no labels in JSON
+        read = Calibration.read(Path(given))
+        read.check_teachers([teacher.name for teacher in teachers])
+        return read, ""
     from stages.graph.dag import data_key
 
     records = read_sources([given], quiet=True)

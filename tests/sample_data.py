@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mtcnn.pictures.draw import save_image
 from prepare.synthetic import CSV_HEADER, draw_scene
-from prepare.teachers.calibration import Calibration
+from prepare.teachers.calibration import Calibration, Logistic
 
 Rows = Mapping[str, Sequence[Sequence[float]]]  # image name -> rows of numbers
 
@@ -127,7 +127,7 @@ def lay_out(folder: Path, count: int = 3) -> Path:
         for name, (_, boxes, landmarks) in drawn.items()
         for box, face in zip(boxes, landmarks, strict=True)
     ]
-    Calibration().write(folder / "calibration.json")
+    Calibration({"retinaface": Logistic(), "yunet-n": Logistic()}).write(folder / "calibration.json")
     write_text(folder / "eval.txt", "0123456789abcdef\n")
     write_text(folder / "faces_test.csv", "\n".join([CSV_HEADER, *points]) + "\n")
     return folder

@@ -222,6 +222,23 @@ def test_calibration_is_fitted_once(drawn: Path, photos: Path, tmp_path: Path, m
         assert contents(tmp_path / "x") == whole
 
 
+def test_a_calibration_that_cannot_be_used(photos: Path, tmp_path: Path) -> None:
+    """The message is of the calibration, not of formats of labels."""
+    file = tmp_path / "calibration.json"
+    for text, why in (
+        (None, "no such file"),
+        ('{"format": 1, "teachers": {"reti', "is cut off or damaged"),
+        ('{"format": 1, "widths": [3]}', "holds no calibration"),
+        (json.dumps({"format": 1, "teachers": {}, "fused": {"slope": 1, "offset": 0}}), "--teachers are retinaface;"),
+        (json.dumps({"images": [], "annotations": []})[:-9], "is no JSON"),  # labels
+    ):
+        if text is not None:
+            file.write_text(text)
+        done = run("label", photos, *WORDS, "--calibrate", file, "--to", tmp_path / "x")
+        last = done.stderr.splitlines()[-1]
+        assert done.exit_code and why in last and "unknown format" not in last, done.stderr
+
+
 def test_corrected_labels_lead_to_another_calibration(
     drawn: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

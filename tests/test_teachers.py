@@ -22,7 +22,6 @@ from prepare.teachers.calibration import (
     fit_calibration,
     fit_logistic,
     hits,
-    holds_calibration,
 )
 from prepare.teachers.found import FoundFile, PhotoFaces, stamp_of
 from prepare.teachers.fusion import OVERLAP, fuse
@@ -182,14 +181,33 @@ def test_teachers_become_comparable(tmp_path: Path) -> None:
     assert Calibration.read(tmp_path / "c.json") == made
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "teachers": {"a": {}}, "fused": {}}',
-                                  '{"format": 1, "teachers": {}, "fused": {"slope": -1, "offset": 0}}',
-                                  '{"format": 1, "teachers": {}, "fused": {"slope": NaN, "offset": 0}}'])  # fmt: skip
-def test_a_file_that_is_no_calibration(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", r"is cut off or damaged \(Expecting value: .*\)"),
+        ('{"format": 1, "teachers": {', r"is cut off or damaged \(Expecting property name .*\)"),
+        ("[" * 100_000, "is cut off or damaged"),
+        ('{"format": 2, "teachers": {}}', "has format 2, and 1 is known here"),
+        ("[]", "holds no calibration"),
+        ("{}", "holds no calibration"),
+        ('{"format": 1, "teachers": {"a": {}}, "fused": {}}', "holds no calibration"),
+        ('{"format": 1, "teachers": {}, "fused": {"slope": -1, "offset": 0}}', "holds no calibration"),
+        ('{"format": 1, "teachers": {}, "fused": {"slope": NaN, "offset": 0}}', "holds no calibration"),
+        (f'{{"format": 1, "teachers": {{}}, "fused": {{"slope": 1{"0" * 400}, "offset": 0}}}}', "holds no calibration"),
+    ],
+)
+def test_a_file_that_is_no_calibration(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "c.json").write_text(text)
-    with pytest.raises(DataError, match="holds no calibration"):
+    with pytest.raises(DataError, match=f"c.json: {why}.*; expected a calibration.json of `mtcnn label`"):
         Calibration.read(tmp_path / "c.json")
-    assert holds_calibration(tmp_path / "c.json") is ("fused" in text), "one that is damaged is no source of labels"
+
+
+def test_a_calibration_of_other_teachers() -> None:
+    made = Calibration({"retinaface": Logistic(2.0), "yunet-n": Logistic()})
+    made.check_teachers(["yunet-n", "retinaface"])
+    for names in (["retinaface"], ["retinaface", "mtcnn"], ["retinaface", "yunet-n", "mtcnn"]):
+        with pytest.raises(SettingsError, match=f"are {','.join(names)}; expected those of .*, retinaface,yunet-n;"):
+            made.check_teachers(names)
 
 
 # ---- classes

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.boxes import ios, iou
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, SettingsError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.files.text import read_text
 from mtcnn.scoring import logits_of, sigmoid
@@ -28,7 +28,7 @@ from mtcnn.types import Faces
 from ..records import ImageRecord
 from .fusion import fuse
 
-__all__ = ["Calibration", "Logistic", "fit_calibration", "fit_logistic", "hits", "holds_calibration"]
+__all__ = ["Calibration", "Logistic", "fit_calibration", "fit_logistic", "hits"]
 
 Array = NDArray[Any]
 
@@ -72,24 +72,39 @@ class Calibration:
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
-        """What `write` wrote. Raises DataError for anything else."""
+        """What `write` wrote. Raises DataError, with the reason, for anything else."""
+        body = _body(path)
+        if body.get("format", FORMAT) != FORMAT:
+            raise _unusable(path, f"has format {str(body['format'])[:40]}, and {FORMAT} is known here")
         try:
-            body = json.loads(read_text(path))
-            if body["format"] != FORMAT:
-                raise ValueError("another format")
             teachers = {str(name): _logistic(each) for name, each in body["teachers"].items()}
             return cls(teachers, _logistic(body["fused"]))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"{path}: holds no calibration; expected a calibration.json of `mtcnn label`") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise _unusable(path, "holds no calibration") from error
+
+    def check_teachers(self, names: Sequence[str]) -> None:
+        """Raises SettingsError where it is not one of these teachers: scores of others would stay as they are."""
+        if sorted(names) != sorted(self.teachers):
+            raise SettingsError(
+                f"`teachers` are {','.join(names)}; expected those of the calibration, "
+                f"{','.join(self.teachers) or 'which has none'}; calibrate anew on labelled photos for others"
+            )
 
 
-def holds_calibration(path: Path) -> bool:
-    """Whether a file is meant as one that `Calibration.write` wrote, as opposed to labels in JSON, or to no JSON."""
+def _body(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise _unusable(path, "no such file")
     try:
         body = json.loads(read_text(path, longest=None))
-    except (ValueError, RecursionError, DataError):
-        return False
-    return isinstance(body, dict) and body.keys() >= {"teachers", "fused"}
+    except (ValueError, RecursionError) as error:
+        raise _unusable(path, f"is cut off or damaged ({str(error)[:80]})") from None
+    if not isinstance(body, dict):
+        raise _unusable(path, "holds no calibration")
+    return body
+
+
+def _unusable(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: {why}; expected a calibration.json of `mtcnn label`; calibrate anew on labelled photos")
 
 
 def _logistic(values: Any) -> Logistic:
