@@ -86,7 +86,8 @@ def convert_data(sources: tuple[str, ...], folder: Path, form: str, photos: Any,
     """Convert labelled photos to another format.
 
     SOURCE is as for `--data` of the training commands; several are joined. FOLDER must be new or empty, and not in a
-    SOURCE: no file is replaced, moved or changed. What the format has no place for is counted.
+    SOURCE: no file is replaced, moved or changed. What a killed conversion left is written anew. What the format has
+    no place for is counted.
 
     \b
     mtcnn data convert FOLDER converted

@@ -78,7 +78,8 @@ def label(
     from prepare.teachers.labelling import Counts, label_photos, open_found, read_labels, write_labels
     from prepare.teachers.photo_labels import LabelSettings
     from prepare.teachers.teacher import find_teachers
-    from prepare.teachers.written import WrittenLabels, label_files
+    from prepare.teachers.written import label_files
+    from prepare.written_files import WrittenFiles
 
     began, settings = time.monotonic(), LabelSettings(sure, doubtful, min_landmark_face)
     if sheet:
@@ -92,7 +93,7 @@ def label(
         check_output("sheet", sheet, paths)
     files = label_files(form, paths, folder)
     with alone_in(folder, "folder"):
-        written = WrittenLabels(folder)
+        written = WrittenFiles(folder)
         written.check(files)  # now, not after hours of labelling
         calibration, key = _calibration(calibrate, found_teachers, folder, workers, quiet)
         found = open_found(folder, found_teachers, calibration)

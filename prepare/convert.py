@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.errors import DataError, ImageError
+from mtcnn.files.atomic_write import Before
 from mtcnn.images import image_size
 from mtcnn.progress import progress
 from mtcnn.types import Faces, ImageSize
@@ -24,7 +25,7 @@ from .readers import split_names, split_source
 from .readers.places import place_of
 from .records import ImageRecord
 from .teachers.photo_labels import PhotoLabels
-from .whole_folder import is_unfinished, written_whole
+from .whole_folder import is_free, written_whole
 from .writers import FORMATS, Format
 
 __all__ = ["Conversion", "check_target", "convert"]
@@ -51,19 +52,18 @@ class Conversion:
 def convert(
     records: Sequence[ImageRecord], form: str, folder: Path, photos: Photos = "copy", quiet: bool = True
 ) -> Conversion:
-    """Write the photos of `records` and their labels to `folder`, which must be new or empty.
+    """Write the photos of `records` and their labels to `folder`.
 
+    folder  new or empty, or as a killed conversion left it, whose files are deleted.
     form    one of `writers.FORMATS`.
     photos  copy: into `folder`. link: symbolic links there. leave: where they are; labels alone are written.
 
     A photo that is not fully labelled gets an ignore region over all of it, which has the same effect in a training.
     Boxes are written as they are, fitting or not. Photos that cannot be opened are left out.
-    Raises DataError if `folder` has content, if hardly any box fits its photo, or without photos; WriteError for what
-    cannot be written. Whatever is raised, KeyboardInterrupt included, `folder` is then as it was before.
+    Raises DataError if `folder` has other content, if hardly any box fits its photo, or without photos; WriteError for
+    what cannot be written. Whatever is raised, KeyboardInterrupt included, `folder` is then as it was before.
     """
-    if is_unfinished(folder):
-        raise DataError(f"{folder}: holds a conversion that was killed; delete it and run the same command again")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise DataError(f"{folder}: exists and is not empty; expected a new folder, as nothing is replaced")
     every = merged(records)
     if fault := compare([record for record in every if not synthetic.is_synthetic(record.path)]).fault("the source"):
@@ -72,18 +72,18 @@ def convert(
     root = common_root([record.path for record in every])
     names = names_of([record.path for record in every], root, photos, kind.by_stem, form == "wider")
 
-    def labels() -> Iterator[PhotoLabels]:
+    def labels(before: Before) -> Iterator[PhotoLabels]:
         for record, name in progress(list(zip(every, names, strict=True)), name="converting", quiet=quiet, leave=False):
             try:
                 size = _size(record)
             except ImageError as error:
                 unreadable.append(str(error))
                 continue
-            path = place_photo(record, folder / kind.photos / name, photos)
+            path = place_photo(record, folder / kind.photos / name, photos, before)
             yield _labels(record, path, name, size, kind, counts)
 
-    with written_whole(folder):
-        path = kind.write(labels(), folder)
+    with written_whole(folder) as before:
+        path = kind.write(labels(before), folder, before)
         if not counts.photos:
             why = f"; {unreadable[0]}" if unreadable else ""
             raise DataError(f"no photo can be opened; expected labelled photos{why}")

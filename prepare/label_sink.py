@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtcnn.errors import SettingsError
+from mtcnn.files.atomic_write import Before
 from mtcnn.stream.items import Item
 from mtcnn.stream.places import Places
 from mtcnn.stream.run import MakeSink
@@ -18,14 +19,14 @@ from mtcnn.types import ImageSize
 
 from .photo_names import common_root, names_of
 from .teachers.photo_labels import LabelSettings, PhotoLabels, labels_of
-from .whole_folder import is_unfinished, written_whole
+from .whole_folder import is_free, written_whole
 from .writers import coco, voc, yolo
 
 __all__ = ["DOUBTFUL", "SURE", "LabelFiles", "label_sink"]
 
 SURE, DOUBTFUL = 0.7, 0.3  # scores
 
-WRITERS: dict[str, Callable[[Sequence[PhotoLabels], Path], Path]] = {
+WRITERS: dict[str, Callable[[Sequence[PhotoLabels], Path, Before | None], Path]] = {
     "coco": coco.write_file,
     "voc": voc.write,
     "yolo": yolo.write_linked,
@@ -46,11 +47,7 @@ class LabelFiles:
     """
 
     def __init__(self, form: str, target: Path, places: Places, settings: LabelSettings) -> None:
-        if is_unfinished(target):
-            raise SettingsError(
-                f"`{form}` {target} holds labels of a run that was killed; delete it and run the same command again"
-            )
-        if target.exists() and (not target.is_dir() or form == "coco" or any(target.iterdir())):
+        if target.exists() if form == "coco" else not is_free(target):
             raise SettingsError(f"`{form}` {target} exists; expected a new name, as it may hold corrected labels")
         photos = [source for source in places.sources if isinstance(source, Path) and kind_of(source) == "image"]
         if len(photos) < len(places.sources):
@@ -77,9 +74,9 @@ class LabelFiles:
         if not self._found:
             return
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        empty = not self._target.exists() or not any(self._target.iterdir())  # still
-        with written_whole(self._target) if self._form != "coco" and empty else nullcontext():
-            made: Any = WRITERS[self._form](self._found, self._target)
+        whole = self._form != "coco" and is_free(self._target)  # still
+        with written_whole(self._target) if whole else nullcontext() as before:
+            made: Any = WRITERS[self._form](self._found, self._target, before)
         faces, doubtful = (sum(len(getattr(each, name)) for each in self._found) for name in ("boxes", "doubtful"))
         tell(f"{made}: {len(self._found):,} photos, {faces:,} faces, {doubtful:,} doubtful; correct them, then")
         tell(f"train on them as {shlex.quote(self._source())}")

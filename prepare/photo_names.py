@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import unicodedata
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from mtcnn.errors import DataError, SettingsError, WriteError
+from mtcnn.files.atomic_write import Before, written_by
 from mtcnn.pictures.draw import save_image
 
 from . import synthetic
@@ -121,8 +123,10 @@ def name_key(name: str, by_stem: bool = False) -> str:
     return unicodedata.normalize("NFC", str(whole.with_suffix("") if by_stem else whole)).casefold()
 
 
-def place_photo(record: ImageRecord, target: Path, photos: Photos) -> Path:
+def place_photo(record: ImageRecord, target: Path, photos: Photos, before: Before | None = None) -> Path:
     """Copy or link the photo of a record to `target`, where nothing may be; a drawn scene is saved. Returns its path.
+
+    before  see `atomic_write`.
 
     Raises WriteError if that fails, DataError for a drawn scene that is to be linked or left.
     """
@@ -133,13 +137,21 @@ def place_photo(record: ImageRecord, target: Path, photos: Photos) -> Path:
         return record.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         if drawn:
-            save_image(target, image_of(record))
-        elif photos == "copy":
-            with record.path.open("rb") as source, target.open("xb") as file:
-                shutil.copyfileobj(source, file)
-        else:
-            target.symlink_to(record.path.resolve())
+            save_image(target, image_of(record), before)
+            return target
+        with written_by(target, before=before) as draft:
+            _place(record.path, draft, photos)
     except OSError as error:
         raise WriteError(f"{target}: cannot be written ({error.strerror}); `photos` was {photos}") from None
     return target
+
+
+def _place(photo: Path, draft: Path, photos: Photos) -> None:
+    if photos == "link":
+        draft.symlink_to(photo.resolve())
+        return
+    with photo.open("rb") as source, draft.open("xb") as file:
+        shutil.copyfileobj(source, file)

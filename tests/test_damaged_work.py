@@ -22,7 +22,7 @@ from mtcnn.workers import Here
 from prepare import synthetic
 from prepare.records import Problem
 from prepare.teachers.found import FoundFile, PhotoFaces
-from prepare.teachers.written import WrittenLabels
+from prepare.written_files import WrittenFiles
 from stages.fit import Training
 from stages.photos.store import PhotoStore, build_photos, photos_key
 from stages.run_log import RunLog
@@ -244,7 +244,7 @@ def fill_found(folder: Path) -> None:
 
 
 def fill_written(folder: Path) -> None:
-    written = WrittenLabels(folder)
+    written = WrittenFiles(folder)
     full(folder / "written.jsonl")
     write_whole(folder / "labels.txt", b"x", written.note)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pkgutil
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,7 +17,8 @@ import pytest
 from processes import succeeds_forked
 
 from commands.data import FORMATS as NAMED
-from mtcnn.errors import DataError, SettingsError
+from mtcnn.errors import DataError, MtcnnError
+from mtcnn.files.atomic_write import write_whole
 from mtcnn.pictures.draw import save_image
 from mtcnn.stream.items import Item
 from mtcnn.stream.places import Places
@@ -27,6 +30,7 @@ from prepare.photo_names import place_photo
 from prepare.readers import READERS, form_of, read_source, split_names, split_source
 from prepare.records import ImageRecord, Note
 from prepare.teachers.photo_labels import LabelSettings
+from prepare.whole_folder import MARK, written_whole
 from prepare.writers import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -297,10 +301,10 @@ def test_a_conversion_that_fails_leaves_nothing(
     """At the second photo; an empty folder that was there stays."""
     made, calls = records(tmp_path / "from"), iter([None, failure])
 
-    def place(record: ImageRecord, target: Path, photos: Any) -> Path:
+    def place(*given: Any) -> Path:
         if (raised := next(calls)) is not None:
             raise raised
-        return place_photo(record, target, photos)
+        return place_photo(*given)
 
     monkeypatch.setattr("prepare.convert.place_photo", place)
     if there:
@@ -312,18 +316,85 @@ def test_a_conversion_that_fails_leaves_nothing(
     assert all(record.path.is_file() for record in made)
 
 
-def test_a_conversion_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in the folder may have been changed since: the user deletes it."""
-    made, folder = records(tmp_path / "from"), tmp_path / "to"
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def killed_in(monkeypatch: pytest.MonkeyPatch, place: str, call: int, work: Callable[[], object]) -> None:
+    """Does the work in another process, which is killed when it calls `place` for the `call`-th time."""
+    original, calls = pkgutil.resolve_name(place), itertools.count(1)
+
+    def counted(*given: Any, **named: Any) -> Any:
+        return os._exit(0) if next(calls) == call else original(*given, **named)
+
     with monkeypatch.context() as patch:
-        patch.setattr("prepare.convert.place_photo", lambda *given: os._exit(0))
-        assert succeeds_forked(lambda: bool(convert(made, "voc", folder)))
-    before = sorted(folder.rglob("*"))
-    with pytest.raises(DataError, match=r"to: holds a conversion that was killed; delete it and run the same command"):
-        convert(made, "voc", folder)
-    assert sorted(folder.rglob("*")) == before
+        patch.setattr(place, counted)
+        assert succeeds_forked(lambda: bool(work()))
+
+
+@pytest.mark.parametrize("photos", ["copy", "link"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_killed_conversion_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, photos: Any
+) -> None:
+    """Wherever it was killed, and nothing of it is left, also in another format."""
+    made, folder = records(tmp_path / "from"), tmp_path / "to"
+    convert(made, form, folder, photos)
+    whole = content(folder)
     shutil.rmtree(folder)
-    assert [path.name for path in convert(made, "voc", folder).path.parent.glob(".*")] == []
+    for call in (1, 3):
+        killed_in(monkeypatch, "mtcnn.files.atomic_write.os.replace", call, lambda: convert(made, form, folder, photos))
+    killed_in(monkeypatch, "shutil.copyfileobj", 2, lambda: convert(made, "csv", folder))
+    assert (folder / MARK).exists()
+    convert(made, form, folder, photos)
+    assert content(folder) == whole and not (folder / MARK).exists()
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "images/notes.txt", "images/0--a/one.png"])
+def test_files_of_a_killed_conversion_that_are_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A file that somebody added or changed since is neither deleted nor replaced."""
+    made, folder = records(tmp_path / "from"), tmp_path / "to"
+    killed_in(monkeypatch, "mtcnn.files.atomic_write.os.replace", 3, lambda: convert(made, "csv", folder))
+    (folder / name).write_text("mine")
+    before = content(folder)
+    for work in (lambda: convert(made, "csv", folder), lambda: written_whole(folder).__enter__()):
+        with pytest.raises(DataError, match=rf"unfinished, and {name} in it is not as that run wrote it; .*; move"):
+            work()
+        assert content(folder) == before
+    (folder / name).unlink()
+    convert(made, "csv", folder)
+
+
+def test_two_conversions_to_one_folder(tmp_path: Path) -> None:
+    """The second deletes nothing of the first, and fails."""
+    made, folder = records(tmp_path / "from"), tmp_path / "to"
+    with written_whole(folder) as before:
+        write_whole(folder / "labels.txt", b"x", before)
+        with pytest.raises(MtcnnError, match="to: another process of mtcnn writes to it"):
+            convert(made, "voc", folder)
+    assert [path.name for path in folder.iterdir()] == ["labels.txt"]
+    with pytest.raises(DataError, match="to: exists and is not empty"):
+        convert(made, "voc", folder)
+    with pytest.raises(DataError), written_whole(folder):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["labels.txt"]
+
+
+def test_a_failed_conversion_deletes_its_own_files_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "to"
+
+    def interrupted() -> None:
+        with written_whole(folder) as before:
+            (folder / "images").mkdir()
+            write_whole(folder / "images" / "a", b"x", before)
+            (folder / "mine").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
 def found_labels(target: Path, photos: Sequence[Path]) -> bool:
@@ -344,21 +415,23 @@ def test_labels_of_a_detection_that_cannot_be_written(
     if there:
         target.mkdir()
 
-    def full(path: Path, data: bytes, before: object) -> None:
-        path.write_bytes(data[:1])
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:1])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("prepare.writers.yolo.write_whole", full)
+        patch.setattr(Path, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
             found_labels(target, photos)
     assert target.exists() is there and not list(tmp_path.glob("to/*"))
     with monkeypatch.context() as patch:
         patch.setattr("prepare.writers.yolo.write_whole", lambda *given: os._exit(0))
         assert succeeds_forked(lambda: found_labels(target, photos))
-    with pytest.raises(SettingsError, match=r"`yolo` .*to holds labels of a run that was killed; delete it and run"):
+    (target / "images" / "mine.txt").touch()
+    with pytest.raises(DataError, match=r"unfinished, and images/mine\.txt in it is not as that run wrote it"):
         found_labels(target, photos)
-    shutil.rmtree(target)
+    (target / "images" / "mine.txt").unlink()
     found_labels(target, photos)
     assert sorted(path.name for path in target.iterdir()) == ["data.yaml", "images", "labels"]
 

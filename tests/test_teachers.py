@@ -27,7 +27,8 @@ from prepare.teachers.found import FoundFile, PhotoFaces, stamp_of
 from prepare.teachers.fusion import OVERLAP, fuse
 from prepare.teachers.photo_labels import LabelSettings, labels_of
 from prepare.teachers.teacher import Teacher, _scales, find_teachers
-from prepare.teachers.written import WrittenLabels, label_files
+from prepare.teachers.written import label_files
+from prepare.written_files import WrittenFiles
 
 UNKNOWN = np.full((5, 2), np.nan)
 SIZE = ImageSize(100, 200)
@@ -348,28 +349,28 @@ def test_files_of_a_person_are_known(tmp_path: Path) -> None:
     """What was written is known again, however often, also after a torn line; anything else is not."""
     file, draft = tmp_path / "labels" / "a.txt", tmp_path / "draft"
     file.parent.mkdir()
-    WrittenLabels(tmp_path).check([file])
+    WrittenFiles(tmp_path).check([file])
     for text in ("one", "two", "one"):
         draft.write_text(text)
-        WrittenLabels(tmp_path).note(file, draft)
+        WrittenFiles(tmp_path).note(file, draft)
         if file.exists():
-            WrittenLabels(tmp_path).check([file])  # killed before the draft took its place
+            WrittenFiles(tmp_path).check([file])  # killed before the draft took its place
         draft.replace(file)
-        WrittenLabels(tmp_path).check([file])
+        WrittenFiles(tmp_path).check([file])
     record = tmp_path / "written.jsonl"
     assert record.read_bytes().count(b"\n") == 2
     with record.open("ab") as torn:
         torn.write(b'{"file":"b.t')
     draft.write_text("three")
-    WrittenLabels(tmp_path).note(file, draft)
+    WrittenFiles(tmp_path).note(file, draft)
     draft.replace(file)
-    WrittenLabels(tmp_path).check([file])
+    WrittenFiles(tmp_path).check([file])
     file.write_text("mine")
     with pytest.raises(DataError, match=r"labels/a.txt was changed since it was written; expected a new `folder`"):
-        WrittenLabels(tmp_path).check([file])
+        WrittenFiles(tmp_path).check([file])
     (tmp_path / "b.txt").touch()
     with pytest.raises(DataError, match=r"b.txt exists, and no earlier call wrote it; expected a new `folder`"):
-        WrittenLabels(tmp_path).check([tmp_path / "b.txt"])
+        WrittenFiles(tmp_path).check([tmp_path / "b.txt"])
 
 
 def test_no_two_photos_share_a_file_of_labels(tmp_path: Path) -> None:

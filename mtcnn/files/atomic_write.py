@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["Before", "atomic_write", "draft_of", "naming", "write_whole"]
+__all__ = ["Before", "atomic_write", "draft_of", "is_draft", "naming", "write_whole", "written_by"]
 
 Before = Callable[[Path, Path], None]
 """Called with the path of a file and its whole draft, which is about to replace it."""
@@ -37,6 +37,14 @@ def atomic_write(path: Path, suffix: str = "", before: Before | None = None) -> 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _clear(path.parent.glob(f".{glob.escape(path.name)}.*.draft*"))
+    with written_by(path, suffix, before) as draft:
+        yield draft
+
+
+@contextmanager
+def written_by(path: Path, suffix: str = "", before: Before | None = None) -> Iterator[Path]:
+    """`atomic_write` for one of many files: the folder must exist, and is not listed each time, which would take hours
+    for 100,000 images in one."""
     draft = draft_of(path, suffix)
     with _named(path, draft):
         yield draft
@@ -46,16 +54,9 @@ def atomic_write(path: Path, suffix: str = "", before: Before | None = None) -> 
 
 
 def write_whole(path: Path, data: bytes, before: Before | None = None) -> None:
-    """Write a small file atomically; its folder must exist.
-
-    Unlike `atomic_write`, it does not list the folder each time, which would take hours for 100,000 images in one.
-    """
-    draft = draft_of(path)
-    with _named(path, draft):
+    """Write a small file as `written_by` does."""
+    with written_by(path, before=before) as draft:
         draft.write_bytes(data)
-        if before is not None:
-            before(path, draft)
-        os.replace(draft, path)
 
 
 def draft_of(path: Path, suffix: str = "") -> Path:
@@ -68,6 +69,11 @@ def draft_of(path: Path, suffix: str = "") -> Path:
         with suppress(OSError):
             _clear(path.with_name(name) for name in os.listdir(path.parent) if _NAME.fullmatch(name))
     return path.with_name(f".{path.name}.{_system()}-{os.getpid()}.draft{suffix}")
+
+
+def is_draft(path: Path) -> bool:
+    """Whether a file has the name of a draft, of any process."""
+    return _NAME.fullmatch(path.name) is not None
 
 
 def _clear(drafts: Iterable[Path]) -> None:

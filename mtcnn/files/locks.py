@@ -55,6 +55,15 @@ class FileLock:
         """Release the lock."""
         os.close(self._file)
 
+    def remove(self) -> None:
+        """Delete the file, then release the lock: in between, nobody can take it."""
+        if fcntl is None:  # Windows deletes no open file
+            self.close()
+            self._path.unlink()
+            return
+        self._path.unlink()
+        self.close()
+
 
 @contextmanager
 def alone_in(folder: Path, setting: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError, SettingsError, WriteError
-from ..files.atomic_write import write_whole
+from ..files.atomic_write import Before, write_whole
 from ..images import Source, as_rgb, read_image
 from ..settings import Range, check
 from ..types import Faces
@@ -121,10 +121,10 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise WriteError(f"{target}: is a folder; expected a file to write; name one in it")
 
 
-def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
+def save_image(path: str | os.PathLike[str], rgb: NDArray[Any], before: Before | None = None) -> None:
     """Write an image, any array that `images.as_rgb` takes, in the format of the suffix of `path`.
 
-    It is encoded in memory and written atomically: a full disk leaves the earlier file, or none.
+    It is encoded in memory and written atomically, see `atomic_write`: a full disk leaves the earlier file, or none.
 
     Raises ImageError if the suffix is not in SAVE_SUFFIXES or the image is too large for the format, WriteError if the
     file cannot be written.
@@ -132,7 +132,7 @@ def save_image(path: str | os.PathLike[str], rgb: NDArray[Any]) -> None:
     target = Path(path)
     check_target(target)
     try:
-        write_whole(target, _encoded(target, as_rgb(rgb)))
+        write_whole(target, _encoded(target, as_rgb(rgb)), before)
     except OSError as error:
         raise WriteError(
             f"{target}: cannot be written ({error.strerror or error}); expected a folder with free space; "

@@ -23,12 +23,13 @@ from ..build import image_of
 from ..photo_names import common_folder, listed_name
 from ..records import ImageRecord
 from ..writers import WRITERS
+from ..written_files import WrittenFiles
 from .calibration import Calibration, fit_calibration
 from .found import FoundFile, PhotoFaces, stamp_of
 from .origins import origins_of
 from .photo_labels import LabelSettings, PhotoLabels, labels_of
 from .teacher import Teacher
-from .written import NOTE, WrittenLabels
+from .written import NOTE
 
 __all__ = ["Counts", "calibrate", "label_photos", "open_found", "read_labels", "write_labels"]
 
@@ -135,14 +136,14 @@ def read_labels(
 def write_labels(
     labels: Iterable[PhotoLabels],
     form: str,
-    written: WrittenLabels,
+    written: WrittenFiles,
     teachers: Sequence[Teacher],
     settings: LabelSettings,
     calibration: Calibration,
     counts: Counts,
 ) -> tuple[Path, Counts]:
     """Write the labels in the format `form`, one of WRITERS, and a note about the teachers beside them. What is
-    replaced should have been checked, see `WrittenLabels.check`.
+    replaced should have been checked, see `WrittenFiles.check`.
 
     Returns the path of the labels, and `counts` with what was written added.
     """

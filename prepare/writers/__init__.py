@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "OF_ALL", "OF_EACH", "WRITERS", "Format"]
 
-Writer = Callable[[Iterable["PhotoLabels"], Path], Path]
+Writer = Callable[[Iterable["PhotoLabels"], Path, Before], Path]
 
-WRITERS: dict[str, Callable[[Iterable[PhotoLabels], Path, Before], Path]] = {
+WRITERS: dict[str, Writer] = {
     "labelv2": labelv2.write,
     "coco": coco.write,
     "yolo": yolo.write_linked,

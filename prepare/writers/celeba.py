@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mtcnn.boxes import areas
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import Before, atomic_write
 
 from ..readers.celeba import BOXES, LANDMARKS
 
@@ -21,7 +21,7 @@ __all__ = ["write"]
 POINTS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `Anno/list_bbox_celeba.txt` and `Anno/list_landmarks_celeba.txt`. A row is one face: other faces, photos
     without one, doubtful regions and scores have no place in it; faces with an unknown point are in the first list
     alone."""
@@ -37,7 +37,7 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
     target = folder / "Anno"
     target.mkdir(parents=True, exist_ok=True)
     for stem, head, rows in ((BOXES, "image_id x_1 y_1 width height", boxes), (LANDMARKS, POINTS, landmarks)):
-        with atomic_write(target / f"{stem}.txt") as draft:
+        with atomic_write(target / f"{stem}.txt", before=before) as draft:
             draft.write_text("".join(f"{line}\n" for line in (len(rows), head, *rows)), encoding="utf-8")
     return target / f"{BOXES}.txt"
 

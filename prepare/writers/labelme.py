@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import write_whole
+from mtcnn.files.atomic_write import Before, write_whole
 
 from ..readers.label_file import POINT_NAMES
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `<photo>.json`, whose `imagePath` leads from it to the photo. Scores have no place in it."""
     for photo in labels:
         path = folder / Path(photo.name).with_suffix(".json")
@@ -35,7 +35,7 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
         body: dict[str, Any] = {"version": "5.0.1", "flags": {}, "shapes": shapes, "imageData": None}
         body |= {"imagePath": _relative(photo.path, path.parent)}
         body |= {"imageHeight": photo.size.height, "imageWidth": photo.size.width}
-        write_whole(path, json.dumps(body, indent=1).encode())
+        write_whole(path, json.dumps(body, indent=1).encode(), before)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import Before, atomic_write
 
 from ..readers.points import BOX_COLUMNS, POINT_COLUMNS
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `labels.csv`. Unknown numbers are empty; a photo without faces has a row with its name alone."""
     path = folder / "labels.csv"
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path, before=before) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["path", *BOX_COLUMNS, "score", *POINT_COLUMNS, "ignore"])
         empty = [""] * len(POINT_COLUMNS)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mtcnn.files.atomic_write import write_whole
+from mtcnn.files.atomic_write import Before, write_whole
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["write"]
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `Annotations/<photo>.xml`. VOC counts pixels from 1 and includes the last one; landmarks and scores have no
     place in it."""
     target = folder / "Annotations"
@@ -30,7 +30,7 @@ def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
         ET.indent(root)
         path = target / Path(photo.name).with_suffix(".xml")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, ET.tostring(root, "utf-8") + b"\n")
+        write_whole(path, ET.tostring(root, "utf-8") + b"\n", before)
     return target
 
 

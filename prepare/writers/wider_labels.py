@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.atomic_write import Before, atomic_write
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
@@ -16,12 +16,12 @@ __all__ = ["write"]
 NAME = "wider_face_split/wider_face_train_bbx_gt.txt"
 
 
-def write(labels: Iterable[PhotoLabels], folder: Path) -> Path:
+def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
     """Write `wider_face_split/wider_face_train_bbx_gt.txt`; doubtful regions are faces marked invalid. Landmarks and
     scores have no place in it."""
     path = folder / NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_write(path, before=before) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         for photo in labels:
             rows = [_row(box, 0) for box in photo.boxes] + [_row(box, 1) for box in photo.doubtful]
             file.write("".join(f"{line}\n" for line in (photo.name, len(rows), *(rows or [" ".join("0" * 10)]))))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mtcnn.files.atomic_write import Before, atomic_write, draft_of, write_whole
+from mtcnn.files.atomic_write import Before, atomic_write, write_whole, written_by
 
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
@@ -76,14 +76,8 @@ def _link(photo: PhotoLabels, target: Path, before: Before | None) -> Path:
     if target.exists() and not target.is_symlink():
         raise FileExistsError(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = draft_of(target)
-    try:
+    with written_by(target, before=before) as draft:
         draft.symlink_to(photo.path.resolve())
-        if before is not None:
-            before(target, draft)
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
     return target
 
 
