@@ -204,6 +204,14 @@ def _kill(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def _die_in_the_middle_of_an_answer() -> None:
+    frame: Any = sys._getframe()
+    while "pipe" not in frame.f_locals:
+        frame = frame.f_back
+    os.write(frame.f_locals["pipe"].fileno(), b"\0\0\xff\xff")  # of so many bytes
+    _kill(signal.SIGKILL)
+
+
 def _raise(error: Exception) -> None:
     raise error
 
@@ -226,6 +234,8 @@ def test_a_call_alone(tmp_path: Path) -> None:
     """What it raises is raised here, with its traceback if it is a bug; a kill is an error of its own."""
     with pytest.raises(ProcessKilled, match=r"its process was killed \(SIGKILL\); is memory short"):
         call_alone(partial(_kill, signal.SIGKILL))
+    with pytest.raises(ProcessKilled, match=r"its process was killed \(SIGKILL\); is memory short"):
+        call_alone(_die_in_the_middle_of_an_answer)
     with pytest.raises(TrainingError, match=r"^odd$"):
         call_alone(partial(_raise, TrainingError("odd")))
     with pytest.raises(RuntimeError, match=r"^Unpicklable: 1 and 2$"):

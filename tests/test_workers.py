@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import SpawnProcess
@@ -70,13 +70,25 @@ def tell_pid_and_wait(path: str) -> None:
     time.sleep(2 * PATIENCE)  # longer than anybody waits for its end
 
 
-def hand_over_half(path: str) -> None:
-    """Begin a message to the parent, as one that is killed while it hands over a result."""
+def begin_a_result() -> None:
+    """A message to the parent, as of one that is killed while it hands over a result, with the lock that it takes."""
     frame: Any = sys._getframe()
     while "result_queue" not in frame.f_locals:
         frame = frame.f_back
-    os.write(frame.f_locals["result_queue"]._writer.fileno(), b"\0\0\xff\xff")  # of so many bytes
+    results = frame.f_locals["result_queue"]
+    results._wlock.acquire()
+    os.write(results._writer.fileno(), b"\0\0\xff\xff")  # of so many bytes
+
+
+def hand_over_half(path: str) -> None:
+    begin_a_result()
     tell_pid_and_wait(path)
+
+
+def die_in_the_middle_of_a_result(number: int) -> int:
+    if number == 3:
+        begin_a_result()
+    return die_at_three(number)
 
 
 def tell_or_pass(path: str) -> None:
@@ -146,9 +158,11 @@ def test_an_error_in_the_items_arrives(workers: int) -> None:
         list(local_workers(workers).map(slow_square, items()))
 
 
-def test_a_killed_worker_is_reported() -> None:
+@pytest.mark.parametrize("work", [die_at_three, die_in_the_middle_of_a_result])
+def test_a_killed_worker_is_reported(work: Callable[[int], int]) -> None:
+    """Even if the rest of its result never comes, and no other worker gets its lock."""
     with pytest.raises(MtcnnError, match=r"a worker process died .*run the same command again") as caught:
-        list(local_workers(2).map(die_at_three, range(20)))
+        list(local_workers(2).map(work, range(20)))
     assert type(caught.value) is MtcnnError
     assert "\n" not in str(caught.value)
 

@@ -102,7 +102,7 @@ def memory(entry: Entry) -> float | None:
     there.close()
     try:
         return float(here.recv())
-    except EOFError:
+    except (EOFError, OSError):  # killed before it sent anything, or all of it
         return None
     except KeyboardInterrupt:
         process.kill()

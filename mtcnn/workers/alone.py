@@ -38,7 +38,7 @@ def call_alone(function: Callable[[], Any]) -> None:
         with unseen_interrupts():  # one that came meanwhile is raised at its end
             process.start()
         theirs.close()
-        with suppress(EOFError):  # killed before it sent anything
+        with suppress(EOFError, OSError):  # killed before it sent anything, or all of it
             error = ours.recv()
         process.join()
     finally:

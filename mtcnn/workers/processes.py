@@ -99,7 +99,34 @@ def _end(pool: ProcessPoolExecutor) -> None:
     for process in [*(pool._processes or {}).values()]:
         process.kill()
     results: Any = pool._result_queue
-    results._writer.close()  # or a thread waits for the rest of a result that a process was handing over
+    if results is not None:  # not shut down
+        results._writer.close()  # or a thread waits for the rest of a result that a process was handing over
+
+
+class _Watch:
+    """Ends a pool when one of its processes dies.
+
+    The pool itself sees that, unless the process was handing over a result: then it waits for the rest for ever.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool, self._seen, self._over = pool, set[int](), threading.Event()
+
+    def look(self) -> None:
+        """Watch the processes that were started since the last look."""
+        for number, process in [*(self._pool._processes or {}).items()]:
+            if number not in self._seen:
+                self._seen.add(number)
+                threading.Thread(target=self._wait, args=(process,), daemon=True).start()
+
+    def stop(self) -> None:
+        """From now on processes end because they should."""
+        self._over.set()
+
+    def _wait(self, process: Any) -> None:
+        wait([process.sentinel])
+        if not self._over.is_set():
+            _end(self._pool)
 
 
 @dataclass(frozen=True)
@@ -116,10 +143,12 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.count, mp_context=context, initializer=_start, initargs=(function,)) as pool:
             flying: deque[Future[Result]] = deque()
+            watch = _Watch(pool)
             try:
                 for item in items:
                     with unseen_interrupts():
                         flying.append(pool.submit(_call, item))
+                        watch.look()
                     if len(flying) >= 4 * self.count:
                         yield flying.popleft().result()
                 while flying:
@@ -135,5 +164,6 @@ class Processes:
                 _end(pool)
                 raise
             finally:
+                watch.stop()
                 for future in flying:
                     future.cancel()
