@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
@@ -107,6 +108,17 @@ def _hush_libraries() -> None:
     take_stderr()
 
 
+def _check_folder() -> None:
+    """Raises MtcnnError where the current folder was deleted: relative paths lead nowhere, and torch ends the process
+    when it is imported, without a word of the folder."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise MtcnnError(
+            f"the current folder cannot be used ({error.strerror}); expected one that exists; change to another folder"
+        ) from None
+
+
 def _check_not_empty(values: Mapping[str, Any]) -> None:
     """Raises SettingsError for an empty text, as an unset variable of the shell leaves it: paths, names, sources."""
     for name, value in values.items():
@@ -153,6 +165,7 @@ def command(
     def wrap(function: Callable[..., Any]) -> click.Command:
         def checked(*args: Any, **kwargs: Any) -> Any:
             try:
+                _check_folder()
                 _check_not_empty(kwargs)
                 _hush_libraries()
                 return function(*args, **kwargs)

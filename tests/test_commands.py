@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,22 @@ def test_empty_names_are_rejected(words: tuple[str, ...], tmp_path: Path, monkey
     assert done.exit_code == 2, done.output
     assert "empty" in done.stderr and "is a variable of the shell unset?" in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a current folder cannot be deleted here")
+@pytest.mark.parametrize("words", [("status",), ("flops", "pnet"), ("detect", "photo.jpg"), ("data", "check", "x")])
+def test_a_deleted_current_folder(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, before torch is imported, which ends the process there. Help needs no folder."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = run(*words)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "mtcnn: the current folder cannot be used (No such file or directory); expected one that exists; "
+        "change to another folder\n"
+    )
+    assert run(*words, "--help").exit_code == 0
 
 
 @pytest.mark.parametrize(
