@@ -544,6 +544,39 @@ def test_yolo_splits_points_and_polygons(tmp_path: Path) -> None:
     assert [record.path.parent.name for record in val] == ["val"]
 
 
+SEVEN = "0 .5 .5 .6 .5 .7 .6 .7 .8 .6 .9 .5 .9 .4 .7"  # corners of a polygon
+THREE = "0 .25 .25 .5 .25 .5 .75"
+POINTS = "0 .25 .5 .25 .5 .2 .4 .3 .4 .25 .5 .2 .6 .3 .6"  # a box and five points, in as many values
+
+
+@pytest.mark.parametrize(
+    ("rows_", "yaml", "boxes", "score", "noted"),
+    [
+        ([POINTS], None, [[20, 30, 60, 90]], 1.0, False),
+        ([f"{POINTS} .5"], None, [[20, 30, 60, 90]], 0.5, False),
+        ([POINTS.replace(".2 .4", "-1 -1")], None, [[20, 30, 60, 90]], 1.0, False),
+        ([SEVEN], None, [[64, 60, 112, 108]], 1.0, True),
+        ([POINTS, THREE, THREE], None, [[32, 48, 48, 72], [40, 30, 80, 90], [40, 30, 80, 90]], 1.0, True),
+        ([POINTS], "train: images\nkpt_shape: [5, 2]\n", [[20, 30, 60, 90]], 1.0, False),
+        ([SEVEN], "train: images\nkpt_shape: [5, 2]\n", [[32, 30, 128, 90]], 1.0, False),  # as it says
+        (["0 .25 .5 .25 .5 " + " ".join([".2 .4 .9"] * 5) + " .75"], None, [[20, 30, 60, 90]], 0.75, False),
+        (["0 " + " ".join([".6 .7", ".9 .8"] * 5)], None, [[96, 84, 144, 96]], 1.0, True),
+    ],
+)
+def test_yolo_polygons_of_as_many_values_as_key_points(
+    tmp_path: Path, rows_: list[str], yaml: str | None, boxes: list[list[float]], score: float, noted: bool
+) -> None:
+    """Without kpt_shape, the other rows tell, and whether the points lie in the box."""
+    lay(tmp_path, {"images/1.png": "", "labels/1.txt": "\n".join([*rows_, "0 .5 .5 .1 .1"])})
+    if yaml is not None:
+        lay(tmp_path, {"data.yaml": yaml})
+    (record,), problems = read_source(str(tmp_path))
+    np.testing.assert_allclose(record.boxes, np.array([*boxes, [72, 54, 88, 66]]), atol=1e-3)
+    scores = np.ones(1) if record.scores is None else record.scores
+    assert record.complete and scores[0] == score
+    assert any("read as polygons" in problem.why for problem in problems) is noted
+
+
 def test_wider_as_it_unzips_leaves_the_validation_photos(tmp_path: Path) -> None:
     for split in ("train", "val"):
         labels = {f"wider_face_split/wider_face_{split}_bbx_gt.txt": "a/1.png\n1\n20 30 40 50 0 0 0 0 0 0\n"}
