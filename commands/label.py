@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -145,10 +144,7 @@ def _photos(photos: tuple[Any, ...], labels: str | None) -> tuple[list[Any], dic
         say(f"mtcnn: {len(found) - len(images)} sources that are no image files passed over")
     if not images:
         raise DataError("no photo to label; expected image files or folders of them")
-    once: dict[str, Path] = {}
-    for path in images:  # which may name one in two ways
-        once.setdefault(os.path.abspath(path), path)
-    return [ImageRecord(path, complete=False) for path in once.values()], None, problems
+    return [ImageRecord(path, complete=False) for path in images], None, problems
 
 
 def _calibration(given: str | None, teachers: Any, folder: Path, workers: Any, quiet: bool) -> tuple[Any, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtcnn.stream.places import identity
 
 from .records import ImageRecord
 
@@ -57,17 +56,16 @@ def joined_sources(sources: Sequence[Sequence[ImageRecord]]) -> tuple[list[Image
     """
     keys = [_keys(records) for records in sources]
     times = Counter(key for found in keys for key in set(found))
-    of: dict[str | int, list[ImageRecord]] = {}
+    of: dict[Hashable, list[ImageRecord]] = {}
     for number, (key, record) in enumerate(zip(chain(*keys), chain(*sources), strict=True)):
         of.setdefault(key if times[key] > 1 else number, []).append(record)
     repeated = sum(count > 1 for count in times.values())
     return [_joined(found, any(each.complete for each in found)) for found in of.values()], repeated
 
 
-def _keys(records: Sequence[ImageRecord]) -> list[str]:
-    """The path of each photo, by the real folder that it is in: sources may name that in several ways."""
-    real = functools.cache(os.path.realpath)
-    return [os.path.join(real(record.path.parent), record.path.name) for record in records]
+def _keys(records: Sequence[ImageRecord]) -> list[Hashable]:
+    """Equal for records of one photo: labels may name it in several ways, and by links."""
+    return [identity(record.path) for record in records]
 
 
 def label_scores(record: ImageRecord) -> Array:
@@ -78,9 +76,9 @@ def label_scores(record: ImageRecord) -> Array:
 
 
 def _of_photos(records: Sequence[ImageRecord]) -> list[list[ImageRecord]]:
-    of: dict[Path, list[ImageRecord]] = {}
-    for record in records:
-        of.setdefault(record.path, []).append(record)
+    of: dict[Hashable, list[ImageRecord]] = {}
+    for key, record in zip(_keys(records), records, strict=True):
+        of.setdefault(key, []).append(record)
     return list(of.values())
 
 

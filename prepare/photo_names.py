@@ -74,7 +74,7 @@ def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, e
 
     Photos that are left where they are keep their names: raises DataError where a name does not fit.
     """
-    names, taken = [], set[str]()
+    names, taken = list[str](), dict[str, Path]()
     for path in paths:
         plain = _plain(path, root)
         if photos == "leave":
@@ -85,8 +85,11 @@ def names_of(paths: Sequence[Path], root: Path, photos: Photos, by_stem: bool, e
         others = (str(whole.with_name(f"{whole.stem}-{number}{whole.suffix}")) for number in count(2))
         free = next(each for each in chain([name], others) if name_key(each, by_stem) not in taken)
         if photos == "leave" and (free != name or wanted != name):
+            other = taken.get(name_key(wanted, by_stem))
+            if other is not None and other.samefile(path):
+                raise DataError(f"{path}: is the photo {other} by another name; expected each once; leave one out")
             raise DataError(f"{path}: {_why_not(plain, wanted, by_stem)}; rename it, or copy photos to a new folder")
-        taken.add(name_key(free, by_stem))
+        taken[name_key(free, by_stem)] = path
         names.append(free)
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -402,3 +403,26 @@ def test_a_photo_in_two_sources(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert len(read_sources([first, first])[0].boxes) == 1
     assert len(read_sources([first])) == 2
     assert len(read_sources(["synthetic:2", "synthetic:3"])) == 3
+
+
+@pytest.mark.parametrize("name", ["images/./1.png", "images/../images/1.png", "links/1.png", "all/1.png"])
+def test_a_photo_by_two_names(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one label file or in two."""
+    rows = [f"images/1.png\n1\n20 30 40 50 {'0 ' * 6}\n", f"{name}\n1\n70 30 40 50 {'0 ' * 6}\n"]
+    lay(tmp_path, {"images/1.png": "", "a.txt": rows[0], "b.txt": rows[1], "both.txt": rows[0] + rows[1]})
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/1.png").symlink_to("../images/1.png")
+    (tmp_path / "all").symlink_to("images")
+    for specs in (["a.txt", "b.txt"], ["both.txt"]):
+        (record,) = read_sources([f"wider:{tmp_path / spec}:{tmp_path}" for spec in specs])
+        assert record.boxes[:, 0].tolist() == [20, 70]
+        assert record.path == tmp_path / "images/1.png"
+        assert "their labels are joined" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_that_an_archive_has_split(tmp_path: Path, forms: Any) -> None:
+    written, stored = (unicodedata.normalize(form, "Zoë/caf\u00e9") for form in forms)
+    lay(tmp_path, {f"{stored}.png": "", "l.txt": f"{written}.jpg\n1\n20 30 40 50 {'0 ' * 6}\n"})
+    (record,) = read_sources([f"wider:{tmp_path / 'l.txt'}:{tmp_path}"])
+    assert record.path.is_file()

@@ -436,6 +436,12 @@ def test_labels_of_a_detection_that_cannot_be_written(
     assert sorted(path.name for path in target.iterdir()) == ["data.yaml", "images", "labels"]
 
 
+def test_labels_of_a_photo_and_a_link_to_it(tmp_path: Path) -> None:
+    (tmp_path / "b.png").symlink_to(photo(tmp_path / "a.png"))
+    with pytest.raises(DataError, match=r"b\.png: is the photo .*a\.png by another name; expected each once"):
+        found_labels(tmp_path / "to", [tmp_path / "a.png", tmp_path / "b.png"])
+
+
 def test_names_that_clash_get_a_number_or_stay_where_they_are(tmp_path: Path) -> None:
     made = [ImageRecord(photo(tmp_path / "from" / name), np.array([BOX])) for name in ("a.png", "a.jpg")]
     done = convert(made, "voc", tmp_path / "voc")

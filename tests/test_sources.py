@@ -117,6 +117,16 @@ def test_each_source_comes_once_where_it_was_named_first(tmp_path: Path) -> None
     ]
 
 
+def test_a_file_that_is_named_in_several_ways_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is another source: its outputs have its own name."""
+    make(tmp_path, "x/1.png")
+    (tmp_path / "link.png").symlink_to("x/1.png")
+    (tmp_path / "all").symlink_to("x")
+    monkeypatch.chdir(tmp_path)
+    names = ["x/1.png", "./x/1.png", "x/../x/1.png", f"{tmp_path}/x/1.png", "all/1.png", "link.png", *["gone.png"] * 2]
+    assert find_sources([Path(name) for name in names])[0] == [Path("x/1.png"), Path("link.png"), Path("gone.png")]
+
+
 def test_names_that_match_nothing_are_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     named = [tmp_path / "empty", tmp_path / "*.jpg", *make(tmp_path, "a.png")]

@@ -99,6 +99,9 @@ def find_sources(
 ) -> tuple[list[Source], list[str]]:
     """All named sources, each once, in order; and a line for each name that matches none.
 
+    A file that is named in several ways, as `a.jpg` and `./a.jpg`, is one source, under its first name. A link is
+    another source than the file that it leads to.
+
     named    files, also missing ones, because reading them reports it; folders, searched for images and videos;
              patterns, for shells that do not expand them; `camera:N`; addresses; `@FILE`, a text file with one such
              name per line; `-`, an image or such a list on standard input. Names in a list are relative to the current
@@ -109,15 +112,17 @@ def find_sources(
     """
     problems: list[str] = []
     passed = PassedOver() if passed is None else passed
-    found: dict[Source, None] = {}  # an ordered set
+    found: dict[Source | str, Source] = {}
+    real = functools.cache(os.path.realpath)
     for name in named:
         before = len(problems)
         listed = _listed(name, problems, network)
         files = list(_expand(listed, (*SUFFIXES, *VIDEO_SUFFIXES), problems, passed, outputs))
         if not files and len(problems) == before:
             problems.append(f"no image in {name}; expected image files, folders of them, patterns, videos or camera:N")
-        found.update(dict.fromkeys(files))
-    return list(found), problems
+        for file in files:
+            found.setdefault(os.path.join(real(file.parent), file.name) if isinstance(file, Path) else file, file)
+    return list(found.values()), problems
 
 
 def image_files(named: Iterable[Path], passed: PassedOver | None = None) -> Iterator[Path]:

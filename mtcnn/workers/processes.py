@@ -103,7 +103,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
         results._writer.close()  # or a thread waits for the rest of a result that a process was handing over
 
 
-class _Watch:
+class _PoolWatch:
     """Ends a pool when one of its processes dies.
 
     The pool itself sees that, unless the process was handing over a result: then it waits for the rest for ever.
@@ -143,7 +143,7 @@ class Processes:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.count, mp_context=context, initializer=_start, initargs=(function,)) as pool:
             flying: deque[Future[Result]] = deque()
-            watch = _Watch(pool)
+            watch = _PoolWatch(pool)
             try:
                 for item in items:
                     with unseen_interrupts():

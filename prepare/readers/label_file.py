@@ -6,6 +6,7 @@ A reader never stops at a bad row: it adds a `Problem` with file and line, and c
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +119,13 @@ def _counted_rows(block: Block) -> list[Row]:
 
 
 def find_image(folder: Path, name: str) -> Path | None:
-    """The file `folder/name`, else the same name with another image suffix (data sets get re-encoded), else None."""
+    """The file `folder/name`, else the same name with another image suffix (data sets get re-encoded), or with its
+    accents composed or not (macOS splits them in archives), else None."""
+    names = [name] if name.isascii() else [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((path for each in dict.fromkeys(names) if (path := _found(folder, each)) is not None), None)
+
+
+def _found(folder: Path, name: str) -> Path | None:
     path = os.path.join(folder, name)
     if os.path.isfile(path):
         return Path(path)
