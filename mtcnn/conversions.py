@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import LibraryError, SettingsError
 from .images import Source, read_image
+from .settings import require
 from .types import Faces
 
 __all__ = ["COLUMNS", "POINTS", "aligned", "embedded", "to_pandas", "to_supervision"]
@@ -51,6 +52,7 @@ def aligned(faces: Faces, image: Source, size: int) -> NDArray[np.uint8]:
 
 def embedded(faces: Faces, image: Source, model: Callable[[NDArray[np.uint8]], Any], size: int) -> NDArray[np.float32]:
     """See `Faces.embed`."""
+    require(callable(model), "model", model, "a function from crops to embeddings")
     if not len(faces):
         return np.zeros((0, 0), np.float32)
     found = model(aligned(faces, image, size))

@@ -15,7 +15,7 @@ from .detectors.load import PRECISIONS
 from .detectors.looks import ENLARGE, MAX_SIDE
 from .errors import SettingsError
 from .pyramid import MIN_FACE, SCALE_FACTOR
-from .settings import Range, check, require
+from .settings import Range, check, is_one_of, require, shown
 from .thresholds import default_threshold
 
 __all__ = ["CASCADE", "PRESETS", "REFINED", "DetectorSettings", "unused_thresholds"]
@@ -63,28 +63,29 @@ class DetectorSettings:
         require(known and self.models != "", "models", self.models, "a folder, or None")
         self._choose_stages()
         pnet = self.stage1 == "pnet"
-        if pnet and self.engine not in (None, "openvino"):
-            raise SettingsError(
-                f"engine is {self.engine!r}; expected none for pnet, which is compiled, or 'openvino' for RNet "
-                "and ONet; name another detector"
-            )
+        require(
+            not pnet or is_one_of(self.engine, (None, "openvino")), "engine", self.engine,
+            "none for pnet, which is compiled, or 'openvino' for RNet and ONet; name another detector",
+        )  # fmt: skip
         if pnet and self.engine is not None and (self.refine == "none" or self.device != "cpu"):
             raise SettingsError(
                 f"engine is 'openvino' with refine {self.refine!r} on {self.device}; expected it for RNet or ONet "
                 "on cpu"
             )
-        require(self.precision in (None, *PRECISIONS), "precision", self.precision, _one_of(*PRECISIONS))
+        require(is_one_of(self.precision, (None, *PRECISIONS)), "precision", self.precision, _one_of(*PRECISIONS))
         if self.precision == "bf16" and (pnet or self.engine is not None or self.device != "cpu"):
             where = "pnet" if pnet else f"engine {self.engine!r} on {self.device}"
             raise SettingsError(f"precision is 'bf16' with {where}; expected a single-stage detector, compiled, on cpu")
         if not pnet and self.scale_factor is not None:
             raise SettingsError(
-                f"scale_factor is {self.scale_factor}; expected none for {self.stage1}, which has no pyramid"
+                f"scale_factor is {shown(self.scale_factor)}; expected none for {self.stage1}, which has no pyramid"
             )
         for name, value in (("max_side", self.max_side), ("coarse", self.coarse), ("enlarge", self.enlarge)):
             if pnet and value is not None:
-                raise SettingsError(f"{name} is {value}; expected none for pnet, which has a pyramid; raise `min_face`")
-        require(self.coarse in (None, True, False), "coarse", self.coarse, "True or False")
+                raise SettingsError(
+                    f"{name} is {shown(value)}; expected none for pnet, which has a pyramid; raise `min_face`"
+                )
+        require(is_one_of(self.coarse, (None, True, False)), "coarse", self.coarse, "True or False")
         self._fill("max_side", None, MAX_SIDE)
         self._fill("enlarge", None if pnet else 1.0, ENLARGE)
         if not pnet and self.coarse is None:
@@ -97,7 +98,7 @@ class DetectorSettings:
         stage1, refine = self.stage1, self.refine
         if self.detector is not None:
             names = (CASCADE, *PRESETS, *DETECTORS)
-            require(self.detector in names, "detector", self.detector, _one_of(*names))
+            require(is_one_of(self.detector, names), "detector", self.detector, _one_of(*names))
             if stage1 is not None:
                 raise SettingsError(f"detector is {self.detector!r}; expected no `stage1` beside it; leave one out")
             if refine is not None and self.detector not in DETECTORS:
@@ -112,12 +113,10 @@ class DetectorSettings:
                 if self.thresholds is None:
                     object.__setattr__(self, "thresholds", preset.get("thresholds"))
         stage1 = "pnet" if stage1 is None else stage1
-        if stage1 not in ("pnet", *DETECTORS):
-            raise SettingsError(f"stage1 is {stage1!r}; expected {_one_of('pnet', *DETECTORS)}")
+        require(is_one_of(stage1, ("pnet", *DETECTORS)), "stage1", stage1, _one_of("pnet", *DETECTORS))
         if refine is None:
             refine = "rnet,onet" if stage1 == "pnet" else "none"
-        if refine not in tuple(REFINED):  # a list, for example, is not hashable
-            raise SettingsError(f"refine is {refine!r}; expected {', '.join(map(repr, REFINED))}")
+        require(is_one_of(refine, REFINED), "refine", refine, ", ".join(map(repr, REFINED)))
         object.__setattr__(self, "stage1", stage1)
         object.__setattr__(self, "refine", refine)
         object.__setattr__(self, "detector", None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .errors import MtcnnError, SettingsError
+from .errors import MtcnnError
+from .settings import require
 
 __all__ = ["check_device", "device_name", "devices"]
 
@@ -23,8 +24,9 @@ def device_name(device: Any) -> str:
 
     Raises SettingsError for another type or an empty name. `check_device` checks that the device exists.
     """
-    if not (device is None or isinstance(device, str) or type(device).__module__ == "torch") or device == "":
-        raise SettingsError(f"device is {device!r}; expected None, a torch.device or a name such as 'cpu' or 'cuda:0'")
+    kind = type(device)
+    known = device is None or isinstance(device, str) or (kind.__module__, kind.__name__) == ("torch", "device")
+    require(known and device != "", "device", device, "None, a torch.device or a name such as 'cpu' or 'cuda:0'")
     name = re.sub(r"^/?(device:)?", "", "cpu" if device is None else str(device).strip().lower())
     return re.sub(r"^cpu:\d+$", "cpu", re.sub(r"^gpu\b", "cuda", name))
 

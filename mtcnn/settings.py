@@ -15,13 +15,25 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .errors import SettingsError
 
-__all__ = ["Range", "Settings", "as_path", "check", "is_finite", "require", "setting"]
+__all__ = [
+    "Range",
+    "Settings",
+    "as_path",
+    "check",
+    "check_flag",
+    "is_finite",
+    "is_one_of",
+    "require",
+    "setting",
+    "shown",
+]
 
 T = TypeVar("T")
 
@@ -44,7 +56,7 @@ class Range:
     def holds(self, value: Any) -> bool:
         """Whether `value` is in the range. Numbers must be finite; a bool is no number."""
         if self.choices:
-            return value in self.choices
+            return is_one_of(value, self.choices)
         if isinstance(value, bool) or not _is_number(value) or not is_finite(value):
             return False
         if self.whole and value != int(value):
@@ -71,8 +83,14 @@ class Range:
 
 def _is_number(value: Any) -> bool:
     """NumPy's numbers count, arrays and text that looks like a number do not."""
-    single = getattr(value, "ndim", 0) == 0  # of an array
-    return single and hasattr(value, "__float__") and hasattr(value, "__lt__") and not isinstance(value, str | bytes)
+    if isinstance(value, type | str | bytes) or getattr(value, "ndim", 0) > 0:  # a class, or an array
+        return False
+    return hasattr(value, "__float__") and hasattr(value, "__lt__")
+
+
+def is_one_of(value: Any, choices: Iterable[Any]) -> bool:
+    """`value in choices`, which fails for an array: that is none of them."""
+    return getattr(value, "ndim", 0) == 0 and value in tuple(choices)
 
 
 def is_finite(number: Any) -> bool:
@@ -132,17 +150,23 @@ def check(name: str, value: Any, values: Range) -> None:
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raise SettingsError, which says what the setting `name` is and what was expected, unless `condition` is met."""
     if not condition:
-        raise SettingsError(f"{name} is {_shown(value)}; expected {expected}")
+        raise SettingsError(f"{name} is {shown(value)}; expected {expected}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise SettingsError unless `value` is a bool, or 0, 1 or None, which are taken for one."""
+    require(is_one_of(value, (True, False, None)), name, value, "True or False")
 
 
 def as_path(name: str, value: Any) -> Path:
     """The path that the setting `name` is. Raises SettingsError for what is none, and for an empty one, as of an unset
     variable: pathlib would turn it into ".", the current folder."""
-    require(isinstance(value, str | os.PathLike) and os.fspath(value) != "", name, value, "a path")
+    known = isinstance(value, str | os.PathLike) and os.fspath(value) != "" and "\0" not in str(value)
+    require(known, name, value, "a path")
     return Path(value)
 
 
-def _shown(value: Any) -> str:
-    """On one line: text in quotes, so that '20' is not mistaken for 20; anything long cut short."""
+def shown(value: Any) -> str:
+    """A value in a message, on one line: text in quotes, so that '20' is not mistaken for 20; what is long is cut."""
     text = repr(value) if isinstance(value, str | bytes) else " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

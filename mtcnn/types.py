@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import SettingsError
+
 if TYPE_CHECKING:
     from .images import Source
 
-__all__ = ["Faces", "ImageSize", "NetOutput", "Proposer", "Refiner"]
+__all__ = ["Faces", "ImageSize", "NetOutput", "Proposer", "Refiner", "check_faces"]
 
 Array = NDArray[Any]
 
@@ -39,7 +41,7 @@ class Faces:
     landmarks  float32 (N, 5, 2) x y, or None: left eye, right eye, nose, left and right mouth corner, as the viewer
                sees them. NaN where unknown.
 
-    Raises ValueError if lengths or shapes do not match.
+    Raises ValueError if lengths or shapes do not match, or for what is no numbers.
     """
 
     boxes: NDArray[np.float32]
@@ -49,8 +51,8 @@ class Faces:
     def __post_init__(self) -> None:
         for name in ("boxes", "scores", "landmarks"):
             value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, np.ascontiguousarray(value, dtype=np.float32))
+            if value is not None or name != "landmarks":
+                object.__setattr__(self, name, _numbers(name, value))
         count = len(self.scores)
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,):
             raise ValueError(
@@ -68,7 +70,11 @@ class Faces:
     @classmethod
     def concat(cls, parts: Iterable[Faces]) -> Faces:
         """All faces of `parts`, in order. Landmarks are kept only if every part has them."""
+        if not isinstance(parts, Iterable):
+            raise SettingsError(f"parts are of type {type(parts).__name__}; expected several Faces, such as a list")
         parts = list(parts)
+        for part in parts:
+            check_faces("parts", part)
         if not parts:
             return cls.empty()
         points = [part.landmarks for part in parts if part.landmarks is not None]
@@ -173,6 +179,22 @@ class Faces:
         from .conversions import embedded
 
         return embedded(self, image, model, size)
+
+
+def check_faces(name: str, value: Any) -> None:
+    """Raise SettingsError unless `value` is Faces."""
+    if not isinstance(value, Faces):
+        raise SettingsError(f"{name} are of type {type(value).__name__}; expected Faces, as a Detector returns them")
+
+
+def _numbers(name: str, value: Any) -> NDArray[np.float32]:
+    """float32, contiguous. Raises ValueError for what is no numbers."""
+    try:
+        if value is not None:  # which NumPy takes for NaN
+            return np.ascontiguousarray(value, dtype=np.float32)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{name} are of type {type(value).__name__}; expected an array of numbers")
 
 
 class NetOutput(NamedTuple):

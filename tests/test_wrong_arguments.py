@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mtcnn
 from mtcnn.detector_settings import DetectorSettings
@@ -256,3 +258,77 @@ def test_similarities(similarity: Any) -> None:
     shown = repr(similarity) if isinstance(similarity, str) else str(similarity)
     call = lambda: Spared([], len, mtcnn.Detector(), similarity)  # noqa: E731
     refused(call, f"spare_similarity is {shown}; expected a cosine above 0, at most 1")
+
+
+# ---- arrays, tensors and classes, whose comparison with a value is no truth
+
+ODD: list[Any] = [np.zeros((2, 3)), torch.zeros(2, 3), np.array(["a", "b"]), np.zeros(0), int, b"\0", {"a": 1}]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(DetectorSettings)])
+def test_settings_of_another_type(name: str, value: Any) -> None:
+    refused(lambda: mtcnn.Detector(**{name: value}), f"{name} {'are' if name == 'thresholds' else 'is'} ")
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (mtcnn.train, "net hard_from quiet device work start workers processes"),
+        (mtcnn.evaluate, "protocol scale flip strict progress photos"),
+        (mtcnn.MTCNN, "post_process select_largest selection_method keep_all device"),
+        (draw_faces, "landmarks scores line_width"),
+        (anonymise, "style shape margin"),
+        (read_image, "max_pixels"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_arguments_of_another_type(call: Any, names: str, value: Any, tmp_path: Path) -> None:
+    given: dict[Any, tuple[Any, ...]] = {
+        mtcnn.train: ("slim", "synthetic:2", tmp_path / "work"),
+        mtcnn.evaluate: (tmp_path, tmp_path),
+        draw_faces: (GRAY, one()),
+        anonymise: (GRAY, one().boxes),
+        read_image: (GRAY,),
+    }
+    for name in names.split():
+        positions = {"net": 0, "work": 2, "photos": 1}
+        words = [value if positions.get(name) == i else word for i, word in enumerate(given.get(call, ()))]
+        named = {} if name in positions else {name: value}
+        refused(lambda words=words, named=named: call(*words, **named), f"{name} is ")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("value", [None, 5, "a.jpg", np.zeros((1, 4)), [[1, 2, 3, 4]], {}])
+def test_what_is_no_faces(value: Any) -> None:
+    expected = f"are of type {type(value).__name__}; expected "
+    refused(lambda: Tracker().update(value), f"faces {expected}Faces, as a Detector returns them")
+    refused(lambda: draw_faces(GRAY, value), f"faces {expected}Faces")
+    refused(lambda: Faces.concat([one(), value]), f"parts {expected}Faces")
+    refused(lambda: one().embed(GRAY, value), "model is ")
+
+
+def test_parts_that_are_one() -> None:
+    refused(lambda: Faces.concat(5), "parts are of type int; expected several Faces")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, "a.jpg", ["a"], object(), [[1], [1, 2]]])
+def test_faces_of_no_numbers(value: Any) -> None:
+    expected = rf"are of type {type(value).__name__}; expected an array of numbers"
+    with pytest.raises(ValueError, match=f"^boxes {expected}$"):
+        Faces(value, np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match=f"^scores {expected}$"):
+        Faces(np.zeros((1, 4), np.float32), value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stages": 5}, "stages are of type int; expected a list of stages"),
+        ({"weights": 5}, "weights is 5; expected a path"),
+        ({"weights": [None]}, "weights is None; expected a path"),
+        ({"thresholds": np.array(0.5)}, "thresholds are [array(0.5)]; expected three numbers"),
+    ],
+)
+def test_older_packages_given_another_type(given: dict[str, Any], message: str) -> None:
+    refused(lambda: mtcnn.MTCNN(**given), message)

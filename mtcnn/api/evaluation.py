@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..errors import SettingsError
 from ..metrics import comparison, fddb, landmarks, plots, wider
 from ..metrics.detections import Cascade, detect_all
 from ..metrics.problems import Problem, Problems
-from ..settings import as_path, require
+from ..settings import as_path, check_flag, is_one_of, require, shown
 from ..types import Faces
 from ..workers import Workers, as_workers
 
@@ -163,7 +163,9 @@ def evaluate(
 
     Raises SettingsError for options that do not fit, DataError for unusable files.
     """
-    require(protocol in tuple(TABLES), "protocol", protocol, f"one of {', '.join(TABLES)}")
+    require(is_one_of(protocol, TABLES), "protocol", protocol, f"one of {', '.join(TABLES)}")
+    check_flag("strict", strict)
+    check_flag("progress", progress)
     _check_used(protocol, detections, labels, sizes, write)
     own, problems = Cascade(_settings(detector), scale, flip), Problems(strict)
     files = _named(detections)
@@ -195,10 +197,11 @@ def evaluate(
 def _check_used(protocol: str, detections: Any, labels: Any, sizes: Any, write: Any) -> None:
     """Raise SettingsError for an argument that the protocol does not use."""
     used = {"wider": ("detections", "labels", "write"), "fddb": ("detections", "sizes", "write"), "landmarks": ()}
-    given = {"detections": detections or None, "labels": labels, "sizes": sizes, "write": write}
+    files = None if isinstance(detections, Sized) and not len(detections) else detections
+    given = {"detections": files, "labels": labels, "sizes": sizes, "write": write}
     for name, value in given.items():
         if value is not None and name not in used[protocol]:
-            raise SettingsError(f"{name} is {value!r}; expected none for the protocol {protocol}")
+            raise SettingsError(f"{name} is {shown(value)}; expected none for the protocol {protocol}")
 
 
 def _settings(detector: Detector | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -216,7 +219,7 @@ def _named(detections: Mapping[str, Location] | Iterable[Location] | Location) -
     if isinstance(detections, Mapping):
         detections = [f"{name}={as_path('detections', path)}" for name, path in detections.items()]
     require(isinstance(detections, Iterable), "detections", detections, "a path, several, or names and paths")
-    return comparison.named_files(map(str, detections))
+    return comparison.named_files([str(as_path("detections", each)) for each in detections])
 
 
 def _path(name: str, value: Location | None) -> Path | None:

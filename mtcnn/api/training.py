@@ -19,7 +19,7 @@ from ..__main__ import app_folder
 from ..detectors import DETECTORS
 from ..devices import device_name
 from ..errors import MtcnnError, SettingsError
-from ..settings import Range, as_path, check, require
+from ..settings import Range, as_path, check, check_flag, is_one_of, require, shown
 from ..weights import SIZES
 from ..workers import Workers, as_workers
 
@@ -173,6 +173,7 @@ def train(
     sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
     check("processes", processes, Range(min=1, whole=True))
     device_name(device)  # checks its type
+    check_flag("quiet", quiet)
     for name, call in {"on_epoch": on_epoch, "on_batch": on_batch, "say": say}.items():
         require(call is None or callable(call), name, call, "a function")
     folder = as_path("work", work)
@@ -199,6 +200,7 @@ def train(
 def _several(name: str, values: Location | Iterable[Location]) -> list[str]:
     """One or several, as they were written: a source may have its format before it."""
     require(isinstance(values, str | PathLike | Iterable), name, values, "a path or several")
+    require(getattr(values, "ndim", 1) > 0, name, values, "a path or several")  # what iterates in name only
     given = [values] if isinstance(values, str | PathLike) else list(values)
     for value in given:
         as_path(name, value)
@@ -207,12 +209,12 @@ def _several(name: str, values: Location | Iterable[Location]) -> list[str]:
 
 def _nets(net: str | None, hard_from: str | None, teacher: Location | None) -> tuple[str, ...]:
     """The nets to train. Raises SettingsError for an unknown one, and for settings that it does not use."""
-    require(net in (None, *SIZES, *DETECTORS), "net", net, f"one of {', '.join([*SIZES, *DETECTORS])}")
-    if hard_from is not None and (net in DETECTORS or hard_from not in ("pnet", "rnet")):
+    require(is_one_of(net, (None, *SIZES, *DETECTORS)), "net", net, f"one of {', '.join([*SIZES, *DETECTORS])}")
+    if hard_from is not None and (net in DETECTORS or not is_one_of(hard_from, ("pnet", "rnet"))):
         expected = "none for a detector, which mines its own background" if net in DETECTORS else "pnet or rnet"
-        raise SettingsError(f"hard_from is {hard_from!r}; expected {expected}")
+        raise SettingsError(f"hard_from is {shown(hard_from)}; expected {expected}")
     if teacher is not None and net not in DETECTORS:
-        raise SettingsError(f"teacher is {str(teacher)!r}; expected none for {net or 'the cascade'}")
+        raise SettingsError(f"teacher is {shown(str(teacher))}; expected none for {net or 'the cascade'}")
     return tuple(SIZES) if net is None else (net,)
 
 

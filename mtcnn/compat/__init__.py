@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from ..settings import check_flag, is_one_of
 from .arguments import by_position, one_name
 from .facenet import FacenetCalls
 from .finder import FilePath, Stages, one_of
@@ -89,7 +90,10 @@ class MTCNN(FacenetCalls, IpazcCalls):
         )
         side = cast(int, image_size)
         check_size(side, margin)
+        for name, flag in (("post_process", post_process), ("select_largest", select_largest), ("keep_all", keep_all)):
+            check_flag(name, flag)
         self.image_size, self.margin = side, margin
         self.post_process, self.keep_all, self.select_largest = post_process, keep_all, select_largest
-        self.selection_method = selection_method or ("largest" if select_largest else "probability")
+        usual = "largest" if select_largest else "probability"
+        self.selection_method: str = usual if is_one_of(selection_method, (None, "")) else str(selection_method)
         one_of("selection_method", self.selection_method, METHODS)

@@ -21,6 +21,7 @@ from ..devices import check_device, device_name
 from ..errors import CheckpointError, SettingsError
 from ..proposer import PNetProposer
 from ..refiner import NetRefiner
+from ..settings import as_path, is_one_of, require
 from ..stages import StageBase, stages_of
 from ..types import Faces
 from ..weights import SIZES, Weights
@@ -60,7 +61,8 @@ class Finder(nn.Module):
             raise SettingsError("weights and models are both given; expected one of them")
         self.min_face_size, self.factor, self.stages = min_face_size, factor, stages_of(stages)
         given: Any = (0.6, 0.7, 0.7) if thresholds is None else thresholds
-        self.thresholds = list(given) if isinstance(given, Iterable) else [given]  # `Detector` checks them
+        several = isinstance(given, Iterable) and getattr(given, "ndim", 1) > 0
+        self.thresholds = list(given) if several else [given]  # `Detector` checks them
         self.own_thresholds = thresholds is not None
         place = _device_name(device)
         check_device(place)
@@ -168,13 +170,13 @@ class Finder(nn.Module):
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise SettingsError unless `value` of the setting `name` is among the known ones."""
-    if value not in (names := list(known)):
-        raise SettingsError(f"{name} is {value!r}; expected one of {', '.join(names)}")
+    names = list(known)
+    require(is_one_of(value, names), name, value, f"one of {', '.join(names)}")
 
 
 def _device_name(device: str | torch.device | None) -> str:
     """As `devices.device_name`, for a device that torch knows; "" is the CPU."""
-    name = device_name(device or None)
+    name = device_name(None if is_one_of(device, [""]) else device)
     if name == "cpu":
         return name
     try:
@@ -226,7 +228,9 @@ def _imported(weights: FilePath | Iterable[FilePath], folder: Path) -> Path:
     """Import other projects' weights files into `folder`, and return it. Raises CheckpointError if a net is missing."""
     from ..importers import import_weights
 
-    files = [weights] if isinstance(weights, str | PathLike) else list(weights)
+    several = isinstance(weights, Iterable) and not isinstance(weights, str | bytes)
+    given: Any = weights if several else [weights]
+    files = [as_path("weights", each) for each in given]
     missing = SIZES.keys() - {found.net for found in import_weights(files, folder)}
     if missing:
         given = ", ".join(map(str, files)) or "no file"

@@ -24,8 +24,9 @@ def read_text(
     try:
         with Path(path).open("rb") as file:
             data = file.read(largest + 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be read ({why}); expected a text file") from None
     if len(data) > largest:
         raise DataError(f"{path}: has more than {largest} bytes; expected a text file")
     if longest is not None and len(data) > longest:

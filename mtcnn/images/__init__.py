@@ -23,7 +23,7 @@ from PIL import Image
 from ..errors import ImageError
 from ..hush import hushed
 from ..libraries import library_error
-from ..settings import Range, require
+from ..settings import Range, is_one_of, require
 from ..types import ImageSize
 from .arrays import RGB, as_rgb, upright
 from .formats import EXPECTED, SUFFIXES
@@ -115,7 +115,7 @@ def difference_hash(source: str | os.PathLike[str] | bytes) -> int:
 
 def _check_limit(max_pixels: float) -> None:
     """Raise SettingsError for a limit that is none; infinity is."""
-    known = max_pixels is MAX_PIXELS or max_pixels == math.inf or Range(min=1).holds(max_pixels)
+    known = max_pixels is MAX_PIXELS or is_one_of(max_pixels, [math.inf]) or Range(min=1).holds(max_pixels)
     require(known, "max_pixels", max_pixels, "a number of at least 1")
 
 

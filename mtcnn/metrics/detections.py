@@ -17,6 +17,7 @@ from mtcnn.files.outputs import written_in
 from mtcnn.images import SUFFIXES, read_photo
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import ScaledDetector, check_scale
+from mtcnn.settings import check_flag
 from mtcnn.types import Faces
 from mtcnn.workers import Workers
 
@@ -42,6 +43,7 @@ class Cascade:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        check_flag("flip", self.flip)
         chosen = DetectorSettings(**self.settings)  # raises now, not after the labels have been read
         if chosen.stage1 != "pnet" and self.settings.get("coarse") is None:
             object.__setattr__(self, "settings", {**self.settings, "coarse": False})

@@ -35,6 +35,7 @@ from mtcnn.resample import resample
 from mtcnn.types import Faces, ImageSize
 
 from ..errors import SettingsError
+from ..settings import check_flag, is_one_of, shown
 
 __all__ = ["Pass", "ScaledDetector", "check_scale", "mirror", "passes", "stretch"]
 
@@ -68,11 +69,12 @@ class Pass:
 def check_scale(scale: str, setting: str = "scale") -> str:
     """Returns `scale`, a value of `setting`. Raises SettingsError unless it is original, vga, multi or numbers of
     pixels."""
-    if scale in ("original", "vga", "multi") or all(SIDES[0] <= side <= SIDES[1] for side in _sides(scale) or (0,)):
+    sides = _sides(scale) or (0,)
+    if is_one_of(scale, ("original", "vga", "multi")) or all(SIDES[0] <= side <= SIDES[1] for side in sides):
         return scale
     raise SettingsError(
-        f"{setting} is {scale!r}; expected original, vga, multi, or pixels of the longest side, such as 1024, of the "
-        "shorter and the longer one, such as 1100x1650, or of a square, such as letterbox:640"
+        f"{setting} is {shown(scale)}; expected original, vga, multi, or pixels of the longest side, such as 1024, of "
+        "the shorter and the longer one, such as 1100x1650, or of a square, such as letterbox:640"
     )
 
 
@@ -130,6 +132,7 @@ class ScaledDetector:
     """
 
     def __init__(self, detect: Detect, scale: str = "original", flip: bool = False) -> None:
+        check_flag("flip", flip)
         self.detect, self.scale, self.flip = detect, check_scale(scale), flip
 
     def __call__(self, image: NDArray[np.uint8]) -> Faces:

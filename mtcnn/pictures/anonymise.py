@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..boxes import as_boxes
 from ..errors import SettingsError
 from ..images import Source, read_image
+from ..settings import is_one_of, require
 from .align import check_margin, grow
 
 __all__ = ["SHAPES", "STYLES", "Shape", "Style", "anonymise"]
@@ -77,10 +78,8 @@ def anonymise(
 
 def check_style(style: str, margin: float, shape: str = "box") -> None:
     """Raise SettingsError for settings that `anonymise` rejects."""
-    if shape not in SHAPES:
-        raise SettingsError(f"shape is {shape!r}; expected one of {', '.join(SHAPES)}")
-    if style not in STYLES:
-        raise SettingsError(f"style is {style!r}; expected one of {', '.join(STYLES)}")
+    require(is_one_of(shape, SHAPES), "shape", shape, f"one of {', '.join(SHAPES)}")
+    require(is_one_of(style, STYLES), "style", style, f"one of {', '.join(STYLES)}")
     check_margin(margin)
     if margin < 0:
         raise SettingsError(f"margin is {margin}; expected 0 or more, for the face itself must be covered")

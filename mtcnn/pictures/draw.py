@@ -16,8 +16,8 @@ from PIL import Image
 from ..errors import ImageError, SettingsError, WriteError
 from ..files.atomic_write import Before, write_whole
 from ..images import Source, as_rgb, read_image
-from ..settings import Range, check
-from ..types import Faces
+from ..settings import Range, check, check_flag, shown
+from ..types import Faces, check_faces
 
 __all__ = ["SAVE_SUFFIXES", "check_target", "draw_faces", "save_image"]
 
@@ -59,8 +59,9 @@ def draw_faces(
     `read_image` does, SettingsError for a line_width that is no whole number from 1 to 1000, and unless there is a
     label for each face.
     """
-    if not isinstance(faces, Faces):
-        raise SettingsError(f"faces are of type {type(faces).__name__}; expected Faces, as a Detector returns them")
+    check_faces("faces", faces)
+    check_flag("landmarks", landmarks)
+    check_flag("scores", scores)
     if line_width is not None:
         check("line_width", line_width, _LINE_WIDTH)
     texts = None if labels is None else _texts(labels)
@@ -85,7 +86,7 @@ def draw_faces(
 
 def _texts(labels: Iterable[object]) -> list[str]:
     if isinstance(labels, str | bytes | Set | Mapping) or not isinstance(labels, Iterable):
-        raise SettingsError(f"labels are {labels!r}; expected a list, one text for each face")
+        raise SettingsError(f"labels are {shown(labels)}; expected a list, one text for each face")
     return [str(label) for label in labels]
 
 

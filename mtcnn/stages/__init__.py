@@ -5,7 +5,7 @@ They name a net and a file of weights, and compute nothing: `mtcnn.cascade` does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -59,7 +59,9 @@ def stages_of(given: str | Sequence[Any]) -> list[StageBase]:
     """
     if isinstance(given, str) and given not in STAGES:
         raise SettingsError(f"stages is {given!r}; expected one of {', '.join(STAGES)}")
-    chosen: Sequence[Any] = STAGES[given] if isinstance(given, str) else given
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise SettingsError(f"stages are of type {type(given).__name__}; expected a list of stages, or a name of them")
+    chosen: Iterable[Any] = STAGES[given] if isinstance(given, str) else given
     listed = [stage() if isinstance(stage, type) else stage for stage in chosen]
     kinds = [getattr(stage, "net", None) for stage in listed]
     if not kinds or kinds != ["pnet", "rnet", "onet"][: len(kinds)]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..boxes import iou
 from ..settings import Range, check
-from ..types import Faces
+from ..types import Faces, check_faces
 
 __all__ = ["Tracker"]
 
@@ -40,7 +40,8 @@ class Tracker:
         self._frame, self._last = 0, 0
 
     def update(self, faces: Faces) -> tuple[int, ...]:
-        """The ids of the faces of the next frame, in their order."""
+        """The ids of the faces of the next frame, in their order. Raises SettingsError for what is no Faces."""
+        check_faces("faces", faces)
         self._frame += 1
         self._tracks = [track for track in self._tracks if self._frame - track.seen <= self.memory + 1]
         matched = self._match(faces.boxes)
