@@ -148,6 +148,14 @@ def _unwritten(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path} cannot be written ({why}); expected room for it; the file before it stays")
 
 
+def _fix(path: Path) -> str:
+    """What to do about missing weights: a folder may have those of another detector, that was not named."""
+    others = sorted(each.parent.name for each in path.parent.parent.glob(f"models-full/*/weights{SUFFIX}"))
+    if others:
+        return f"expected them beside those of {', '.join(others[:3])}; name that one as `detector`, or train these too"
+    return "train them or import them, or name another folder as `models`"
+
+
 def read(path: Path) -> Checkpoint:
     """Read a file made by `write`. Raises CheckpointError, in one line, for any other file."""
     former = None if path.is_file() else _former(path)
@@ -156,9 +164,7 @@ def read(path: Path) -> Checkpoint:
         path = former
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(
-            f"no weights at {path}: {what}; train them or import them, or name another folder as `models`"
-        )
+        raise CheckpointError(f"no weights at {path}: {what}; {_fix(path)}")
     try:
         body = _body(path)
     except (CheckpointError, OSError) as error:

@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import save
 from torch import Tensor
 
+from mtcnn import Detector
 from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError
 from mtcnn.nets import NETS, load_net
@@ -339,3 +340,14 @@ def test_truncated_or_changed_lengths_are_rejected(good: Path) -> None:
         good.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="truncated, or no checkpoint"):
             read(good)
+
+
+def test_a_folder_with_the_weights_of_another_detector(tmp_path: Path) -> None:
+    """Whoever trained it, and forgot to name it, is told."""
+    other = tmp_path / "models-full" / "slim" / "weights.safetensors"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    with pytest.raises(
+        CheckpointError, match=r"no such file; expected them beside those of slim; name that one as `det"
+    ):
+        Detector(tmp_path)
