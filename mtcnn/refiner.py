@@ -69,7 +69,8 @@ class NetRefiner:
         own, offsets, points = self.raw(image, squares[inside])
         logits = self.fused(own, faces.scores[inside])
         offsets = self.shared(offsets, squares[inside], faces.boxes[inside])
-        chosen, last = np.flatnonzero(logits > logit(self.threshold)), points is not None
+        least = logit(self.threshold) - (0 if self.second is None else scoring_of(self.second).margin)
+        chosen, last = np.flatnonzero(logits > least), points is not None
         if last:
             rivals = box.decode_offsets(squares[inside[chosen]], offsets[chosen])
         else:  # without the context of the crops: wider squares overlap more
@@ -78,7 +79,12 @@ class NetRefiner:
         count = len(squares)
         steps = (
             Step("image border", inside, count),
-            Step("threshold", inside[chosen], count, self.threshold),
+            Step(
+                "threshold",
+                inside[chosen],
+                count,
+                self.threshold if self.second is None else float(sigmoid(np.asarray(least))),
+            ),
             Step("NMS", inside[left], count, self.nms_iou, "moved" if last else "squares", smaller=last),
         )
 

@@ -55,6 +55,8 @@ class Scoring:
     second       of ONet: share of a second pass (`second_pass`) in the logit; its box and landmarks replace those of
                  the first. Behind a single-stage detector only the landmarks, since boxes and scores are mostly the
                  detector's. 0: no second pass.
+    margin       of the net of the second pass: faces whose logit is lower than that of the threshold by less than this
+                 are seen again too.
 
     The default is the net's own score and box, to the last bit. Raises SettingsError for values out of range.
     """
@@ -66,9 +68,10 @@ class Scoring:
     detector_offsets: float = setting(1.0, hashed=False)
     context: float = setting(1.0, added=True)
     second: float = setting(0.0, hashed=False)
+    margin: float = setting(0.0, hashed=False)
 
     def __post_init__(self) -> None:
-        for name in ("before", "detector"):
+        for name in ("before", "detector", "margin"):
             if not (getattr(self, name) >= 0 and is_finite(getattr(self, name))):
                 raise SettingsError(f"{name} is {getattr(self, name)}; expected a finite number of 0 or more")
         for name in ("temperature", "detector_temperature"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,9 @@ def test_the_threshold_holds_after_it(random_models: Path) -> None:
     assert len(kept) >= len(found)
 
 
-OWN = Scoring(before=1.5, detector=3.0, temperature=2.5, detector_temperature=5.0, detector_offsets=0.4, context=1.7)
+OWN = Scoring(
+    before=1.5, detector=3.0, temperature=2.5, detector_temperature=5.0, detector_offsets=0.4, context=1.7, margin=0.3
+)
 
 
 def with_own(net: Weights, image: RGB, faces: Faces) -> list[tuple[float, NDArray[Any], NDArray[Any]]]:
@@ -196,6 +199,24 @@ def test_it_is_in_an_exported_graph(random_models: Path, tmp_path: Path) -> None
     assert len(expected) > 3 and made.difference < 1e-3
     np.testing.assert_allclose(scores, expected.scores, atol=1e-3)
     np.testing.assert_allclose(boxes, expected.boxes, atol=0.05)
+
+
+def test_it_sees_faces_below_the_threshold_too(random_models: Path) -> None:
+    """By a margin of logits; what it says of them then counts."""
+    net, image = net_of(random_models), noise(100, 120, 3)
+    low = NetRefiner(net, "onet", 0.0).candidates(image, given_faces()).faces()
+    limit = float(low.scores[1] + low.scores[2]) / 2  # two are above it
+    margin = logit(limit) - float(logits_of(low.scores)[2:4].mean())
+    for more, count in ((0.0, 2), (margin, 3)):
+        own = own_net(replace(OWN, margin=more))
+        stage = NetRefiner(net, "onet", limit, second=own)
+        found = stage.candidates(image, given_faces())
+        assert len(found.faces()) == count
+        step = next(step for step in found.steps if step.name == "threshold")
+        assert logit(step.limit) == pytest.approx(logit(limit) - more)
+        seen = np.array([each[0] for each in with_own(own, image, found.faces())])
+        scores = sigmoid((seen + 1.5 * logits_of(found.faces().scores)) / 2.5)
+        assert len(stage(image, given_faces())) == (scores > limit).sum()
 
 
 class Drawn:

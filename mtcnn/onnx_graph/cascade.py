@@ -159,7 +159,10 @@ def refined(
     own, offsets, points = _heads(g, net, image, squares)
     logits = _fused(g, net.scoring, own, given.scores, behind_detector)
     offsets = _shared(g, net.scoring, offsets, squares, given.boxes, behind_detector)
-    chosen = g.where(g.op("Greater", logits, logit(g, threshold)))
+    least = logit(g, threshold)
+    if last and second is not None:
+        least = g.op("Sub", least, float(second.scoring.margin))
+    chosen = g.where(g.op("Greater", logits, least))
     squares, logits, offsets = (g.op("Gather", value, chosen, axis=0) for value in (squares, logits, offsets))
     moved = _moved(g, squares, offsets)
     if last:
