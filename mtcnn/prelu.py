@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 __all__ = ["PReLU"]
 
@@ -14,16 +13,21 @@ __all__ = ["PReLU"]
 class _Training(torch.autograd.Function):
     """torch's own backward pass of PReLU does not use vector registers: half of the time of training RNet and ONet."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, slopes: Tensor) -> Tensor:
-        slopes = slopes.to(x.dtype)  # differs under autocast
-        ctx.save_for_backward(x, slopes)
-        return torch.prelu(x, slopes)
+    generate_vmap_rule = True
 
     @staticmethod
-    @once_differentiable
+    def forward(x: Tensor, slopes: Tensor) -> Tensor:
+        return torch.prelu(x, slopes.to(x.dtype))  # differs under autocast
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Of operations that torch can differentiate again."""
         x, slopes = ctx.saved_tensors
+        slopes = slopes.to(x.dtype)
         above = torch.ops.aten.threshold_backward(given, x, 0)
         below = given - above
         sums = (below * x).sum([at for at in range(x.ndim) if at != 1])
@@ -37,6 +41,8 @@ class PReLU(nn.PReLU):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and torch.is_grad_enabled() and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        trains = self.training and torch.is_grad_enabled() and x.device.type == "cpu"
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        if trains and not traced:  # a traced graph takes no Function
             return _Training.apply(x, self.weight)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 
@@ -195,6 +196,34 @@ def test_prelu_learns_as_torch_has_it(shape: tuple[int, ...], dtype: torch.dtype
     close = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
     torch.testing.assert_close(moved, gradient, rtol=close, atol=close)
     torch.testing.assert_close(sums, slope_sums, rtol=close, atol=4 * close)
+
+
+def test_prelu_is_differentiated_twice() -> None:
+    """As for a penalty on gradients; and for each image by itself, by torch.func."""
+    x, found = pixels(4, 3, 5).double().requires_grad_(), []
+    for layer in (PReLU(3).double().train(), nn.PReLU(3).double()):
+        with torch.enable_grad():
+            (first,) = torch.autograd.grad((layer(x) ** 3).sum(), x, create_graph=True)
+            found.append(torch.autograd.grad((first**2).sum(), (x, layer.weight)))
+    for own, expected in zip(*found, strict=True):
+        torch.testing.assert_close(own, expected)
+
+
+def test_gradients_of_each_image_by_torch_func() -> None:
+    layer, maps = PReLU(3).train(), pixels(2, 3, 5)
+    with torch.enable_grad():
+        found = torch.func.vmap(torch.func.grad(lambda one: layer(one[None]).sum()))(maps)
+    torch.testing.assert_close(found, torch.where(maps > 0, 1.0, 0.25))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_prelu_in_training_is_traced() -> None:
+    layer, maps, file = PReLU(3).train(), pixels(2, 3, 5), io.BytesIO()
+    with torch.enable_grad():
+        torch.jit.save(torch.jit.trace(layer, maps, check_trace=False), file)  # type: ignore[no-untyped-call]
+    file.seek(0)
+    traced = torch.jit.load(file)  # type: ignore[no-untyped-call]
+    assert torch.equal(traced(maps), layer(maps))
 
 
 # ---- input
