@@ -15,6 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from test_second_pass import models_with_own
 from torch import Tensor, nn
 
 from mtcnn import MTCNN
@@ -120,6 +121,19 @@ def test_moving_and_casting_keep_the_result(mtcnn: MTCNN, original: MTCNN, place
     assert mtcnn.device == torch.device("cpu") and same(mtcnn, original)
     wanted = torch.float64 if place in ("double", "to both") else torch.float32
     assert {values.dtype for values in mtcnn.parameters()} == {wanted}
+
+
+def test_a_net_of_the_second_pass_stays_behind_the_same_onet(random_models: Path, tmp_path: Path) -> None:
+    models = models_with_own(random_models, tmp_path / "models")
+    first = MTCNN(models=models, **ALL)
+    others: list[Any] = [copy.deepcopy(first), pickle.loads(pickle.dumps(first)), MTCNN(models=models, **ALL).double()]
+    assert not same(first, MTCNN(models=random_models, **ALL)) and all(same(each, first) for each in others)
+    others[0].onet = nn.Sequential(others[0].onet)
+    assert others[0]._current().refiners[-1].second is not None
+    others[1].onet.load_state_dict(facenet_state("onet"))
+    assert others[1]._current().refiners[-1].second is None
+    others[1].onet.load_state_dict(first.onet.state_dict())
+    assert same(others[1], first)
 
 
 def test_half_rounds_the_weights(mtcnn: MTCNN, original: MTCNN) -> None:

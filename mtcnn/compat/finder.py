@@ -8,7 +8,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from ..cascade import Detector
 from ..checkpoint import packaged_weights, read, weights_path
 from ..devices import check_device, device_name
 from ..errors import CheckpointError, SettingsError
+from ..nets import module_of
 from ..proposer import PNetProposer
 from ..refiner import NetRefiner
+from ..runtimes.cascade import Net
 from ..settings import as_path, is_one_of, require
 from ..stages import StageBase, stages_of
 from ..types import Faces
@@ -36,6 +38,28 @@ Stages = Literal["face_and_landmarks_detection", "face_detection_only"] | Sequen
 KINDS: Mapping[str, type[CascadeNet]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 
 
+class _Second(NamedTuple):
+    """The net of ONet's second pass, and the ONet whose errors it has learned from."""
+
+    onet: ONet
+    weights: Weights
+
+    @classmethod
+    def of(cls, stage: PNetProposer | NetRefiner) -> _Second | None:
+        """That of the last stage as loaded, if it has one."""
+        second = getattr(stage, "second", None)
+        return None if second is None else cls(ONet.of(cast(Weights, stage.net)), second)
+
+    def behind(self, module: nn.Module) -> Net | None:
+        """The net for a module in ONet's place, on its device; None behind another ONet. As for `scoring`, the same one
+        may be fine-tuned, compiled or quantised."""
+        known = next((part for part in module.modules() if isinstance(part, CascadeNet)), module)
+        if not self.onet.resembles(dict(known.named_parameters())):
+            return None
+        place = device_of(module)
+        return self.weights if place == "cpu" else module_of(self.weights).to(place)
+
+
 class Finder(nn.Module):
     """A detector whose settings are attributes, read at each call. `MTCNN` documents them.
 
@@ -45,6 +69,7 @@ class Finder(nn.Module):
     pnet: Any  # a CascadeNet until a program puts another module there
     rnet: Any
     onet: Any
+    _second: _Second | None = None
 
     def __init__(
         self,
@@ -72,6 +97,7 @@ class Finder(nn.Module):
             folder = given if weights is None else _imported(weights, Path(imported))
             self._detector = Detector(folder, min_face_size, factor, self.thresholds)
             self._take_modules(_adopted(self._detector, Path(folder)))
+            self._second = _Second.of(self._placed()[-1])
         for stage in self.stages:
             if stage.weights is not None:
                 _fill(getattr(self, stage.net), stage.weights)
@@ -135,6 +161,8 @@ class Finder(nn.Module):
                     self._detector.proposer = cast(PNetProposer, changed)
                 else:
                     self._detector.refiners[at - 1] = cast(NetRefiner, changed)
+                if name == "onet" and self._second is not None:
+                    cast(NetRefiner, changed).second = self._second.behind(module)
                 self._watched[name] = new
         return self._detector
 
