@@ -43,13 +43,13 @@ _EXPECTED = "expected a file written by `mtcnn train`"
 class Checkpoint:
     """The content of a weights file.
 
-    net      "pnet", "rnet", "onet", or a name of `detectors.DETECTORS`.
+    net      "pnet", "rnet", "onet", "cnet", or a name of `detectors.DETECTORS`.
     state    parameter name -> tensor or NumPy array; `read` gives arrays.
     model    settings of the recipe's [model], from which a single-stage detector is rebuilt; None in older files.
     colour   "rgb" or "bgr".              scaling  (mean, divisor) of the input, see `nets.to_input`.
     recipe   the recipe section as plain values; `recipe_hash` is its digest.
     figures  metrics on the validation part, for the model card.
-    scoring  how the scores of RNet and ONet are computed; the default if the file has none.
+    scoring  how the scores of RNet, ONet and the net of its second pass are computed; the default if the file has none.
     has_landmarks  False if no label has trained the net's landmarks; True if the file does not say.
     threshold  minimum score of a face unless a user names another; None: that of `thresholds.published_threshold`.
     """
@@ -149,10 +149,10 @@ def _unwritten(path: Path, error: Exception) -> CheckpointError:
 
 
 def _fix(path: Path) -> str:
-    """What to do about missing weights: a folder may have those of another detector, that was not named."""
+    """What to do about missing weights: a folder of models may have those of another detector, that was not named."""
     others = sorted(each.parent.name for each in path.parent.parent.glob(f"models-full/*/weights{SUFFIX}"))
-    if others:
-        return f"expected them beside those of {', '.join(others[:3])}; name that one as `detector`, or train these too"
+    if others and path.parent.parent != packaged_weights():
+        return f"the folder has those of {', '.join(others[:3])}: name one as `detector`, or train or import these too"
     return "train them or import them, or name another folder as `models`"
 
 
@@ -310,7 +310,7 @@ def read_for(path: Path, net: str, scaling: Scaling) -> Checkpoint:
 
 
 def load_weights(path: Path, net: str) -> Weights:
-    """The weights of "pnet", "rnet" or "onet" at `path`, for RGB input scaled by SCALING.
+    """The weights of "pnet", "rnet", "onet" or "cnet" at `path`, for RGB input scaled by SCALING.
 
     Raises CheckpointError when the file is broken, of another net, or wants another scaling.
     """

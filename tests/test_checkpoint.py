@@ -347,7 +347,10 @@ def test_a_folder_with_the_weights_of_another_detector(tmp_path: Path) -> None:
     other = tmp_path / "models-full" / "slim" / "weights.safetensors"
     other.parent.mkdir(parents=True)
     other.touch()
-    with pytest.raises(
-        CheckpointError, match=r"no such file; expected them beside those of slim; name that one as `det"
-    ):
+    with pytest.raises(CheckpointError, match=r"no such file; the folder has those of slim: name one as `detector`"):
         Detector(tmp_path)
+
+
+def test_packaged_weights_of_other_detectors_are_not_offered_instead() -> None:
+    with pytest.raises(CheckpointError, match=r"no such file; train them or import them"):
+        read(weights_path(packaged_weights(), "s3fd"))
