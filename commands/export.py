@@ -10,11 +10,12 @@ import click
 from mtcnn.detector_settings import CASCADE, PRESETS
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import SettingsError
+from mtcnn.weights import SIDES
 
 from .group import command
-from .options import COUNT, DIR, FILE, NETS, NetType, checked_threshold, options
+from .options import COUNT, DIR, FILE, NetType, checked_threshold, options
 
-NAMES = [*NETS.values(), *DETECTORS, CASCADE, *PRESETS]
+NAMES = [*SIDES, *DETECTORS, CASCADE, *PRESETS]
 
 _options = options(
     click.option("--net", type=NetType(NAMES), help=f"The net or detector, instead of NET: {', '.join(NAMES)}."),

@@ -9,7 +9,7 @@ import click
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.metrics.tables import markdown_table
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 
 from .group import command
 from .options import COUNT, NetType
@@ -18,9 +18,9 @@ LARGEST = 1 << 16  # pixels of a side: above all images, and far below what torc
 
 
 @command("flops")
-@click.argument("net", type=NetType([*SIZES, *DETECTORS]), metavar="NET")
+@click.argument("net", type=NetType([*SIDES, *DETECTORS]), metavar="NET")
 @click.option("--size", type=COUNT, nargs=2, metavar="HEIGHT WIDTH",
-              help="Size of the image, pixels.  [default: 480 640; 24 24 for rnet, 48 48 for onet]")  # fmt: skip
+              help="Size of the image, pixels.  [default: 480 640; the crop of rnet, onet and cnet]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
     """Parameters and multiply-adds of a net, in total and by part.
@@ -37,15 +37,15 @@ def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
 
     from mtcnn.detectors.load import build
     from mtcnn.flops import cost
-    from mtcnn.nets import NETS
+    from mtcnn.nets import CLASSES
 
-    side = SIZES[net] if net in ("rnet", "onet") else None
+    side = None if net == "pnet" else SIDES.get(net)
     height, width = size or ((side, side) if side else (480, 640))
     if max(height, width) > LARGEST:
         raise click.UsageError(f"--size is {height} {width}; expected sides of at most {LARGEST}")
     with torch.device("meta"):
         try:
-            counted = cost(NETS[net]() if net in NETS else build(net), height, width)
+            counted = cost(CLASSES[net]() if net in CLASSES else build(net), height, width)
         except RuntimeError:  # a map without pixels
             raise click.UsageError(f"--size is {height} {width}, too small for {net}; expected larger sides") from None
     if as_json:

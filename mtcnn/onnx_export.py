@@ -36,7 +36,7 @@ from .scoring import scoring_of
 from .settings import Range, check, require
 from .thresholds import default_threshold
 from .types import ImageSize
-from .weights import SCALING, SIZES, Scaling
+from .weights import SCALING, SECOND, SIDES, Scaling
 
 __all__ = ["export_onnx", "write_net"]
 
@@ -46,7 +46,9 @@ _NAMES = {
     "pnet": ("face_logits", "offsets"),
     "rnet": ("face_logits", "offsets"),
     "onet": ("face_logits", "offsets", "landmarks"),
+    SECOND: ("face_logits", "offsets", "landmarks"),
 }
+_OF_CROPS = ("rnet", "onet", SECOND)
 _ANY_SIZE = ((1, 64, 96), (2, 97, 131), (3, 160, 33))  # batch, height, width of the images to check with
 _CROPS = (1, 2, 5)  # batch sizes of crops; their side is the net's
 LARGEST, MOST = 8192, 1024  # sides and batch of a file with one shape: it is computed before it is handed over
@@ -122,8 +124,8 @@ def export_onnx(
 ) -> Exported:
     """Write the net `name` with the weights in the folder `models` (None: the packaged ones) to `path`.
 
-    name   "pnet", "rnet", "onet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any size, RNet
-           and ONet crops of a fixed size; the batch size is free.
+    name   "pnet", "rnet", "onet", "cnet", or one of `detectors.DETECTORS`. PNet and the detectors take images of any
+           size, the others crops of a fixed size; the batch size is free.
     shape  height and width of the images, if all are alike: then the graph is simplified, and takes `batch` of them.
     form   "onnx", or "openvino": the IR that OpenVINO makes of the ONNX file.
     int8   folder with photos, for a detector in int8: see `onnx_graph.int8`.
@@ -132,11 +134,11 @@ def export_onnx(
     missing or do not fit; MtcnnError if a package of the extra `export` is missing, the file cannot be written, or its
     outputs differ from torch's.
     """
-    if name not in SIZES and name not in DETECTORS:
-        raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIZES, *DETECTORS])}")
+    if name not in SIDES and name not in DETECTORS:
+        raise SettingsError(f"net is {name!r}; expected one of {', '.join([*SIDES, *DETECTORS])}")
     check_format(form)
     path_of_weights = weights_path(packaged_weights() if models is None else models, name)
-    net = load_net(path_of_weights, name) if name in SIZES else load_module(path_of_weights, name)
+    net = load_net(path_of_weights, name) if name in SIDES else load_module(path_of_weights, name)
     threshold = default_threshold(path_of_weights, name)
     whole = (_Deployed if hasattr(net, "deployed") else _Whole)(name, _resolved(net), threshold).eval()
     shapes = _shapes(name) if shape is None else (_fixed(name, shape, batch),)
@@ -185,17 +187,17 @@ def _resolved(net: nn.Module) -> nn.Module:
 
 
 def _shapes(name: str) -> tuple[Shape, ...]:
-    if name in ("rnet", "onet"):
-        return tuple((batch, SIZES[name], SIZES[name]) for batch in _CROPS)
+    if name in _OF_CROPS:
+        return tuple((batch, SIDES[name], SIDES[name]) for batch in _CROPS)
     return _ANY_SIZE
 
 
 def _fixed(name: str, shape: tuple[int, int], batch: int) -> Shape:
     """The one shape of a file. Raises SettingsError where the net takes no such images."""
-    side = SIZES.get(name, 0)
+    side = SIDES.get(name, 0)
     pair = isinstance(shape, Sequence) and len(shape) == 2 and all(map(Range(min=1, whole=True).holds, shape))
     require(pair, "shape", shape, "a height and a width in pixels")
-    if name in ("rnet", "onet"):
+    if name in _OF_CROPS:
         require(tuple(shape) == (side, side), "shape", shape, f"{side} {side} for {name}")
     multiple = DETECTORS[name].multiple if name in DETECTORS else 1
     good = all(length >= side and length % multiple == 0 and 0 < length <= LARGEST for length in shape)
@@ -205,7 +207,7 @@ def _fixed(name: str, shape: tuple[int, int], batch: int) -> Shape:
 
 
 def _write(whole: _Whole, path: Path, name: str, shape: Shape, fixed: bool) -> None:
-    sizes = {0: "batch"} if name in ("rnet", "onet") else {0: "batch", 2: "height", 3: "width"}
+    sizes = {0: "batch"} if name in _OF_CROPS else {0: "batch", 2: "height", 3: "width"}
     axes = None if fixed else {"images": sizes, **_output_axes(whole, name, shape)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation of this exporter, see docs/decisions.md
@@ -235,7 +237,7 @@ def _simplify(path: Path) -> None:
 
 def _output_axes(whole: _Whole, name: str, shape: Shape) -> dict[str, dict[int, str]]:
     """Names of the axes whose length depends on the input."""
-    if name in SIZES:
+    if name in SIDES:
         return {output: {0: "batch"} for output in whole.names}
     with torch.inference_mode():
         parts = whole(whole.images(shape))
@@ -253,7 +255,7 @@ def _describe(whole: _Whole, path: Path, name: str) -> None:
     if isinstance(whole, _Deployed):
         mean, divisor = whole.scaling
         facts |= {"images": f"float32 RGB, (x - {mean}) / {divisor}", "scaling": json.dumps(whole.scaling)}
-    if name in ("rnet", "onet"):
+    if name in _OF_CROPS:
         facts["scoring"] = json.dumps(asdict(scoring_of(whole.net)))
     if name in DETECTORS:
         facts |= {key: json.dumps(value) for key, value in DETECTORS[name].decoder.describe().items()}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .checkpoint import packaged_weights, weights_path
-from .weights import SIZES
+from .checkpoint import has_weights, packaged_weights, weights_path
+from .weights import SECOND, SIZES
 
 __all__ = ["Published", "packaged", "published"]
 
@@ -57,7 +57,8 @@ def packaged() -> list[Published]:
     """The weights that ship with the project."""
     root, found = packaged_weights(), []
     for net, parts, ap, ms in _PACKAGED:
-        paths = [weights_path(root, part) for part in parts]
+        second = [SECOND] if "onet" in parts and has_weights(root, SECOND) else []
+        paths = [weights_path(root, part) for part in (*parts, *second)]
         files = tuple(path.relative_to(root).as_posix() for path in paths)
         found.append(Published(net, files, "", _DATA, sum(path.stat().st_size for path in paths), ap, ms))
     return found

@@ -36,6 +36,7 @@ SIZES = {"pnet": 12, "rnet": 24, "onet": 48}  # input side of each net, pixels
 SECOND = "cnet"  # the net of ONet's second pass, in folders of models that have one
 SIDES = {**SIZES, SECOND: 64}
 THRESHOLDS = {"pnet": 0.6, "rnet": 0.7, "onet": 0.7}  # of the authors' code; for weights that do not say
+THRESHOLDS[SECOND] = THRESHOLDS["onet"]
 
 Scaling = tuple[float | tuple[float, float, float], float]
 """(mean, divisor): the input of a net is (x - mean) / divisor. The mean is one number, or one per channel, RGB."""

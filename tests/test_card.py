@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from test_second_pass import models_with_own
 
 from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from prepare.readers import read_source
@@ -67,12 +68,15 @@ def test_a_note_about_other_labels(tmp_path: Path) -> None:
     assert note_of(labels(tmp_path, named="coco.json"), []).teachers == ()
 
 
-def test_origins_of_packaged_imported_and_own_weights(tmp_path: Path) -> None:
+def test_origins_of_packaged_imported_and_own_weights(random_models: Path, tmp_path: Path) -> None:
     (cascade,) = find_teachers(["mtcnn"])
-    assert [(each["net"], each["licence"]) for each in origins_of(cascade)] == [
+    assert [(each["net"], each["licence"]) for each in origins_of(cascade)][:3] == [
         ("pnet", "MIT"), ("rnet", "MIT"), ("onet", "MIT"),
     ]  # fmt: skip
     assert origins_of(cascade)[1]["terms"] == "see Terms of the data in models-24/MODEL_CARD.md"
+    models = models_with_own(random_models, tmp_path / "models")
+    (own,) = find_teachers(["mtcnn"], models)
+    assert [each["net"] for each in origins_of(own)] == ["pnet", "rnet", "onet", "cnet"]
     known = "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220"
     for source, licence in ((known, "MIT"), ("0" * 64, "unknown: ask who made the weights")):
         recipe = {"imported": {"file": "mobilenet0.25_Final.pth", "sha256": source}}
@@ -88,7 +92,7 @@ def test_every_packaged_card_has_terms_of_the_data() -> None:
     from mtcnn.checkpoint import has_weights, packaged_weights
     from mtcnn.detectors import DETECTORS
 
-    for net in ("pnet", "rnet", "onet", *DETECTORS):
+    for net in ("pnet", "rnet", "onet", "cnet", *DETECTORS):
         if has_weights(packaged_weights(), net):
             card = weights_path(packaged_weights(), net).with_name("MODEL_CARD.md")
             assert "## Terms of the data" in card.read_text("utf-8"), card

@@ -99,7 +99,7 @@ def test_a_wrong_export_is_rejected(models: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_rejected_exports(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"net is 'yolo'; expected one of pnet, rnet, onet, retinaface"):
+    with pytest.raises(ValueError, match=r"net is 'yolo'; expected one of pnet, rnet, onet, cnet, retinaface"):
         export_onnx("yolo", tmp_path / "x.onnx", models)
     with pytest.raises(CheckpointError, match="no such file"):
         export_onnx("ssh", tmp_path / "x.onnx", tmp_path)

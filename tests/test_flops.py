@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import build
 from mtcnn.flops import cost, part_of
-from mtcnn.nets import NETS
-from mtcnn.weights import SIZES
+from mtcnn.nets import CLASSES
+from mtcnn.weights import SIDES
 
 
 def torchs_flops(net: nn.Module, height: int, width: int) -> int:
@@ -24,21 +24,21 @@ def torchs_flops(net: nn.Module, height: int, width: int) -> int:
     return int(counter.get_total_flops())
 
 
-@pytest.mark.parametrize("name", [*NETS, *DETECTORS])
+@pytest.mark.parametrize("name", [*CLASSES, *DETECTORS])
 def test_as_torchs_counter(name: str) -> None:
     """It counts a multiplication and an addition as two, and neither biases nor norms."""
-    height, width = (SIZES[name], SIZES[name]) if name in ("rnet", "onet") else (128, 192)
+    height, width = (SIDES[name], SIDES[name]) if name in ("rnet", "onet", "cnet") else (128, 192)
     with torch.device("meta"):
-        net: Any = NETS[name]() if name in NETS else build(name)
+        net: Any = CLASSES[name]() if name in CLASSES else build(name)
     assert 2 * cost(net, height, width).multiply_adds == torchs_flops(net, height, width) > 0
 
 
-@pytest.mark.parametrize("name", [*NETS, *DETECTORS])
+@pytest.mark.parametrize("name", [*CLASSES, *DETECTORS])
 def test_the_parts_of_a_net_add_up(name: str) -> None:
     """And each is what torch's counter says of the modules in it."""
-    height, width = (SIZES[name], SIZES[name]) if name in ("rnet", "onet") else (128, 192)
+    height, width = (SIDES[name], SIDES[name]) if name in ("rnet", "onet", "cnet") else (128, 192)
     with torch.device("meta"):
-        net: Any = NETS[name]() if name in NETS else build(name)
+        net: Any = CLASSES[name]() if name in CLASSES else build(name)
     found = cost(net, height, width)
     assert sum(part.parameters for part in found.parts) == found.parameters
     assert sum(part.multiply_adds for part in found.parts) == found.multiply_adds

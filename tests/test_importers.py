@@ -15,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from test_second_pass import models_with_own
 from torch.nn import functional
 
 from cli import main
@@ -166,6 +167,16 @@ def test_nothing_is_written_unless_all_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="pnet, and so does"):
         import_weights([good, good], tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+def test_an_onet_does_not_come_before_the_second_pass_of_another(random_models: Path, tmp_path: Path) -> None:
+    models = models_with_own(random_models, tmp_path / "models")
+    files = [peers.write(tmp_path / net, peers.caffe(net)) for net in ("rnet", "onet")]
+    with pytest.raises(CheckpointError, match=r"weights-cnet.safetensors is for the ONet that would be replaced"):
+        import_weights(files, models)
+    assert read(weights_path(models, "rnet")).recipe == read(weights_path(random_models, "rnet")).recipe
+    import_weights(files[:1], models)
+    assert "imported" in read(weights_path(models, "rnet")).recipe
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from factories import ROOT
 from run_command import run
+from test_second_pass import models_with_own
 
-from mtcnn.checkpoint import packaged_weights, weights_path
+from mtcnn.checkpoint import packaged_weights
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.trunks import TRUNKS
-from mtcnn.published import Published, packaged, published
-from mtcnn.weights import SIZES
+from mtcnn.published import _PACKAGED, Published, packaged, published
 
 RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
@@ -37,18 +37,32 @@ def test_every_row_is_a_net_of_this_project() -> None:
 
 def test_packaged_are_the_weights_that_ship() -> None:
     rows = {row.net: row for row in packaged()}
-    assert rows["mtcnn"].size == sum(weights_path(packaged_weights(), net).stat().st_size for net in SIZES)
+    assert rows["mtcnn"].size == sum((packaged_weights() / file).stat().st_size for file in rows["mtcnn"].files)
     assert all((packaged_weights() / file).is_file() for row in rows.values() for file in row.files)
+    found = packaged_weights().glob("models-?[248]/*.safetensors")
+    cascade = {path.relative_to(packaged_weights()).as_posix() for path in found}
+    assert cascade == {*rows["mtcnn"].files}
     shipped = {path.parent.name for path in (packaged_weights() / "models-full").glob("*/weights.safetensors")}
     assert shipped == rows.keys() - {"mtcnn"}
 
 
+def test_a_net_of_the_second_pass_would_be_listed(
+    random_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = models_with_own(random_models, tmp_path / "models")
+    monkeypatch.setattr("mtcnn.published.packaged_weights", lambda: models)
+    monkeypatch.setattr("mtcnn.published._PACKAGED", _PACKAGED[:1])
+    (row,) = packaged()
+    assert row.files[-1] == "models-48/weights-cnet.safetensors" and len(row.files) == 4
+    assert row.size == sum((models / file).stat().st_size for file in row.files)
+
+
 def test_weights_that_ship_name_no_file_of_the_machine_that_made_them() -> None:
     for row in packaged():
-        for net in SIZES if row.net == "mtcnn" else (row.net,):
-            content = weights_path(packaged_weights(), net).read_bytes()
+        for file in row.files:
+            content = (packaged_weights() / file).read_bytes()
             length = int.from_bytes(content[:8], "little")  # of the header, as the format of safetensors begins
-            assert not re.search(r"/\w+/|\\\\\w+\\\\", content[8 : 8 + length].decode()), net
+            assert not re.search(r"/\w+/|\\\\\w+\\\\", content[8 : 8 + length].decode()), file
 
 
 @pytest.mark.parametrize("row", [row for row in [*packaged(), *published()] if row.ap], ids=lambda row: row.files[0])

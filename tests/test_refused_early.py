@@ -57,7 +57,7 @@ def test_flops_of_sizes_that_cannot_be_counted(size: tuple[int, int]) -> None:
 
 
 def test_flops_names_nets_on_one_line() -> None:
-    assert refused("flops").startswith("Missing argument 'NET'. Expected one of pnet, rnet, onet, retinaface")
+    assert refused("flops").startswith("Missing argument 'NET'. Expected one of pnet, rnet, onet, cnet, retinaface")
     assert run("flops", "12").stdout == run("flops", "pnet").stdout
 
 

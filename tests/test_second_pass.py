@@ -219,6 +219,45 @@ def test_it_sees_faces_below_the_threshold_too(random_models: Path) -> None:
         assert len(stage(image, given_faces())) == (scores > limit).sum()
 
 
+def test_it_is_exported_by_itself(random_models: Path, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    folder = models_with_own(random_models, tmp_path / "models")
+    made = mtcnn.export(SECOND, tmp_path / "cnet.onnx", folder)
+    crops = noise(3, 64, 64, 3)
+    found = ort.InferenceSession(str(made.path)).run(None, {"images": crops.transpose(0, 3, 1, 2).astype(np.float32)})
+    with torch.inference_mode():
+        expected = module_of(own_net(OWN))(to_input(crops))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_openvino_computes_it(random_models: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    folder, image = models_with_own(random_models, tmp_path / "models"), noise(61, 83, 3)
+    found, expected = (
+        Detector(folder, thresholds=(0.3,) * 3, engine=engine).detect(image) for engine in ("openvino", None)
+    )
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:999]), "is truncated, or no checkpoint at all"),
+        (lambda path: path.write_bytes(path.with_name("weights-onet.safetensors").read_bytes()), "weights of onet"),
+        (lambda path: write(path, Checkpoint(SECOND, {**own_net(OWN).state, "face.bias": np.zeros(3, np.float32)})),
+         "does not fit cnet: size mismatch: face.bias"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none(random_models: Path, tmp_path: Path, spoil: Any, line: str) -> None:
+    folder = models_with_own(random_models, tmp_path / "models")
+    spoil(weights_path(folder, SECOND))
+    with pytest.raises(mtcnn.MtcnnError, match=f"weights-cnet.safetensors .*{line}"):
+        Detector(folder)
+
+
 class Drawn:
     """A refiner whose net draws every face to one box."""
 

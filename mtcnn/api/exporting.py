@@ -12,7 +12,7 @@ from ..errors import SettingsError
 from ..files.outputs import check_place
 from ..onnx_graph.formats import FORMATS, TITLES, check_format
 from ..settings import as_path, require
-from ..weights import SIZES
+from ..weights import SIDES
 
 if TYPE_CHECKING:
     from ..onnx_graph.exported import Exported
@@ -46,8 +46,8 @@ def export(
         mtcnn.export("mtcnn", "cascade.onnx", min_face=40)
         mtcnn.export("retinaface", with_nms=True, format="openvino", int8="photos").agreement
 
-    net     "pnet", "rnet", "onet", or one of `detectors.DETECTORS`; or a whole detector: "mtcnn", the cascade, "fast"
-            or "best", from image to faces.
+    net     "pnet", "rnet", "onet", "cnet", the net of ONet's second pass, or one of `detectors.DETECTORS`; or a whole
+            detector: "mtcnn", the cascade, "fast" or "best", from image to faces.
     path    ends in .onnx, or .xml for OpenVINO, whose weights lie beside it, .bin; None: <net>.onnx or <net>.xml in the
             current folder.
     models  folder with its weights; None: the packaged ones.
@@ -67,7 +67,7 @@ def export(
     missing or do not fit; MtcnnError without the packages of the extra `export` or `openvino`, if the file cannot be
     written, if no photo can be read, or if its outputs differ from those of torch or `Detector`.
     """
-    names = [*SIZES, *DETECTORS, *WHOLE]
+    names = [*SIDES, *DETECTORS, *WHOLE]
     require(net in names, "net", net, f"one of {', '.join(names)}")
     require(format in tuple(FORMATS), "format", format, f"one of {', '.join(FORMATS)}")
     suffix = FORMATS[format]
@@ -78,7 +78,7 @@ def export(
         )
     check_place(target, "name another file")
     photos = None if int8 is None else as_path("int8", int8)
-    others = (*SIZES, CASCADE)
+    others = (*SIDES, CASCADE)
     require(
         photos is None or net not in others, "int8", int8, f"none for {net}: it is for single-stage detectors, and best"
     )
@@ -87,7 +87,7 @@ def export(
     given: dict[str, Any] = {
         "min_face": min_face, "scale_factor": scale_factor, "max_side": max_side, "thresholds": thresholds
     }  # fmt: skip
-    require(not with_nms or net not in SIZES, "with_nms", with_nms, f"False for {net}, which is no detector")
+    require(not with_nms or net not in SIDES, "with_nms", with_nms, f"False for {net}, which is no detector")
     if net in WHOLE or with_nms:
         for name, value in {"shape": shape, "batch": batch}.items():
             require(value is None, name, value, f"none for {net}, which takes one image of any size")

@@ -19,10 +19,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..checkpoint import Checkpoint, weights_path, write
+from ..checkpoint import Checkpoint, has_weights, weights_path, write
 from ..errors import CheckpointError
 from ..files.torch_file import LARGEST
 from ..terminal import printable
+from ..weights import SECOND
 
 if TYPE_CHECKING:
     from .layers import Found
@@ -179,7 +180,8 @@ def import_weights(
     files        weights files of other projects, in any of FORMS. Nothing is written unless all of them can be read.
     colour, net  see `read_weights`.
 
-    Raises CheckpointError for a file that cannot be used, and for two files of one net.
+    Raises CheckpointError for a file that cannot be used, for two files of one net, and for an ONet where a net of its
+    second pass would stay, which has learned from the errors of another.
     """
     found: dict[str, tuple[Checkpoint, Imported]] = {}
     for source in map(Path, files):
@@ -189,6 +191,9 @@ def import_weights(
                 other = found[name][1].source
                 raise CheckpointError(f"{source} holds {name}, and so does {other}; expected one of each")
             found[name] = checkpoint, Imported(name, weights_path(Path(models), name), source, form)
+    if "onet" in found and has_weights(Path(models), SECOND):
+        stays = weights_path(Path(models), SECOND)
+        raise CheckpointError(f"{stays} is for the ONet that would be replaced; delete it, or name another folder")
     for checkpoint, imported in found.values():
         try:
             write(imported.path, checkpoint)

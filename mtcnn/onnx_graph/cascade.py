@@ -259,8 +259,8 @@ def _outputs(g: Graph, net: Weights, features: Value) -> tuple[str, str, str | N
 
 
 def crop_net(net: Weights) -> Any:
-    """The ModelProto of RNet or ONet alone: crops float32 (N, 3, side, side) from 0 to 255 -> logits (N,), offsets
-    (N, 4) and, for ONet, landmarks (N, 5, 2)."""
+    """The ModelProto of RNet, ONet or the net of its second pass alone: crops float32 (N, 3, side, side) from 0 to 255
+    -> logits (N,), offsets (N, 4) and, but for RNet, landmarks (N, 5, 2)."""
     g, side = Graph(), SIDES[net.net]
     *_, dense = net.trunk()
     crops = g.input("crops", np.float32, ["crops", 3, side, side])

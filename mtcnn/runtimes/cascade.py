@@ -94,7 +94,7 @@ def map_runner(net: Net, device: str) -> MapRunner:
 
 
 def crop_runner(net: Net, device: str, engine: str | None = None) -> CropRunner:
-    """The runtime of RNet, ONet or a module with their outputs. engine  "openvino", or None."""
+    """The runtime of RNet, ONet, CNet or a module with their outputs. engine  "openvino", or None."""
     if _compiled(net, device, ("rnet", "onet", SECOND)):
         if engine == "openvino":
             from .openvino import OpenVinoRefiner

@@ -163,7 +163,7 @@ class OpenVinoRuntime:
 
 
 class OpenVinoRefiner:
-    """RNet or ONet on crops: see `cascade.CropRunner`."""
+    """RNet, ONet or the net of its second pass on crops: see `cascade.CropRunner`."""
 
     engine = "OpenVINO"
 

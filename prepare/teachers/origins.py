@@ -6,7 +6,7 @@ from typing import Any
 
 from mtcnn.checkpoint import SUFFIX, packaged_weights, read, weights_path
 from mtcnn.detector_settings import CASCADE
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 
 from .teacher import Teacher
 
@@ -61,7 +61,7 @@ def origins_of(teacher: Teacher) -> list[dict[str, Any]]:
 
     Imported weights name the file that they were made from, and its SHA-256, by which published ones are recognised.
     """
-    nets = list(SIZES) if teacher.name == CASCADE else [teacher.name]
+    nets = list(SIDES) if teacher.name == CASCADE else [teacher.name]
     return [
         {"net": net, "sha256": digest, **_origin(teacher, net, digest)}
         for net, digest in zip(nets, teacher.sha256, strict=False)
