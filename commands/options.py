@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import SettingsError
+from mtcnn.weights import SIDES
 
 from .group import say
 
@@ -32,7 +33,7 @@ __all__ = [
     "workers_option",
 ]
 
-NETS = {"12": "pnet", "24": "rnet", "48": "onet"}
+NETS = {str(side): net for net, side in SIDES.items()}
 """The size of a net's crops, as a user may call it -> its name."""
 
 

@@ -10,7 +10,7 @@ import click
 
 from mtcnn.detectors import DETECTORS
 from mtcnn.terminal import printable
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 
 from .group import command, say
 from .options import COUNT, DIR, FILE, NETS, NetType, options, workers_option
@@ -65,7 +65,8 @@ def _dag(**options: Any) -> Any:
 
 
 @command("prepare")
-@click.option("--net", type=NetType(NETS.values()), required=True, help="pnet, rnet or onet; or 12, 24 or 48.")
+@click.option("--net", type=NetType(NETS.values()), required=True,
+              help="pnet, rnet or onet, or cnet, of ONet's second pass; or 12, 24, 48 or 64.")  # fmt: skip
 @click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
 @build_options
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
@@ -73,8 +74,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
     They are stored as an LMDB in the work folder.
 
-    Crops for rnet and onet include hard examples mined by the previous nets, which are trained first if needed. An
-    interrupted run resumes where it stopped.
+    Crops for rnet, onet and cnet include hard examples mined by the previous nets, which are trained first if needed.
+    An interrupted run resumes where it stopped.
 
     \b
     mtcnn prepare --net pnet --data FOLDER --preview crops-12.png
@@ -91,7 +92,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     dag = _dag(nets=[net], **options)
     if preview:
         check_output("preview", preview, (record.path for record in dag.records))
-    name = f"crops-{SIZES[net]}"
+    name = f"crops-{SIDES[net]}"
     made = dag.ensure(name, say=_say)
 
     click.echo(f"{name}: {summary(dag.nodes[name].makes)}{'' if made else ' (was fresh)'}")
@@ -103,7 +104,8 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 
 @command("train")
 @click.option("--net", type=NetType([*NETS.values(), *DETECTORS]), required=True,
-              help=f"pnet, rnet or onet (or 12, 24 or 48), or {', '.join(DETECTORS)}.")  # fmt: skip
+              help="pnet, rnet, onet, or cnet, of ONet's second pass (or 12, 24, 48 or 64), or "
+              f"{', '.join(DETECTORS)}.")  # fmt: skip
 @click.option("--start", type=FILE,
               help="Initial weights, of the net or of a detector's trunk, or \"packaged\" for those that ship; copied "
               "into the work folder.")  # fmt: skip
@@ -122,6 +124,7 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     mtcnn train --net pnet --data FOLDER
     mtcnn train --net rnet --hard-from pnet --processes 2
     mtcnn train --net onet --start packaged             fine-tune the weights that ship
+    mtcnn train --net cnet                              starts from the folder's ONet
     mtcnn train --net retinaface --start packaged
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
@@ -146,7 +149,8 @@ def _check_hard_from(net: str | None, options: dict[str, Any]) -> None:
 def run(net: str | None, **options: Any) -> None:
     """Make everything that is missing or out of date.
 
-    The chain is crops, PNet, mining, RNet, mining, ONet. An interrupted run resumes where it stopped.
+    The chain is crops, PNet, mining, RNet, mining, ONet, and once `mtcnn train --net cnet` has put its recipe into the
+    folder, mining and cnet. An interrupted run resumes where it stopped.
 
     \b
     mtcnn run --data FOLDER --work work --processes 2
@@ -186,10 +190,11 @@ def status(**options: Any) -> None:
     mtcnn status --work work
     mtcnn status --data OTHER-FOLDER
     """
-    from stages.graph.project import begun_detectors
+    from stages.graph.project import begun_detectors, cascade_of
     from stages.search.run import summary
 
-    dag = _dag(nets=[*SIZES, *begun_detectors(options["work"])], remember=False, strict=False, **options)
+    nets = [*cascade_of(options["work"]), *begun_detectors(options["work"])]
+    dag = _dag(nets=nets, remember=False, strict=False, **options)
     for state in dag.status():
         click.echo(printable(f"{state.name:14} {state.state:8} {state.reason}"))
     for line in summary(options["work"], dag):

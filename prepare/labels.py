@@ -54,20 +54,22 @@ class Labels(NamedTuple):
     faces: NDArray[np.int64]
 
 
-def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float) -> Labels:
+def label(crops: Array, record: ImageRecord, bands: IouBands, min_face: float, fitting: bool = False) -> Labels:
     """Label square crops (N, 4) of one image by their overlap with its faces.
 
     Crops are square and faces are not, so POS and PART use the IoU with the face's square: a crop centred on a narrow
     face is a good crop. NEG must be below the band for both the squares and the boxes. Ignored faces, and faces whose
     longer side is below `min_face`, are never POS or PART, and exclude NEG like any face. For ignored ones, IoS must
     be below the band too: nothing inside an ignored crowd, or around an ignored face, is NEG.
+
+    fitting  the crops are boxes that a net fitted to faces, of any shape: the IoU is that with the face's box.
     """
     known = np.flatnonzero(np.isfinite(record.boxes).all(axis=1) & (box.areas(record.boxes) > 0))
     if not len(known):
         kinds = np.full(len(crops), Kind.NEG if record.complete else IGNORE, np.int8)
         return Labels(kinds, np.full(len(crops), -1))
     truth = record.boxes[known].astype(np.float64)
-    by_square = box.iou(crops, box.square(truth))
+    by_square = box.iou(crops, truth if fitting else box.square(truth))
     face = by_square.argmax(axis=1)
     best = by_square[np.arange(len(crops)), face]
     usable = ~record.ignore[known] & ((truth[:, 2:] - truth[:, :2]).max(axis=1) >= min_face)

@@ -16,26 +16,30 @@ from mtcnn import boxes as box
 from mtcnn.checkpoint import weights_path
 from mtcnn.errors import SettingsError
 from mtcnn.proposer import PNetProposer
-from mtcnn.refiner import NetRefiner
+from mtcnn.refiner import NetRefiner, touches
 from mtcnn.settings import Settings, require, setting
 from mtcnn.types import Faces
 
 from .labels import IouBands, Kind, Labels, label
 from .records import CropBatch, ImageRecord
-from .sample import CropSettings, crops_of
+from .sample import CropSettings, around, crops_of
 
 __all__ = ["MineSettings", "MiningCascade", "load_cascade", "mine"]
+
+SHIFT, SCALE = 0.05, 1.09  # how far a moved copy of a crop is shifted, and resized, over its side
 
 
 @dataclass(frozen=True)
 class MineSettings(Settings):
     """Settings of hard example mining (section [mine] of a recipe).
 
-    thresholds      minimum scores of PNet and, for ONet's crops, RNet. Lower ones give more hard examples.
+    thresholds      minimum scores of PNet and, for ONet's crops, RNet, for cnet's, ONet's first pass as well. Lower
+                    ones give more hard examples.
     min_face_low    the smallest face to find is drawn for each image between this
     min_face_high   and this, pixels, so that pyramid scales vary.
     scale_factor    ratio of pyramid levels.
     max_*           maximum crops per image, by kind: negatives by highest score, the others at random.
+    jitter          copies of each PART and POS crop, slightly moved and resized, beyond those maxima.
     """
 
     thresholds: tuple[float, ...] = (0.45, 0.1)
@@ -45,6 +49,7 @@ class MineSettings(Settings):
     max_neg: int = setting(400, min=0)
     max_part: int = setting(150, min=0)
     max_pos: int = setting(150, min=0)
+    jitter: int = setting(0, min=0, max=20, added=True)
 
     renamed: ClassVar[dict[str, str]] = {"most_neg": "max_neg", "most_part": "max_part", "most_pos": "max_pos"}
 
@@ -66,8 +71,13 @@ class MiningCascade:
         self.proposer.min_face = min_face
         faces = self.proposer(image)
         for refine in self.refiners:
-            faces = refine(image, faces)
-        return faces
+            faces = refine.candidates(image, faces).faces()  # without ONet's second pass, of which cnet is the net
+        return faces[touches(faces.boxes, *image.shape[:2])] if self.fits else faces
+
+    @property
+    def fits(self) -> bool:
+        """Whether the boxes are those of ONet, which have the shapes of faces; those before are of squares."""
+        return bool(self.refiners) and self.refiners[-1].name == "onet"
 
 
 def load_cascade(models: Path, names: tuple[str, ...], settings: MineSettings) -> MiningCascade:
@@ -97,14 +107,20 @@ def mine(
     bands: IouBands,
     rng: np.random.Generator,
 ) -> CropBatch:
-    """Crops of the detections of `cascade` in one image: NEG by highest score, PART and POS at random."""
+    """Crops of the detections of `cascade` in one image: NEG by highest score, PART and POS at random, and their moved
+    copies, of the same kind.
+
+    The kind is that of the square around a detection, of ONet's that of its box.
+    """
     faces = cascade(image, float(rng.uniform(settings.min_face_low, settings.min_face_high)))
-    windows = box.square(faces.boxes.astype(np.float64))  # (N, 4), by falling score
-    labels = label(windows, record, bands, crops.min_face)
+    boxes = faces.boxes.astype(np.float64)  # (N, 4), by falling score
+    windows = box.square(boxes)
+    labels = label(boxes if cascade.fits else windows, record, bands, crops.min_face, fitting=cascade.fits)
     chosen = [np.flatnonzero(labels.kinds == Kind.NEG)[: settings.max_neg]]
     for kind, limit in ((Kind.PART, settings.max_part), (Kind.POS, settings.max_pos)):
         found = np.flatnonzero(labels.kinds == kind)
         chosen.append(found if len(found) <= limit else rng.choice(found, limit, replace=False))
-    rows = np.concatenate(chosen)
-    chosen_labels = Labels(labels.kinds[rows], labels.faces[rows])
-    return crops_of(image, windows[rows], chosen_labels, record, size, crops.context)
+    kept, copied = np.concatenate(chosen), np.repeat(np.concatenate(chosen[1:]), settings.jitter)
+    rows = np.concatenate([kept, copied])
+    windows = np.concatenate([windows[kept], around(windows[copied], (1 / SCALE, SCALE), SHIFT, rng)])
+    return crops_of(image, windows, Labels(labels.kinds[rows], labels.faces[rows]), record, size, crops.context)

@@ -20,7 +20,7 @@ from mtcnn.settings import Settings, setting
 from .labels import IGNORE, IouBands, Kind, Labels, label
 from .records import CropBatch, ImageRecord
 
-__all__ = ["CropSettings", "crops_of", "draw_windows", "pick", "sample"]
+__all__ = ["CropSettings", "around", "crops_of", "draw_windows", "pick", "sample"]
 
 Array = NDArray[Any]
 
@@ -66,7 +66,7 @@ class CropSettings(Settings):
     }
 
 
-def _around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:
+def around(squares: Array, scale: tuple[float, float], shift: float, rng: np.random.Generator) -> Array:
     """One window (N, 4) for each square (N, 4): side times a log-uniform scale, centre moved by up to shift x side."""
     side = squares[:, 2:3] - squares[:, :1]
     centre = (squares[:, :2] + squares[:, 2:]) / 2 + rng.uniform(-shift, shift, (len(squares), 2)) * side
@@ -94,9 +94,9 @@ def draw_windows(
     tries = np.round(settings.tries * np.clip((side / 16) ** settings.balance, 1, 12)).astype(int)
     repeated = np.repeat(squares, tries, axis=0)
     windows = [
-        _around(repeated, (0.78, 1.28), 0.16, rng),
-        _around(repeated, (0.55, 1.7), 0.42, rng),
-        _around(np.repeat(squares, settings.near, axis=0), (0.3, 3.0), 1.2, rng),
+        around(repeated, (0.78, 1.28), 0.16, rng),
+        around(repeated, (0.55, 1.7), 0.42, rng),
+        around(np.repeat(squares, settings.near, axis=0), (0.3, 3.0), 1.2, rng),
     ]
     if record.complete:
         windows.append(_anywhere(settings.negatives, settings.min_size, height, width, rng))

@@ -10,6 +10,7 @@ from typing import Any
 
 from mtcnn.checkpoint import Checkpoint, read, write
 from mtcnn.files.atomic_write import write_whole
+from mtcnn.weights import SECOND
 from prepare.source_notes import SourceNote
 
 __all__ = ["CARD", "card_of", "name_sources", "teacher_line"]
@@ -29,7 +30,7 @@ def name_sources(path: Path, sources: Sequence[SourceNote], more: Mapping[str, s
     if found.recipe.get("sources") != rows:
         found = replace(found, recipe={**found.recipe, "sources": rows})
         write(path, found)
-    card = path.with_name(CARD)
+    card = path.with_name(f"MODEL_CARD-{SECOND}.md" if found.net == SECOND else CARD)  # beside that of onet
     text = card_of(found, path.name, sources, more)
     there = card.read_text("utf-8", errors="replace") if card.is_file() else MARK
     if MARK in there and there != text:

@@ -21,7 +21,7 @@ from mtcnn.checkpoint import weights_path
 from mtcnn.errors import RecipeError, SettingsError
 from mtcnn.settings import Settings, setting
 from mtcnn.terminal import short
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 
 __all__ = ["Schedule", "build", "check", "digest", "load_recipe", "read_recipe", "recipe_path"]
 
@@ -200,7 +200,7 @@ def read_recipe(kind: type[T], path: Path) -> T:
 
 def recipe_path(folder: Path, net: str) -> Path:
     """Path of the recipe of `net` in a folder of models: beside its weights."""
-    return weights_path(folder, net).with_name(f"recipe-{net}.toml" if net in SIZES else "recipe.toml")
+    return weights_path(folder, net).with_name(f"recipe-{net}.toml" if net in SIDES else "recipe.toml")
 
 
 def load_recipe(kind: type[R], folder: Path, net: str) -> R:

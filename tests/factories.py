@@ -127,6 +127,45 @@ landmark = 1
 }
 
 
+CNET = """
+net = "cnet"
+[bands]
+neg = 0.25
+part = 0.25
+pos = 0.5
+[crops]
+context = 1.7333
+negatives = 10
+near = 2
+tries = 3
+landmarks = 2
+[mine]
+thresholds = [0.2, 0.05, 0.0]
+max_neg = 40
+jitter = 1
+[train]
+epochs = 2
+steps = 3
+batch = 32
+warmup = 2
+lr = 1e-5
+iou = 2.0
+[train.score]
+before = 1.33
+temperature = 2.67
+[train.mix]
+landmark = 1
+"""
+
+
+def write_cnet_recipe(work: Path) -> Path:
+    """CNET in a work folder. Its learning rate leaves the weights nearly as they start."""
+    path = work / "models-48" / "recipe-cnet.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(CNET)
+    return work
+
+
 def write_recipes(work: Path, changes: dict[int, tuple[str, str]] | None = None) -> Path:
     """Recipes of RECIPES in a work folder, trained in a second or two each; `changes` replaces a piece of a text."""
     for (size, text), net in zip(RECIPES.items(), ("pnet", "rnet", "onet"), strict=True):

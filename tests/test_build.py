@@ -7,23 +7,29 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from factories import environment, mtcnn, write_recipes
+from factories import ROOT, environment, mtcnn, write_recipes
 from processes import MTCNN, descendants, is_alive, signalled, wait_until
 
-from mtcnn.checkpoint import Checkpoint, weights_path, write
+from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.nets import NETS
+from mtcnn.scoring import Scoring
+from mtcnn.types import Faces
 from mtcnn.workers import Here, local_workers
 from prepare import synthetic
 from prepare.build import CropMaker, build
 from prepare.labels import IouBands, Kind
-from prepare.mine import MineSettings
+from prepare.mine import MineSettings, load_cascade, mine
 from prepare.records import CropBatch, ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropStore, CropWriter
+from stages.crops.recipe import Recipe
+from stages.recipes import load_recipe
 
 FEW = CropSettings(negatives=20, near=3, tries=3, landmarks=2, val=30)
 
@@ -166,6 +172,78 @@ def test_mining_caps_each_kind_of_an_image(tmp_path: Path, eager_models: Path) -
     assert max(row[Kind.NEG] for row in counts[0]) > 9
     assert max(row[Kind.PART] for row in counts[0]) > 4
     assert counts[1] == [[min(n, most) for n, most in zip(row, (9, 4, 2, 0), strict=True)] for row in counts[0]]
+
+
+def test_moved_copies_of_mined_faces(tmp_path: Path, eager_models: Path) -> None:
+    """After all that are mined without, two of each PART and POS crop: near it, and of its kind."""
+    stores = []
+    for jitter in (0, 2):
+        path, mining = tmp_path / str(jitter), MineSettings((0.3,), max_neg=5, jitter=jitter)
+        build(synthetic.records(4, 1), mined(eager_models, mining), path, "k", Here(), quiet=True)
+        stores.append(CropStore(path))
+    seen = 0
+    for item in range(4):
+        plain, more = (store.read(np.flatnonzero(store.items == item)) for store in stores)
+        np.testing.assert_array_equal(more.crops[: len(plain)], plain.crops)
+        faces = np.repeat(np.flatnonzero(plain.kinds != Kind.NEG), 2)
+        np.testing.assert_array_equal(more.kinds[len(plain) :], plain.kinds[faces])
+        first, copy = plain.offsets[faces], more.offsets[len(plain) :]
+        resized = (1 + first[:, 2] - first[:, 0]) / (1 + copy[:, 2] - copy[:, 0])  # side over that of the first
+        shifted = (first[:, :2] + first[:, 2:]) / 2 - resized[:, None] * (copy[:, :2] + copy[:, 2:]) / 2
+        assert ((resized > 1 / 1.0901) & (resized < 1.0901)).all() and (np.abs(shifted) < 0.0501).all()
+        assert len(np.unique(resized)) == len(faces), "each is moved in its own way"
+        seen += len(faces)
+    assert seen > 10
+
+
+class Fitted:
+    """A cascade whose last net is ONet, or not, and its boxes."""
+
+    def __init__(self, boxes: list[list[float]], fits: bool) -> None:
+        self.boxes, self.fits = np.array(boxes, np.float32), fits
+
+    def __call__(self, image: Any, min_face: float) -> Faces:
+        return Faces(self.boxes, np.linspace(1, 0.5, len(self.boxes), dtype=np.float32))
+
+
+def test_boxes_of_onet_are_labelled_as_they_are() -> None:
+    """By their own IoU with the face, and not by that of squares; crops are squares around them all the same."""
+    face, beside, off = [60.0, 20, 80, 100], [40.0, 20, 60, 100], [30.0, 20, 110, 100]
+    record = ImageRecord(Path("x.jpg"), np.array([face], np.float32))
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
+    crops = CropSettings(context=1.25)
+    for fits, expected in ((True, {0: 1, 1: 1, 2: 1}), (False, {2: 3})):
+        found: Any = Fitted([face, beside, off], fits)
+        bands = IouBands(0.2, 0.2, 0.5)
+        batch = mine(image, record, 64, found, MineSettings(), crops, bands, np.random.default_rng(0))
+        assert dict(zip(*np.unique(batch.kinds, return_counts=True), strict=True)) == expected
+        first = batch.offsets[batch.kinds == Kind.POS][0]  # from the square of 100 pixels around (70, 60)
+        np.testing.assert_allclose(first, [0.4, 0.1, -0.4, -0.1], atol=1e-6)
+
+
+def test_nothing_but_landmarks_is_sampled_for_cnet(tmp_path: Path) -> None:
+    """By its packaged recipe: the other kinds are mined alone."""
+    recipe = load_recipe(Recipe, ROOT, "cnet")
+    make = CropMaker(64, 0, recipe.bands, recipe.crops)
+    build(synthetic.records(3, 1), make, tmp_path / "crops", "k", Here(), quiet=True)
+    store = CropStore(tmp_path / "crops")
+    assert store.size == 64 and set(store.kinds) == {Kind.LANDMARK}
+
+
+def test_onet_mines_with_its_first_pass(tmp_path: Path, random_models: Path) -> None:
+    """Of the second pass cnet is the net, which is to learn from the faces that it will be given."""
+    for net in NETS:
+        found = read(weights_path(random_models, net))
+        write(weights_path(tmp_path, net), replace(found, scoring=Scoring(second=1.0 if net == "onet" else 0.0)))
+    cascade = load_cascade(tmp_path, tuple(NETS), MineSettings((0.5, 0.3, 0.0)))
+    image, *_ = synthetic.draw_scene(0, 3, 120, 160)
+    faces, (rnet, onet) = cascade(image, 20.0), cascade.refiners
+    given = rnet(image, cascade.proposer(image))
+    first = onet.candidates(image, given).faces()
+    assert len(faces) > 3 and cascade.fits and not load_cascade(tmp_path, ("pnet", "rnet"), MineSettings()).fits
+    assert np.isin(faces.scores, first.scores).all()
+    assert not np.isin(faces.scores, onet(image, given).scores).any(), "or the test would show nothing"
+    assert ((faces.boxes[:, 2:] > 0) & (faces.boxes[:, :2] < (160, 120))).all(), "none outside of the photo"
 
 
 def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from factories import mtcnn, write_recipes
+from factories import mtcnn, write_cnet_recipe, write_recipes
 
 import cli
+from mtcnn import train as make
+from mtcnn.cascade import Detector
+from mtcnn.checkpoint import load_weights, read, weights_path
 from mtcnn.images import read_image
+from mtcnn.nets import module_of
+from mtcnn.scoring import Scoring
 from prepare import synthetic
+from stages.crops.start import cnet_of_onet
 
 
 @pytest.fixture
@@ -210,6 +216,40 @@ def test_train_makes_only_what_it_needs(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (work / "models-12" / "metrics-pnet.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [0, 1]
     assert {path.name for path in work.glob("*.lmdb")} == {"crops-12.lmdb", "crops-12-hard.lmdb"}
+
+
+class StopError(Exception):
+    pass
+
+
+def test_cnet_from_an_empty_folder(here: Path) -> None:
+    """Crops first, then a training that is interrupted after its first epoch; the rest of the chain is made once."""
+    work = write_cnet_recipe(write_recipes(here / "work"))
+    crops = run("prepare", "--net", 64, "--data", "synthetic:8", "--workers", 1, "--quiet")
+    assert crops.exit_code == 0, crops.output
+    assert re.search(r"^crops-64: .* neg, \d+ part, \d+ pos, \d+ landmark", crops.stdout, re.M)
+    card = (work / "models-48" / "MODEL_CARD.md").read_bytes()
+
+    def stop(epoch: object) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        make("cnet", work=work, on_epoch=stop)
+    assert not weights_path(work, "cnet").exists()
+    result = make("cnet", work=work)
+    assert result.made == ("cnet",) and len(result.epochs["cnet"]) == 2
+    found, onet = read(result.weights["cnet"]), load_weights(weights_path(work, "onet"), "onet")
+    assert found.scoring == Scoring(before=1.33, temperature=2.67, context=1.7333) and found.has_landmarks
+    for name, value in cnet_of_onet(module_of(onet).state_dict()).items():  # of a learning rate that changes little
+        assert abs(found.state[name] - value.numpy()).max() < 1e-3, name
+    assert (work / "models-48" / "MODEL_CARD.md").read_bytes() == card, "that of ONet"
+    assert (work / "models-48" / "MODEL_CARD-cnet.md").read_text().startswith("# cnet")
+    stages = result.detector().refiners, Detector(work).refiners
+    assert [getattr(last, "second").net for *_, last in stages] == ["cnet", "cnet"]  # noqa: B009
+    assert run("run").stdout == "all fresh\n"
+    assert run("report", work).exit_code == 0
+    page = (work / "report.html").read_text()
+    assert "crops-64" in page and "mtcnn train --net cnet" in page
 
 
 def test_sources_that_cannot_be_read_leave_no_folder(here: Path) -> None:

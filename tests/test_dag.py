@@ -15,7 +15,7 @@ from factories import random_crops, write_crops
 
 from mtcnn.checkpoint import Checkpoint, read, read_threshold, write
 from mtcnn.errors import DataError, MtcnnError, RecipeError
-from mtcnn.nets import NETS
+from mtcnn.nets import CLASSES, NETS
 from mtcnn.scoring import Scoring
 from mtcnn.workers import local_workers
 from prepare.labels import Kind
@@ -64,7 +64,7 @@ class Pretend:
             write_crops(makes, [random_crops(np.random.default_rng(0), 12, [Kind.NEG])], key=key)
         else:
             net = self.node.name.removesuffix("-draft")
-            write(makes, Checkpoint(net, NETS[net]().state_dict(), recipe_hash=key))
+            write(makes, Checkpoint(net, CLASSES[net]().state_dict(), recipe_hash=key))
 
     def read_key(self, makes: Path) -> str | None:
         return self.node.action.read_key(makes)
@@ -307,6 +307,41 @@ def test_a_graph_of_some_nets_has_the_same_keys(tmp_path: Path) -> None:
     assert (chain("pnet"), chain("onet"), chain("onet", "pnet")) == (
         ("pnet",), ("pnet", "rnet", "onet"), ("pnet", "onet")
     )  # fmt: skip
+    assert chain("cnet") == chain("cnet", "pnet") == ("pnet", "rnet", "onet", "cnet")
+
+
+# ---- the net of ONet's second pass
+
+CNET = {"cnet": Recipe("cnet", mine=MineSettings((0.3, 0.1, 0.05)))}
+
+
+@pytest.mark.parametrize("hard_from", [None, "pnet"])
+def test_cnet_comes_after_the_cascade(tmp_path: Path, hard_from: str | None) -> None:
+    """All three nets mine for it; without weights to start from it needs those of ONet. Other keys stay."""
+    before, nodes = graph(tmp_path, hard_from=hard_from).nodes, graph(tmp_path, CNET, hard_from=hard_from).nodes
+    assert list(nodes) == [*CHAIN, "crops-64", "cnet"]
+    assert all(nodes[name].key == before[name].key for name in CHAIN)
+    assert (nodes["crops-64"].needs, nodes["cnet"].needs) == (("pnet", "rnet", "onet"), ("crops-64", "onet"))
+    found = [nodes[name].makes.relative_to(tmp_path).as_posix() for name in ("crops-64", "cnet")]
+    assert found == ["crops-64.lmdb", "models-48/weights-cnet.safetensors"]
+    start = tmp_path / "start.safetensors"
+    write(start, Checkpoint("cnet", CLASSES["cnet"]().state_dict()))
+    keep_start(tmp_path, "cnet", start)
+    started = graph(tmp_path, CNET, hard_from=hard_from).nodes["cnet"]
+    assert started.needs == ("crops-64",) and started.key != nodes["cnet"].key
+
+
+def test_a_change_of_onet_makes_cnet_stale(made: Path) -> None:
+    assert graph(made, CNET).ensure("cnet") == ["crops-64", "cnet"], "the rest is there"
+    dag = graph(made, {**CNET, **train("onet", lr=1e-4)})
+    assert reasons(dag) == {
+        "onet": "changed: recipe section [train]", "crops-64": "changed: onet", "cnet": "changed: crops-64, onet"
+    }  # fmt: skip
+    assert dag.ensure("cnet") == ["onet", "crops-64", "cnet"]
+    weights = graph(made, CNET).nodes["onet"].makes
+    (made / "crops-64.lmdb" / "data.mdb").unlink()
+    weights.unlink()
+    assert graph(made, {**CNET, **train("onet", lr=1e-4)}).ensure("cnet") == [], "cnet is there"
 
 
 # ---- what is gone, or half there
@@ -438,6 +473,8 @@ def test_a_threshold_for_each_net_that_mines(tmp_path: Path, hard_from: str | No
     ):
         graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from=hard_from)
     assert graph(tmp_path, mine("onet", thresholds=(0.4,)), hard_from="pnet").nodes
+    with pytest.raises(RecipeError, match=r"recipe-cnet.toml: .* expected one for each of pnet, rnet, onet"):
+        graph(tmp_path, {"cnet": Recipe("cnet", mine=MineSettings((0.3, 0.1)))}, hard_from=hard_from)
 
 
 def test_notes_come_before_anything_is_made(tmp_path: Path) -> None:

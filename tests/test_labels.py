@@ -44,11 +44,13 @@ def squared(a: Row) -> Row:
     return x - half, y - half, x + half, y + half
 
 
-def plain_label(crop: Row, faces: Sequence[Row], ignore: Sequence[bool], complete: bool, min_face: int) -> int:
+def plain_label(
+    crop: Row, faces: Sequence[Row], ignore: Sequence[bool], complete: bool, min_face: int, fitting: bool
+) -> int:
     """docs/conventions.md and the docstring of `label`, one crop and one face at a time."""
     best, best_face, background = Fraction(-1), -1, complete
     for number, face in enumerate(faces):
-        by_square = exact_iou(crop, squared(face))
+        by_square = exact_iou(crop, face if fitting else squared(face))
         if by_square > best:
             best, best_face = by_square, number
         if by_square >= NEG or exact_iou(crop, face) >= NEG or (ignore[number] and exact_ios(crop, face) >= NEG):
@@ -67,8 +69,9 @@ def record(faces: Any, ignore: Sequence[bool] | None = None, complete: bool = Tr
     return ImageRecord(Path("x.jpg"), boxes, ignore=np.array(ignore or [False] * len(boxes), bool), complete=complete)
 
 
-def kinds(crops: Any, of: ImageRecord, min_face: float = 1) -> list[int]:
-    return [int(kind) for kind in label(np.array(crops, np.float64).reshape(-1, 4), of, BANDS, min_face).kinds]
+def kinds(crops: Any, of: ImageRecord, min_face: float = 1, fitting: bool = False) -> list[int]:
+    boxes = np.array(crops, np.float64).reshape(-1, 4)
+    return [int(kind) for kind in label(boxes, of, BANDS, min_face, fitting).kinds]
 
 
 # Whole coordinates on a small canvas: overlaps meet the thresholds exactly, faces repeat and overlap each other.
@@ -82,15 +85,18 @@ _crop = st.tuples(st.integers(-8, 30), st.integers(-8, 30), st.integers(1, 33)).
 
 @settings(max_examples=300)
 @given(
-    crops=st.lists(_crop, max_size=12),
+    crops=st.lists(st.one_of(_crop, _face), max_size=12),
     faces=st.lists(st.tuples(_face, st.booleans()), max_size=5),
     complete=st.booleans(),
     min_face=st.integers(0, 16),
+    fitting=st.booleans(),
 )
-def test_like_the_plain_loop(crops: list[Row], faces: list[tuple[Row, bool]], complete: bool, min_face: int) -> None:
+def test_like_the_plain_loop(
+    crops: list[Row], faces: list[tuple[Row, bool]], complete: bool, min_face: int, fitting: bool
+) -> None:
     boxes, ignore = [face for face, _ in faces], [ignored for _, ignored in faces]
-    found = kinds(crops, record(boxes, ignore, complete), min_face)
-    assert found == [plain_label(crop, boxes, ignore, complete, min_face) for crop in crops]
+    found = kinds(crops, record(boxes, ignore, complete), min_face, fitting)
+    assert found == [plain_label(crop, boxes, ignore, complete, min_face, fitting) for crop in crops]
 
 
 # Two equal squares of side s, one moved by d, overlap by (s - d) / (s + d).
@@ -114,6 +120,7 @@ def test_exact_thresholds(side: int, moved: float, kind: int) -> None:
 def test_a_narrow_face_is_matched_by_its_square() -> None:
     narrow = record([[30, 0, 40, 40]])  # its square is (15, 0, 55, 40)
     assert kinds([15, 0, 55, 40], narrow) == [Kind.POS], "IoU with the rectangle is only 0.25"
+    assert kinds([[15, 0, 55, 40], [30, 0, 40, 40]], narrow, fitting=True) == [Kind.NEG, Kind.POS]
     wide = record([[0, 20, 60, 40]])  # its square is (0, 0, 60, 60)
     inside = [20, 20, 40, 40]  # IoU 1 / 9 with the square, 1 / 3 with the rectangle: no background
     assert kinds(inside, wide) == [IGNORE]

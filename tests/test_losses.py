@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import plain_iou
 from torch import Tensor
 
 from mtcnn.types import NetOutput
@@ -104,6 +105,35 @@ def test_like_the_plain_loop(kinds: list[Kind], share: float, seed: int) -> None
         [face, box, landmark], rel=1e-4, abs=1e-6
     )
     assert float(losses["total"].detach()) == pytest.approx(2 * face + 0.5 * box + 0.25 * landmark, rel=1e-4, abs=1e-6)
+
+
+def plain_distance_iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """IoU less the squared distance of the centres over the squared diagonal around both."""
+    apart = ((a[0] + a[2] - b[0] - b[2]) / 2) ** 2 + ((a[1] + a[3] - b[1] - b[3]) / 2) ** 2
+    wide, high = max(a[2], b[2]) - min(a[0], b[0]), max(a[3], b[3]) - min(a[1], b[1])
+    return plain_iou(a, b) - apart / (wide**2 + high**2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_loss_of_boxes_that_overlap_too_little(seed: int) -> None:
+    """1 - DIoU of the boxes that the offsets lead to, of the crops that train boxes; boxes apart are among them."""
+    kinds = [Kind.NEG, Kind.POS, Kind.PART, Kind.LANDMARK, Kind.POS, Kind.PART, Kind.POS]
+    found, wanted = output(len(kinds), seed), targets(kinds, seed + 1)
+    offsets, truth = found.offsets.detach() * 0.3, wanted.offsets * 0.3
+    offsets[1] = truth[1] + torch.tensor([1.5, 0, 1.5, 0])  # beside the face
+    found = found._replace(offsets=offsets.requires_grad_())
+    unit = torch.tensor([0.0, 0, 1, 1])
+    rows = [row for row, kind in enumerate(kinds) if "box" in TEACHES[kind]]
+    pairs = [((offsets[row].detach() + unit).tolist(), (truth[row] + unit).tolist()) for row in rows]
+    expected = sum(1 - plain_distance_iou(*pair) for pair in pairs) / len(pairs)
+    losses = multitask_loss(found, wanted._replace(offsets=truth), TrainSettings(iou=2.0))
+    without = multitask_loss(found, wanted._replace(offsets=truth), TrainSettings())
+    assert float(losses["iou"].detach()) == pytest.approx(expected, rel=1e-4)
+    assert float((losses["total"] - without["total"]).detach()) == pytest.approx(2 * expected, rel=1e-4)
+    assert "iou" not in without
+    (gradient,) = torch.autograd.grad(losses["iou"], offsets)
+    assert [row for row in range(len(kinds)) if gradient[row].any()] == rows
+    assert float(gradient[1, 0]) > 0, "towards the face"
 
 
 def face_gradient(logits: Tensor, kinds: Sequence[int]) -> Tensor:

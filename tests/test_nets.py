@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mtcnn import boxes as box
 from mtcnn.nets import CLASSES, NETS, CNet, ONet, PNet, PooledPReLU, parameter_count, to_input
 from mtcnn.prelu import PReLU
 from mtcnn.weights import SIZES
+from stages.crops.start import cnet_of_onet
 
 
 @pytest.fixture(autouse=True)
@@ -136,15 +138,22 @@ def test_images_of_a_batch_are_independent(name: str) -> None:
 
 
 def test_the_net_of_the_second_pass_is_onet_with_more_around() -> None:
-    """With ONet's weights in the middle of its dense layer, on a crop 8 pixels wider on each side, it is ONet."""
+    """As it starts its training, on a crop 8 pixels wider on each side, it is ONet: same scores, boxes and points."""
     small, large = one_net("onet"), CNet().eval()
-    state = small.state_dict()
-    dense = torch.zeros(256, 128, 5, 5)
-    dense[:, :, 1:4, 1:4] = state["trunk.9.weight"].unflatten(1, (128, 3, 3))
-    large.load_state_dict({**state, "trunk.9.weight": dense.flatten(1)})
+    large.load_state_dict(cnet_of_onet(small.state_dict()))
     crops = pixels(2, 3, 64, 64)
     crops[:, :, -11:] = crops[:, :, :, -11:] = 0.1  # ONet's first pooling rounds up and sees one row less
-    torch.testing.assert_close(large(crops).landmarks, small(crops[:, :, 8:56, 8:56]).landmarks)
+    found, expected = large(crops), small(crops[:, :, 8:56, 8:56])
+    squares = np.array([[100.0, 50, 164, 114], [0, 0, 64, 64]])
+    inner = squares + np.array([8, 8, -8, -8])
+    boxes = box.decode_offsets(squares, found.offsets.numpy()), box.decode_offsets(inner, expected.offsets.numpy())
+    points = (
+        box.decode_landmarks(squares, found.landmarks.numpy()),
+        box.decode_landmarks(inner, expected.landmarks.numpy()),
+    )
+    torch.testing.assert_close(found.face_logits, expected.face_logits, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(boxes[0], boxes[1], atol=1e-4 * 64)  # pixels of a crop of 64
+    np.testing.assert_allclose(points[0], points[1], atol=1e-4 * 64)
 
 
 # ---- pooling before PReLU

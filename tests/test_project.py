@@ -8,7 +8,7 @@ import pytest
 from run_command import run
 
 from mtcnn.errors import RecipeError
-from stages.graph.project import open_project
+from stages.graph.project import cascade_of, open_project
 from stages.recipes import recipe_path
 
 BROKEN = "epochs = ["
@@ -47,6 +47,19 @@ def test_onet_behind_pnet_does_not_need_rnet(tmp_path: Path) -> None:
     broken(tmp_path, "rnet")
     dag = open_project(tmp_path, ["onet"], SOURCES, hard_from="pnet")
     assert list(dag.nodes) == ["crops-12", "pnet-draft", "crops-12-hard", "pnet", "crops-48", "onet"]
+
+
+def test_cnet_belongs_to_a_folder_that_has_its_recipe(tmp_path: Path) -> None:
+    """The packaged recipe is copied when it is asked for; `status` and `run` then know it."""
+    open_project(tmp_path, sources=SOURCES)
+    assert cascade_of(tmp_path) == ("pnet", "rnet", "onet")
+    assert [line.split()[0] for line in run("status", "--work", tmp_path).stdout.splitlines()][-1] == "onet"
+    dag = open_project(tmp_path, ["cnet"])
+    assert list(dag.nodes)[-3:] == ["onet", "crops-64", "cnet"]
+    assert recipe_path(tmp_path, "cnet") == tmp_path / "models-48" / "recipe-cnet.toml"
+    assert cascade_of(tmp_path) == ("pnet", "rnet", "onet", "cnet")
+    rows = [line.split()[:2] for line in run("status", "--work", tmp_path).stdout.splitlines()]
+    assert rows[-2:] == [["crops-64", "missing"], ["cnet", "missing"]]
 
 
 def test_status_lists_broken_nets(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mtcnn.errors import RecipeError
 from mtcnn.scoring import Scoring
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES, SIZES
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from stages.crops.recipe import Mix, Recipe, TrainSettings
@@ -31,13 +31,13 @@ DIGESTS = [
 ]
 
 
-@pytest.mark.parametrize("net", SIZES)
+@pytest.mark.parametrize("net", SIDES)
 def test_packaged_recipes_load(net: str) -> None:
     recipe = load_recipe(Recipe, ROOT, net)
     assert recipe.net == net
     assert recipe.mine is not None
     assert (recipe.draft is not None) == (net == "pnet")
-    assert (recipe.train.mix.landmark > 0) == (net == "onet")
+    assert (recipe.train.mix.landmark > 0) == (net in ("onet", "cnet"))
 
 
 def test_values_are_read(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ BAD = {
     "[train]\nbatch = 2": "train.batch is 2; expected one large enough",
     "[train.mix]\nneg = 0": "train.mix.neg is 0.0; expected a number above 0",
     "[train.mix]\npart = -1": "train.mix.part is -1.0; expected a number of at least 0",
-    "[train.mix]\nlandmark = 1": "train.mix.landmark is above 0; expected 0: only onet has landmarks",
+    "[train.mix]\nlandmark = 1": "train.mix.landmark is above 0; expected 0: only onet and cnet have landmarks",
     "[bands]\nneg = 0.5": "bands.neg, part, pos are 0.5, 0.4, 0.65; expected 0 < neg <= part < pos < 1",
     "[crops]\nmin_size = 0": "crops.min_size is 0.0; expected a number of at least 1",
     "[crops]\ncontext = 1.3": "crops.context is 1.3; expected 1: pnet sees its window alone",
@@ -123,9 +123,17 @@ def test_one_line_names_file_and_key(tmp_path: Path, text: str) -> None:
     ("text", "message"),
     [
         ("seed = 1", "net is missing; expected the name of the net"),
-        ('net = "znet"', "net is znet; expected one of pnet, rnet, onet"),
+        ('net = "znet"', "net is znet; expected one of pnet, rnet, onet, cnet"),
         ('net = "rnet"', "net is rnet; expected pnet, as its path says"),
         ('net = "rnet"\n[mine]\n[draft]', "draft is given; expected it for pnet alone"),
+        ('net = "cnet"', "mine is missing; expected it: cnet learns from what onet leaves"),
+        (
+            'net = "cnet"\n[mine]\n[train]\nrecall = 0.9',
+            "train.recall is 0.9; expected 0: its score is a sum with onet's",
+        ),
+        ('net = "cnet"\n[mine]\n[train]\nthreshold = 0.5', "train.threshold is 0.5; expected none: it is that of onet"),
+        ('net = "cnet"\n[mine]\njitter = -1', "mine.jitter is -1; expected a whole number from 0 to 20"),
+        ('net = "onet"\n[train]\niou = -1', "train.iou is -1.0; expected a number of at least 0"),
         ('net = "onet"\n[train.mix]\nlandmark = 1', "crops.landmarks is 0; expected 1 or more, as the mix wants some"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from factories import write_recipes
+from factories import write_cnet_recipe, write_recipes
 from run_command import run
 from test_docs import ROOT, blocks, command_lines
 
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = made / "work/models-full/retinaface/recipe.toml"
     path.parent.mkdir(parents=True)
     path.write_text(recipe)
-    write_recipes(made / "cascade")
+    write_cnet_recipe(write_recipes(made / "cascade"))
     return made
 
 
@@ -70,6 +70,7 @@ def test_every_command_of_the_page_runs(folder: Path, monkeypatch: pytest.Monkey
     for net, size in (("pnet", 12), ("rnet", 24), ("onet", 48)):
         assert (folder / f"cascade/models-{size}/start-{net}.safetensors").is_file()
         assert (folder / f"cascade/models-{size}/weights-{net}.safetensors").is_file()
+    assert (folder / "cascade/models-48/weights-cnet.safetensors").is_file()
     assert len(list((folder / "after").glob("*.png"))) == 3
 
 

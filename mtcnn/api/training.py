@@ -20,7 +20,7 @@ from ..detectors import DETECTORS
 from ..devices import device_name
 from ..errors import MtcnnError, SettingsError
 from ..settings import Range, as_path, check, check_flag, is_one_of, require, shown
-from ..weights import SIZES
+from ..weights import SECOND, SIDES, SIZES
 from ..workers import Workers, as_workers
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class TrainResult:
 
         if self.nets[-1] in DETECTORS:
             settings = {"detector": self.nets[-1], **settings}
-        elif len(self.nets) < len(SIZES):
+        elif len(self.nets) < len(SIZES) and SECOND not in self.nets:  # which has trained them all
             raise MtcnnError(f"{', '.join(self.nets)} alone is no detector; expected all of {', '.join(SIZES)}")
         return Detector(self.work, **settings)
 
@@ -153,7 +153,8 @@ def train(
 
     An interrupted call, an exception of a callback included, resumes where it stopped, with the same result.
 
-    net         one net, "pnet", "rnet", "onet" or one of `detectors.DETECTORS`; None: the whole cascade.
+    net         one net, "pnet", "rnet", "onet", "cnet", of ONet's second pass, or one of `detectors.DETECTORS`; None:
+                the whole cascade, with cnet once the folder has its recipe.
     data        images and labels, as of --data: folders or FORMAT:PATH[:IMAGES]; empty: those stored in the folder.
     work        the work folder, made if missing. Recipes are files in it: edit them there.
     start       initial weights, a file or "packaged"; teacher likewise, for the objectives distill and distill-cells.
@@ -169,7 +170,7 @@ def train(
     Raises SettingsError for settings out of range, RecipeError, DataError and CheckpointError for unusable files,
     TrainingError for a loss that is not finite, LibraryError without torch.
     """
-    nets = _nets(net, hard_from, teacher)
+    _check_nets(net, hard_from, teacher)
     sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
     check("processes", processes, Range(min=1, whole=True))
     device_name(device)  # checks its type
@@ -177,7 +178,9 @@ def train(
     for name, call in {"on_epoch": on_epoch, "on_batch": on_batch, "say": say}.items():
         require(call is None or callable(call), name, call, "a function")
     folder = as_path("work", work)
-    dag = app_module("stages.graph.project").open_project(
+    project = app_module("stages.graph.project")
+    nets: tuple[str, ...] = project.cascade_of(folder) if net is None else (net,)
+    dag = project.open_project(
         folder,
         nets,
         sources,
@@ -207,15 +210,14 @@ def _several(name: str, values: Location | Iterable[Location]) -> list[str]:
     return list(map(str, given))
 
 
-def _nets(net: str | None, hard_from: str | None, teacher: Location | None) -> tuple[str, ...]:
-    """The nets to train. Raises SettingsError for an unknown one, and for settings that it does not use."""
-    require(is_one_of(net, (None, *SIZES, *DETECTORS)), "net", net, f"one of {', '.join([*SIZES, *DETECTORS])}")
+def _check_nets(net: str | None, hard_from: str | None, teacher: Location | None) -> None:
+    """Raises SettingsError for an unknown net, and for settings that it does not use."""
+    require(is_one_of(net, (None, *SIDES, *DETECTORS)), "net", net, f"one of {', '.join([*SIDES, *DETECTORS])}")
     if hard_from is not None and (net in DETECTORS or not is_one_of(hard_from, ("pnet", "rnet"))):
         expected = "none for a detector, which mines its own background" if net in DETECTORS else "pnet or rnet"
         raise SettingsError(f"hard_from is {shown(hard_from)}; expected {expected}")
     if teacher is not None and net not in DETECTORS:
         raise SettingsError(f"teacher is {shown(str(teacher))}; expected none for {net or 'the cascade'}")
-    return tuple(SIZES) if net is None else (net,)
 
 
 def _epochs(net: str, weights: Path) -> tuple[Epoch, ...]:

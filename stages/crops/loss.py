@@ -1,7 +1,8 @@
 """The three losses, and the kinds of crops that each one uses.
 
 Source: Zhang et al. 2016, section III-B (equations 1 to 4) and III-C (online hard examples). The regressions use smooth
-L1 (Girshick 2015, equation 3) instead of the paper's squared error: mislabelled boxes weigh less.
+L1 (Girshick 2015, equation 3) instead of the paper's squared error: mislabelled boxes weigh less. DIoU, where a recipe
+asks for it: Zheng et al. 2020 (Distance-IoU Loss), equation 7.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from mtcnn.types import NetOutput
 from prepare.labels import Kind
 
+from ..objectives.box_overlaps import distance_iou
 from ..objectives.sampling import whole
 from ..soft import excess, soft_weights
 from .recipe import TrainSettings
@@ -64,10 +66,16 @@ def _hardest(losses: Tensor, mask: Tensor, share: float) -> Tensor:
     return hard
 
 
+def _boxes(offsets: Tensor) -> Tensor:
+    """Boxes (N, 4) in units of the crop."""
+    return offsets + offsets.new_tensor([0.0, 0.0, 1.0, 1.0])
+
+
 def multitask_loss(
     output: NetOutput, targets: Targets, settings: TrainSettings, hard: float | None = None
 ) -> dict[str, Tensor]:
-    """Gated losses of one batch of crops by name, each before its weight, and their weighted `total`.
+    """Gated losses of one batch of crops by name, each before its weight, and their weighted `total`; `iou` only
+    where it has a weight.
 
     PNet's 1 x 1 maps (N, 1, 1) are treated as (N,).
 
@@ -92,4 +100,8 @@ def multitask_loss(
         each = F.smooth_l1_loss(output.landmarks, points, beta=BETA, reduction="none").sum((1, 2))
         landmark = _mean(each, gate(targets.kinds, "landmark"))
     total = settings.face * face + settings.box * box + settings.landmark * landmark
-    return {"total": total, "face": face, "box": box, "landmark": landmark}
+    losses = {"total": total, "face": face, "box": box, "landmark": landmark}
+    if settings.iou:
+        losses["iou"] = _mean(1 - distance_iou(_boxes(offsets), _boxes(targets.offsets)), gate(targets.kinds, "box"))
+        losses["total"] = total + settings.iou * losses["iou"]
+    return losses

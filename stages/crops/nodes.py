@@ -1,6 +1,6 @@
-"""The nodes of the cascade: crops, PNet, mining, RNet, mining, ONet.
+"""The nodes of the cascade: crops, PNet, mining, RNet, mining, ONet; if asked for, mining and cnet.
 
-    crops-12 -> pnet-draft -> crops-12-hard -> pnet -> crops-24 -> rnet -> crops-48 -> onet
+    crops-12 -> pnet-draft -> crops-12-hard -> pnet -> crops-24 -> rnet -> crops-48 -> onet (-> crops-64 -> cnet)
 
 Changing ONet's learning rate re-trains ONet alone.
 """
@@ -18,8 +18,7 @@ import lmdb
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import load_weights, set_threshold, weights_path
 from mtcnn.errors import CheckpointError, MtcnnError, RecipeError
-from mtcnn.nets import module_of
-from mtcnn.weights import SIZES
+from mtcnn.weights import SECOND, SIDES
 from prepare.build import CropMaker, build
 from prepare.records import ImageRecord
 from prepare.store import CropStore
@@ -31,21 +30,25 @@ from ..labels import NO_POINTS, have_landmarks, label_fault, without_landmarks
 from ..recipes import digest
 from .batches import CropPool
 from .recipe import Recipe, TrainSettings
+from .start import start_state
 from .task import train
 
 __all__ = ["CutCrops", "TrainOnStores", "cascade_nodes", "chain", "check_mining", "keep_start", "train_on_stores"]
 
 # Seconds of one core, as the model cards have them: a photo to cut and mine, a crop to train on.
-CUT_COST = {"pnet": 0.05, "rnet": 0.075, "onet": 0.04}
-TRAIN_COST = {"pnet": 3e-5, "rnet": 3e-4, "onet": 1e-3}
+CUT_COST = {"pnet": 0.05, "rnet": 0.075, "onet": 0.04, SECOND: 0.1}
+TRAIN_COST = {"pnet": 3e-5, "rnet": 3e-4, "onet": 1e-3, SECOND: 1.7e-3}
 
-BEFORE = {"rnet": "pnet", "onet": "rnet"}  # the net whose hard examples are mined, by default
+BEFORE = {"rnet": "pnet", "onet": "rnet", SECOND: "onet"}  # the net whose hard examples are mined, by default
 
 
 def chain(net: str, hard_from: str | None = None) -> tuple[str, ...]:
-    """The nets to train up to `net`, in order; `hard_from` is the one before ONet."""
+    """The nets to train up to `net`, in order; `hard_from` is the one before ONet.
+
+    Before cnet are always all three, which find the faces that it sees.
+    """
     before = hard_from if net == "onet" and hard_from else BEFORE.get(net)
-    return (*chain(before, hard_from), net) if before else (net,)
+    return (*chain(before, None if net == SECOND else hard_from), net) if before else (net,)
 
 
 def cascade_nodes(
@@ -64,7 +67,7 @@ def cascade_nodes(
     Raises RecipeError for a recipe with too few thresholds for the nets that mine.
     """
     found = _Nodes(work, records, data, hard_from)
-    for net in SIZES:
+    for net in SIDES:
         if net in recipes:
             found.add_net(recipes[net])
     return list(found.nodes.values())
@@ -113,7 +116,7 @@ class _Nodes:
 
     def add_net(self, recipe: Recipe) -> None:
         net = recipe.net
-        crops = f"crops-{SIZES[net]}"
+        crops = f"crops-{SIDES[net]}"
         self._add_crops(crops, recipe, chain(net, self.hard_from)[:-1])
         stores: tuple[str, ...] = (crops,)
         if recipe.draft is not None and recipe.mine is not None:
@@ -132,7 +135,7 @@ class _Nodes:
         parts = {"recipe sections [crops], [mine] and [bands]": sections, "data": self.data}
         parts |= {needed: self.nodes[needed].key for needed in inputs}
         make = CropMaker(
-            SIZES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
+            SIDES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
         )
         cost = len(self.records) * CUT_COST[recipe.net]
         self.nodes[name] = Node(
@@ -147,6 +150,10 @@ class _Nodes:
         start = weights_path(self.work / "draft", net) if section == "train" and draft in self.nodes else None
         given = None if start else input_of(self.work, net, "start")
         parts |= {"start": content_hash(given)} if given else {}
+        needs = stores
+        if net == SECOND and given is None:
+            start, needs = self.nodes["onet"].makes, (*stores, "onet")
+            parts |= {"onet": self.nodes["onet"].key}
         notes = [] if given is None else other_context(given, net, recipe.crops.context)
         makes = weights_path(self.work / "draft" if section == "draft" else self.work, net)
         if settings.trains_landmarks and not have_landmarks(self.records, recipe.crops.val):  # of which the key knows
@@ -156,7 +163,7 @@ class _Nodes:
         fault = label_fault(net, self.records, recipe.crops.val)
         cost = settings.epochs * settings.steps * settings.batch * TRAIN_COST[net]
         self.nodes[name] = Node(
-            name, stores, makes, parts, action, collective=True, note="; ".join(notes), fault=fault, cost=cost
+            name, needs, makes, parts, action, collective=True, note="; ".join(notes), fault=fault, cost=cost
         )  # fmt: skip
 
 
@@ -219,7 +226,7 @@ def train_on_stores(
     callbacks: Callbacks | None = None,
 ) -> None:
     """`task.train` with stores and start given by path, so that it pickles."""
-    state = None if start is None else module_of(load_weights(start, net)).state_dict()
+    state = None if start is None else start_state(start, net)
     with ExitStack() as stack:
         pool = CropPool([stack.enter_context(closing(CropStore(path))) for path in stores])
         train(net, pool, settings, target, key, name, state, device, quiet, callbacks)

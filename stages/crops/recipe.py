@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from mtcnn.scoring import Scoring
 from mtcnn.settings import Settings, require, setting
-from mtcnn.weights import SIZES
+from mtcnn.weights import SECOND, SIDES
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings
 from prepare.sample import CropSettings
@@ -40,6 +40,7 @@ class TrainSettings(Schedule):
     mix               kinds of crops in a batch.
     hard              share of the face losses used, hardest first (online hard example mining).
     face box landmark weights of the three losses.
+    iou               weight of 1 - DIoU of the boxes, besides smooth L1 of their offsets; 0 for none.
     soft              weight in the face loss of crops of faces that teachers scored, see `mtcnn label`.
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
@@ -59,6 +60,7 @@ class TrainSettings(Schedule):
     recall: float = setting(0.0, min=0, max=1)
     score: Scoring = field(default_factory=Scoring)
     soft: float = setting(1.0, min=0, added=True)
+    iou: float = setting(0.0, min=0, added=True)
 
     @property
     def trains_landmarks(self) -> bool:
@@ -94,13 +96,14 @@ class Recipe(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self.net in SIZES, "net", self.net, f"one of {', '.join(SIZES)}")
+        check(self.net in SIDES, "net", self.net, f"one of {', '.join(SIDES)}")
         check(self.draft is None or (self.net == "pnet" and self.mine is not None), "draft", "given",
                "it for pnet alone, together with [mine]")  # fmt: skip
         for name in ("draft", "train"):
             settings = getattr(self, name)
             wants = settings is not None and settings.mix.landmark > 0
-            check(not wants or self.net == "onet", f"{name}.mix.landmark", "above 0", "0: only onet has landmarks")
+            check(not wants or self.net in ("onet", SECOND), f"{name}.mix.landmark", "above 0",
+                  f"0: only onet and {SECOND} have landmarks")  # fmt: skip
             check(not wants or self.crops.landmarks > 0, "crops.landmarks", 0, "1 or more, as the mix wants some")
             own = settings is None or settings.score == Scoring()
             check(settings is None or settings.score.context == 1, f"{name}.score.context", "given",
@@ -108,3 +111,12 @@ class Recipe(Settings):
             check(own or self.net != "pnet", f"{name}.score", "given", "none: there is no stage before pnet")
         check(self.crops.context == 1 or self.net != "pnet", "crops.context", self.crops.context,
               "1: pnet sees its window alone")  # fmt: skip
+        if self.net == SECOND:
+            self._check_second()
+
+    def _check_second(self) -> None:
+        """What the net of ONet's second pass takes from ONet."""
+        train = self.train
+        check(self.mine is not None, "mine", "missing", f"it: {self.net} learns from what onet leaves")
+        check(train.recall == 0, "train.recall", train.recall, "0: its score is a sum with onet's, which has its own")
+        check(train.threshold is None, "train.threshold", train.threshold, "none: it is that of onet")

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import Checkpoint
-from mtcnn.nets import NETS
+from mtcnn.nets import CLASSES
 from mtcnn.types import NetOutput
+from mtcnn.weights import SECOND
 from prepare.labels import Kind
 from prepare.records import CropBatch
 
@@ -59,7 +60,7 @@ class CropTask:
     ) -> None:
         self.net, self.name, self.pool, self.settings = net, name, pool, settings
         torch.manual_seed(settings.seed)
-        self.module = NETS[net]()
+        self.module = CLASSES[net]()
         if start is not None:
             self.module.load_state_dict(start)
         self.groups = [{"params": list(self.module.parameters()), "weight_decay": settings.weight_decay}]
@@ -84,7 +85,9 @@ class CropTask:
         recall = 0.0
         if len(faces) and len(background):
             recall = float((faces >= background.quantile(0.99)).float().mean())
-        score = recall - self.settings.box * float(losses["box"]) - self.settings.landmark * float(losses["landmark"])
+        score = recall
+        for name in (each for each in losses if each not in ("total", "face")):
+            score -= getattr(self.settings, name) * float(losses[name])
         figures = {f"val_{name}": round(float(loss), 6) for name, loss in losses.items()}
         return {**figures, "val_recall": round(recall, 5), "val_score": round(score, 6)}
 
@@ -99,7 +102,8 @@ class CropTask:
         recipe, scoring = asdict(self.settings), self.settings.score
         return Checkpoint(
             self.net, state, recipe=recipe, recipe_hash=key, figures=figures, scoring=scoring,
-            has_landmarks=self.net != "onet" or self.settings.trains_landmarks, threshold=self.settings.threshold,
+            has_landmarks=self.net not in ("onet", SECOND) or self.settings.trains_landmarks,
+            threshold=self.settings.threshold,
         )  # fmt: skip
 
     @torch.no_grad()

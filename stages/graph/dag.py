@@ -21,7 +21,7 @@ from mtcnn.checkpoint import read
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import CheckpointError, DataError, MtcnnError
 from mtcnn.files.atomic_write import atomic_write
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 from mtcnn.workers import Here, Workers
 from prepare.records import ImageRecord
 from prepare.source_notes import SourceNote
@@ -276,7 +276,7 @@ class Dag:
         ddp.wait_for_main()
 
     def _name_sources(self, node: Node) -> None:
-        if self.sources and (node.name in SIZES or node.name in DETECTORS):  # weights of a net, and not of a draft
+        if self.sources and (node.name in SIDES or node.name in DETECTORS):  # weights of a net, and not of a draft
             name_sources(node.makes, self.sources, teacher_line(getattr(node.action, "teacher", None)))
 
 

@@ -16,7 +16,7 @@ from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
 from mtcnn.errors import RecipeError
 from mtcnn.files.atomic_write import atomic_write
-from mtcnn.weights import SIZES
+from mtcnn.weights import SECOND, SIDES, SIZES
 from mtcnn.workers import Here, Workers
 from prepare.photo_hashes import EvalHashes, PhotoHashes, packaged_hashes
 from prepare.photo_sizes import PhotoSizes
@@ -33,7 +33,7 @@ from .dag import Dag, Options, data_key
 from .ddp import is_main
 from .reservation import check_unused
 
-__all__ = ["begun_detectors", "open_project"]
+__all__ = ["begun_detectors", "cascade_of", "open_project"]
 
 HASHES = "eval-hashes.txt"
 
@@ -49,6 +49,11 @@ def begun_detectors(work: Path) -> list[str]:
         if recipe_path(work, net).is_file()
         or (has_weights(work, net) and recipe_path(packaged_weights(), net).is_file())
     ]
+
+
+def cascade_of(work: Path) -> tuple[str, ...]:
+    """The nets of the cascade in a work folder: the three, and cnet once its recipe is there."""
+    return (*SIZES, SECOND) if recipe_path(work, SECOND).is_file() else tuple(SIZES)
 
 
 def open_project(
@@ -91,10 +96,10 @@ def open_project(
     _move_in(work)
     specs = list(sources) or remembered_sources(work)
     broken = None if strict else dict[str, str]()
-    wanted = {each for net in nets if net in SIZES for each in chain(net, hard_from)}
+    wanted = {each for net in nets if net in SIDES for each in chain(net, hard_from)}
     recipes = _Recipes(work)
-    cascade = _cascade_recipes(recipes, [net for net in SIZES if net in wanted], hard_from, broken)
-    others = _detector_recipes(recipes, [net for net in nets if net not in SIZES], broken)
+    cascade = _cascade_recipes(recipes, [net for net in SIDES if net in wanted], hard_from, broken)
+    others = _detector_recipes(recipes, [net for net in nets if net not in SIDES], broken)
     check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher))
     if remember and is_main():
         check()

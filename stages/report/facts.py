@@ -14,7 +14,7 @@ import numpy as np
 from mtcnn.checkpoint import has_weights
 from mtcnn.detectors import DETECTORS
 from mtcnn.errors import DataError, MtcnnError
-from mtcnn.weights import SIZES
+from mtcnn.weights import SECOND, SIDES, SIZES
 from prepare.records import ImageRecord
 from prepare.sources import are_noted, remembered_sources
 
@@ -78,6 +78,7 @@ class WorkFolder:
         """What makes such a folder: words for a shell."""
         where = [word for spec in self.sources for word in ("--data", spec)] + ["--work", str(self.path)]
         runs = [["mtcnn", "run", *where]] if any(net in SIZES for net in self.nets) else []
+        runs += [["mtcnn", "train", "--net", SECOND, *where]] if SECOND in self.nets else []
         runs += [["mtcnn", "run", "--net", net, *where] for net in self.nets if net in DETECTORS]
         return [shlex.join(words) for words in (*runs, ["mtcnn", "report", str(self.path)])]
 
@@ -86,7 +87,7 @@ def open_work(work: Path) -> WorkFolder:
     """Read a work folder, of which nothing is changed. Raises DataError for a folder that is none."""
     if not work.is_dir():
         raise DataError(f"no folder {work}; expected a work folder, as `mtcnn run` makes it")
-    cascade = [net for net in SIZES if all(recipe_path(work, each).is_file() for each in chain(net))]
+    cascade = [net for net in SIDES if all(recipe_path(work, each).is_file() for each in chain(net))]
     nets = [*cascade, *(net for net in begun_detectors(work) if recipe_path(work, net).is_file())]
     if not nets:
         raise DataError(

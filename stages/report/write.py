@@ -14,7 +14,7 @@ from mtcnn.checkpoint import has_weights
 from mtcnn.errors import DataError, ImageError, MtcnnError, WriteError
 from mtcnn.files.atomic_write import write_whole
 from mtcnn.machine import machine
-from mtcnn.weights import SIZES
+from mtcnn.weights import SIDES
 
 from .accuracy import Accuracy, Spot, measured
 from .charts import bar_chart, line_chart
@@ -148,7 +148,7 @@ def _curves(log: Log) -> str:
 
 def _stores(folder: WorkFolder) -> Iterator[tuple[str, str]]:
     """Name and net of the crop stores."""
-    for net, size in SIZES.items():
+    for net, size in SIDES.items():
         for name in (f"crops-{size}", f"crops-{size}-hard"):
             if (folder.path / f"{name}.lmdb").is_dir():
                 yield name, net
