@@ -10,7 +10,7 @@ from torch import Tensor, nn
 __all__ = ["PReLU"]
 
 
-class _Training(torch.autograd.Function):
+class _FastBackward(torch.autograd.Function):
     """torch's own backward pass of PReLU does not use vector registers: half of the time of training RNet and ONet."""
 
     generate_vmap_rule = True
@@ -44,5 +44,5 @@ class PReLU(nn.PReLU):
         trains = self.training and torch.is_grad_enabled() and x.device.type == "cpu"
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         if trains and not traced:  # a traced graph takes no Function
-            return _Training.apply(x, self.weight)  # type: ignore[no-any-return, no-untyped-call]
+            return _FastBackward.apply(x, self.weight)  # type: ignore[no-any-return, no-untyped-call]
         return super().forward(x)
