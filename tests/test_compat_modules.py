@@ -208,7 +208,7 @@ def test_nets_by_themselves() -> None:
     assert torch.equal(PNet().conv1.weight, MTCNN().pnet.conv1.weight)
     assert not torch.equal(PNet().conv1.weight, PNet(pretrained=False).conv1.weight)
     assert ONet().scoring == Scoring(
-        0.4, 3.0, 2.0, detector_temperature=4.0, detector_offsets=0.65, context=1.3, second=0.5
+        0.4, 3.0, 2.0, detector_temperature=4.0, detector_offsets=0.4, context=1.3, second=0.5
     )
 
 
@@ -250,7 +250,9 @@ def test_state_dict_round_trip(mtcnn: MTCNN, imported: MTCNN, through: Any, rand
     other.load_state_dict(saved(imported.state_dict()))
     assert same(other, imported)
     other.load_state_dict(saved(MTCNN().state_dict()))
-    assert same(other, MTCNN(**ALL)) and other.onet.scoring == ONet().scoring
+    expected = MTCNN(**ALL)
+    expected._detector.refiners[-1].second = None  # type: ignore[attr-defined]  # a state has three nets, not that of the second pass
+    assert same(other, expected) and other.onet.scoring == ONet().scoring
 
 
 def test_an_unknown_state_without_metadata_is_facenet_pytorchs(mtcnn: MTCNN) -> None:

@@ -197,9 +197,9 @@ def test_score_settings_that_no_key_depends_on_are_written_too(models: Path) -> 
     """So that changing them in a recipe changes weights that are fresh, without training."""
     path = weights_path(models, "onet")
     before = read(path)
-    wanted = Scoring(before=9.0, detector_temperature=3.0, detector_offsets=0.25, second=0.75)
+    wanted = Scoring(before=9.0, detector_temperature=3.0, detector_offsets=0.25, second=0.75, margin=0.5)
     free = [each.name for each in dataclasses.fields(Scoring) if not each.metadata.get("hashed", True)]
-    assert free == ["detector_temperature", "detector_offsets", "second"]
+    assert free == ["detector_temperature", "detector_offsets", "second", "margin"]
     TrainOnStores("onet", "onet", (), TrainSettings(score=wanted)).update(path)
     after = read(path)
     assert after.scoring == replace(before.scoring, **{name: getattr(wanted, name) for name in free})

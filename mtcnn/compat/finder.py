@@ -38,14 +38,14 @@ Stages = Literal["face_and_landmarks_detection", "face_detection_only"] | Sequen
 KINDS: Mapping[str, type[CascadeNet]] = {"pnet": PNet, "rnet": RNet, "onet": ONet}
 
 
-class _Second(NamedTuple):
+class _SecondNet(NamedTuple):
     """The net of ONet's second pass, and the ONet whose errors it has learned from."""
 
     onet: ONet
     weights: Weights
 
     @classmethod
-    def of(cls, stage: PNetProposer | NetRefiner) -> _Second | None:
+    def of(cls, stage: PNetProposer | NetRefiner) -> _SecondNet | None:
         """That of the last stage as loaded, if it has one."""
         second = getattr(stage, "second", None)
         return None if second is None else cls(ONet.of(cast(Weights, stage.net)), second)
@@ -69,7 +69,7 @@ class Finder(nn.Module):
     pnet: Any  # a CascadeNet until a program puts another module there
     rnet: Any
     onet: Any
-    _second: _Second | None = None
+    _second: _SecondNet | None = None
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Finder(nn.Module):
             folder = given if weights is None else _imported(weights, Path(imported))
             self._detector = Detector(folder, min_face_size, factor, self.thresholds)
             self._take_modules(_adopted(self._detector, Path(folder)))
-            self._second = _Second.of(self._placed()[-1])
+            self._second = _SecondNet.of(self._placed()[-1])
         for stage in self.stages:
             if stage.weights is not None:
                 _fill(getattr(self, stage.net), stage.weights)
