@@ -106,7 +106,8 @@ class NetRefiner:
         net = self.net if self.second is None else self.second
         run, context = partial(self.raw, image, net=net) if own else partial(self.raw, image), scoring_of(net).context
         found = second_pass(run, boxes, context, OF_CNET if own else OF_ONET)
-        landmarks = found.landmarks if getattr(net, "has_landmarks", True) else faces.landmarks
+        learned = all(getattr(each, "has_landmarks", True) for each in (self.net, net))
+        landmarks = found.landmarks if learned else faces.landmarks
         if self.behind_detector and not own:
             return Faces(faces.boxes, faces.scores, landmarks)
         logits, moved = self.passed(faces.scores, found.logits), found.boxes

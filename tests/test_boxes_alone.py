@@ -16,7 +16,7 @@ from mtcnn.cascade import Detector
 from mtcnn.checkpoint import load_weights, read, weights_path, write
 from mtcnn.errors import DataError, MtcnnError
 from mtcnn.nets import module_of, weights_of
-from mtcnn.weights import SIZES, Weights
+from mtcnn.weights import SIDES, Weights
 from prepare import synthetic
 from prepare.records import ImageRecord
 from stages.graph.project import open_project
@@ -74,7 +74,7 @@ def astronaut(photos: dict[str, Picture]) -> Picture:
 @pytest.fixture
 def untrained(tmp_path: Path) -> Path:
     """The packaged cascade, its ONet marked as trained without landmarks."""
-    for net in SIZES:
+    for net in SIDES:
         found = read(weights_path(Path(__file__).resolve().parent.parent, net))
         write(weights_path(tmp_path, net), type(found)(**{**vars(found), "has_landmarks": net != "onet"}))
     return tmp_path

@@ -132,7 +132,7 @@ def test_a_fork_while_another_thread_compiles() -> None:
 
 def test_every_kernel_is_there() -> None:
     constants = {"conv": (3, 16, 16, 1, 1, 4, 1), "winograd": (16, 16, 16, 16, 1), "dot": (16, 2, 2, 1, 4)}
-    constants |= {"depthwise": (16, 1, 16, 16, 1, 2), "pool": (16, 16, 16)}
+    constants |= {"depthwise": (16, 1, 16, 16, 1, 2), "pool": (16, 16, 16), "onet": (64,)}
     constants |= {"add": (16, 16, 16, 16, 1, 0), "affine": (16, 16, 16, 1), "moments": (16, 16)}
     constants |= {"matrix": (1,), "dots": (1,), "taps": (3, 16, 16, 1, 20, 2, 1), "depthwise_pool": (16, 16, 16, 1)}
     for name in kernel_cache.KERNELS:

@@ -17,7 +17,7 @@ from torch import nn
 from mtcnn.checkpoint import packaged_weights, read, weights_path
 from mtcnn.errors import CheckpointError
 from mtcnn.files.torch_file import read_saved
-from mtcnn.nets import NETS, module_of, weights_of
+from mtcnn.nets import CLASSES, NETS, module_of, weights_of
 from mtcnn.weights import LAYERS, Weights, shapes
 
 TYPES = (torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
@@ -159,12 +159,12 @@ def test_shapes_are_those_of_the_modules(net: str) -> None:
 
 
 def test_every_net_has_shapes() -> None:
-    assert LAYERS.keys() == NETS.keys()
+    assert LAYERS.keys() == CLASSES.keys()
 
 
-@pytest.mark.parametrize("net", list(NETS))
+@pytest.mark.parametrize("net", list(CLASSES))
 def test_modules_and_weights_are_equal(net: str) -> None:
-    module = NETS[net]()
+    module = CLASSES[net]()
     weights = weights_of(module)
     again = module_of(weights)
     assert not again.training

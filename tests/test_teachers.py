@@ -401,7 +401,7 @@ def test_names_that_labels_cannot_hold(tmp_path: Path, name: str) -> None:
 
 def test_teachers_by_name(tmp_path: Path) -> None:
     mtcnn, face = find_teachers(["mtcnn", "retina"], scales=["1,2", "retina=0.5"], flip=True)
-    assert (mtcnn.name, mtcnn.scales, len(mtcnn.sha256), mtcnn.flip) == ("mtcnn", (1.0, 2.0), 3, True)
+    assert (mtcnn.name, mtcnn.scales, len(mtcnn.sha256), mtcnn.flip) == ("mtcnn", (1.0, 2.0), 4, True)
     assert (face.name, face.scales, len(face.sha256[0])) == ("retinaface", (0.5,), 64)
     assert json.loads(json.dumps(face.to_dict())) == face.to_dict()
     for names, scales, why in (

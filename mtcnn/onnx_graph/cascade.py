@@ -192,10 +192,11 @@ def _seen_again(
 ) -> StageFaces:
     """`NetRefiner.seen_again`."""
     first = _taken(g, first, g.where(_touches(g, first.boxes, image)))
+    learned = net.has_landmarks and (second is None or second.has_landmarks)
     net, views = (net, OF_ONET) if second is None else (second, OF_CNET)
     passes = [_pass(g, net, image, first.boxes, share, mirrored) for share, mirrored in views]
     own, boxes, points = (g.op("Mul", g.op("Add", *both), 0.5) for both in zip(*passes, strict=True))
-    landmarks, scoring = points if net.has_landmarks else first.landmarks, net.scoring
+    landmarks, scoring = points if learned else first.landmarks, net.scoring
     if second is not None:
         logits = _fused(g, scoring, own, first.scores, behind_detector)
         if behind_detector:
