@@ -350,9 +350,7 @@ def test_real_nets_lose_a_drawn_face_where_the_threshold_says(number: int) -> No
     assert seen is not None
     best = float(seen.scores[box.iou(seen.boxes, boxes[:1])[:, 0] >= 0.4].max())
     thresholds = [0.6, 0.7, 0.7]
-    thresholds[number] = (
-        (1 + best) / 2 if number < 2 else float(sigmoid(logits_of(np.array(best)) + 2))
-    )
+    thresholds[number] = (1 + best) / 2 if number < 2 else float(sigmoid(logits_of(np.array(best)) + 2))
     verdict = lost(record(Detector(thresholds=thresholds), image), boxes[0])
     assert verdict.lost_by == ("pnet", "rnet", "onet")[number]
     assert verdict.score == pytest.approx(best, abs=1e-4)

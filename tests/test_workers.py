@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from mtcnn.engine.threads import threads
 from mtcnn.errors import ImageError, MtcnnError
 from mtcnn.workers import local_workers
 from mtcnn.workers.alone import call_alone
+from mtcnn.workers.processes import unseen_interrupts
 
 # The work lies in this module, not in the tests, for a worker process must be able to import it.
 
@@ -189,6 +191,24 @@ def test_the_first_worker_does_not_see_ctrl_c_either() -> None:
     """Python starts a process of its own before the first one, and then lets the signal through."""
     done = subprocess.run([sys.executable, "-c", UNSEEN], env=environment(), capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")
+def test_an_interrupt_waits_though_another_thread_takes_it() -> None:
+    """The mask is that of one thread; a bar has another one, for example."""
+    done, end = list[str](), threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), unseen_interrupts():  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            done.append("at the end")
+    finally:
+        end.set()
+        other.join()
+    assert done == ["at the end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals are not masked here")

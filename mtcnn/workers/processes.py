@@ -40,11 +40,19 @@ def unseen_interrupts() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # otherwise the first process starts it, which lets the signal through again
+    late, handler = list[Any](), signal.getsignal(signal.SIGINT)
+    holds = handler is not None and threading.current_thread() is threading.main_thread()
+    if holds:  # the mask is that of this thread, and any other may take the signal for it
+        signal.signal(signal.SIGINT, lambda *given: late.append(given))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if holds:
+            signal.signal(signal.SIGINT, handler)
+        if late:
+            signal.raise_signal(signal.SIGINT)
 
 
 def end_with_parent() -> None:
