@@ -19,7 +19,7 @@ from mtcnn.workers import Workers
 
 from . import synthetic
 from .labels import IouBands, Kind
-from .mine import MineSettings, MiningCascade, load_cascade, mine
+from .mine import MineSettings, MiningCascade, load_cascades, mine
 from .points import landmark_crops, wild_faces
 from .records import CropBatch, ImageRecord, Problem
 from .sample import CropSettings, sample
@@ -65,10 +65,10 @@ class CropMaker:
     mining: MineSettings | None = None
     nets: tuple[str, ...] = ()
     models: Path = Path()
-    _cascade: MiningCascade | None = field(default=None, repr=False)
+    _cascades: list[MiningCascade] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cascade": None}
+        return {**self.__dict__, "_cascades": None}
 
     def __call__(self, task: tuple[int, ImageRecord]) -> Made:
         index, record = task
@@ -96,14 +96,15 @@ class CropMaker:
                 parts.append(sample(image, record, self.size, self.crops, self.bands, rng))
             parts.append(landmark_crops(image, record, self.size, self.crops, rng))
         if self.mining is not None and record.complete:
-            parts.append(mine(image, record, self.size, self._trained(), self.mining, self.crops, self.bands, rng))
+            for cascade in self._trained():
+                parts.append(mine(image, record, self.size, cascade, self.mining, self.crops, self.bands, rng))
         return parts
 
-    def _trained(self) -> MiningCascade:
-        if self._cascade is None:
+    def _trained(self) -> list[MiningCascade]:
+        if self._cascades is None:
             assert self.mining is not None
-            self._cascade = load_cascade(self.models, self.nets, self.mining)
-        return self._cascade
+            self._cascades = load_cascades(self.models, self.nets, self.mining)
+        return self._cascades
 
 
 def _note(path: Path, problem: Problem) -> None:

@@ -74,8 +74,8 @@ class CropBatch:
     kinds      uint8 (N,), see labels.Kind.
     offsets    float32 (N, 4) to the ground truth box in units of the crop; 0 for kinds without.
     landmarks  float32 (N, 5, 2) in units of the crop; NaN for kinds without.
-    scores     float32 (N,): the target of the face score of a POS crop: 1, or less where a teacher labelled the face;
-               1 for other kinds, which do not use it. None becomes all 1.
+    scores     float32 (N,): the target of the face score of a POS crop, of which a PART crop may get a share: 1, or
+               less where a teacher labelled the face; 1 for other kinds, which do not use it. None becomes all 1.
     """
 
     crops: NDArray[np.uint8]

@@ -121,9 +121,8 @@ def crops_of(
     offsets = np.zeros((len(windows), 4), np.float32)
     scores = np.ones(len(windows), np.float32)
     faces = (labels.kinds == Kind.POS) | (labels.kinds == Kind.PART)
-    positive = labels.kinds == Kind.POS
     if record.scores is not None:
-        scores[positive] = record.scores[labels.faces[positive]]
+        scores[faces] = record.scores[labels.faces[faces]]
     if faces.any():
         truth = record.boxes[labels.faces[faces]].astype(np.float64)
         offsets[faces] = box.encode_offsets(windows[faces], truth)

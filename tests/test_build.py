@@ -16,15 +16,16 @@ import pytest
 from factories import ROOT, environment, mtcnn, write_recipes
 from processes import MTCNN, descendants, is_alive, signalled, wait_until
 
-from mtcnn.checkpoint import Checkpoint, read, weights_path, write
+from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, write
+from mtcnn.detectors.load import load_detector
 from mtcnn.nets import NETS
 from mtcnn.scoring import Scoring
 from mtcnn.types import Faces
 from mtcnn.workers import Here, local_workers
 from prepare import synthetic
-from prepare.build import CropMaker, build
+from prepare.build import CropMaker, build, image_of
 from prepare.labels import IouBands, Kind
-from prepare.mine import MineSettings, load_cascade, mine
+from prepare.mine import MineSettings, copies, load_cascades, mine
 from prepare.records import CropBatch, ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropStore, CropWriter
@@ -235,15 +236,45 @@ def test_onet_mines_with_its_first_pass(tmp_path: Path, random_models: Path) -> 
     for net in NETS:
         found = read(weights_path(random_models, net))
         write(weights_path(tmp_path, net), replace(found, scoring=Scoring(second=1.0 if net == "onet" else 0.0)))
-    cascade = load_cascade(tmp_path, tuple(NETS), MineSettings((0.5, 0.3, 0.0)))
+    cascade = load_cascades(tmp_path, tuple(NETS), MineSettings((0.5, 0.3, 0.0)))[0]
     image, *_ = synthetic.draw_scene(0, 3, 120, 160)
     faces, (rnet, onet) = cascade(image, 20.0), cascade.refiners
     given = rnet(image, cascade.proposer(image))
     first = onet.candidates(image, given).faces()
-    assert len(faces) > 3 and cascade.fits and not load_cascade(tmp_path, ("pnet", "rnet"), MineSettings()).fits
+    assert len(faces) > 3 and cascade.fits and not load_cascades(tmp_path, ("pnet", "rnet"), MineSettings())[0].fits
     assert np.isin(faces.scores, first.scores).all()
     assert not np.isin(faces.scores, onet(image, given).scores).any(), "or the test would show nothing"
     assert ((faces.boxes[:, 2:] > 0) & (faces.boxes[:, :2] < (160, 120))).all(), "none outside of the photo"
+
+
+def test_more_copies_of_large_and_of_rare_faces() -> None:
+    """In proportion to (side / 20) ^ balance, and to one over the root of the number of a face's crops."""
+    boxes = [[0, 0, 20, 16], [50, 0, 210, 120], [300, 0, 300, 0]]
+    record = ImageRecord(Path("photo.jpg"), np.array(boxes, np.float32))
+    faces = np.repeat([0, 1, 0, 1], [2, 1, 2, 3])  # four crops of either face
+    rng, settings = np.random.default_rng(0), MineSettings(jitter=3, balance=0.5)
+    mean = np.mean([copies(faces, record, settings, rng) for _ in range(400)], axis=0)
+    np.testing.assert_allclose(mean, np.where(faces == 0, 1.5, 1.5 * 8**0.5), atol=0.1)
+    assert copies(faces, record, replace(settings, balance=0.0), rng).tolist() == [3] * 8
+    assert copies(faces[:0], record, settings, rng).tolist() == []
+
+
+def test_a_detector_mines_beside_pnet(tmp_path: Path, random_models: Path) -> None:
+    """Its faces go through RNet and ONet; their crops follow those of PNet's, which stay as they were."""
+    records, bands = synthetic.records(3, 1), IouBands(0.25, 0.25, 0.5)
+    alone = MineSettings((0.5, 0.0, 0.0), max_neg=4)
+    both = replace(alone, detector="retinaface", detector_thresholds=(0.1, 0.0, 0.0))
+    for name, mining in (("alone", alone), ("both", both)):
+        make = CropMaker(64, 0, bands, FEW, False, mining, tuple(NETS), random_models)
+        build(records, make, tmp_path / name, "k", Here(), quiet=True)
+    first, whole = CropStore(tmp_path / "alone"), CropStore(tmp_path / "both")
+    found = load_detector("retinaface", packaged_weights(), 0.1)
+    for item, record in enumerate(records):
+        counts = [int((store.items == item).sum()) for store in (first, whole)]
+        before, begun = (store.read(np.flatnonzero(store.items == item)[: counts[0]]).crops for store in (first, whole))
+        np.testing.assert_array_equal(before, begun)
+        assert (counts[1] > counts[0]) == bool(len(found(image_of(record))))
+    assert len(whole) > len(first)
 
 
 def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path) -> None:
@@ -260,7 +291,15 @@ def test_mined_crops_follow_the_sampled_ones(tmp_path: Path, eager_models: Path)
 
 @pytest.mark.parametrize(
     "values",
-    [{"thresholds": ()}, {"thresholds": (1.5,)}, {"min_face_low": 20.0}, {"scale_factor": 1.0}, {"max_neg": -1}],
+    [
+        {"thresholds": ()},
+        {"thresholds": (1.5,)},
+        {"min_face_low": 20.0},
+        {"scale_factor": 1.0},
+        {"max_neg": -1},
+        {"detector": "retina"},
+        {"detector_thresholds": (2.0,)},
+    ],
 )
 def test_invalid_mining_settings(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=rf"{next(iter(values))} is .*; expected"):

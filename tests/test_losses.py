@@ -24,6 +24,7 @@ TEACHES = {
     Kind.POS: {"face", "box"},
     Kind.LANDMARK: {"landmark"},
 }
+QUALITY = {Kind.NEG, Kind.PART, Kind.POS}  # what teaches the face score where its target follows the box
 ALL = TrainSettings(hard=1.0, face=1.0, box=0.5, landmark=0.25)
 
 
@@ -66,7 +67,9 @@ def test_gates_in_a_mixed_batch() -> None:
 
 
 def test_the_table_is_that_of_the_conventions() -> None:
-    assert {kind: {task for task, kinds in FEEDS.items() if kind in kinds} for kind in Kind} == TEACHES
+    table = {task: set(kinds) for task, kinds in FEEDS.items()}
+    assert table.pop("quality") == QUALITY
+    assert {kind: {task for task, kinds in table.items() if kind in kinds} for kind in Kind} == TEACHES
 
 
 def smooth_l1(difference: float) -> float:
@@ -134,6 +137,53 @@ def test_loss_of_boxes_that_overlap_too_little(seed: int) -> None:
     (gradient,) = torch.autograd.grad(losses["iou"], offsets)
     assert [row for row in range(len(kinds)) if gradient[row].any()] == rows
     assert float(gradient[1, 0]) > 0, "towards the face"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_face_score_that_follows_the_predicted_box(seed: int) -> None:
+    """Its target is the share of the way from the first IoU to the second, of PART crops too, times a teacher's score;
+    boxes do not change to please it."""
+    kinds = [Kind.NEG, Kind.POS, Kind.PART, Kind.LANDMARK, Kind.POS, Kind.PART, Kind.POS]
+    found, wanted = output(len(kinds), seed), targets(kinds, seed + 1)
+    truth = wanted.offsets * 0.3
+    offsets = truth + torch.randn(len(kinds), 4) * 0.15
+    offsets[4], offsets[6] = truth[4], truth[6] + 3  # the very box, and none of it
+    scores = torch.tensor([1, 1, 0.7, 1, 0.8, 1, 1])
+    found = found._replace(offsets=offsets.requires_grad_())
+    unit, face = torch.tensor([0.0, 0, 1, 1]), []
+    for row, kind in enumerate(kinds):
+        if kind in QUALITY:
+            overlap = plain_iou((offsets[row].detach() + unit).tolist(), (truth[row] + unit).tolist())
+            share = 0.0 if kind == Kind.NEG else min(max((overlap - 0.4) / 0.4, 0), 1)
+            target, z = share * float(scores[row]), float(found.face_logits[row].detach())
+            face.append(math.log1p(math.exp(z)) - target * z)
+    losses = multitask_loss(
+        found, wanted._replace(offsets=truth, scores=scores), TrainSettings(hard=1.0, quality=(0.4, 0.8))
+    )
+    assert float(losses["face"].detach()) == pytest.approx(sum(face) / len(face), rel=1e-4)
+    gradients = torch.autograd.grad(losses["face"], [found.face_logits, offsets], allow_unused=True)
+    assert [kinds[row] for row in range(len(kinds)) if gradients[0][row] == 0] == [Kind.LANDMARK]
+    assert gradients[1] is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_landmark_errors_over_the_distance_between_the_eyes(seed: int) -> None:
+    """Of landmark crops alone, at most half that distance; without a slope of NaN where a point is right."""
+    kinds = [Kind.LANDMARK, Kind.POS, Kind.LANDMARK, Kind.LANDMARK]
+    found, wanted = output(len(kinds), seed), targets(kinds, seed + 1)
+    points = wanted.landmarks + torch.randn(4, 5, 2) * 0.05
+    points[2], points[3] = wanted.landmarks[2], wanted.landmarks[3] + 9
+    found, errors = found._replace(landmarks=points.requires_grad_()), []
+    for row in (0, 2, 3):
+        truth = wanted.landmarks[row].tolist()
+        apart = [math.dist(a, b) for a, b in zip(points[row].tolist(), truth, strict=True)]
+        errors.append(min(sum(apart) / 5 / math.dist(truth[0], truth[1]), 0.5))
+    losses = multitask_loss(found, wanted, TrainSettings(nme=2.0))
+    without = multitask_loss(found, wanted, TrainSettings())
+    assert float(losses["nme"].detach()) == pytest.approx(sum(errors) / 3, rel=1e-3, abs=1e-5)
+    assert float((losses["total"] - without["total"]).detach()) == pytest.approx(2 * sum(errors) / 3, rel=1e-3)
+    (gradient,) = torch.autograd.grad(losses["nme"], points)
+    assert bool(gradient.isfinite().all()) and [bool(gradient[row].any()) for row in range(4)] == [True] + [False] * 3
 
 
 def face_gradient(logits: Tensor, kinds: Sequence[int]) -> Tensor:

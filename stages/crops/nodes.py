@@ -16,10 +16,11 @@ from pathlib import Path
 import lmdb
 
 from mtcnn.api.training import Callbacks
-from mtcnn.checkpoint import load_weights, set_threshold, weights_path
+from mtcnn.checkpoint import has_weights, load_weights, set_threshold, weights_path
 from mtcnn.errors import CheckpointError, MtcnnError, RecipeError
 from mtcnn.weights import SECOND, SIDES
 from prepare.build import CropMaker, build
+from prepare.mine import detector_folder
 from prepare.records import ImageRecord
 from prepare.store import CropStore
 
@@ -73,12 +74,24 @@ def cascade_nodes(
     return list(found.nodes.values())
 
 
-def check_mining(recipe: Recipe, nets: Sequence[str]) -> None:
-    """Raise RecipeError if a recipe has too few thresholds to mine with these nets."""
-    if recipe.mine is not None and len(recipe.mine.thresholds) < len(nets):
+def check_mining(recipe: Recipe, nets: Sequence[str], work: Path) -> None:
+    """Raise RecipeError if a recipe has too few thresholds to mine with these nets, or a detector without weights."""
+    mine = recipe.mine
+    if mine is None or not nets:
+        return
+    wanted = {"thresholds": tuple(nets)}
+    if mine.detector:
+        wanted["detector_thresholds"] = (mine.detector, *nets[1:])
+    for name, each in wanted.items():
+        if len(getattr(mine, name)) < len(each):
+            raise RecipeError(
+                f"recipe-{recipe.net}.toml: mine.{name} is {list(getattr(mine, name))}; "
+                f"expected one for each of {', '.join(each)}"
+            )
+    if mine.detector and not has_weights(detector_folder(work, mine.detector), mine.detector):
         raise RecipeError(
-            f"recipe-{recipe.net}.toml: mine.thresholds is {list(recipe.mine.thresholds)}; "
-            f"expected one for each of {', '.join(nets)}"
+            f"recipe-{recipe.net}.toml: mine.detector is {mine.detector}; expected one with weights in {work}, or that "
+            "ships with some: train it there first"
         )
 
 
@@ -128,16 +141,20 @@ class _Nodes:
     def _add_crops(
         self, name: str, recipe: Recipe, nets: tuple[str, ...], sampled: bool = True, models: Path | None = None
     ) -> None:
-        check_mining(recipe, nets)
+        check_mining(recipe, nets, self.work)
         mining = recipe.mine if nets else None
         inputs = tuple(f"{net}-draft" if models else net for net in nets)
         sections = digest([recipe.seed, recipe.bands, recipe.crops, sampled, mining])
         parts = {"recipe sections [crops], [mine] and [bands]": sections, "data": self.data}
         parts |= {needed: self.nodes[needed].key for needed in inputs}
+        routes = 1
+        if mining is not None and mining.detector:
+            routes, net = 2, mining.detector
+            parts[net] = content_hash(weights_path(detector_folder(self.work, net), net))
         make = CropMaker(
             SIDES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
         )
-        cost = len(self.records) * CUT_COST[recipe.net]
+        cost = len(self.records) * CUT_COST[recipe.net] * routes
         self.nodes[name] = Node(
             name, inputs, self.work / f"{name}.lmdb", parts, CutCrops(self.records, make), cost=cost
         )

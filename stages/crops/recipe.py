@@ -41,6 +41,11 @@ class TrainSettings(Schedule):
     hard              share of the face losses used, hardest first (online hard example mining).
     face box landmark weights of the three losses.
     iou               weight of 1 - DIoU of the boxes, besides smooth L1 of their offsets; 0 for none.
+    nme               weight of the distance of landmarks over that of the eyes (the normalised mean error), besides
+                      smooth L1; 0 for none.
+    quality           two numbers: the face score of a POS or PART crop is to rise from 0 to its score, 1 for a face,
+                      with the IoU of the predicted box and the face, from the first number to the second. Empty: it is
+                      1 for POS, whatever the box, and PART crops do not train it.
     soft              weight in the face loss of crops of faces that teachers scored, see `mtcnn label`.
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
@@ -61,6 +66,8 @@ class TrainSettings(Schedule):
     score: Scoring = field(default_factory=Scoring)
     soft: float = setting(1.0, min=0, added=True)
     iou: float = setting(0.0, min=0, added=True)
+    nme: float = setting(0.0, min=0, added=True)
+    quality: tuple[float, ...] = field(default=(), metadata={"added": True})
 
     @property
     def trains_landmarks(self) -> bool:
@@ -73,6 +80,8 @@ class TrainSettings(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        rising = not self.quality or (len(self.quality) == 2 and 0 <= self.quality[0] < self.quality[1] <= 1)
+        require(rising, "quality", list(self.quality), "two rising numbers from 0 to 1, or none")
         counts = self.mix.counts(self.batch)
         require(min(counts.values()) >= 0 and counts[Kind.NEG] > 0 and counts[Kind.POS] > 0, "batch", self.batch,
                 "one large enough for some neg and some pos crops of the mix")  # fmt: skip

@@ -176,7 +176,7 @@ def _cascade_recipes(
             if lacking:
                 raise RecipeError(f"needs {lacking[0]}, whose recipe cannot be used")
             recipe = recipes(Recipe, net)
-            check_mining(recipe, before)
+            check_mining(recipe, before, recipes.work)
             found[net] = recipe
     return found
 

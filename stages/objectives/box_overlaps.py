@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["distance_iou", "extended_iou", "pair_iou"]
+__all__ = ["TINY", "distance_iou", "extended_iou", "pair_iou"]
 
 TINY = 1e-7
 
