@@ -262,7 +262,7 @@ def test_more_copies_of_large_and_of_rare_faces() -> None:
 def test_a_detector_mines_beside_pnet(tmp_path: Path, random_models: Path) -> None:
     """Its faces go through RNet and ONet; their crops follow those of PNet's, which stay as they were."""
     records, bands = synthetic.records(3, 1), IouBands(0.25, 0.25, 0.5)
-    alone = MineSettings((0.5, 0.0, 0.0), max_neg=4)
+    alone = MineSettings((0.5, 0.0, 0.0), min_face_low=40.0, min_face_high=40.0, max_neg=4)
     both = replace(alone, detector="retinaface", detector_thresholds=(0.1, 0.0, 0.0))
     for name, mining in (("alone", alone), ("both", both)):
         make = CropMaker(64, 0, bands, FEW, False, mining, tuple(NETS), random_models)
