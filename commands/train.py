@@ -19,6 +19,12 @@ from .wording import as_options
 if TYPE_CHECKING:
     from mtcnn.api.training import TrainResult
 
+before_option = click.option(
+    "--before", type=DIR,
+    help="Folder of models whose nets find the hard examples, instead of nets trained here; \"packaged\" for those "
+    "that ship. For rnet, onet and cnet; copied into the work folder.",
+)  # fmt: skip
+
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for everything made here."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
@@ -67,6 +73,7 @@ def _dag(**options: Any) -> Any:
 @command("prepare")
 @click.option("--net", type=NetType(NETS.values()), required=True,
               help="pnet, rnet or onet, or cnet, of ONet's second pass; or 12, 24, 48 or 64.")  # fmt: skip
+@before_option
 @click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
 @build_options
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
@@ -80,6 +87,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
     \b
     mtcnn prepare --net pnet --data FOLDER --preview crops-12.png
     mtcnn prepare --net rnet --hard-from pnet
+    mtcnn prepare --net onet --before packaged --data FOLDER
     mtcnn prepare --net pnet --data wider:wider_face_train_bbx_gt.txt:WIDER_train/images --data negatives:scenes
     """
     from mtcnn.files.outputs import note_output
@@ -112,6 +120,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
 @click.option("--teacher", type=FILE,
               help="Teacher of the objectives distill and distill-cells: weights of the same detector, or for distill "
               "of one with the same anchors, or its name, as retinaface, if they ship; copied too.")  # fmt: skip
+@before_option
 @build_options
 @train_options
 def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:
@@ -124,6 +133,7 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     mtcnn train --net pnet --data FOLDER
     mtcnn train --net rnet --hard-from pnet --processes 2
     mtcnn train --net onet --start packaged             fine-tune the weights that ship
+    mtcnn train --net onet --start packaged --before packaged           and none but these
     mtcnn train --net cnet                              starts from the folder's ONet
     mtcnn train --net retinaface --start packaged
     torchrun --nproc-per-node 2 -m mtcnn train --net onet

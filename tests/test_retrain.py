@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.parent.mkdir(parents=True)
     path.write_text(recipe)
     write_cnet_recipe(write_recipes(made / "cascade"))
+    write_recipes(made / "onet")
     return made
 
 

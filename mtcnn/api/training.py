@@ -136,6 +136,7 @@ def train(
     *,
     start: Location | None = None,
     teacher: Location | None = None,
+    before: Location | None = None,
     hard_from: str | None = None,
     eval_hashes: Iterable[Location] = (),
     workers: int | Workers = 1,
@@ -158,6 +159,8 @@ def train(
     data        images and labels, as of --data: folders or FORMAT:PATH[:IMAGES]; empty: those stored in the folder.
     work        the work folder, made if missing. Recipes are files in it: edit them there.
     start       initial weights, a file or "packaged"; teacher likewise, for the objectives distill and distill-cells.
+    before      a folder of models, or "packaged": its nets before "rnet", "onet" or "cnet" find the hard examples,
+                instead of nets trained here; copied into the folder.
     hard_from   "pnet" or "rnet": mine hard examples with the cascade up to this net.
     eval_hashes files of hashes of photos that no training may see.
     workers     processes that cut and mine crops, or a `Workers`.      processes  that train.
@@ -187,6 +190,7 @@ def train(
         hard_from,
         None if start is None else as_path("start", start),
         None if teacher is None else as_path("teacher", teacher),
+        None if before is None else as_path("before", before),
         [Path(path) for path in hashes],
         as_workers(workers),
         int(processes),

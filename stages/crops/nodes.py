@@ -30,6 +30,7 @@ from ..inputs import content_hash, given_file, input_of, keep
 from ..labels import NO_POINTS, have_landmarks, label_fault, without_landmarks
 from ..recipes import digest
 from .batches import CropPool
+from .given import given_net, given_node
 from .recipe import Recipe, TrainSettings
 from .start import start_state
 from .task import train
@@ -65,11 +66,16 @@ def cascade_nodes(
     records, data  the labelled images, and their key.
     hard_from  the last net of the cascade that mines ONet's hard examples, instead of RNet.
 
+    Nets that the folder was given trained have a node that copies them, and need no recipe.
+
     Raises RecipeError for a recipe with too few thresholds for the nets that mine.
     """
     found = _Nodes(work, records, data, hard_from)
+    given = {net: path for net in SIDES if (path := given_net(work, net)) is not None}
     for net in SIDES:
-        if net in recipes:
+        if net in given:
+            found.nodes[net] = given_node(work, net, given[net])
+        elif net in recipes:
             found.add_net(recipes[net])
     return list(found.nodes.values())
 

@@ -32,7 +32,7 @@ from . import ddp
 from .clock import Clock
 from .reservation import reserved
 
-__all__ = ["Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
+__all__ = ["FORMAT", "Action", "Dag", "Node", "Options", "State", "data_key", "weights_key"]
 
 FORMAT = 1  # of all outputs; increase it when the same recipe gives other crops or another training
 
@@ -74,6 +74,7 @@ class Node:
     note        one line to print before it is made.
     fault       why it cannot be made; raised before any of its inputs is made.
     cost        approximate seconds on one core, to estimate the time of the others; 0 if unknown.
+    trained     False for weights that are a copy of given ones, made from none of the folder's photos.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Node:
     note: str = ""
     fault: str = ""
     cost: float = 0.0
+    trained: bool = True
 
     @property
     def key(self) -> str:
@@ -276,7 +278,8 @@ class Dag:
         ddp.wait_for_main()
 
     def _name_sources(self, node: Node) -> None:
-        if self.sources and (node.name in SIDES or node.name in DETECTORS):  # weights of a net, and not of a draft
+        is_net = node.name in SIDES or node.name in DETECTORS  # and not the draft of one
+        if self.sources and node.trained and is_net:
             name_sources(node.makes, self.sources, teacher_line(getattr(node.action, "teacher", None)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.devices import check_device
-from mtcnn.errors import RecipeError
+from mtcnn.errors import RecipeError, SettingsError
 from mtcnn.files.atomic_write import atomic_write
 from mtcnn.weights import SECOND, SIDES, SIZES
 from mtcnn.workers import Here, Workers
@@ -23,6 +23,7 @@ from prepare.photo_sizes import PhotoSizes
 from prepare.source_notes import SourceNote
 from prepare.sources import Refused, are_noted, read_sources, remember_sources, remembered_sources
 
+from ..crops.given import check_not_given, given_net, keep_given
 from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
 from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_inputs
@@ -63,6 +64,7 @@ def open_project(
     hard_from: str | None = None,
     start: Path | None = None,
     teacher: Path | None = None,
+    before: Path | None = None,
     eval_hashes: Sequence[Path] = (),
     workers: Workers | None = None,
     processes: int = 1,
@@ -82,6 +84,8 @@ def open_project(
     workers    workers for cutting and mining crops; None: this process.
     teacher    weights of a teacher, for objectives that use one: of the same net, or one with the same anchors, or
                the name of one whose weights ship; copied in the same way.
+    before     a folder of models, or Path("packaged"): weights of the nets before these, which are not trained then but
+               copied into the folder, where later calls find them.
     eval_hashes  files of hashes of photos that no training may see, beside those that ship; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
     strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.
@@ -97,10 +101,16 @@ def open_project(
     specs = list(sources) or remembered_sources(work)
     broken = None if strict else dict[str, str]()
     wanted = {each for net in nets if net in SIDES for each in chain(net, hard_from)}
+    earlier = [net for net in SIDES if before is not None and net in wanted and net not in nets]
+    if before is not None and not earlier:
+        raise SettingsError(f"before is {before}; expected it with rnet, onet or cnet, which come after other nets")
+    if remember and len(nets) == 1:
+        check_not_given(work, nets[0])
+    trained = [net for net in SIDES if net in wanted and net not in earlier and given_net(work, net) is None]
     recipes = _Recipes(work)
-    cascade = _cascade_recipes(recipes, [net for net in SIDES if net in wanted], hard_from, broken)
+    cascade = _cascade_recipes(recipes, trained, wanted.difference(trained), hard_from, broken)
     others = _detector_recipes(recipes, [net for net in nets if net not in SIDES], broken)
-    check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher))
+    check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher or before))
     if remember and is_main():
         check()
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
@@ -121,6 +131,8 @@ def open_project(
     for net in nets:
         if start is not None and net in cascade:
             keep_start(work, net, start)
+    if before is not None:
+        keep_given(work, earlier, before)
     recipes.keep()
     if sources and is_main() and (remember or not are_noted(work)):
         remember_sources(work, sources)  # only once they could be read
@@ -165,13 +177,17 @@ def _joined(files: Sequence[Path]) -> str:
 
 
 def _cascade_recipes(
-    recipes: _Recipes, nets: Sequence[str], hard_from: str | None, broken: dict[str, str] | None
+    recipes: _Recipes,
+    nets: Sequence[str],
+    given: Collection[str],
+    hard_from: str | None,
+    broken: dict[str, str] | None,
 ) -> dict[str, Recipe]:
-    """Recipes by net, in order. Errors go into `broken`, or are raised if that is None."""
+    """Recipes by net, in order. Errors go into `broken`, or are raised if that is None. given  nets without recipe."""
     found: dict[str, Recipe] = {}
     for net in nets:
         before = chain(net, hard_from)[:-1]
-        lacking = [each for each in before if each not in found]
+        lacking = [each for each in before if each not in found and each not in given]
         with _noted(net, broken):
             if lacking:
                 raise RecipeError(f"needs {lacking[0]}, whose recipe cannot be used")

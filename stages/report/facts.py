@@ -18,6 +18,7 @@ from mtcnn.weights import SECOND, SIDES, SIZES
 from prepare.records import ImageRecord
 from prepare.sources import are_noted, remembered_sources
 
+from ..crops.given import given_net
 from ..crops.nodes import chain
 from ..graph.dag import Dag, State
 from ..graph.project import begun_detectors, open_project
@@ -77,8 +78,11 @@ class WorkFolder:
     def commands(self) -> list[str]:
         """What makes such a folder: words for a shell."""
         where = [word for spec in self.sources for word in ("--data", spec)] + ["--work", str(self.path)]
-        runs = [["mtcnn", "run", *where]] if any(net in SIZES for net in self.nets) else []
-        runs += [["mtcnn", "train", "--net", SECOND, *where]] if SECOND in self.nets else []
+        cascade, given = [net for net in SIDES if net in self.nets], any(given_net(self.path, net) for net in SIDES)
+        runs = [["mtcnn", "run", *where]] if not given and any(net in SIZES for net in cascade) else []
+        before = ["--before", str(self.path)] if given else []
+        alone = cascade if given else [net for net in cascade if net == SECOND]
+        runs += [["mtcnn", "train", "--net", net, *before, *where] for net in alone]
         runs += [["mtcnn", "run", "--net", net, *where] for net in self.nets if net in DETECTORS]
         return [shlex.join(words) for words in (*runs, ["mtcnn", "report", str(self.path)])]
 
@@ -87,7 +91,9 @@ def open_work(work: Path) -> WorkFolder:
     """Read a work folder, of which nothing is changed. Raises DataError for a folder that is none."""
     if not work.is_dir():
         raise DataError(f"no folder {work}; expected a work folder, as `mtcnn run` makes it")
-    cascade = [net for net in SIDES if all(recipe_path(work, each).is_file() for each in chain(net))]
+    trained = [net for net in SIDES if recipe_path(work, net).is_file()]
+    ready = {*trained, *(net for net in SIDES if given_net(work, net) is not None)}
+    cascade = [net for net in trained if ready.issuperset(chain(net))]
     nets = [*cascade, *(net for net in begun_detectors(work) if recipe_path(work, net).is_file())]
     if not nets:
         raise DataError(
