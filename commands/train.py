@@ -133,7 +133,7 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     mtcnn train --net pnet --data FOLDER
     mtcnn train --net rnet --hard-from pnet --processes 2
     mtcnn train --net onet --start packaged             fine-tune the weights that ship
-    mtcnn train --net onet --start packaged --before packaged           and none but these
+    mtcnn train --net onet --before packaged            alone, behind the nets that ship
     mtcnn train --net cnet                              starts from the folder's ONet
     mtcnn train --net retinaface --start packaged
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
