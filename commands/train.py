@@ -25,6 +25,11 @@ before_option = click.option(
     "that ship. For rnet, onet and cnet; copied into the work folder.",
 )  # fmt: skip
 
+set_option = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE",
+    help="Change the net's recipe in the work folder first, as train.epochs=8; repeat for more.",
+)  # fmt: skip
+
 work_options = options(
     click.option("--work", type=DIR, default=Path("work"), show_default=True, help="Folder for everything made here."),
     click.option("--data", "sources", multiple=True, metavar="SOURCE",
@@ -58,22 +63,25 @@ def _say(line: str) -> None:
     say(as_options(line))
 
 
-def _train(net: str | None, sources: tuple[str, ...], **options: Any) -> TrainResult:
+def _train(net: str | None, sources: tuple[str, ...], changes: tuple[str, ...], **options: Any) -> TrainResult:
     from mtcnn import train as make
+    from stages.recipe_edit import parsed_changes
 
-    return make(net, sources, say=_say, **options)
+    return make(net, sources, changes=parsed_changes(changes), say=_say, **options)
 
 
-def _dag(**options: Any) -> Any:
+def _dag(changes: tuple[str, ...] = (), **options: Any) -> Any:
     from stages.graph.project import open_project
+    from stages.recipe_edit import parsed_changes
 
-    return open_project(**options)
+    return open_project(changes=parsed_changes(changes), **options)
 
 
 @command("prepare")
 @click.option("--net", type=NetType(NETS.values()), required=True,
               help="pnet, rnet or onet, or cnet, of ONet's second pass; or 12, 24, 48 or 64.")  # fmt: skip
 @before_option
+@set_option
 @click.option("--preview", type=FILE, help="Also draw a contact sheet of the crops, by kind, to this picture.")
 @build_options
 def prepare(net: str, preview: Path | None, **options: Any) -> None:
@@ -121,6 +129,7 @@ def prepare(net: str, preview: Path | None, **options: Any) -> None:
               help="Teacher of the objectives distill and distill-cells: weights of the same detector, or for distill "
               "of one with the same anchors, or its name, as retinaface, if they ship; copied too.")  # fmt: skip
 @before_option
+@set_option
 @build_options
 @train_options
 def train(net: str, start: Path | None, teacher: Path | None, **options: Any) -> None:
@@ -135,7 +144,7 @@ def train(net: str, start: Path | None, teacher: Path | None, **options: Any) ->
     mtcnn train --net onet --start packaged             fine-tune the weights that ship
     mtcnn train --net onet --before packaged            alone, behind the nets that ship
     mtcnn train --net cnet                              starts from the folder's ONet
-    mtcnn train --net retinaface --start packaged
+    mtcnn train --net retinaface --start packaged --set train.epochs=8
     torchrun --nproc-per-node 2 -m mtcnn train --net onet
     """
     if teacher is not None and net not in DETECTORS:
@@ -154,6 +163,7 @@ def _check_hard_from(net: str | None, options: dict[str, Any]) -> None:
 @click.option(
     "--net", type=NetType(DETECTORS), help=f"A single-stage detector instead of the cascade: {', '.join(DETECTORS)}."
 )
+@set_option
 @build_options
 @train_options
 def run(net: str | None, **options: Any) -> None:

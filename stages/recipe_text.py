@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["recipe_text"]
+__all__ = ["recipe_text", "toml_value"]
 
 
 def recipe_text(recipe: Any) -> str:
@@ -23,7 +23,7 @@ def _lines(settings: Any, table: str) -> Iterator[str]:
         yield f"\n[{table}]"
     for name, value in fields.items():
         if name not in tables and value is not None:
-            yield f"{name} = {_value(value)}"
+            yield f"{name} = {toml_value(value)}"
     for name, value in tables.items():
         yield from _lines(value, f"{table}.{name}" if table else name)
 
@@ -32,6 +32,6 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
 
 
-def _value(value: Any) -> str:
-    """JSON's text, numbers and lists are TOML's too."""
+def toml_value(value: Any) -> str:
+    """A value as TOML: JSON's text, numbers and lists are TOML's too."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -23,7 +23,17 @@ from mtcnn.settings import Settings, setting
 from mtcnn.terminal import short
 from mtcnn.weights import SIDES
 
-__all__ = ["Schedule", "build", "check", "digest", "load_recipe", "read_recipe", "recipe_path"]
+__all__ = [
+    "Schedule",
+    "build",
+    "check",
+    "digest",
+    "load_recipe",
+    "read_recipe",
+    "read_text",
+    "recipe_of",
+    "recipe_path",
+]
 
 
 class NetRecipe(Protocol):
@@ -174,16 +184,28 @@ def read_recipe(kind: type[T], path: Path) -> T:
 
     Raises RecipeError naming the file, the key and what was expected.
     """
+    return parse_recipe(kind, read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a recipe's file, which is TOML. Raises RecipeError."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise ValueError(f"more than {LARGEST} bytes")
-        values = tomllib.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        tomllib.loads(text)
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe at {path}; expected a TOML file; check the path") from error
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise RecipeError(f"{path} is not TOML: {str(error)[:200]}") from error
+    return text
+
+
+def parse_recipe(kind: type[T], text: str, path: Path) -> T:
+    """`read_recipe` of the text of a file, which is TOML."""
+    values = tomllib.loads(text)
     renames: list[str] = []
     upgraded = getattr(kind, "upgraded", None)
     if upgraded is not None:
@@ -206,6 +228,11 @@ def recipe_path(folder: Path, net: str) -> Path:
 def load_recipe(kind: type[R], folder: Path, net: str) -> R:
     """The recipe of `net`, of this kind, in a folder of models."""
     path = recipe_path(folder, net)
-    recipe = read_recipe(kind, path)
+    return recipe_of(kind, net, read_text(path), path)
+
+
+def recipe_of(kind: type[R], net: str, text: str, path: Path) -> R:
+    """`load_recipe` of the text of a file."""
+    recipe = parse_recipe(kind, text, path)
     check(recipe.net == net, f"{path}: net", recipe.net, f"{net}, as its path says")
     return recipe

@@ -138,6 +138,7 @@ def train(
     teacher: Location | None = None,
     before: Location | None = None,
     hard_from: str | None = None,
+    changes: Mapping[str, Any] | None = None,
     eval_hashes: Iterable[Location] = (),
     workers: int | Workers = 1,
     processes: int = 1,
@@ -162,6 +163,7 @@ def train(
     before      a folder of models, or "packaged": its nets before "rnet", "onet" or "cnet" find the hard examples,
                 instead of nets trained here; copied into the folder.
     hard_from   "pnet" or "rnet": mine hard examples with the cascade up to this net.
+    changes     of the recipe of one net, by key, as {"train.epochs": 8}; kept in the folder.
     eval_hashes files of hashes of photos that no training may see.
     workers     processes that cut and mine crops, or a `Workers`.      processes  that train.
     device      of torch.       quiet  no bars and lines on stderr.     say  gets a line for each stage.
@@ -174,6 +176,7 @@ def train(
     TrainingError for a loss that is not finite, LibraryError without torch.
     """
     _check_nets(net, hard_from, teacher)
+    require(changes is None or isinstance(changes, Mapping), "changes", changes, "values by key of the recipe")
     sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
     check("processes", processes, Range(min=1, whole=True))
     device_name(device)  # checks its type
@@ -191,6 +194,7 @@ def train(
         None if start is None else as_path("start", start),
         None if teacher is None else as_path("teacher", teacher),
         None if before is None else as_path("before", before),
+        changes,
         [Path(path) for path in hashes],
         as_workers(workers),
         int(processes),

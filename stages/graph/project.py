@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mtcnn.api.training import Callbacks
 from mtcnn.checkpoint import has_weights, packaged_weights, weights_path
@@ -28,7 +27,8 @@ from ..crops.nodes import cascade_nodes, chain, check_mining, keep_start
 from ..crops.recipe import Recipe
 from ..photos.nodes import detector_nodes, keep_inputs
 from ..photos.recipe import DetectorRecipe
-from ..recipes import LARGEST, load_recipe, recipe_path
+from ..recipe_edit import with_changes
+from ..recipes import LARGEST, read_text, recipe_of, recipe_path
 from ..search.nodes import planned_nodes
 from .dag import Dag, Options, data_key
 from .ddp import is_main
@@ -65,6 +65,7 @@ def open_project(
     start: Path | None = None,
     teacher: Path | None = None,
     before: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
     eval_hashes: Sequence[Path] = (),
     workers: Workers | None = None,
     processes: int = 1,
@@ -86,6 +87,7 @@ def open_project(
                the name of one whose weights ship; copied in the same way.
     before     a folder of models, or Path("packaged"): weights of the nets before these, which are not trained then but
                copied into the folder, where later calls find them.
+    changes    of the recipe of the one net, by key, as {"train.epochs": 8}; they are kept in the folder.
     eval_hashes  files of hashes of photos that no training may see, beside those that ship; copied in the same way.
     remember   store `sources` in the folder; False: only if it has none.
     strict     raise RecipeError for an unusable recipe; False: its net, and those downstream, go to `Dag.broken`.
@@ -107,10 +109,12 @@ def open_project(
     if remember and len(nets) == 1:
         check_not_given(work, nets[0])
     trained = [net for net in SIDES if net in wanted and net not in earlier and given_net(work, net) is None]
-    recipes = _Recipes(work)
+    if changes and len(nets) != 1:
+        raise SettingsError(f"`changes` are of one recipe; expected one net, not {', '.join(nets)}")
+    recipes = _Recipes(work, {nets[0]: changes} if changes else {})
     cascade = _cascade_recipes(recipes, trained, wanted.difference(trained), hard_from, broken)
     others = _detector_recipes(recipes, [net for net in nets if net not in SIDES], broken)
-    check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher or before))
+    check = partial(_check_unused, work, nets, sources, eval_hashes, bool(start or teacher or before or changes))
     if remember and is_main():
         check()
     silent = not sources or quiet or not is_main()  # stored sources were reported by the first command
@@ -149,14 +153,14 @@ def _check_unused(
 ) -> None:
     """Raises MtcnnError where these would replace what another process works from, which it needs to resume.
 
-    inputs  whether weights to start from, or a teacher, are given for `nets`.
+    inputs  whether weights to start from, a teacher, or changes of the recipe are given for `nets`.
     """
     if sources and are_noted(work) and not are_noted(work, sources):
         check_unused(work, "sources")
     if eval_hashes and (work / HASHES).is_file() and _joined(eval_hashes) != _joined([work / HASHES]):
         check_unused(work, "hashes")
     if inputs:
-        check_unused(work, "initial weights and teachers", nets)
+        check_unused(work, "recipe, initial weights or teacher", nets)
 
 
 def _eval_hashes(work: Path, given: Sequence[Path], remember: bool) -> EvalHashes:
@@ -239,22 +243,25 @@ def _move_in(work: Path) -> None:
 
 
 class _Recipes:
-    """The recipes of a work folder, and the packaged ones of nets that have none there."""
+    """The recipes of a work folder, and the packaged ones of nets that have none there. changes  of a net's, by key."""
 
-    def __init__(self, work: Path) -> None:
-        self.work, self.borrowed = work, list[str]()
+    def __init__(self, work: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        self.work, self.changes, self.new = work, changes, dict[str, str]()
 
     def __call__(self, kind: type[R], net: str) -> R:
         target = recipe_path(self.work, net)
-        if target.is_file():
-            return load_recipe(kind, self.work, net)
-        if not recipe_path(packaged_weights(), net).is_file():
+        own = target.is_file()
+        path = target if own else recipe_path(packaged_weights(), net)
+        if not path.is_file():
             raise RecipeError(f"no recipe for {net}: none is packaged; write one at {target}")
-        self.borrowed.append(net)
-        return load_recipe(kind, packaged_weights(), net)
+        text = read_text(path)
+        changed = with_changes(text, self.changes.get(net, {}), str(path))
+        if changed != text or not own:
+            self.new[net] = changed
+        return recipe_of(kind, net, changed, path)
 
     def keep(self) -> None:
-        """Copy the packaged ones that were used into the folder, once nothing can fail any more."""
-        for net in self.borrowed:
+        """Write the packaged ones that were used, and those with changes, to the folder, once nothing can fail."""
+        for net, text in self.new.items():
             with atomic_write(recipe_path(self.work, net)) as draft:  # all torchrun processes do this at once
-                shutil.copyfile(recipe_path(packaged_weights(), net), draft)
+                draft.write_text(text, "utf-8", newline="")
