@@ -55,7 +55,8 @@ def given_node(work: Path, net: str, given: Path) -> Node:
     """The node of a net that is not trained, only copied to where its weights belong."""
     parts = {"given": content_hash(given)}
     action = CopyWeights(given, digest(FORMAT, parts))
-    return Node(net, (), weights_path(work, net), parts, action, trained=False)
+    note = "its weights are given, not trained"
+    return Node(net, (), weights_path(work, net), parts, action, note=note, trained=False)
 
 
 @dataclass(frozen=True, eq=False)
