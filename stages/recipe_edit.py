@@ -14,6 +14,7 @@ from mtcnn.errors import RecipeError, SettingsError
 from mtcnn.terminal import short
 
 from .recipe_text import toml_value
+from .recipes import check_numbers
 
 __all__ = ["parsed_changes", "with_changes"]
 
@@ -45,6 +46,7 @@ def with_changes(text: str, changes: Mapping[str, Any], where: str) -> str:
     value has a form that only a person can edit.
     """
     for key, value in changes.items():
+        check_numbers(value, f"{where}: {key}")
         text = _with_change(text, key, value, where)
     return text
 

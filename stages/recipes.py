@@ -27,6 +27,7 @@ __all__ = [
     "Schedule",
     "build",
     "check",
+    "check_numbers",
     "digest",
     "load_recipe",
     "read_recipe",
@@ -156,14 +157,12 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
         hint = next(option for option in hint.__args__ if option is not NoneType)
     if get_origin(hint) is dict:  # free keys, checked by the user of the table
         if not isinstance(value, dict):
-            raise RecipeError(f"{where} is {value!r}; expected a table")
+            raise RecipeError(f"{where} is {_short(value)}; expected a table")
         return value
     if get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise RecipeError(f"{where} is {_short(value)}; expected numbers in brackets")
         return tuple(_value(float, each, where, renames) for each in value)
-    if type(value) is int and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
-        raise RecipeError(f"{where} is a number of {value.bit_length()} bits; expected one of fewer than 64")
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint or (hint is float and not math.isfinite(value)):
@@ -171,11 +170,24 @@ def _value(hint: Any, value: Any, where: str, renames: list[str]) -> Any:
     return value
 
 
+def check_numbers(value: Any, where: str) -> None:
+    """Raise RecipeError for an integer of 64 bits or more, in tables with free keys too: one in hexadecimal digits may
+    be too long to be printed in any message."""
+    if type(value) is int and not -LARGEST_NUMBER <= value < LARGEST_NUMBER:
+        raise RecipeError(f"{where} is a number of {value.bit_length()} bits; expected one of fewer than 64")
+    if isinstance(value, dict):
+        for name, each in value.items():
+            check_numbers(each, f"{where}.{short(name)}" if where else short(name))
+    elif isinstance(value, list):
+        for each in value:
+            check_numbers(each, where)
+
+
 def _short(value: Any) -> str:
-    """An unexpected value of a recipe, shortened: it may be nested, or have any number of digits."""
+    """An unexpected value of a recipe, shortened: it may be deeply nested."""
     try:
         return repr(value)[:80]
-    except (ValueError, RecursionError):
+    except RecursionError:
         return f"a {type(value).__name__}"
 
 
@@ -195,7 +207,9 @@ def read_text(path: Path) -> str:
         if len(data) > LARGEST:
             raise ValueError(f"more than {LARGEST} bytes")
         text = data.decode("utf-8")
-        tomllib.loads(text)
+        check_numbers(tomllib.loads(text), "")
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe at {path}; expected a TOML file; check the path") from error
     except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits

@@ -23,6 +23,7 @@ from mtcnn.stream.resume import read_listing
 from mtcnn.types import ImageSize
 from prepare.readers import READERS
 from stages.crops.recipe import Recipe
+from stages.photos.recipe import DetectorRecipe
 from stages.recipes import read_recipe
 from stages.run_log import RunLog
 
@@ -214,12 +215,38 @@ def test_a_row_without_its_path(tmp_path: Path) -> None:
         ("seed=1979-05-27", "seed is datetime"),
         ("\0", "is not TOML"),
         ("[mine]\nthresholds=[0x" + "f" * 9000 + "]", "bits"),
-        ("train=0x" + "f" * 9000, "train is a int"),
+        ("train=0x" + "f" * 9000, "train is a number of 36000 bits"),
     ],
 )
 def test_invalid_recipes(tmp_path: Path, lines: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
         read_recipe(Recipe, written(tmp_path / "r.toml", f'net="pnet"\n{lines}\n'))
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+
+
+HUGE = "0x" + "f" * 9000
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (f"model={HUGE}", "model is a number of 36000 bits"),
+        (f"model={{width={HUGE}}}", r"model\.width is a number"),
+        (f"model={{width=[1, [{HUGE}]]}}", r"model\.width is a number"),
+        (f"model={{{'w' * 9999}={HUGE}}}", r"model\.www"),
+        (f"pictures={{shares={HUGE}}}", r"pictures\.shares is a number"),
+        (f"pictures={{shares={{a={HUGE}}}}}", r"pictures\.shares\.a is a number"),
+        (f"objective={{name={HUGE}}}", r"objective\.name is a number"),
+        ("objective={name=[]}", r"objective\.name is \[\]; expected one of atss"),
+        ("objective={name={}}", r"objective\.name is \{\}; expected one of atss"),
+        ("model=3\nwidth=8", "model is 3; expected a table"),
+        ("objective=3\nmatch=4", "objective is 3; expected a table"),
+        ("model." + "a." * 5000 + "a=1", "recursion"),
+    ],
+)
+def test_invalid_recipes_of_detectors(tmp_path: Path, lines: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        read_recipe(DetectorRecipe, written(tmp_path / "r.toml", f'net="slim"\n{lines}\n'))
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
 

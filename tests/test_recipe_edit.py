@@ -106,6 +106,7 @@ def test_values_as_a_command_gives_them() -> None:
         ),
         ("lr = 1", {"lr": {"a": 1}}, "lr is .*; expected a number, a text, true, false, or a list"),
         ("lr = 1", {"lr": float("nan")}, "lr cannot be changed"),
+        ("lr = 1", {"lr": 1 << 70000}, "lr is a number of 70001 bits; expected one of fewer than 64"),
     ],
 )
 def test_refused(text: str, change: dict[str, Any], why: str) -> None:

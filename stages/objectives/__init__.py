@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from mtcnn.errors import SettingsError
+from mtcnn.settings import is_one_of, require
 
 __all__ = ["OBJECTIVES", "TAUGHT", "Objective", "objective_class"]
 
@@ -46,8 +46,7 @@ class Objective(Protocol):
 
 
 def objective_class(name: str) -> Any:
-    """The class of the objective `name`. Raises SettingsError for a name that is not in OBJECTIVES."""
-    if name not in OBJECTIVES:
-        raise SettingsError(f"name is {name!r}; expected one of {', '.join(OBJECTIVES)}")
+    """The class of the objective `name`, which a recipe gives. Raises SettingsError for what is not in OBJECTIVES."""
+    require(is_one_of(name, OBJECTIVES), "name", name, f"one of {', '.join(OBJECTIVES)}")
     module, found = OBJECTIVES[name].split(":")
     return getattr(import_module(f".{module}", __name__), found)

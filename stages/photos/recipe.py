@@ -80,7 +80,9 @@ class DetectorRecipe(Settings):
             parent = values if len(old) == 1 else values.get(old[0])
             if isinstance(parent, dict) and old[-1] in parent:
                 renames.append(f"{'.'.join(old)} is {'.'.join(new)}")
-                values.setdefault(new[0], {})[new[-1]] = parent.pop(old[-1])
+                table, value = values.setdefault(new[0], {}), parent.pop(old[-1])
+                if isinstance(table, dict):  # `build` says what is wrong with another
+                    table[new[-1]] = value
         return values
 
     tables: ClassVar[dict[str, Callable[[dict[str, Any]], type[Any]]]]
