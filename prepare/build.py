@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from mtcnn.errors import ImageError
 from mtcnn.files.atomic_write import naming
 from mtcnn.images import read_photo
 from mtcnn.progress import progress
+from mtcnn.terminal import printable
 from mtcnn.workers import Workers
 
 from . import synthetic
@@ -109,9 +111,9 @@ class CropMaker:
 
 def _note(path: Path, problem: Problem) -> None:
     """Append a line to the list of skipped images, unless an interrupted run already has."""
-    line = f"{problem}\n"
-    if not path.is_file() or not path.read_text("utf-8").endswith(line):
-        with naming(path), path.open("a", encoding="utf-8") as file:
+    line = os.fsencode(f"{printable(str(problem))}\n")  # a name that is not UTF-8 as it is
+    if not path.is_file() or not path.read_bytes().endswith(line):
+        with naming(path), path.open("ab") as file:
             file.write(line)
 
 
@@ -139,7 +141,7 @@ def build(
                 if made.problem is not None:
                     problems.append(made.problem)
                     _note(skipped, made.problem)
-                    bar.write(f"skipped {made.problem}", file=sys.stderr)
+                    bar.write(printable(f"skipped {made.problem}"), file=sys.stderr)
                 writer.append(made.batch, val=record.is_val(make.crops.val))
                 counts += np.bincount(made.batch.kinds, minlength=len(Kind))
                 bar.set_postfix({kind.name.lower(): int(counts[kind]) for kind in Kind}, refresh=False)

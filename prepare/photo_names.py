@@ -62,7 +62,7 @@ def check_listed(photo: Path, name: str) -> None:
     if name != name.strip() or any(unicodedata.category(letter) in _UNLISTED for letter in name):
         raise DataError(
             f"{photo}: its name cannot stand in labels; expected UTF-8 on one line, without white space around it; "
-            "rename the photo"
+            "rename the photo, or the folder that has such a name"
         )
 
 

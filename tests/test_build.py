@@ -20,6 +20,7 @@ from mtcnn.checkpoint import Checkpoint, packaged_weights, read, weights_path, w
 from mtcnn.detectors.load import load_detector
 from mtcnn.nets import NETS
 from mtcnn.scoring import Scoring
+from mtcnn.terminal import printable
 from mtcnn.types import Faces
 from mtcnn.workers import Here, local_workers
 from prepare import synthetic
@@ -30,6 +31,7 @@ from prepare.records import CropBatch, ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropStore, CropWriter
 from stages.crops.recipe import Recipe
+from stages.photos.store import build_photos
 from stages.recipes import load_recipe
 
 FEW = CropSettings(negatives=20, near=3, tries=3, landmarks=2, val=30)
@@ -84,6 +86,20 @@ def test_bad_images_are_reported_and_skipped(tmp_path: Path, workers: int, capsy
     assert listed == [str(problem) for problem in problems]
     assert all(f"skipped {line}" in told and "\n" not in line for line in listed)
     assert set(CropStore(tmp_path / "crops.lmdb").items) == {1, 2}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+@pytest.mark.parametrize("name", [b"caf\xe9.jpg", b"\x1b[2J.jpg"])  # not UTF-8, and what would clear a terminal
+def test_skipped_photos_of_any_name(tmp_path: Path, name: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / os.fsdecode(name)
+    bad.write_bytes(b"no picture")
+    records = [ImageRecord(bad), *synthetic.records(1, 0)]
+    build(records, CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops.lmdb", "k", Here(), quiet=True)
+    build_photos(records, tmp_path / "photos.raw", "k", quiet=True)
+    for listed in ("skipped-crops.txt", "skipped-photos.txt"):
+        content = (tmp_path / listed).read_bytes()
+        assert os.fsencode(printable(str(bad))) in content and content.count(b"\n") == 1
+    assert "\x1b" not in capfd.readouterr().err
 
 
 def test_skipped_list_survives_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

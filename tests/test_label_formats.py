@@ -7,6 +7,7 @@ import os
 import pkgutil
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,22 @@ def test_names_with_commas_quotes_and_letters(tmp_path: Path, form: str) -> None
     found, _ = read_source(done.source)
     assert [record.path.name for record in found] == [path.name]
     assert rows(found[0], form) == expected(first, form)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+@pytest.mark.parametrize(("name", "is_text"), [("\U0001f600", True), (os.fsdecode(b"caf\xe9"), False), ("\x01", False)])
+@pytest.mark.parametrize("photos", ["copy", "leave"])
+@pytest.mark.parametrize("form", FORMS)
+def test_folders_of_any_name(tmp_path: Path, form: str, photos: Any, name: str, is_text: bool) -> None:
+    """Labels in which the path of a photo stands can be read, or are refused in one line."""
+    folder = tmp_path / name
+    first = records(folder)[0]
+    if form == "yolo" and photos == "leave" and not is_text:
+        with pytest.raises(DataError, match="its name cannot stand in labels"):
+            convert([first], form, tmp_path / form, photos)
+        return
+    done = convert([first], form, tmp_path / f"{name} {form}", photos)
+    assert [rows(record, form) for record in read_source(done.source)[0]] == [expected(first, form)]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -518,6 +535,19 @@ def test_coco_crowds_categories_and_points_by_name(tmp_path: Path) -> None:
         DataError, match="no object is named 'cat'; expected one of dog, head, as coco:PATH:IMAGES:NAME"
     ):
         read_source(f"coco:{path}::cat")
+
+
+def test_yolo_names_its_folder_as_yaml_reads_it(tmp_path: Path) -> None:
+    """Escapes of JSON in two halves, as for an emoji, are no letter in YAML."""
+    folder = tmp_path / '\U0001f600 "a"'
+    done = convert(records(tmp_path / "from")[:1], "yolo", folder, "leave")
+    assert f'path: "{tmp_path}/\U0001f600 \\"a\\""\n' in done.path.read_text("utf-8")
+
+
+def test_yolo_class_of_thousands_of_digits(tmp_path: Path) -> None:
+    text = f"train: images\nnames:\n  {'9' * 5000}: dog\n  1: face\n"
+    lay(tmp_path, {"images/1.png": "", "labels/1.txt": "1 .25 .5 .25 .5\n", "data.yaml": text})
+    assert len(read_source(str(tmp_path))[0][0].boxes) == 1
 
 
 YAMLS = {

@@ -474,6 +474,11 @@ class TestReadSource:
         assert why in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_a_number_of_thousands_of_digits_is_rejected(self) -> None:
+        with pytest.raises(DataError, match="999' is not a number of scenes; expected synthetic:N") as caught:
+            read_source("synthetic:" + "9" * 5000)
+        assert len(str(caught.value)) < 300
+
     def test_a_source_without_a_usable_image_is_rejected(self, tmp_path: Path) -> None:
         labels = write(tmp_path / "labels.txt", "1.jpg\n0\n")
         with pytest.raises(DataError, match=r"no usable image in it; the first problem: .*labels\.txt:1: no image"):

@@ -166,6 +166,8 @@ def _read_folder(folder: Path) -> Reading:
 
 
 def _scene_count(spec: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise DataError(f"{spec}: {text!r} is not a number of scenes; expected synthetic:N with N of 1 or more")
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise DataError(
+            f"{spec[:80]}: {text[:40]!r} is not a number of scenes; expected synthetic:N with N from 1 to 999999999"
+        )
     return int(text)

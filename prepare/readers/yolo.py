@@ -29,7 +29,7 @@ from mtcnn.types import ImageSize
 from ..records import ImageRecord, Note, Problem
 from .class_names import is_doubtful, noted_classes, taken_classes
 from .label_file import Face, Gathering, numbers
-from .yolo_layout import YoloLayout, yolo_layout
+from .yolo_layout import YoloLayout, is_class_number, yolo_layout
 
 __all__ = ["read"]
 
@@ -150,9 +150,7 @@ def _has_points(values: list[float]) -> bool:
 
 
 def _class_name(word: str, names: Mapping[int, str]) -> str:
-    if not (word.isascii() and word.isdigit() and len(word) < 7):
-        return word
-    return names.get(int(word), word)
+    return names.get(int(word), word) if is_class_number(word) else word
 
 
 def _face(words: list[str], size: ImageSize, points: tuple[int, int] | None, name: str) -> Face:

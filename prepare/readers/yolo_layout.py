@@ -14,7 +14,7 @@ from mtcnn.images import SUFFIXES
 
 from .plain_yaml import parse_yaml
 
-__all__ = ["YAMLS", "YoloLayout", "yolo_layout"]
+__all__ = ["YAMLS", "YoloLayout", "is_class_number", "yolo_layout"]
 
 YAMLS = ("data.yaml", "data.yml", "dataset.yaml")
 SPLITS = ("train", "val", "test")
@@ -134,12 +134,17 @@ def _found(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
+def is_class_number(word: str) -> bool:
+    """Whether a word is the number of a class; those of detectors have three digits."""
+    return word.isascii() and word.isdigit() and len(word) < 7
+
+
 def _names(body: dict[str, Any]) -> dict[int, str]:
     names = body.get("names")
     if isinstance(names, list):
         return dict(enumerate(names))
     pairs = names.items() if isinstance(names, dict) else []
-    return {int(number): name for number, name in pairs if number.isascii() and number.isdigit()}
+    return {int(number): name for number, name in pairs if is_class_number(number)}
 
 
 def _points(body: dict[str, Any]) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
 __all__ = ["write"]
+
+# What XML 1.0 cannot hold, not even escaped: control characters, and bytes of a folder's name that are no UTF-8.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = None) -> Path:
@@ -47,4 +51,4 @@ def _add_object(root: ET.Element, name: str, box: Any) -> None:
 
 def _add(element: ET.Element, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        ET.SubElement(element, name).text = str(value)
+        ET.SubElement(element, name).text = _FORBIDDEN.sub("_", str(value))

@@ -14,6 +14,8 @@ import numpy as np
 
 from mtcnn.files.atomic_write import Before, atomic_write, write_whole, written_by
 
+from ..photo_names import check_listed
+
 if TYPE_CHECKING:
     from ..teachers.photo_labels import PhotoLabels
 
@@ -31,7 +33,7 @@ def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = N
     """Write `labels/<photo>.txt`, `data.yaml` and, of photos that lie elsewhere, the list `photos.txt`.
 
     A row is class, centre, width and height, then five times `x y flag`, flag 0 where unknown; all in shares of the
-    photo. Scores have no place in it.
+    photo. Scores have no place in it. Raises DataError for a photo whose path cannot stand in the list.
     """
     photos, inside = [], True
     for photo in labels:
@@ -42,16 +44,21 @@ def write(labels: Iterable[PhotoLabels], folder: Path, before: Before | None = N
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, "".join(f"{row}\n" for row in rows).encode(), before)
         photos.append(str(photo.path.resolve()))
-    place = f"path: {json.dumps(str(folder.resolve()))}\ntrain: photos.txt\nval: photos.txt\n"
+    # A quoted text of JSON is one of YAML, but for letters as two escapes, which YAML takes for two letters.
+    root = json.dumps(str(folder.resolve()), ensure_ascii=False)
+    place = f"path: {root}\ntrain: photos.txt\nval: photos.txt\n"
     if inside and photos:
         place = "train: images\nval: images\n"
     else:
+        for name in photos:
+            check_listed(Path(name), name)
         with atomic_write(folder / "photos.txt", before=before) as draft:
             draft.write_text("".join(f"{name}\n" for name in photos), encoding="utf-8")
     names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASSES))
     text = f"{place}kpt_shape: [5, 3]\n"
     with atomic_write(folder / "data.yaml", before=before) as draft:
-        draft.write_text(f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}", encoding="utf-8")
+        content = f"{text}flip_idx: [1, 0, 2, 4, 3]\nnames:\n{names}"
+        draft.write_text(content, encoding="utf-8", errors="backslashreplace")  # a folder's name need not be UTF-8
     return folder / "data.yaml"
 
 

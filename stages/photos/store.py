@@ -7,6 +7,7 @@ the pixels: 2 MB for a photo of 1024 x 768.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from mtcnn.errors import DataError, ImageError
 from mtcnn.files.atomic_write import atomic_write, write_whole
 from mtcnn.progress import progress
 from mtcnn.resample import resample
+from mtcnn.terminal import printable
 from prepare.build import image_of
 from prepare.records import ImageRecord, Problem
 
@@ -45,8 +47,8 @@ def build_photos(
     with atomic_write(path) as draft, draft.open("wb") as file:
         places, problems = _write(records, file, path.name, longest, quiet)
         index.unlink(missing_ok=True)  # that of other pixels
-    skipped = "".join(f"{problem}\n" for problem in problems)
-    write_whole(path.with_name(f"skipped-{path.stem}.txt"), skipped.encode())
+    skipped = "".join(f"{printable(str(problem))}\n" for problem in problems)
+    write_whole(path.with_name(f"skipped-{path.stem}.txt"), os.fsencode(skipped))  # names that are not UTF-8 too
     write_whole(index, json.dumps({"format": FORMAT, "key": key, "places": places}).encode())  # last: it has the key
     return problems
 
@@ -63,7 +65,7 @@ def _write(
             small, scale = _shrunk(image_of(record), longest)
         except ImageError as error:
             problems.append(Problem(str(record.path), str(error).removeprefix(f"{record.path}: ")))
-            bar.write(f"skipped {problems[-1]}", file=sys.stderr)
+            bar.write(printable(f"skipped {problems[-1]}"), file=sys.stderr)
             places.append(None)
             continue
         file.write(small.data)
