@@ -73,7 +73,7 @@ def compare(names: tuple[str, ...], photos: Path, ground_truth: Path, labels: Pa
         check_plot(out / "table.png")
     problems = Problems()
     rows = run(entries, photos, ground_truth, out, workers, labels, timing, problems, say)
-    if len(problems):
-        say(problems.summary(20))
+    for line in problems.summary(20).splitlines():
+        say(line)
     click.echo(tables(rows))
     say(f"mtcnn: {sum(row.result is not None for row in rows)} of {len(rows)} detectors measured; see {out}")

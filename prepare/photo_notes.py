@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import ClassVar
 
 from mtcnn.errors import ImageError
 from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.stamps import stamp_of
 from mtcnn.progress import progress
 
 from . import synthetic
@@ -50,9 +50,9 @@ class PhotoNotes:
 
         bar  title of a progress bar over the photos to read; None for no bar.
         """
-        stamps = {path: None if synthetic.is_synthetic(path) else _stamp(path) for path in paths}
+        stamps = {path: [] if synthetic.is_synthetic(path) else stamp_of(path) for path in paths}
         found = {path: self._remembered(path, stamp) for path, stamp in stamps.items()}
-        readable = {path for path, stamp in stamps.items() if stamp is not None and not self._cached_only}
+        readable = {path for path, stamp in stamps.items() if stamp and not self._cached_only}
         unknown = [path for path in found if path in readable and found[path] is None]
         with ThreadPoolExecutor(4) as pool:
             try:
@@ -67,14 +67,14 @@ class PhotoNotes:
     def _learn(
         self,
         seen: Iterable[tuple[Path, list[int] | None]],
-        stamps: Mapping[Path, tuple[int, int] | None],
+        stamps: Mapping[Path, list[int]],
         found: dict[Path, list[int] | None],
     ) -> None:
         saved = time.monotonic()
         for path, numbers in seen:
             found[path] = numbers
             if numbers is not None:
-                self._known[str(path)] = [*(stamps[path] or ()), *numbers]
+                self._known[str(path)] = [*stamps[path], *numbers]
                 self._learned = True
             if time.monotonic() - saved > self.save_every:
                 self.save()
@@ -94,9 +94,9 @@ class PhotoNotes:
         except ImageError:  # reported when its pixels are needed
             return None
 
-    def _remembered(self, path: Path, stamp: tuple[int, int] | None) -> list[int] | None:
+    def _remembered(self, path: Path, stamp: list[int]) -> list[int] | None:
         row = self._known.get(str(path))
-        return row[2:] if row is not None and stamp == (row[0], row[1]) else None
+        return row[2:] if row is not None and stamp == row[:2] else None
 
     def _read(self, file: Path) -> dict[str, list[int]]:
         try:
@@ -110,11 +110,3 @@ class PhotoNotes:
         """Whether it is [file size, modification time, numbers...]."""
         whole = isinstance(row, list) and len(row) == 2 + self.length and all(type(number) is int for number in row)
         return whole and min(row[2:]) >= self.lowest  # type: ignore[index]  # a list, as checked
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns

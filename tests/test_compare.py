@@ -23,6 +23,7 @@ from mtcnn.metrics.attributes import with_attributes
 from mtcnn.metrics.plots import save_figure
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider import GroundTruth
+from mtcnn.pictures.draw import save_image
 from mtcnn.types import Faces
 from mtcnn.workers import Here
 
@@ -254,6 +255,29 @@ def test_speed_counts_only_its_own_calls() -> None:
     found = costs.speed({"slow": burn(400_000), "fast": burn(1000)}, [np.zeros((2, 2, 3), np.uint8)] * 2, 3, bar)
     assert bar.count == 12
     assert found["slow"] > 20 * found["fast"] > 0
+
+
+def test_photos_that_cannot_be_read_are_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are reported, as in detection, instead of ending the comparison behind it."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(costs, "memory", lambda entry: None)
+    (photos := tmp_path / "photos" / "e").mkdir(parents=True)
+    for name, content in {"a": b"no picture", "b": b""}.items():
+        (photos / f"{name}.jpg").write_bytes(content)
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"e/{name}.jpg\n1\n10 10 20 20\n" for name in "abc"))
+    words = ("compare", "yunet-n", "--photos", photos.parent, "--ground-truth", labels, "--out", tmp_path / "out")
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    assert ["a.jpg: is not an image" in line or "b.jpg: is empty" in line for line in done.stderr.split("\n")[1:3]] == [
+        True,
+        True,
+    ], "a line each"
+    assert "ms" not in json.loads((tmp_path / "out" / "table.json").read_text())[0]
+    save_image(photos / "c.png", np.zeros((1, 3, 3), np.uint8))  # smaller than a pixel of a frame
+    done = run(*words)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "table.json").read_text())[0]["ms"] > 0
 
 
 def test_table_without_any_weights() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 
 from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import atomic_write, write_whole
+from mtcnn.files.stamps import stamp_of
 from mtcnn.metrics.problems import Problems
 from mtcnn.types import Faces, ImageSize
 from mtcnn.workers import Here
@@ -180,7 +182,7 @@ def test_damaged_detections_of_a_comparison_are_made_again(tmp_path: Path, monke
     monkeypatch.setattr(cache, "detect_each", detect)
     file = tmp_path / "x.jsonl"
     first = cache.detections(file, photos, make, Here(), Problems(), Bar())
-    stamp = cache._stamp(photos["a/1"])
+    stamp = stamp_of(photos["a/1"])
     lines = file.read_text().splitlines()
     wrong = ["[1, 2]", '"a/1"', "[" * 99_999, "\xff\xfe", ""]
     damaged: list[Any] = [[[1, 2]], "x", 5, [[[1]]], {}]
@@ -199,6 +201,30 @@ def test_damaged_detections_of_a_comparison_are_made_again(tmp_path: Path, monke
     cache.detections(file, photos, make, Here(), Problems(), Bar())
     assert not looked, "files of former versions have no checksums"
     assert all((again[name] == first[name]).all() for name in photos)
+
+
+def test_a_photo_that_changes_while_it_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found in the former photo is not taken for what is in this one, or in one that is gone."""
+    from mtcnn.compare import cache
+
+    photos = {name: tmp_path / f"{name}.jpg" for name in ("changed", "gone")}
+    for path in photos.values():
+        path.write_bytes(b"1")
+    looked: list[list[str]] = []
+
+    def detect(left: dict[str, Path], *_: object) -> Any:
+        looked.append(list(left))
+        if len(looked) == 1:
+            photos["changed"].write_bytes(b"22")
+        photos["gone"].unlink(missing_ok=True)
+        return iter([(name, Faces.empty()) for name in left])
+
+    monkeypatch.setattr(cache, "detect_each", detect)
+    make: Any = None
+    bar: Any = SimpleNamespace(update=lambda count: None)
+    for _ in range(3):
+        cache.detections(tmp_path / "x.jsonl", photos, make, Here(), Problems(), bar)
+    assert looked == [["changed", "gone"], ["changed", "gone"], ["gone"]]
 
 
 # ---- what an error names
@@ -269,8 +295,7 @@ def fill_board(folder: Path) -> None:
 def fill_cache(folder: Path) -> None:
     from mtcnn.compare.cache import _append
 
-    (folder / "a.jpg").touch()
-    _append(full(folder / "x.jsonl"), {"a": np.zeros((1, 5))}, {"a": folder / "a.jpg"})
+    _append(full(folder / "x.jsonl"), {"a": np.zeros((1, 5))}, {"a": [0, 0]})
 
 
 def fill_skipped(folder: Path) -> None:

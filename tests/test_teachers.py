@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mtcnn.boxes import iou
 from mtcnn.errors import CheckpointError, DataError, SettingsError
+from mtcnn.files.stamps import stamp_of
 from mtcnn.types import Faces, ImageSize
 from prepare.photo_names import common_folder
 from prepare.records import ImageRecord
@@ -23,7 +24,7 @@ from prepare.teachers.calibration import (
     fit_logistic,
     hits,
 )
-from prepare.teachers.found import FoundFile, PhotoFaces, stamp_of
+from prepare.teachers.found import FoundFile, PhotoFaces
 from prepare.teachers.fusion import OVERLAP, fuse
 from prepare.teachers.photo_labels import LabelSettings, labels_of
 from prepare.teachers.teacher import Teacher, _scales, find_teachers

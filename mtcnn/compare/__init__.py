@@ -68,8 +68,9 @@ def compare(
         rows[entry.label].result = wider.evaluate(truth, found[entry.label], list(paths), problems)
         rows[entry.label].costs |= costs.arithmetic(entry)
         say(_line(rows[entry.label]))
-    if timing and ready:
-        _time(ready, rows, [path for path in paths.values() if path.is_file()])
+    readable = [path for name, path in paths.items() if any(name in rows for rows in found.values())]
+    if timing and readable:
+        _time(ready, rows, readable)
     _write(list(rows.values()), out)
     if found:
         save_image(out / "photos.jpg", contact_sheet(truth, found, paths))

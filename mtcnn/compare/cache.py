@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtcnn.files.atomic_write import naming
+from mtcnn.files.stamps import stamp_of
 from mtcnn.metrics.detections import MakeDetector, detect_each
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.wider_detections import faces_to_rows
@@ -50,24 +51,20 @@ def detections(
     known = _read(path, photos)
     bar.update(len(known))
     left = {name: path for name, path in photos.items() if name not in known}
+    stamps = {name: stamp_of(path) for name, path in left.items()}  # from before they are read
     found = detect_each(left, make, workers, problems) if left else iter(())
     while some := list(islice(found, CHUNK)):
         rows = {name: faces_to_rows(faces) for name, faces in some if faces is not None}
-        _append(path, rows, photos)
+        _append(path, rows, stamps)
         known |= rows
         bar.update(len(some))
     return {name: known[name] for name in photos if name in known}
 
 
-def _stamp(photo: Path) -> list[int]:
-    stat = photo.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def _read(path: Path, photos: Mapping[str, Path]) -> dict[str, Rows]:
     known = {}
     for name, stamp, rows in _lines(path):
-        if name in photos and photos[name].is_file() and stamp == _stamp(photos[name]):
+        if name in photos and stamp and stamp == stamp_of(photos[name]):
             known[name] = rows
     return known
 
@@ -92,8 +89,8 @@ def _checksum(row: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(row).encode())
 
 
-def _append(path: Path, found: Mapping[str, Rows], photos: Mapping[str, Path]) -> None:
-    rows = [{"photo": name, "stamp": _stamp(photos[name]), "faces": faces.tolist()} for name, faces in found.items()]
+def _append(path: Path, found: Mapping[str, Rows], stamps: Mapping[str, list[int]]) -> None:
+    rows = [{"photo": name, "stamp": stamps[name], "faces": faces.tolist()} for name, faces in found.items()]
     lines = [json.dumps({**row, "crc": _checksum(row)}) for row in rows]
     # A line break first, in case the last line was truncated. In one piece: another process may append too.
     with naming(path), path.open("ab", buffering=0) as file:

@@ -61,7 +61,7 @@ def frames(photos: Sequence[RGB]) -> list[RGB]:
     for photo in photos:
         height, width = photo.shape[:2]
         side = min(height / FRAME[0], width / FRAME[1])
-        tall, wide = int(side * FRAME[0]), int(side * FRAME[1])
+        tall, wide = (max(1, int(side * length)) for length in FRAME)
         top, left = (height - tall) // 2, (width - wide) // 2
         found.append(resample(np.ascontiguousarray(photo[top : top + tall, left : left + wide]), *FRAME))
     return found

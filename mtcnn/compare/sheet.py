@@ -68,7 +68,7 @@ def _operating_point(truth: GroundTruth, counted: Mapping[str, Array], found: Ma
         scores.append(rows[:, 4])
         good.append(np.where(known.any(axis=1), 1.0, np.where(match.any(axis=1), np.nan, 0.0)))
         total += int(counted[name].sum())
-    score, hit = np.concatenate(scores), np.concatenate(good)
+    score, hit = np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0), *good])
     score, hit = score[~np.isnan(hit)], hit[~np.isnan(hit)]
     if not len(score):
         return 0.0

@@ -34,7 +34,7 @@ class Cascade:
     settings  keyword arguments of Detector. `coarse` is False unless given: figures are quoted at a stated scale, of
               one look at each image.
     scale, flip  see `scales.ScaledDetector`.
-    Raises ValueError for an unknown scale.
+    Raises SettingsError for an unknown scale.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)

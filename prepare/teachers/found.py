@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,9 +11,10 @@ import numpy as np
 
 from mtcnn.errors import DataError
 from mtcnn.files.atomic_write import naming, write_whole
+from mtcnn.files.stamps import stamp_of
 from mtcnn.types import Faces, ImageSize
 
-__all__ = ["FoundFile", "PhotoFaces", "stamp_of"]
+__all__ = ["FoundFile", "PhotoFaces"]
 
 FORMAT = 1
 
@@ -24,15 +24,6 @@ class PhotoFaces(NamedTuple):
 
     size: ImageSize
     faces: Faces
-
-
-def stamp_of(photo: Path) -> list[int]:
-    """Size and date of a photo's file, which differ when it has changed; empty where there is none."""
-    try:
-        status = os.stat(photo)
-    except OSError:
-        return []
-    return [status.st_size, status.st_mtime_ns]
 
 
 class FoundFile:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mtcnn.errors import DataError, ImageError
 from mtcnn.files.atomic_write import atomic_write
+from mtcnn.files.stamps import stamp_of
 from mtcnn.images import read_photo
 from mtcnn.progress import progress
 from mtcnn.terminal import printable
@@ -25,7 +26,7 @@ from ..records import ImageRecord
 from ..writers import WRITERS
 from ..written_files import WrittenFiles
 from .calibration import Calibration, fit_calibration
-from .found import FoundFile, PhotoFaces, stamp_of
+from .found import FoundFile, PhotoFaces
 from .origins import origins_of
 from .photo_labels import LabelSettings, PhotoLabels, labels_of
 from .teacher import Teacher
