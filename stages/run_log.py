@@ -75,13 +75,18 @@ def _board(folder: Path, epoch: int) -> Any:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The epochs in a log, without broken lines; none without a file."""
+    """The epochs in a log, without broken lines and what is no number; none without a file."""
     rows = []
     for line in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):
             continue  # a partial line of a killed run, or a damaged one
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
-            rows.append(row)
+        if isinstance(row, dict) and type(row.get("epoch")) is int and _is_number(row["epoch"]):
+            rows.append({name: value for name, value in row.items() if _is_number(value)})
     return rows
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value of a row is one that `add` writes; an integer beyond the floats is none."""
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 53)

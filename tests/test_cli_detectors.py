@@ -18,6 +18,7 @@ from mtcnn.checkpoint import Checkpoint, read, weights_path, write
 from mtcnn.detectors.anchors import S3FD
 from mtcnn.detectors.decoders import SsdCodes
 from mtcnn.detectors.load import load_module
+from mtcnn.errors import RecipeError
 from mtcnn.weights import MEAN_COLOUR
 from prepare.records import ImageRecord
 from prepare.synthetic import write_folder
@@ -25,7 +26,7 @@ from stages.crops.recipe import Recipe
 from stages.graph.dag import Dag
 from stages.graph.project import begun_detectors
 from stages.objectives.matching import MatchSettings
-from stages.photos.match_report import matched
+from stages.photos.match_report import match_report, matched
 from stages.photos.recipe import DetectorRecipe
 from stages.photos.task import new_net
 from stages.recipes import load_recipe, recipe_path
@@ -226,6 +227,16 @@ def test_packaged_recipes(net: str) -> None:
 def drawn(tmp_path: Path) -> Path:
     write_folder(tmp_path, 4, seed=3)
     return tmp_path
+
+
+@pytest.mark.parametrize("objective", ["atss", "heat-map", "simota"])
+def test_matching_of_another_objective_is_one_line(tmp_path: Path, photo_folder: Path, objective: str) -> None:
+    path = recipe_path(tmp_path, "slim")
+    path.parent.mkdir(parents=True)
+    path.write_text(f'net = "slim"\nobjective = {{name = "{objective}"}}\n')
+    (labels := tmp_path / "labels.txt").write_text("astronaut.png\n1\n10 10 50 50\n")
+    with pytest.raises(RecipeError, match=f"recipe of slim: objective is {objective}, which does not match"):
+        match_report("slim", photo_folder / "astronaut.png", f"wider:{labels}:{photo_folder}", tmp_path)
 
 
 def test_inspect_matching(drawn: Path) -> None:

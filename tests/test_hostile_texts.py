@@ -273,6 +273,11 @@ def test_a_log_with_odd_lines(tmp_path: Path) -> None:
     lines = ['{"epoch": 0}', "[1]", "3", '{"epoch": "x"}', '{"epoch": 1}', "[" * 9999, '{"epoch": 2}']
     written(tmp_path / "metrics-x.jsonl", "\n".join(lines))
     assert RunLog(tmp_path, "x", 9).rows == [{"epoch": 0}, {"epoch": 1}, {"epoch": 2}]
+    odd = (
+        f'{{"epoch": {"9" * 400}}}\n{{"epoch": 3, "seconds": null, "val_a": "x", "train_a": {"9" * 400}, "val_b": 0.5}}'
+    )
+    written(tmp_path / "metrics-x.jsonl", odd)
+    assert RunLog(tmp_path, "x", 9).rows == [{"epoch": 3, "val_b": 0.5}]
 
 
 HARMLESS: dict[str, Callable[[Path], object]] = {

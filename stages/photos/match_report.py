@@ -14,7 +14,7 @@ from mtcnn.boxes import iou
 from mtcnn.cascade import Detector
 from mtcnn.checkpoint import packaged_weights
 from mtcnn.detectors.decoders import SsdCodes
-from mtcnn.errors import DataError
+from mtcnn.errors import DataError, RecipeError
 from mtcnn.images import read_image
 from mtcnn.metrics.tables import markdown_table
 from mtcnn.pictures.draw import draw_faces
@@ -88,12 +88,18 @@ def match_report(model: str, image: Path, labels: str | None = None, work: Path 
     model   a name of `detectors.DETECTORS`, whose recipe is used.    work  folder of the recipe; None: packaged.
     labels  a WIDER FACE text file, or FORMAT:PATH[:IMAGES]. None: the faces that the cascade detects.
 
-    Raises DataError when the labels do not name the image.
+    Raises DataError when the labels do not name the image, RecipeError for a net or an objective without such anchors.
     """
     pixels = read_image(image)
     record = _found(pixels, image) if labels is None else _labelled(image, labels)
     recipe = load_recipe(DetectorRecipe, work or packaged_weights(), model)
-    return matched(pixels, record, anchor_decoder(model), recipe.objective.match)
+    decoder, settings = anchor_decoder(model), getattr(recipe.objective, "match", None)
+    if not isinstance(settings, MatchSettings):
+        raise RecipeError(
+            f"recipe of {model}: objective is {recipe.objective.name}, which does not match anchors by IoU; expected "
+            "multibox or distill"
+        )
+    return matched(pixels, record, decoder, settings)
 
 
 def matched(image: RGB, record: ImageRecord, decoder: SsdCodes, settings: MatchSettings) -> MatchReport:
