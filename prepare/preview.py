@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ BOX, POINT = (0, 255, 0), (255, 230, 0)
 
 def summary(path: Path) -> str:
     """Counts by kind, in one line."""
-    store = CropStore(path)
-    counts = np.bincount(store.kinds, minlength=len(Kind))
+    with closing(CropStore(path)) as store:
+        counts = np.bincount(store.kinds, minlength=len(Kind))
     megabytes = (path / "data.mdb").stat().st_size / 1e6
     kinds = ", ".join(f"{counts[kind]:,} {kind.name.lower()}" for kind in Kind if counts[kind])
     return f"{len(store):,} crops ({kinds}), {megabytes:,.0f} MB"
@@ -60,12 +61,12 @@ def _band(kind: Kind, batch: CropBatch, count: int) -> NDArray[np.uint8]:
 
 def contact_sheet(path: Path, target: Path, seed: int = 0) -> None:
     """Write a picture of random crops of each kind of the store at `path`, with true boxes and landmarks drawn in."""
-    store, rng = CropStore(path), np.random.default_rng(seed)
-    bands = []
-    for kind in Kind:
-        found = np.flatnonzero(store.kinds == kind)
-        if len(found):
-            chosen = rng.choice(found, min(COLUMNS * ROWS, len(found)), replace=False)
-            bands.append(_band(kind, store.read(np.sort(chosen)), len(found)))
+    rng, bands = np.random.default_rng(seed), []
+    with closing(CropStore(path)) as store:
+        for kind in Kind:
+            found = np.flatnonzero(store.kinds == kind)
+            if len(found):
+                chosen = rng.choice(found, min(COLUMNS * ROWS, len(found)), replace=False)
+                bands.append(_band(kind, store.read(np.sort(chosen)), len(found)))
     blank = np.full((TILE, COLUMNS * TILE, 3), 255, np.uint8)
     save_image(target, np.concatenate(bands or [blank]))

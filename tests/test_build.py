@@ -27,6 +27,7 @@ from prepare import synthetic
 from prepare.build import CropMaker, build, image_of
 from prepare.labels import IouBands, Kind
 from prepare.mine import MineSettings, copies, load_cascades, mine
+from prepare.preview import contact_sheet, summary
 from prepare.records import CropBatch, ImageRecord
 from prepare.sample import CropSettings
 from prepare.store import CropStore, CropWriter
@@ -121,6 +122,21 @@ def test_skipped_list_survives_a_kill(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [line.split(": ")[0] for line in listed] == [str(record.path) for record in records]
     build(synthetic.records(1, 0), make, path, "other", Here(), quiet=True)
     assert not (tmp_path / "skipped-crops.txt").exists(), "the list of another build"
+
+
+def test_previews_close_their_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[CropStore] = []
+    close = CropStore.close
+
+    def note(store: CropStore) -> None:
+        closed.append(store)
+        close(store)
+
+    build(synthetic.records(2, 0), CropMaker(12, 0, IouBands(), FEW), tmp_path / "crops", "k", Here(), quiet=True)
+    monkeypatch.setattr(CropStore, "close", note)
+    assert " crops (" in summary(tmp_path / "crops")
+    contact_sheet(tmp_path / "crops", tmp_path / "sheet.png")
+    assert len(closed) == 2 and (tmp_path / "sheet.png").is_file()
 
 
 def test_validation_part_depends_on_the_file_name(tmp_path: Path) -> None:
