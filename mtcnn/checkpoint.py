@@ -238,8 +238,8 @@ def _short(value: Any) -> str:
     return repr(value)[:60] if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"
 
 
-def _fault(error: Exception, length: int = 160) -> str:
-    return " ".join(str(error).split())[:length]
+def _fault(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]
 
 
 def _checked(path: Path, net: str, scaling: Scaling) -> Checkpoint:

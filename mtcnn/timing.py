@@ -173,9 +173,9 @@ class Benchmark:
         ])  # fmt: skip
 
 
-def to_side(image: NDArray[np.uint8], side: int = FDDB_SIDE) -> NDArray[np.uint8]:
-    """image (H, W, 3) uint8 scaled, up or down, so that its longest side has `side` pixels."""
-    height, width = (max(1, round(value * side / max(image.shape[:2]))) for value in image.shape[:2])
+def to_side(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """image (H, W, 3) uint8 scaled, up or down, so that its longest side has FDDB_SIDE pixels."""
+    height, width = (max(1, round(value * FDDB_SIDE / max(image.shape[:2]))) for value in image.shape[:2])
     return image if image.shape[:2] == (height, width) else resample(image, height, width)
 
 

@@ -160,11 +160,10 @@ def check_sources(
     evaluation: EvalHashes,
     photo_hashes: PhotoHashes,
     photo_sizes: PhotoSizes,
-    seed: int = 0,
     quiet: bool = False,
 ) -> list[SourceCheck]:
     """Check sources, and compare the photos of each with the sources before it. Unreadable sources have a fault."""
-    found = [_read(spec, photo_sizes, seed) for spec in specs]
+    found = [_read(spec, photo_sizes) for spec in specs]
     hashes: dict[Path, int | None] = {}
     for check in found:
         photos = check.photos()
@@ -176,11 +175,11 @@ def check_sources(
     return found
 
 
-def _read(spec: str, photo_sizes: PhotoSizes, seed: int) -> SourceCheck:
+def _read(spec: str, photo_sizes: PhotoSizes) -> SourceCheck:
     check = SourceCheck(spec)
     try:
         check.form = form_of(spec)
-        check.records, problems = read_source(spec, seed)
+        check.records, problems = read_source(spec)
     except DataError as error:
         check.fault = str(error)
         return check

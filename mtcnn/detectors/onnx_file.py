@@ -54,8 +54,8 @@ class WholeFile(OnnxSession):
                their own, `lowest`.
     """
 
-    def __init__(self, path: Path, threshold: float | None = None, threads: int | None = None) -> None:
-        super().__init__(path, threads)
+    def __init__(self, path: Path, threshold: float | None = None) -> None:
+        super().__init__(path)
         if not {"boxes", "scores"} <= set(self.outputs):
             raise CheckpointError(f"{path} gives {', '.join(self.outputs)}; expected boxes and scores: export it again")
         try:
@@ -78,7 +78,7 @@ class WholeFile(OnnxSession):
 OnnxDetector = SingleStage | FittedStage | WholeFile
 
 
-def load_onnx_file(path: Path, threshold: float | None = None, threads: int | None = None) -> OnnxDetector:
+def load_onnx_file(path: Path, threshold: float | None = None) -> OnnxDetector:
     """The detector in the ONNX file at `path`: what `mtcnn export` wrote, or a net in a form of `runtimes.onnx_forms`.
 
     threshold  minimum score of a face; None: that of the file, or of its kind of detector. The threshold of a whole
@@ -87,16 +87,16 @@ def load_onnx_file(path: Path, threshold: float | None = None, threads: int | No
     An image is processed at one size, its own, unless the file takes another. Raises CheckpointError for a file that is
     damaged or has another form, MtcnnError without the package onnxruntime.
     """
-    opened = OnnxSession(path, threads)
+    opened = OnnxSession(path)
     if "detector" in opened.facts:
-        return WholeFile(path, threshold, threads)
+        return WholeFile(path, threshold)
     net = opened.facts.get("net")
     if net is not None and net not in DETECTORS:
         raise CheckpointError(
             f"{path} holds {net}, a part of the cascade; expected a detector: mtcnn export writes one"
         )
     size = input_size(opened)
-    runtime: Any = OtherRuntime(path, threads) if net is None else OnnxRuntime(path, threads)
+    runtime: Any = OtherRuntime(path) if net is None else OnnxRuntime(path)
     spec = DETECTORS[runtime.detector if net is None else net]
     if threshold is None:
         threshold = float(json.loads(opened.facts.get("threshold", str(spec.threshold))))

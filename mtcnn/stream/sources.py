@@ -125,9 +125,9 @@ def find_sources(
     return list(found.values()), problems
 
 
-def image_files(named: Iterable[Path], passed: PassedOver | None = None) -> Iterator[Path]:
+def image_files(named: Iterable[Path]) -> Iterator[Path]:
     """The named image files, in order: files, images in folders, and matches of patterns."""
-    for source in _expand(named, SUFFIXES, [], PassedOver() if passed is None else passed, ()):
+    for source in _expand(named, SUFFIXES, [], PassedOver(), ()):
         if isinstance(source, Path):
             yield source
 

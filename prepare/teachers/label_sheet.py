@@ -26,9 +26,9 @@ AROUND = 1.6  # side of a tile in sides of the region's square
 KINDS = ("faces", "doubtful regions", "background")
 
 
-def label_sheet(labels: Iterable[PhotoLabels], target: Path, seed: int = 0) -> None:
+def label_sheet(labels: Iterable[PhotoLabels], target: Path) -> None:
     """Draw random regions of each kind, with a bit of what is around them."""
-    rng, counts, limit = np.random.default_rng(seed), [0, 0, 0], COLUMNS * ROWS
+    rng, counts, limit = np.random.default_rng(0), [0, 0, 0], COLUMNS * ROWS
     chosen: list[list[tuple[Path, Any]]] = [[], [], []]
     for photo in labels:
         for kind, boxes in enumerate((photo.boxes, photo.doubtful, photo.dropped)):

@@ -31,7 +31,7 @@ class BestShares:
     high: Array
 
 
-def best_shares(aps: Sequence[float], shares: Array, seed: int = 0) -> BestShares:
+def best_shares(aps: Sequence[float], shares: Array) -> BestShares:
     """The distribution of the shares of the best candidate.
 
     aps  (N,) of the candidates.    shares  (N, P), the share of each part in the computation of a candidate.
@@ -41,7 +41,7 @@ def best_shares(aps: Sequence[float], shares: Array, seed: int = 0) -> BestShare
     """
     values, table = np.asarray(aps, np.float64), np.asarray(shares, np.float64)
     sampled = max(round(SAMPLED * len(values)), 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     drawn = rng.integers(len(values), size=(RESAMPLES, sampled))  # (R, n)
     best = drawn[np.arange(RESAMPLES), values[drawn].argmax(axis=1)]  # (R,)
     edge = (1 - INTERVAL) / 2
