@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 from mtcnn.errors import SettingsError
 from mtcnn.files.atomic_write import Before
@@ -76,7 +75,7 @@ class LabelFiles:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         whole = self._form != "coco" and is_free(self._target)  # still
         with written_whole(self._target) if whole else nullcontext() as before:
-            made: Any = WRITERS[self._form](self._found, self._target, before)
+            made = WRITERS[self._form](self._found, self._target, before)
         faces, doubtful = (sum(len(getattr(each, name)) for each in self._found) for name in ("boxes", "doubtful"))
         tell(f"{made}: {len(self._found):,} photos, {faces:,} faces, {doubtful:,} doubtful; correct them, then")
         tell(f"train on them as {shlex.quote(self._source())}")

@@ -7,12 +7,16 @@ nets without anchors are assigned by what the net predicts (`assigning`). Losses
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from mtcnn.detectors.decoders import Decoder
 from mtcnn.settings import is_one_of, require
+
+from ..scene import Scene
 
 __all__ = ["OBJECTIVES", "TAUGHT", "Objective", "objective_class"]
 
@@ -36,12 +40,12 @@ class Objective(Protocol):
     `teacher` gives outputs in the codes of the net (`teacher.load_teacher`), for objectives that use one, else None.
     """
 
-    def __init__(self, settings: Any, decoder: Any, teacher: Any = None) -> None: ...
+    def __init__(self, settings: Any, decoder: Decoder, teacher: Any = None) -> None: ...
 
-    def targets(self, scene: Any) -> Any:
+    def targets(self, scene: Scene) -> Any:
         """Targets of one scene: a named tuple of arrays, which are stacked to the tensors of a batch."""
 
-    def loss(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+    def loss(self, outputs: Mapping[str, Tensor], targets: Any) -> dict[str, Tensor]:
         """Losses of a batch by name, scalars, each before its weight; `total` is their weighted sum."""
 
 

@@ -75,7 +75,7 @@ def two_sided(losses: Tensor, labels: Tensor, anchors: int, faces: float) -> Ten
 def sample(losses: Tensor, labels: Tensor, levels: Sequence[int], settings: SampleSettings) -> SampleWeights:
     """Weights of all anchors of a batch.
 
-    losses  (N, A) of the face score.    labels  (N, A), see anchor_targets.    levels  anchors of each level.
+    losses  (N, A) of the face score.    labels  (N, A), see `targets.AnchorTargets`.    levels  anchors of each level.
 
     With hard negatives, both losses are divided by the number of face anchors in the batch. By levels, each level is
     divided by its number of selected anchors, so that all levels weigh the same. Counts are over all processes.

@@ -5,8 +5,6 @@ Source: Liu et al. 2016, section 2.2, after Howard 2013, with the ranges of the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ __all__ = ["distort"]
 RGB = NDArray[np.uint8]
 
 
-def distort(image: RGB, settings: PictureSettings, rng: Any) -> RGB:
+def distort(image: RGB, settings: PictureSettings, rng: np.random.Generator) -> RGB:
     """Random brightness, contrast, saturation and hue, each with probability 0.5; contrast first or last."""
     chance, late = rng.random(4) < 0.5, rng.random() < 0.5
     shift = 255 * rng.uniform(-settings.brightness, settings.brightness) * chance[0]

@@ -98,7 +98,9 @@ def crop(
     return Scene(image, boxes, landmarks, ignore[seen], record.complete, scores)
 
 
-def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float, ...], rng: Any) -> Array:
+def square_crop(
+    record: ImageRecord, height: int, width: int, sides: tuple[float, ...], rng: np.random.Generator
+) -> Array:
     """A random window (4,) of a photo, its side between `sides` of the shorter side of the photo, all ratios alike.
 
     It contains the centre of a face if TRIES draws find one, and lies inside the photo as far as it fits.
@@ -114,7 +116,9 @@ def square_crop(record: ImageRecord, height: int, width: int, sides: tuple[float
     return window
 
 
-def anchored_crop(record: ImageRecord, height: int, width: int, size: int, anchors: Sequence[float], rng: Any) -> Array:
+def anchored_crop(
+    record: ImageRecord, height: int, width: int, size: int, anchors: Sequence[float], rng: np.random.Generator
+) -> Array:
     """A random window (4,) around one face, which is scaled to the size of an anchor in a picture of `size` pixels.
 
     The anchor, a side in pixels, is the one nearest the face's size, the next larger one, or any smaller one, with
@@ -133,7 +137,7 @@ def anchored_crop(record: ImageRecord, height: int, width: int, size: int, ancho
     return np.array([*corner, corner[0] + side, corner[1] + side])
 
 
-def _around(low: float, high: float, side: float, length: float, rng: Any) -> float:
+def _around(low: float, high: float, side: float, length: float, rng: np.random.Generator) -> float:
     """Position of a window of `side` on an axis of `length`: it contains [low, high], or lies within it if shorter.
 
     If possible, it also lies within the photo, or contains all of it.
@@ -145,7 +149,7 @@ def _around(low: float, high: float, side: float, length: float, rng: Any) -> fl
     return float(rng.uniform(first, last))
 
 
-def _offset(room: float, rng: Any) -> float:
+def _offset(room: float, rng: np.random.Generator) -> float:
     """Position of a window with `room` to move; a photo smaller than the window lies anywhere in it."""
     return float(rng.uniform(min(room, 0.0), max(room, 0.0)))
 

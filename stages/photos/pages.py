@@ -40,7 +40,7 @@ def page(photos: list[tuple[RGB, Array]], size: int) -> Scene:
     return Scene(image, boxes, landmarks, np.zeros(len(boxes), bool), complete=False)
 
 
-def tile(photo: RGB, landmarks: Array, side: int, rng: Any) -> tuple[RGB, Array]:
+def tile(photo: RGB, landmarks: Array, side: int, rng: np.random.Generator) -> tuple[RGB, Array]:
     """One photo of a page: the face with points (5, 2) and 1.1 to 2 times its square around it, as `side` pixels."""
     square = square_of_points(landmarks[None].astype(np.float64))[0]
     half = (square[2] - square[0]) / 2 * math.exp(rng.uniform(math.log(1.1), math.log(2.0)))

@@ -29,6 +29,7 @@ from .store import PhotoStore
 __all__ = ["ScenePool"]
 
 ROW = (2, 8)  # faces per row of a page, min and max
+VAL_IMAGES = 160  # enough for a mean loss; an epoch must not wait long for it
 
 
 class ScenePool:
@@ -75,16 +76,16 @@ class ScenePool:
         pictures = recipe.pictures
         self.drawing = Drawing(photos.records, self.scenes, self.unlabelled, pictures.unlabelled, pictures.shares)
 
-    def scene(self, image: int, size: int, rng: Any) -> Scene:
+    def scene(self, image: int, size: int, rng: np.random.Generator) -> Scene:
         """A training picture of photo `image`, or sometimes a page of faces instead."""
         return self._scene(image, self.faces, size, rng)
 
-    def _scene(self, image: int, faces: NDArray[np.int64], size: int, rng: Any) -> Scene:
+    def _scene(self, image: int, faces: NDArray[np.int64], size: int, rng: np.random.Generator) -> Scene:
         made = self._page(faces, size, rng) if len(faces) and rng.random() < self.recipe.pictures.points else None
         made = made or self._crop(image, size, rng)
         return mirrored(made) if rng.random() < 0.5 else made
 
-    def _crop(self, image: int, size: int, rng: Any) -> Scene:
+    def _crop(self, image: int, size: int, rng: np.random.Generator) -> Scene:
         settings, photo, record = self.recipe.pictures, self.photos[image], self.photos.records[image]
         height, width = photo.shape[:2]
         if rng.random() < settings.anchored:
@@ -95,7 +96,7 @@ class ScenePool:
         pixels = distort(made.image, settings, rng)
         return made._replace(image=fill(pixels, window, height, width, self.spec.padding))
 
-    def _page(self, faces: NDArray[np.int64], size: int, rng: Any) -> Scene:
+    def _page(self, faces: NDArray[np.int64], size: int, rng: np.random.Generator) -> Scene:
         count = int(rng.integers(ROW[0], ROW[1] + 1))
         tiles = []
         for image, face in faces[rng.integers(len(faces), size=count * count)]:
@@ -119,10 +120,10 @@ class ScenePool:
             mine = drawn[sum(shares[:rank]) : sum(shares[: rank + 1])]
             yield self.tensors([self.scene(image, sides[rank], np.random.default_rng(key)) for image, key in mine])
 
-    def val_batches(self, limit: int = 160) -> Iterator[tuple[Tensor, Any]]:
-        """A fixed set of pictures, of at most `limit` validation images."""
+    def val_batches(self) -> Iterator[tuple[Tensor, Any]]:
+        """A fixed set of pictures, of at most VAL_IMAGES validation images."""
         rng, size = np.random.default_rng(0), int(self.recipe.pictures.sizes[0])
-        for first in range(0, min(len(self.val), limit), 8):
+        for first in range(0, min(len(self.val), VAL_IMAGES), 8):
             yield self.tensors([self._scene(image, self.val_faces, size, rng) for image in self.val[first : first + 8]])
 
     def tensors(self, scenes: Sequence[Scene]) -> tuple[Tensor, Any]:

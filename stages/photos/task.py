@@ -63,8 +63,8 @@ def new_net(recipe: DetectorRecipe, start: Path | None = None) -> nn.Module:
 
 def no_landmarks(recipe: DetectorRecipe, records: Sequence[ImageRecord], teacher: Path | None = None) -> str:
     """Why a training on these photos does not train the landmarks of its net; "" if it does, or if the net has none."""
-    optional = model_of(recipe.net, recipe.model).get("landmarks", True)
-    if "landmarks" not in DETECTORS[recipe.net].decoder.names or not optional:
+    has_head = model_of(recipe.net, recipe.model).get("landmarks", True)  # which some nets may leave out
+    if "landmarks" not in DETECTORS[recipe.net].decoder.names or not has_head:
         return ""
     if not getattr(recipe.objective, "landmark", 1.0):
         return "objective.landmark is 0"

@@ -154,7 +154,7 @@ class NetSearch:
         return latest(self.plan, nodes)
 
 
-def latest(plan: SearchPlan, nodes: Any) -> list[CandidateOutcome | None]:
+def latest(plan: SearchPlan, nodes: Sequence[Node]) -> list[CandidateOutcome | None]:
     """The outcome of each candidate of a plan after its longest training, None without one."""
     found: list[CandidateOutcome | None] = [None] * len(plan.models)
     for node in nodes:  # shorter trainings come first
@@ -172,9 +172,9 @@ def _lock_of(step: str) -> str:
     return f"search-{step}"
 
 
-def _epochs(node: Any) -> int:
-    epochs: int = node.action.epochs
-    return epochs
+def _epochs(node: Node) -> int:
+    assert isinstance(node.action, TrainCandidate)
+    return node.action.epochs
 
 
 def summary(folder: Path, dag: Dag) -> list[str]:
