@@ -8,7 +8,7 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mtcnn.errors import ImageError
 from mtcnn.images import SUFFIXES, as_rgb, image_size, read_image
 
 ORIENTATION = 0x0112
@@ -270,3 +271,12 @@ def test_subclasses_of_arrays_are_plain_arrays() -> None:
     plane = drawing()[..., 0]
     assert np.array_equal(read_image(np.asmatrix(plane)), read_image(plane))
     assert np.array_equal(read_image(np.ma.masked_array(drawing())), drawing())
+
+
+def test_arrays_of_other_libraries() -> None:
+    class Elsewhere:
+        def __array__(self, *_: object, **__: object) -> NDArray[np.uint8]:
+            raise TypeError("Implicit conversion to a NumPy array is not allowed.\nUse .get()")  # as CuPy does
+
+    with pytest.raises(ImageError, match=r"^image of type Elsewhere: Implicit .* Use .get\(\); expected an array .*$"):
+        read_image(cast(Any, Elsewhere()))

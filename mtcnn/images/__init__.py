@@ -159,11 +159,22 @@ def _plain(source: Any) -> Any:
     if isinstance(source, np.ndarray):
         return np.asarray(source)  # subclasses such as np.matrix have other rules of indexing
     if is_image(source):
-        return source if isinstance(source, _KNOWN) else np.asarray(source)
+        return source if isinstance(source, _KNOWN) else _as_array(source)
     raise ImageError(
         f"image of type {type(source).__name__}; expected a path, bytes, an open file, a NumPy array, a tensor or a "
         "Pillow image; convert it first (cv2.imread gives None for a file that it cannot read)"
     )
+
+
+def _as_array(source: Any) -> NDArray[Any]:
+    """What an array of another library is to NumPy."""
+    try:
+        return np.asarray(source)
+    except Exception as error:  # CuPy's, for one, have to be copied from the GPU by the program
+        kind = type(source).__name__
+        raise ImageError(
+            f"image of type {kind}: {one_line(error)}; expected an array that NumPy takes; convert it"
+        ) from None
 
 
 def _content(file: Any) -> bytes:
