@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .errors import MtcnnError
 from .settings import require
 
-__all__ = ["check_device", "device_name", "devices"]
+__all__ = ["check_device", "device_name", "devices", "plain_torch"]
 
 
 def devices() -> list[str]:
@@ -50,3 +53,19 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # an unknown name, or a build without it
         reason = " ".join(str(error).split())[:80]
         raise MtcnnError(f"device {device!r}: {reason}; expected one of those here: {', '.join(devices())}") from error
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """A context, or a decorator, without the default device and the autocast that a program has set for its own nets.
+
+    Torch's default dtype is left alone, because all threads share it: nets are made float32.
+    """
+    torch: Any = sys.modules.get("torch")  # a program without torch has set nothing
+    with ExitStack() as stack:
+        if hasattr(torch, "get_default_device"):  # fully imported, not being imported by another thread
+            if torch.get_default_device().type != "cpu":  # only then, because it slows each call of torch down
+                stack.enter_context(torch.device("cpu"))
+            for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .checkpoint import load_weights
-from .devices import check_device
+from .devices import check_device, plain_torch
 from .prelu import PReLU
 from .scoring import scoring_of
 from .types import NetOutput
@@ -55,9 +55,10 @@ def scaled(pixels: Tensor, scaling: Scaling = SCALING) -> Tensor:
     The result is channels-last in memory, the layout in which the CPU convolutions are several times faster.
     """
     mean, divisor = scaling
-    level = mean if isinstance(mean, float) else torch.tensor(mean, device=pixels.device)[:, None, None]  # (3, 1, 1)
     planes = pixels.permute(0, 3, 1, 2)  # (N, H, W, 3) -> (N, 3, H, W), a view
-    return planes.to(torch.float32, copy=True).sub_(level).mul_(1 / divisor)
+    result = planes.to(torch.float32, copy=True)
+    level = mean if isinstance(mean, float) else result.new_tensor(mean)[:, None, None]  # (3, 1, 1)
+    return result.sub_(level).mul_(1 / divisor)
 
 
 class PooledPReLU(nn.Module):
@@ -194,9 +195,10 @@ def load_net(path: Path, net: str, device: str = "cpu") -> nn.Module:
     return module_of(load_weights(path, net)).to(device)
 
 
+@plain_torch()
 def module_of(weights: Weights) -> nn.Module:
     """The net as a module in evaluation mode, on the CPU."""
-    module = CLASSES[weights.net]()
+    module = CLASSES[weights.net]().float()
     module.load_state_dict({name: torch.from_numpy(values) for name, values in weights.state.items()})
     module.scoring = weights.scoring  # type: ignore[assignment]  # torch declares only tensors and modules
     module.has_landmarks = weights.has_landmarks  # type: ignore[assignment]

@@ -26,6 +26,7 @@ from .checkpoint import packaged_weights, weights_path
 from .detectors import DETECTORS
 from .detectors.load import load_module
 from .detectors.single_stage import SingleStage
+from .devices import plain_torch
 from .errors import MtcnnError, SettingsError
 from .nets import PooledPReLU, load_net
 from .onnx_graph.builder import OPSET
@@ -70,7 +71,7 @@ class _Whole(nn.Module):
         names = DETECTORS[name].decoder.names if name in DETECTORS else _NAMES[name]
         trained = getattr(net, "has_landmarks", True)
         self.names = tuple(each for each in names if each != "landmarks" or trained)
-        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.factor = 1 / divisor
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -89,7 +90,8 @@ class _Whole(nn.Module):
     def images(self, shape: Shape) -> Tensor:
         """Random input."""
         batch, height, width = shape
-        return torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0)) * 255
+        chance = torch.Generator().manual_seed(0)
+        return torch.rand(batch, 3, height, width, dtype=torch.float32, generator=chance) * 255
 
 
 class _Deployed(_Whole):
@@ -98,7 +100,7 @@ class _Deployed(_Whole):
     def __init__(self, name: str, net: nn.Module, threshold: float) -> None:
         super().__init__(name, net, threshold)
         with torch.inference_mode():
-            self.names = tuple(net.deployed(torch.zeros(1, 3, 32, 32)))  # type: ignore[operator]
+            self.names = tuple(net.deployed(torch.zeros(1, 3, 32, 32, dtype=torch.float32)))  # type: ignore[operator]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.net.deployed(images).values())  # type: ignore[operator]
@@ -113,6 +115,7 @@ class _Deployed(_Whole):
         return (super().images(shape) - self.mean) * self.factor
 
 
+@plain_torch()
 def export_onnx(
     name: str,
     path: Path,
@@ -167,6 +170,7 @@ def _in_int8(whole: _Whole, content: bytes, name: str, photos: CalibrationPhotos
     return made, agreement(photos, *finds)
 
 
+@plain_torch()
 def write_net(name: str, path: Path, models: Path | None = None) -> None:
     """Write a single-stage detector as `export_onnx` does, without a comparison and always with the outputs of its
     decoder."""

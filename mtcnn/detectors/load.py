@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checkpoint import Checkpoint, packaged_weights, read, read_for, weights_path
-from ..devices import check_device
+from ..devices import check_device, plain_torch
 from ..errors import CheckpointError, LibraryError, SettingsError
 from ..libraries import FULL, has_torch
 from ..runtimes import BoxesAlone
@@ -129,6 +129,7 @@ def shapes_only() -> Iterator[None]:
         yield
 
 
+@plain_torch()
 def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
     """The net of the detector `name` with the weights at `path`, in evaluation mode, for RGB input with the scaling of
     its entry. Its attribute `has_landmarks` is False if it has none, or they were not trained.
@@ -144,7 +145,7 @@ def load_module(path: Path, name: str, device: str = "cpu") -> nn.Module:
         model = _guessed(name, found) if found.model is None else found.model
         with shapes_only():
             _compare(build(name, model).state_dict(), found.state)
-        module = build(name, model)
+        module = build(name, model).float()  # whatever torch's default dtype is
         module.load_state_dict(found.tensors())
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} does not fit {name}: {' '.join(str(error).split())[:160]}") from error

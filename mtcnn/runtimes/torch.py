@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..devices import plain_torch
 from ..engine.pnet import Cells
 from ..engine.refine import Refined
 from ..nets import scaled, to_input
@@ -35,6 +36,7 @@ class TorchRuntime:
     def engine(self) -> str:
         return f"torch on {self.device}"
 
+    @plain_torch()
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> dict[str, Array]:
         outputs = self.net(to_input(image[None], self.device, self.scaling))
@@ -66,6 +68,7 @@ class TorchPNet:
     def __init__(self, net: nn.Module, device: str) -> None:
         self.net, self.device = net, device
 
+    @plain_torch()
     @torch.inference_mode()
     def cells(self, level: Array, min_logit: float, first: int, last: int) -> Cells:
         """In horizontal strips: the values are those of one pass, and memory does not grow with the image.
@@ -86,6 +89,7 @@ class TorchPNet:
             found.append(Cells(rows + row, columns, logits[rows, columns], offsets[:, rows, columns].T))
         return Cells(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
+    @plain_torch()
     @torch.inference_mode()
     def pyramid(self, levels: Sequence[Array], min_logit: float) -> list[Cells]:
         """The cells of each of `levels`, which go to the device together; what passes comes back together."""
@@ -116,6 +120,7 @@ class TorchRefiner:
     def __init__(self, net: nn.Module, device: str) -> None:
         self.net, self.device = net, device
 
+    @plain_torch()
     @torch.inference_mode()
     def __call__(self, crops: Array) -> Refined:
         output = self.net(to_input(crops, self.device))
