@@ -10,6 +10,7 @@ The names in `__all__` are public; the rest is free to change.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - Python refuses to load it once the main thread has ended
 import warnings
 from importlib import import_module
 from types import ModuleType

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from factories import environment
 from numba import njit
 from numpy.typing import NDArray
 from processes import succeeds_forked
@@ -327,6 +328,41 @@ def test_work_beside_that_of_a_spread(two_threads: None) -> None:
     with Aside(beside, 0.5) as alone:
         assert aside_cost() == 0 and spread(abs, [-1, -2]) == [1, 2]
     assert len(done) == 3 and alone.result() == "done"
+
+
+def test_a_system_that_starts_no_more_threads(two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calling thread does what the others would."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    torch.set_num_threads(3)  # a pool of its own
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        for _ in range(2):
+            assert spread(lambda i: (i, threads(), threading.get_ident()), range(3)) == [
+                (i, 1, threading.get_ident()) for i in range(3)
+            ]
+        with pytest.raises(ZeroDivisionError):
+            spread(lambda i: 1 // i, [1, 0])
+    test_the_calling_thread_works_too(two_threads)
+
+
+LATE = """
+import threading
+import mtcnn
+def work():
+    threading.main_thread().join()
+    from mtcnn.engine.threads import spread
+    print(spread(abs, [-1, -2, -3]), flush=True)
+threading.Thread(target=work).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one() -> None:
+    """Python refuses new work of thread pools as soon as the main thread has ended."""
+    ended = subprocess.run([sys.executable, "-c", LATE], env=environment(OMP_NUM_THREADS="2"), capture_output=True)
+    assert (ended.stdout, ended.stderr) == (b"[1, 2, 3]\n", b"")
 
 
 def test_threads_do_not_matter(random_models: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -80,6 +80,20 @@ class Aside(Generic[Result]):
         return self._results[0]
 
 
+def _call_in_threads(call: Callable[[], None], times: int, count: int) -> None:
+    """`call` in that many of the pool's `count` threads, as soon as they are free.
+
+    In fewer, or none, if the system starts no more threads, or if the main thread has ended, after which pools refuse
+    new work though other threads may go on.
+    """
+    pool = _pool(count, os.getpid())
+    try:
+        for _ in range(times):
+            pool.submit(call)
+    except RuntimeError:
+        _pool.cache_clear()  # the call that failed is still in its queue
+
+
 def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """[work(item) for item in items], in `threads()` threads, each taking the next item when free.
 
@@ -114,13 +128,24 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result
         finally:
             _local.working = before
 
-    pool = _pool(count - 1, os.getpid())
-    others = [pool.submit(take) for _ in range(min(count, len(waiting)) - 1)]
+    helpers: list[Future[None]] = []
+
+    def help_out() -> None:
+        done: Future[None] = Future()
+        helpers.append(done)  # before it takes an item, so that the caller waits for every item taken
+        try:
+            take()
+        except BaseException as error:  # for the caller
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    _call_in_threads(help_out, min(count, len(waiting)) - 1, count - 1)
     try:
         take()
     finally:
-        begun = [other for other in others if not other.cancel()]
+        begun = list(helpers)  # whoever comes later finds nothing to do
         wait(begun)
-    for other in begun:
-        other.result()
+    for helper in begun:
+        helper.result()
     return [results[index] for index in range(len(items))]
