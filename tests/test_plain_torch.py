@@ -12,10 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mtcnn import train
 from mtcnn.checkpoint import packaged_weights, weights_path
 from mtcnn.detectors import DETECTORS
 from mtcnn.detectors.load import load_module
 from mtcnn.devices import plain_torch
+from mtcnn.errors import SettingsError
 from mtcnn.nets import load_net, scaled
 from mtcnn.onnx_export import export_onnx
 from mtcnn.runtimes.torch import TorchPNet, TorchRefiner, TorchRuntime
@@ -69,6 +71,15 @@ def test_exports_are_the_same_files(tmp_path: Path) -> None:
     with SET["float64"](), SET["a device"](), SET["autocast"]():
         export_onnx("yunet-n", tmp_path / "set.onnx")
     assert (tmp_path / "set.onnx").read_bytes() == (tmp_path / "usual.onnx").read_bytes()
+
+
+def test_training_wants_the_usual_dtype(tmp_path: Path) -> None:
+    with (
+        SET["float64"](),
+        pytest.raises(SettingsError, match=r"is torch\.float64; expected torch\.float32"),
+    ):
+        train("slim", "synthetic:6", tmp_path / "work")
+    assert not (tmp_path / "work").exists()
 
 
 def test_means_of_colours_are_float32() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..__main__ import app_folder
 from ..detectors import DETECTORS
-from ..devices import device_name
+from ..devices import device_name, plain_torch
 from ..errors import MtcnnError, SettingsError
 from ..settings import Range, as_path, check, check_flag, is_one_of, require, shown
 from ..weights import SECOND, SIDES, SIZES
@@ -129,6 +129,7 @@ class TrainResult:
         return found
 
 
+@plain_torch()
 def train(
     net: str | None = None,
     data: Location | Iterable[Location] = (),
@@ -173,8 +174,10 @@ def train(
     must be importable (`if __name__ == "__main__":`). Weights do not depend on callbacks.
 
     Raises SettingsError for settings out of range, RecipeError, DataError and CheckpointError for unusable files,
-    TrainingError for a loss that is not finite, LibraryError without torch.
+    TrainingError for a loss that is not finite, LibraryError without torch; SettingsError too if the program has set
+    torch's default dtype.
     """
+    _check_default_dtype()
     _check_nets(net, hard_from, teacher)
     require(changes is None or isinstance(changes, Mapping), "changes", changes, "values by key of the recipe")
     sources, hashes = _several("data", data), _several("eval_hashes", eval_hashes)
@@ -216,6 +219,15 @@ def _several(name: str, values: Location | Iterable[Location]) -> list[str]:
     for value in given:
         as_path(name, value)
     return list(map(str, given))
+
+
+def _check_default_dtype() -> None:
+    """Raise SettingsError unless it is float32: all threads share it, so that nobody else may change it for hours."""
+    torch: Any = sys.modules.get("torch")
+    if hasattr(torch, "get_default_dtype"):
+        found = torch.get_default_dtype()
+        fix = "torch.float32, in which nets learn; call torch.set_default_dtype(torch.float32) before"
+        require(found is torch.float32, "torch's default dtype", found, fix)
 
 
 def _check_nets(net: str | None, hard_from: str | None, teacher: Location | None) -> None:
