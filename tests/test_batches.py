@@ -20,7 +20,7 @@ from mtcnn.nets import to_input
 from prepare.labels import Kind
 from prepare.records import CropBatch
 from prepare.store import CropStore
-from stages.crops.batches import CropPool, _colours, augment, flip, tensors, training_batches
+from stages.crops.batches import CropPool, _colours, augment, flip, move, tensors, training_batches
 from stages.crops.recipe import Mix, TrainSettings
 
 ONE_EACH = [Kind.NEG, Kind.PART, Kind.POS, Kind.LANDMARK]
@@ -106,6 +106,37 @@ def flips_of(found: torch.Tensor, crops: NDArray[np.uint8]) -> list[bool]:
     mirrored = [bool((x == b).all()) for x, b in zip(found, turned, strict=True)]
     assert all(m or bool((x == a).all()) for m, x, a in zip(mirrored, found, straight, strict=True))
     return mirrored
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_square_stays_in_its_box_through_a_moved_window(seed: int) -> None:
+    """A bright square whose corners are the box and two of the landmarks; the window is drawn anew for each crop."""
+    rng, count, size = np.random.default_rng(seed), 40, 48
+    crops = np.zeros((count, size, size, 3), np.uint8)
+    low, high = rng.integers(12, 20, (count, 2)), rng.integers(28, 36, (count, 2))
+    for crop, (x1, y1), (x2, y2) in zip(crops, low, high, strict=True):
+        crop[y1:y2, x1:x2] = 255
+    boxes = np.concatenate([low, high], axis=1) / size
+    points = np.full((count, 5, 2), np.nan)
+    points[:, 0], points[:, 1] = boxes[:, :2], boxes[:, 2:]
+    offsets = boxes - [0, 0, 1, 1]
+    kinds = np.full(count, Kind.POS, np.uint8)
+    before = CropBatch(crops, kinds, offsets.astype(np.float32), points.astype(np.float32))
+    chosen = dataclasses.replace(PLAIN, shift=0.15, scale=0.3)
+    x, targets = move(*tensors(before), chosen, rng)
+    inside = (x[:, 0] > 0).numpy()
+    found = (targets.offsets + torch.tensor([0.0, 0, 1, 1])).numpy() * size
+    for seen, box in zip(inside, found, strict=True):
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        np.testing.assert_allclose(edges, box.clip(0, size), atol=0.75)
+    np.testing.assert_allclose(targets.landmarks[:, :2].numpy().reshape(count, 4) * size, found, atol=1e-4)
+    assert bool(targets.landmarks[:, 2:].isnan().all())
+    sides = (found[:, 2] - found[:, 0]) / (high - low)[:, 0]
+    assert sides.min() < 0.85 and sides.max() > 1.15 and (abs(sides - 1) <= 0.3 + 1e-6).all()
+    same, also = move(*tensors(before), PLAIN, rng)
+    torch.testing.assert_close(same, tensors(before)[0])
+    torch.testing.assert_close(also.offsets, torch.from_numpy(before.offsets))
 
 
 def test_half_is_mirrored() -> None:

@@ -21,7 +21,9 @@ from prepare.store import CropStore
 from .loss import Targets
 from .recipe import TrainSettings
 
-__all__ = ["CropPool", "augment", "flip", "tensors", "training_batches"]
+__all__ = ["CropPool", "augment", "flip", "move", "tensors", "training_batches"]
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box that is the crop, in its units
 
 
 class CropPool:
@@ -69,11 +71,32 @@ def _colours(x: Tensor, strength: float, chance: NDArray[Any]) -> Tensor:
     return (x * (1 + drawn[:, 1]) + drawn[:, 2]).clamp_(-1, 1)
 
 
+def move(x: Tensor, targets: Targets, settings: TrainSettings, rng: np.random.Generator) -> tuple[Tensor, Targets]:
+    """Crops x (N, 3, S, S) seen through windows that are shifted and resized at random, with their targets.
+
+    Pixels beyond the border of a crop are those at the border.
+    """
+    count, grow = len(x), np.log1p(settings.scale)
+    side = torch.from_numpy(np.exp(rng.uniform(-grow, grow, count))).float()
+    centre = torch.from_numpy(rng.uniform(-settings.shift, settings.shift, (count, 2))).float() + 0.5
+    corner = centre - side[:, None] / 2  # (N, 2), of the window, in units of the crop
+    grid = torch.zeros(count, 2, 3)
+    grid[:, 0, 0], grid[:, 1, 1], grid[:, :, 2] = side, side, 2 * centre - 1
+    places = F.affine_grid(grid, list(x.shape), align_corners=False)
+    moved = F.grid_sample(x, places, padding_mode="border", align_corners=False)
+    boxes = targets.offsets + targets.offsets.new_tensor(WHOLE)
+    offsets = (boxes - corner.repeat(1, 2)) / side[:, None] - boxes.new_tensor(WHOLE)
+    points = (targets.landmarks - corner[:, None]) / side[:, None, None]
+    return moved.contiguous(memory_format=torch.channels_last), targets._replace(offsets=offsets, landmarks=points)
+
+
 def augment(batch: CropBatch, settings: TrainSettings, rng: np.random.Generator) -> tuple[Tensor, Targets]:
-    """A training batch as tensors: random horizontal flips, colours, and blur."""
+    """A training batch as tensors: random horizontal flips, windows, colours, and blur."""
     mirrored, blurred = rng.random(len(batch)) < 0.5, rng.random(len(batch)) < settings.blur
     chance = rng.uniform(-1, 1, (len(batch), 3))
     x, targets = tensors(flip(batch, mirrored))
+    if settings.shift or settings.scale:
+        x, targets = move(x, targets, settings, rng)
     if blurred.any():
         small = F.avg_pool2d(x[blurred], 2)
         x[blurred] = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)

@@ -49,6 +49,8 @@ class TrainSettings(Schedule):
     soft              weight in the face loss of crops of faces that teachers scored, see `mtcnn label`.
     colour            strength of random brightness, contrast and saturation, 0 for none.
     blur              share of crops that are halved in size and enlarged again.
+    shift             largest shift, over its side, of the window through which a crop is seen, drawn each time.
+    scale             largest change of that window's side: 0.1 for 1 / 1.1 to 1.1 times.
     recall            after training, the face bias is shifted so that this share of validation faces scores 0.5 or
                       more; 0 for no change. Training on hard examples lowers all scores; this corrects them. Here the
                       score is the net's own, without the previous stage's logit.
@@ -67,6 +69,8 @@ class TrainSettings(Schedule):
     soft: float = setting(1.0, min=0, added=True)
     iou: float = setting(0.0, min=0, added=True)
     nme: float = setting(0.0, min=0, added=True)
+    shift: float = setting(0.0, min=0, max=0.5, added=True)
+    scale: float = setting(0.0, min=0, max=1, added=True)
     quality: tuple[float, ...] = field(default=(), metadata={"added": True})
 
     @property
