@@ -200,3 +200,20 @@ def test_an_unknown_address_in_a_list_skips_one_line(tmp_path: Path) -> None:
     sources, problems = find_sources([Path(f"@{tmp_path / 'list'}")])
     assert sources == [photo]
     assert len(problems) == 1 and problems[0].startswith("ftp://x/y.mp4: expected a file")
+
+
+@pytest.mark.parametrize("text", ["http://[x/a.mp4", "file://[x/a.jpg", "file:///a%00b.jpg"])
+def test_damaged_addresses(text: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="expected"):
+        as_source(text)
+    (tmp_path / "list").write_text(f"{text}\na.jpg\n")
+    sources, problems = find_sources([Path(f"@{tmp_path / 'list'}")])
+    assert (sources, len(problems)) == ([Path("a.jpg")], 1)
+
+
+def test_a_name_that_is_too_long_is_a_source_like_others() -> None:
+    """Reading reports it, so that the other sources are still read."""
+    names = [Path(name) for name in ("a" * 300, "a" * 300 + ".mp4", "a" * 300 + "/b.jpg", "c.jpg")]
+    assert find_sources(names) == (names, [])
+    _, problems = find_sources([Path("a" * 300 + "/*.jpg")])
+    assert len(problems) == 1

@@ -45,7 +45,7 @@ def written_in(folder: Path) -> Container[str]:
 
 def is_output_folder(folder: Path) -> bool:
     """Whether a folder is marked as a whole."""
-    return (folder / WHOLE).is_dir()
+    return os.path.isdir(folder / WHOLE)  # other than `Path.is_dir` it takes names of any length
 
 
 def check_place(path: Path, fix: str = "check the path", folder: bool = False) -> None:

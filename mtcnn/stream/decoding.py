@@ -108,7 +108,7 @@ def _open(source: Source, every: int, first: int) -> Video | ImageError:
     """Open a video. FFmpeg would treat a name with a colon as a protocol, and open the network."""
     name = str(source)
     if isinstance(source, Path) and kind_of(source) == "video":
-        if not source.exists():
+        if not os.path.exists(source):
             return ImageError(f"{source}: no such file; expected a video; check the path")
         name = os.path.abspath(source) if ":" in name else name
     try:

@@ -150,7 +150,7 @@ class _Search:
         suffix = path.suffix.lower()
         # A dangling link is kept, because reading it reports it. A pipe or a device is not: opening it may block
         # forever.
-        if not _is_file(entry) and path.exists():
+        if not _is_file(entry) and os.path.exists(path):
             if suffix in self.suffixes:
                 self.passed.add(path, "{} pipe{s} or device{s}", "name {them} to read {them}")
             return False

@@ -69,17 +69,23 @@ def as_source(text: str) -> Path | Address:
         raise SettingsError(
             "an empty name; expected an image, a folder or a pattern; is a variable of the shell unset?"
         )
-    if Address.matches(text):
-        return Address(text)
-    scheme = _SCHEME.match(text)
-    if scheme is None or os.path.lexists(text):
+    scheme, remote = _SCHEME.match(text), Address.matches(text)
+    if not remote and (scheme is None or os.path.lexists(text)):
         return Path(text)
-    address = urlsplit(text)
-    if scheme[1].lower() != "file":
+    try:
+        address = urlsplit(text)
+    except ValueError as error:  # brackets, which hold an IPv6 address
+        raise SettingsError(f"{text}: is no address ({error}); expected one as http://HOST/PATH; check it") from None
+    if remote:
+        return Address(text)
+    if scheme is None or scheme[1].lower() != "file":
         raise SettingsError(f"{text}: expected a file, or an address of http, https, rtsp or rtmp; download it first")
     if address.netloc not in ("", "localhost"):
         raise SettingsError(f"{text}: is on {address.netloc}; expected a file of this machine, as file:///PATH")
-    return Path(url2pathname(address.path))
+    path = url2pathname(address.path)
+    if "\0" in path:
+        raise SettingsError(f"{text}: has %00, a null byte, which no file name has; expected file:///PATH; check it")
+    return Path(path)
 
 
 def kind_of(source: Source) -> Kind:
@@ -213,7 +219,7 @@ def _expand(
     for path in named:
         if not isinstance(path, Path):
             yield path
-        elif path.is_dir():
+        elif os.path.isdir(path):  # other than `Path.is_dir` it takes names of any length
             yield from search(path, suffixes, problems, passed, outputs)
         elif has_magic(str(path)) and not os.path.lexists(path):
             matches = [Path(name) for name in sorted(glob(str(path), recursive=True))]
@@ -227,7 +233,7 @@ def _no_outputs(matches: Iterable[Path], asked: Path | None, passed: PassedOver)
     """Remove outputs of earlier commands, except those in the folder `asked`: a pattern names its folder."""
     written = functools.cache(written_in)
     for path in matches:
-        if path.parent != asked and path.name in written(path.parent) and not path.is_dir():
+        if path.parent != asked and path.name in written(path.parent) and not os.path.isdir(path):
             passed.add_output(path)
         else:
             yield path

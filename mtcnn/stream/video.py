@@ -129,7 +129,7 @@ class Video:
     def _not_opened(self) -> str:
         if self._camera:
             return f"{self.name}: cannot be opened; expected a camera that is connected and free; try another number"
-        if not Path(self.name).exists():
+        if not os.path.exists(self.name):
             return f"{self.name}: no such file; expected a video; check the path"
         return f"{self.name}: is not a video that can be read; expected MP4, AVI, MKV, MOV or WebM; convert it"
 
