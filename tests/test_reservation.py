@@ -180,6 +180,12 @@ def test_who_is_refused_leaves_the_lock(tmp_path: Path, monkeypatch: pytest.Monk
                 pass
 
 
+def test_a_folder_that_is_deleted_meanwhile(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "x", "folder"):
+        shutil.rmtree(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
 def test_labels_are_written_by_one_process(tmp_path: Path, photo_folder: Path) -> None:
     words = ("label", photo_folder / "rocket.jpg", "--teachers", "mtcnn", "--workers", 1, "--quiet", "--to")
     with alone_in(tmp_path / "x", "folder"):

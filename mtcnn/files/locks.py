@@ -86,8 +86,8 @@ def alone_in(folder: Path, setting: str) -> Iterator[None]:
             )
         yield
     finally:
-        if free and new and os.listdir(folder) == [LOCK]:  # otherwise the lock is of another process
-            with suppress(OSError):
+        with suppress(OSError):  # someone may have deleted the folder meanwhile
+            if free and new and os.listdir(folder) == [LOCK]:  # otherwise the lock is of another process
                 (folder / LOCK).unlink()
                 folder.rmdir()
         lock.close()
