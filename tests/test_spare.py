@@ -200,3 +200,18 @@ def test_the_fixture_is_what_it_says(two: RGB) -> None:
     a, b = colours(crops)
     assert (a @ b) / np.linalg.norm(a) / np.linalg.norm(b) < 0.3
     assert cv2.PSNR(crops[0], crops[1][..., ::-1]) > 20
+
+
+@pytest.mark.parametrize("photos", [[], (), "me.jpg", Path("me.jpg"), b"me"])
+def test_photos_are_a_list(photos: Any) -> None:
+    with pytest.raises(SettingsError, match="expected a list of one photo or more"):
+        Spared(photos, colours, None)  # type: ignore[arg-type]  # of which nothing is asked
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_model_without_faces(at_once: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from mtcnn.runtimes.embedding import OnnxEmbedding
+
+    model = OnnxEmbedding(write_model(tmp_path / "a.onnx", ("n" if at_once else 1, 3, 112, 112)))
+    assert model(np.zeros((0, 112, 112, 3), np.uint8)).shape == (0, 0)

@@ -490,7 +490,7 @@ def test_a_later_stage_may_find_what_an_earlier_one_missed(detector: Detector) -
     assert verdict.stages[0][1] < 0.2
 
 
-@pytest.mark.parametrize("truth", [(10, 10, 10, 20), (10, 20, 30, 15), (0, 0, np.nan, 5), (1, 2, 3)])
+@pytest.mark.parametrize("truth", [(10, 10, 10, 20), (10, 20, 30, 15), (0, 0, np.nan, 5), (1, 2, 3), 5, None, "box"])
 def test_invalid_boxes(detector: Detector, scene: RGB, truth: Sequence[float]) -> None:
     with pytest.raises(ValueError, match="expected finite x1 y1 x2 y2"):
         judge(record(detector, scene), truth)

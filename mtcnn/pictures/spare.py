@@ -40,8 +40,8 @@ class Spared:
     detector    finds the faces in the photos.
     similarity  minimum cosine of the embeddings of a face and of one of the references.
 
-    Raises SettingsError for a photo without a face or with several, for a detector without landmarks, and for a
-    similarity outside of 0 to 1; ImageError for a photo that cannot be read.
+    Raises SettingsError without photos, for a photo without a face or with several, for a detector without landmarks,
+    and for a similarity outside of 0 to 1; ImageError for a photo that cannot be read.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class Spared:
         similarity: float = SIMILARITY,
     ) -> None:
         require(_COSINE.holds(similarity), "spare_similarity", similarity, "a cosine above 0, at most 1")
+        one = isinstance(photos, str | bytes | os.PathLike)
+        require(not one and len(photos) > 0, "spare", photos, "a list of one photo or more")
         self.model, self.similarity = model, similarity
         self._references = np.concatenate([self._reference(photo, detector) for photo in photos])
         self._before = np.zeros((0, 4), np.float32)  # boxes that were spared in the frame before

@@ -28,6 +28,8 @@ class OnnxEmbedding:
     (model_zoo/arcface_onnx.py). Its input is (N, 3, 112, 112) or (N, 112, 112, 3). Other models fit behind a function
     of your own.
 
+    Without crops the result is (0, 0).
+
     Raises MtcnnError without the package onnxruntime; CheckpointError for a file that is no model in ONNX, or one with
     another input.
     """
@@ -71,6 +73,8 @@ class OnnxEmbedding:
         )
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if not len(crops):
+            return np.zeros((0, 0), np.float32)
         x = crops.astype(np.float32)
         if self._scales:
             x = (x - np.float32(127.5)) * np.float32(1 / 127.5)

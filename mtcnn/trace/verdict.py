@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .. import boxes as box
 from ..candidates import Candidates, Step
 from ..errors import SettingsError
+from ..settings import shown
 from ..types import Faces
 from .recording import StageTrace, Trace
 
@@ -63,9 +64,12 @@ def judge(trace: Trace, truth: Sequence[float] | Array) -> Verdict:
     A stage lost the face if no output of it or of a later stage covers the face with an IoU of COVERED or more. Faces
     are evaluated independently: one detection may match two overlapping faces.
     """
-    face = np.asarray(truth, np.float64)
+    try:
+        face = np.asarray(truth, np.float64)
+    except (TypeError, ValueError):
+        face = np.zeros(0)  # no numbers
     if face.shape != (4,) or not np.isfinite(face).all() or (face[2:] <= face[:2]).any():
-        raise SettingsError(f"face {list(truth)}; expected finite x1 y1 x2 y2 in pixels, x1 < x2 and y1 < y2")
+        raise SettingsError(f"face {shown(truth)}; expected finite x1 y1 x2 y2 in pixels, x1 < x2 and y1 < y2")
     x1, y1, x2, y2 = face.tolist()
     after = tuple((stage.name, float(_overlaps(stage.found.boxes, face).max(initial=0))) for stage in trace.stages)
     overlaps = _overlaps(trace.faces.boxes, face)
