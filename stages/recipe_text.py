@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = ["recipe_text", "toml_value"]
+
+# What TOML takes in no text as it is; of surrogates, bytes of a name that are no text, it takes no escapes either.
+_ESCAPED = re.compile("[\x7f\ud800-\udfff]")
 
 
 def recipe_text(recipe: Any) -> str:
@@ -33,5 +37,6 @@ def _is_table(value: Any) -> bool:
 
 
 def toml_value(value: Any) -> str:
-    """A value as TOML: JSON's text, numbers and lists are TOML's too."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    """A value as TOML: JSON's text, numbers and lists are TOML's too, where letters beyond U+FFFF stay as they are."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return _ESCAPED.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
