@@ -46,8 +46,13 @@ def flops(net: str, size: tuple[int, int] | None, as_json: bool) -> None:
     with torch.device("meta"):
         try:
             counted = cost(CLASSES[net]() if net in CLASSES else build(net), height, width)
-        except RuntimeError:  # a map without pixels
-            raise click.UsageError(f"--size is {height} {width}, too small for {net}; expected larger sides") from None
+        except RuntimeError:  # a map without pixels, or a dense layer with another number of inputs
+            wrong = (
+                f"; expected {side} {side}, the crop of {net}"
+                if side
+                else f", too small for {net}; expected larger sides"
+            )
+            raise click.UsageError(f"--size is {height} {width}{wrong}") from None
     if as_json:
         plain = {"net": net, "size": [height, width], **dataclasses.asdict(counted), "thop": counted.thop}
         parts = [part._asdict() for part in counted.parts]

@@ -106,4 +106,6 @@ def test_command() -> None:
     ]  # fmt: skip
     assert run("flops", "yolo").exit_code == 2
     small = run("flops", "pnet", "--size", 5, 5)
+    crop = run("flops", "rnet", "--size", 48, 48)
+    assert crop.exit_code == 2 and "--size is 48 48; expected 24 24, the crop of rnet" in crop.stderr
     assert small.exit_code == 2 and "--size is 5 5, too small for pnet; expected larger sides" in small.stderr
