@@ -22,7 +22,7 @@ from mtcnn.detectors.anchors import RETINAFACE, anchors, encode_box_codes, encod
 from mtcnn.detectors.looks import Span, View, confirmed, covered, merge, views
 from mtcnn.detectors.single_stage import SingleStage
 from mtcnn.errors import SettingsError
-from mtcnn.metrics.detections import Cascade
+from mtcnn.metrics.detections import DetectorMaker
 from mtcnn.trace import judge, record
 from mtcnn.types import ImageSize
 
@@ -324,12 +324,12 @@ def test_invalid_settings(given: dict[str, Any], message: str) -> None:
 
 def test_an_evaluation_looks_once_by_default() -> None:
     assert Detector(stage1="retinaface").proposer.coarse is True  # type: ignore[attr-defined]
-    assert Cascade({"stage1": "retinaface"}).to_dict()["coarse"] is False
-    assert Cascade({"stage1": "retinaface", "coarse": True}).to_dict()["coarse"] is True
-    assert Cascade({}).to_dict()["coarse"] is None
-    assert "enlarge" not in Cascade({"stage1": "retinaface"}).to_dict()  # which names what is cached
-    assert Cascade({"stage1": "retinaface", "enlarge": 2.0}).to_dict()["enlarge"] == 2.0
-    assert Cascade({"stage1": "retinaface"})().detect.__self__.proposer.coarse is False  # type: ignore[attr-defined]
+    assert DetectorMaker({"stage1": "retinaface"}).to_dict()["coarse"] is False
+    assert DetectorMaker({"stage1": "retinaface", "coarse": True}).to_dict()["coarse"] is True
+    assert DetectorMaker({}).to_dict()["coarse"] is None
+    assert "enlarge" not in DetectorMaker({"stage1": "retinaface"}).to_dict()  # which names what is cached
+    assert DetectorMaker({"stage1": "retinaface", "enlarge": 2.0}).to_dict()["enlarge"] == 2.0
+    assert DetectorMaker({"stage1": "retinaface"})().detect.__self__.proposer.coarse is False  # type: ignore[attr-defined]
 
 
 def test_the_options_of_the_command(tmp_path: Path, face: NDArray[np.uint8]) -> None:

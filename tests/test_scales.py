@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from reference import plain_vote
 
 from mtcnn.errors import DataError, SettingsError
-from mtcnn.metrics.detections import Cascade, detect_all, event_photos
+from mtcnn.metrics.detections import DetectorMaker, detect_all, event_photos
 from mtcnn.metrics.problems import Problems
 from mtcnn.metrics.scales import Pass, ScaledDetector, check_scale, mirror, passes, stretch
 from mtcnn.metrics.voting import vote
@@ -122,7 +122,7 @@ def test_unknown_scales_are_rejected(scale: str) -> None:
     with pytest.raises(ValueError, match=r"expected original, vga, multi, or pixels of the longest side"):
         check_scale(scale)
     with pytest.raises(ValueError, match="scale is"):
-        Cascade({}, scale)
+        DetectorMaker({}, scale)
 
 
 _LABELS = Faces(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, Ty
 from ..detector_settings import DetectorSettings
 from ..errors import SettingsError
 from ..metrics import comparison, fddb, landmarks, plots, wider
-from ..metrics.detections import Cascade, detect_all
+from ..metrics.detections import DetectorMaker, detect_all
 from ..metrics.problems import Problem, Problems
 from ..settings import as_path, check_flag, is_one_of, require, shown
 from ..types import Faces
@@ -167,7 +167,7 @@ def evaluate(
     check_flag("strict", strict)
     check_flag("progress", progress)
     _check_used(protocol, detections, labels, sizes, write)
-    own, problems = Cascade(_settings(detector), scale, flip), Problems(strict)
+    own, problems = DetectorMaker(_settings(detector), scale, flip), Problems(strict)
     files = _named(detections)
     if own.title in files and photos is not None:
         raise SettingsError(f"detections are named {own.title!r}, as the detector that is run; expected another name")

@@ -21,15 +21,15 @@ from mtcnn.settings import check_flag
 from mtcnn.types import Faces
 from mtcnn.workers import Workers
 
-__all__ = ["Cascade", "MakeDetector", "detect_all", "detect_each", "event_photos"]
+__all__ = ["DetectorMaker", "MakeDetector", "detect_all", "detect_each", "event_photos"]
 
 MakeDetector = Callable[[], Callable[[NDArray[np.uint8]], Faces]]
 """Makes a detector, a function from an image, uint8 RGB (H, W, 3), to Faces. Picklable: each worker creates its own."""
 
 
 @dataclass(frozen=True)
-class Cascade:
-    """Makes this project's cascade.
+class DetectorMaker:
+    """Makes a detector of this project: the cascade, or a single-stage one.
 
     settings  keyword arguments of Detector. `coarse` is False unless given: figures are quoted at a stated scale, of
               one look at each image.
