@@ -32,7 +32,6 @@ __all__ = [
 BYTES = ir.IntType(8).as_pointer()
 HALVES = ir.VectorType(ir.IntType(16), LANES)
 NUMBERS = ir.VectorType(INT, LANES)
-MASK = ir.VectorType(ir.IntType(1), LANES)
 CELLS, FACTORS = (4, 5), (6, 7)  # tiles; those of sums are 0 to 3
 TILE_ROW = 64  # bytes
 PART_BYTES = 16 * TILE_ROW  # of the weights of a part of a product: a tile, whose last rows may not be used

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..types import Faces
 from .decoding import Read
+from .gaps import centres_of, sides_of
 from .items import Item
 
 __all__ = ["filled", "interpolated", "pairs"]
@@ -70,8 +69,8 @@ def interpolated(one: Faces, other: Faces, share: float) -> Faces:
 
 def pairs(one: Faces, other: Faces) -> list[tuple[int, int]]:
     """Indices of the same face in two frames: the closest first, by distance and size; each face once."""
-    sides_a, sides_b = _sides(one.boxes)[:, None], _sides(other.boxes)[None]
-    moved = np.linalg.norm(_centres(one.boxes)[:, None] - _centres(other.boxes)[None], axis=2)
+    sides_a, sides_b = sides_of(one.boxes)[:, None], sides_of(other.boxes)[None]
+    moved = np.linalg.norm(centres_of(one.boxes)[:, None] - centres_of(other.boxes)[None], axis=2)
     distance = moved / np.maximum((sides_a + sides_b) / 2, 1e-9)
     alike = np.maximum(sides_a, sides_b) <= GROWTH * np.minimum(sides_a, sides_b)
     distance = np.where(alike, distance, np.inf)
@@ -83,11 +82,3 @@ def pairs(one: Faces, other: Faces) -> list[tuple[int, int]]:
         if all(i != used and j != taken for used, taken in found):
             found.append((i, j))
     return found
-
-
-def _sides(boxes: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)))
-
-
-def _centres(boxes: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..boxes import as_boxes
 from ..settings import Range, check
 
-__all__ = ["GapFiller", "default_gap"]
+__all__ = ["GapFiller", "centres_of", "default_gap", "sides_of"]
 
 Box = NDArray[np.float64]
 
@@ -110,8 +110,8 @@ class GapFiller:
         """
         last = np.stack([track.box for track in self._tracks])
         missed = self._number - 1 - np.array([track.seen for track in self._tracks])
-        one, other = _sides(boxes)[:, None], _sides(last)
-        moved = np.linalg.norm(_centres(boxes)[:, None] - _centres(last), axis=2)
+        one, other = sides_of(boxes)[:, None], sides_of(last)
+        moved = np.linalg.norm(centres_of(boxes)[:, None] - centres_of(last), axis=2)
         reach = (one + other) / 2 * np.minimum(_REACH + _REACH_A_FRAME * missed, _MOST_REACH)
         alike = np.maximum(one, other) <= _MOST_GROWTH * np.minimum(one, other)
         return np.where(alike, moved / np.maximum(reach, 1e-9), np.inf)
@@ -139,10 +139,11 @@ def _all(frame: _PendingFrame) -> Box:
     return np.concatenate([frame.boxes, np.reshape(frame.added, (-1, 4))])
 
 
-def _sides(boxes: Box) -> Box:
-    """The sides of squares as large as boxes (N, 4)."""
+def sides_of(boxes: NDArray[Any]) -> NDArray[Any]:
+    """The sides (N,) of squares as large as boxes (N, 4)."""
     return np.asarray(np.sqrt(np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1)))
 
 
-def _centres(boxes: Box) -> Box:
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+def centres_of(boxes: NDArray[Any]) -> NDArray[Any]:
+    """x y (N, 2) of boxes (N, 4)."""
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2)

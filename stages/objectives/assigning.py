@@ -16,13 +16,13 @@ from torch import Tensor
 from mtcnn.settings import Settings, setting
 from prepare.labels import IGNORE
 
+from .box_overlaps import TINY, pair_iou
 from .cells import CellPlaces
 from .matching import BACKGROUND
 
 __all__ = ["AssignSettings", "Assignment", "assign", "dynamic_k", "overlaps"]
 
 FAR = 1e5  # cost of a cell outside the box or the centre region of a face: only used if there are no others
-TINY = 1e-7
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,7 @@ class Assignment(NamedTuple):
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     """IoU (N, M) of boxes (N, 4) and (M, 4)."""
-    low, high = torch.maximum(a[:, None, :2], b[None, :, :2]), torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(dim=-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(dim=-1) for boxes in (a, b)]
-    return shared / (areas[0][:, None] + areas[1][None] - shared).clamp(min=TINY)
+    return pair_iou(a[:, None], b[None])
 
 
 @torch.no_grad()

@@ -14,14 +14,14 @@ TINY = 1e-7
 
 
 def _sides(boxes: Tensor) -> Tensor:
-    """Width and height (M, 2); 0 for boxes turned inside out, as nets predict them in the beginning."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
+    """Width and height (..., 2); 0 for boxes turned inside out, as nets predict them in the beginning."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (M,) of pairs of boxes (M, 4)."""
-    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(1)
-    union = _sides(a).prod(1) + _sides(b).prod(1) - shared
+    """IoU (M,) of pairs of boxes (M, 4), or (N, M) of boxes (N, 1, 4) and (1, M, 4): whatever torch broadcasts."""
+    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    union = _sides(a).prod(-1) + _sides(b).prod(-1) - shared
     return shared / union.clamp(min=TINY)
 
 
