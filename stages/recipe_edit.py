@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -30,12 +31,14 @@ def parsed_changes(given: Iterable[str]) -> dict[str, Any]:
     found = {}
     for each in given:
         key, equals, text = (part.strip() for part in each.partition("="))
-        if not equals or not KEY.fullmatch(key) or not text:
+        if not equals or not KEY.fullmatch(key) or not text or "\n" in text:
             raise SettingsError(f"`changes` has {short(each)}; expected KEY=VALUE, as train.epochs=8")
         try:
             found[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
             found[key] = text
+        except (ValueError, RecursionError):  # thousands of digits, or of brackets
+            raise SettingsError(f"`changes` has {short(each)}; expected a number of fewer than 64 bits") from None
     return found
 
 
@@ -45,10 +48,13 @@ def with_changes(text: str, changes: Mapping[str, Any], where: str) -> str:
     where  names the recipe in errors. Raises RecipeError for a key inside of a value that is no table, and where the
     value has a form that only a person can edit.
     """
+    plain = changed = text.replace("\r\n", "\n")
     for key, value in changes.items():
         check_numbers(value, f"{where}: {key}")
-        text = _with_change(text, key, value, where)
-    return text
+        changed = _with_change(changed, key, value, where)
+    if changed == plain:
+        return text
+    return changed.replace("\n", "\r\n") if "\r\n" in text else changed
 
 
 def _with_change(text: str, key: str, value: Any, where: str) -> str:
@@ -59,9 +65,9 @@ def _with_change(text: str, key: str, value: Any, where: str) -> str:
             f"{where}: {key} is {short(str(value))}; expected a number, a text, true, false, or a list of them"
         )
     wanted = _expected(text, key, list(value) if isinstance(value, tuple) else value, where)
-    if tomllib.loads(text) == wanted:
+    if _says(text, wanted):
         return text
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # no other line ends: a comment may hold any character
     section = _section(lines, table)
     line = f"{name} = {toml_value(value)}"
     if section is None:
@@ -113,10 +119,21 @@ def _comment(line: str) -> str:
 def _checked(lines: list[str], wanted: dict[str, Any]) -> str | None:
     """The lines as a text, if it says what it is to say."""
     text = "\n".join(lines).lstrip("\n") + "\n"
+    return text if _says(text, wanted) else None
+
+
+def _says(text: str, wanted: dict[str, Any]) -> bool:
+    """Whether a text is TOML for these values, of the same types: true is not 1, and NaN is NaN."""
     try:
-        return text if tomllib.loads(text) == wanted else None
-    except tomllib.TOMLDecodeError:
-        return None
+        text.encode()
+        found = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeEncodeError):
+        return False
+    return _plain(found) == _plain(wanted)
+
+
+def _plain(values: dict[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, default=repr)  # dates too
 
 
 def _refuse(key: str, where: str) -> str:

@@ -27,16 +27,25 @@ def _lines(settings: Any, table: str) -> Iterator[str]:
         yield f"\n[{table}]"
     for name, value in fields.items():
         if name not in tables and value is not None:
-            yield f"{name} = {toml_value(value)}"
+            yield f"{_key(name)} = {toml_value(value)}"
     for name, value in tables.items():
-        yield from _lines(value, f"{table}.{name}" if table else name)
+        yield from _lines(value, f"{table}.{_key(name)}" if table else _key(name))
 
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or dataclasses.is_dataclass(value)
 
 
+def _key(name: str) -> str:
+    """A key as TOML: folders of `pictures.shares` may need quotes."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
+
+
 def toml_value(value: Any) -> str:
-    """A value as TOML: JSON's text, numbers and lists are TOML's too, where letters beyond U+FFFF stay as they are."""
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """A value as TOML: a number, a text, true, false, or a list of them."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(toml_value(each) for each in value)}]"
+    if isinstance(value, float):
+        return float.__repr__(value)  # JSON has other words for infinity and NaN
+    text = json.dumps(value, ensure_ascii=False)  # TOML's texts are JSON's but for pairs of escapes for one letter
     return _ESCAPED.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)

@@ -206,7 +206,7 @@ def read_text(path: Path) -> str:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise ValueError(f"more than {LARGEST} bytes")
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors of Windows put a mark before it
         check_numbers(tomllib.loads(text), "")
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None

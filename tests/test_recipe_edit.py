@@ -90,9 +90,31 @@ def test_values_as_a_command_gives_them() -> None:
     assert parsed_changes(texts) == {
         "train.epochs": 8, "train.lr": 1e-3, "train.mixed": True, "objective.name": "ssd", "a.b": [1, 2], "c": "x=y"
     }  # fmt: skip
-    for text in ("train.epochs", "=8", "train.epochs=", "train epochs=8", ""):
+    for text in ("train.epochs", "=8", "train.epochs=", "train epochs=8", "", "train.epochs=8\ntrain.lr=1"):
         with pytest.raises(SettingsError, match=r"`changes` has .*; expected KEY=VALUE, as train\.epochs=8"):
             parsed_changes([text])
+    for text in ("train.epochs=" + "1" * 5000, "train.epochs=" + "[" * 5000):
+        with pytest.raises(SettingsError, match=r"`changes` has .{160}; expected a number of fewer than 64 bits"):
+            parsed_changes([text])
+
+
+@pytest.mark.parametrize("value", [True, 1.0, float("nan"), float("inf"), "\U0001f600 \u00e9\x7f\n", [1, True, 1e30]])
+def test_types_and_odd_values_are_kept(value: Any) -> None:
+    """True is not 1: a recipe with a wrong type is refused when it is read, not left as it was."""
+    found = tomllib.loads(with_changes(TEXT, {"train.epochs": 1, "train.lr": 1}, "recipe"))["train"]
+    changed = tomllib.loads(with_changes(TEXT.replace("60", "1"), {"train.epochs": value}, "recipe"))["train"]
+    assert type(found["lr"]) is int and repr(changed["epochs"]) == repr(value)
+
+
+def test_line_ends_stay() -> None:
+    """Those of Windows; and characters in comments that are line ends elsewhere."""
+    text = TEXT.replace("# A recipe.", "# A\u2028B\x85C.")
+    wanted = text.replace("60", "8")
+    assert with_changes(text, {"train.epochs": 8}, "recipe") == wanted
+    ends = text.replace("\n", "\r\n")
+    assert with_changes(ends, {"train.epochs": 8}, "recipe") == wanted.replace("\n", "\r\n")
+    assert with_changes(ends, {"train.epochs": 60}, "recipe") == ends
+    assert tomllib.loads(with_changes(ends, {"train.batch": 4, "a.b": 1}, "recipe"))["train"]["batch"] == 4
 
 
 @pytest.mark.parametrize(
@@ -105,7 +127,7 @@ def test_values_as_a_command_gives_them() -> None:
             "train.lr cannot be changed by a program as it is written there; edit it by hand",
         ),
         ("lr = 1", {"lr": {"a": 1}}, "lr is .*; expected a number, a text, true, false, or a list"),
-        ("lr = 1", {"lr": float("nan")}, "lr cannot be changed"),
+        ("lr = 1", {"lr": "\udcff"}, "lr cannot be changed"),
         ("lr = 1", {"lr": 1 << 70000}, "lr is a number of 70001 bits; expected one of fewer than 64"),
     ],
 )

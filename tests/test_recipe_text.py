@@ -35,3 +35,14 @@ def test_any_letters(text: str) -> None:
 def test_bytes_that_are_no_text_can_be_written_to_a_file() -> None:
     """TOML refuses them when it reads them, which `with_changes` reports."""
     assert toml_value("\udcff").encode() == b'"\\udcff"'
+
+
+def test_names_of_folders(tmp_path: Path) -> None:
+    """Shares are of any folders, those of a search's winner too."""
+    found = read_recipe(DetectorRecipe, recipe_path(packaged_weights(), "slim"))
+    shares = {"street": 0.25, "2024/straße": 0.5, 'a "b"\\c \U0001f600': 0.125}
+    recipe = replace(found, pictures=replace(found.pictures, shares=shares))
+    (tmp_path / "recipe.toml").write_text(recipe_text(recipe), "utf-8")
+    assert read_recipe(DetectorRecipe, tmp_path / "recipe.toml") == recipe
+    (tmp_path / "recipe.toml").write_text(recipe_text(recipe), "utf-8-sig")  # as editors of Windows save it
+    assert read_recipe(DetectorRecipe, tmp_path / "recipe.toml") == recipe

@@ -223,7 +223,7 @@ def _scene_seed(work: Path) -> int:
     """The seed of synthetic scenes: that of PNet's recipe, which need not be valid otherwise."""
     try:
         with recipe_path(work, "pnet").open("rb") as file:
-            seed = tomllib.loads(file.read(LARGEST).decode("utf-8")).get("seed", 0)
+            seed = tomllib.loads(file.read(LARGEST).decode("utf-8-sig")).get("seed", 0)
     except (OSError, ValueError, RecursionError):
         return 0
     return seed if type(seed) is int and seed >= 0 else 0
