@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SUFFIX", "Checkpoint", "check_models", "has_weights", "load_weights", "packaged_weights", "read", "read_for",
-    "read_threshold", "save_atomic", "set_threshold", "weights_path", "write",
+    "read_threshold", "save_atomic", "set_threshold", "weights_file", "weights_path", "write",
 ]  # fmt: skip
 
 FORMAT = 1  # of the record
@@ -266,6 +266,12 @@ def has_weights(models: Path, net: str) -> bool:
     """Whether a folder of models has weights of `net`, at the current location or that of version 0.1."""
     path = weights_path(models, net)
     return path.is_file() or _former(path) is not None
+
+
+def weights_file(models: Path, net: str) -> Path:
+    """The file of `has_weights`, at either location; the current one if there is none."""
+    path = weights_path(models, net)
+    return path if path.is_file() else _former(path) or path
 
 
 def read_threshold(path: Path) -> float | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from factories import write_cnet_recipe, write_recipes
 from run_command import run
 
 from mtcnn import Detector, train
-from mtcnn.checkpoint import load_weights, packaged_weights, read, weights_path, write
+from mtcnn.checkpoint import load_weights, packaged_weights, read, save_atomic, weights_path, write
 from mtcnn.errors import CheckpointError, MtcnnError, SettingsError
 from mtcnn.nets import module_of
 from prepare import synthetic
+from stages.crops.given import given_net
 from stages.crops.start import cnet_of_onet
 from stages.graph.project import cascade_of, open_project
 from stages.recipes import recipe_path
@@ -113,3 +115,30 @@ def test_a_given_net_is_not_trained_by_its_name(tmp_path: Path) -> None:
         assert refused.exit_code == 2, refused.output
         assert "net is pnet, whose weights were given to" in refused.stderr.replace("--net", "net")
         assert "delete" in refused.stderr and "before-pnet.safetensors" in refused.stderr
+
+
+def test_damaged_given_weights_do_not_replace_their_copy(tmp_path: Path) -> None:
+    """The error names the file that is damaged, and giving the weights again mends it."""
+    open_project(tmp_path, ["onet"], SOURCES, before=PACKAGED).ensure("rnet")
+    given = given_net(tmp_path, "rnet")
+    assert given is not None
+    given.write_bytes(given.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"before-rnet\.safetensors is truncated"):
+        open_project(tmp_path, ["onet"]).ensure("rnet")
+    assert same("rnet", tmp_path, packaged_weights())
+    dag = open_project(tmp_path, ["onet"], before=PACKAGED)
+    assert given.read_bytes() == weights_path(tmp_path, "rnet").read_bytes()
+    assert dag.status()[1][:2] == ("rnet", "fresh")
+
+
+@pytest.mark.filterwarnings("ignore:.*is read instead:FutureWarning")
+def test_weights_of_version_01_are_given(tmp_path: Path) -> None:
+    """Of a folder that has .pt files; its own too."""
+    for net in ("pnet", "rnet"):
+        found = read(weights_path(packaged_weights(), net))
+        state = {name: torch.from_numpy(value) for name, value in found.state.items()}
+        content = {"format": 1, "net": net, "state": state, "colour": found.colour, "scaling": found.scaling}
+        save_atomic(content, weights_path(tmp_path / "old", net).with_suffix(".pt"))
+    for work in (tmp_path / "new", tmp_path / "old"):
+        open_project(work, ["onet"], SOURCES, before=tmp_path / "old").ensure("rnet")
+        assert load_weights(weights_path(work, "rnet"), "rnet").state.keys() == found.state.keys()

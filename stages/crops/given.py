@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtcnn.checkpoint import load_weights, packaged_weights, weights_path
+from mtcnn.checkpoint import load_weights, packaged_weights, weights_file, weights_path
 from mtcnn.errors import MtcnnError, SettingsError
 from mtcnn.files.atomic_write import atomic_write
 
@@ -38,10 +38,10 @@ def keep_given(work: Path, nets: Sequence[str], folder: Path) -> None:
     Raises CheckpointError for weights that are missing or do not fit, MtcnnError if the folder has trained others.
     """
     models = packaged_weights() if str(folder) == PACKAGED else folder
-    paths = {net: weights_path(models, net) for net in nets}
+    paths = {net: weights_file(models, net) for net in nets}
     for net, path in paths.items():
         load_weights(path, net)  # raises now, not after hours of mining
-        own = weights_path(work, net)
+        own = weights_file(work, net)
         if own.is_file() and content_hash(own) != content_hash(path):
             raise MtcnnError(
                 f"`before` is {folder}, but {work} has other weights of {net}; expected a work folder without, or "
@@ -54,19 +54,21 @@ def keep_given(work: Path, nets: Sequence[str], folder: Path) -> None:
 def given_node(work: Path, net: str, given: Path) -> Node:
     """The node of a net that is not trained, only copied to where its weights belong."""
     parts = {"given": content_hash(given)}
-    action = CopyWeights(given, digest(FORMAT, parts))
+    action = CopyWeights(net, given, digest(FORMAT, parts))
     note = "its weights are given, not trained"
     return Node(net, (), weights_path(work, net), parts, action, note=note, trained=False)
 
 
 @dataclass(frozen=True, eq=False)
 class CopyWeights:
-    """Copies a file. Its copy has the key `key`, and any other file none that is right."""
+    """Copies the weights of a net. Their copy has the key `key`, and any other file none that is right."""
 
+    net: str
     given: Path
     key: str
 
     def __call__(self, makes: Path, key: str, options: Options) -> None:
+        load_weights(self.given, self.net)  # damaged ones must not replace a good copy
         with atomic_write(makes) as draft:
             shutil.copyfile(self.given, draft)
 

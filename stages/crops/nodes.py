@@ -16,7 +16,7 @@ from pathlib import Path
 import lmdb
 
 from mtcnn.api.training import Callbacks
-from mtcnn.checkpoint import has_weights, load_weights, set_threshold, weights_path
+from mtcnn.checkpoint import has_weights, load_weights, set_threshold, weights_file, weights_path
 from mtcnn.errors import CheckpointError, MtcnnError, RecipeError
 from mtcnn.weights import SECOND, SIDES
 from prepare.build import CropMaker, build
@@ -156,7 +156,7 @@ class _Nodes:
         routes = 1
         if mining is not None and mining.detector:
             routes, net = 2, mining.detector
-            parts[net] = content_hash(weights_path(detector_folder(self.work, net), net))
+            parts[net] = content_hash(weights_file(detector_folder(self.work, net), net))
         make = CropMaker(
             SIDES[recipe.net], recipe.seed, recipe.bands, recipe.crops, sampled, mining, nets, models or self.work
         )
