@@ -373,8 +373,8 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (160, 220, 3), np.uint8)
 def test_crops_carry_the_score_of_their_face() -> None:
     rng = np.random.default_rng(0)
     batch = sample(PHOTO, record_of([0.5, 0.75]), 24, CropSettings(), BANDS, rng)
-    positive = batch.kinds == Kind.POS
-    assert set(batch.scores[positive].tolist()) == {0.5, 0.75} and (batch.scores[~positive] == 1).all()
+    for kind, scores in ((Kind.POS, {0.5, 0.75}), (Kind.PART, {0.5, 0.75}), (Kind.NEG, {1.0})):
+        assert set(batch.scores[batch.kinds == kind].tolist()) == scores
     windows = np.array([[40, 40, 80, 80], [120, 30, 180, 90], [0, 100, 30, 130]], float)
     labels = label(windows, record_of([0.5, 0.75]), BANDS, 8)
     assert crops_of(PHOTO, windows, labels, record_of([0.5, 0.75]), 12).scores.tolist() == [0.5, 0.75, 1.0]
