@@ -94,7 +94,9 @@ def test_the_command(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return detect(self, image)
 
     monkeypatch.setattr(Detector, "_detect", counted)
-    every = [json.loads(line) for line in run("detect", clip, "--json").stdout.splitlines()]
+    first = run("detect", clip, "--json")
+    assert first.exit_code == 0, first.stderr
+    every = [json.loads(line) for line in first.stdout.splitlines()]
     assert len(seen) == 8
     done = run("detect", clip, "--json", "--detect-every", 3, "--track", "--batch", 2)
     assert done.exit_code == 0, done.stderr
